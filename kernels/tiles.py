@@ -1,0 +1,69 @@
+"""Tile choices by compute capability, head_dim and dtype, found by benchmarks/find_tiles.py.
+
+A choice is looked up, never tuned at first use. `SHARED_MEMORY_BYTES` is what one block may use;
+the ahead-of-time report (benchmarks/aot_report.py) checks every default tile against it.
+"""
+
+from dataclasses import dataclass
+
+# CUDA programming guide, "maximum amount of shared memory per thread block".
+SHARED_MEMORY_BYTES = {75: 65_536, 80: 166_912, 86: 101_376, 89: 101_376, 90: 232_448}
+SHARED_MEMORY_BYTES |= {100: 232_448, 103: 232_448, 120: 101_376}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One program's share of the work: query rows, keys per step, warps, pipeline stages."""
+
+    block_m: int
+    block_n: int
+    num_warps: int
+    num_stages: int
+
+
+def shared_memory_bytes(capability: int) -> int:
+    """Shared memory one block may use; an unknown card counts as the smallest since Ampere."""
+    return SHARED_MEMORY_BYTES.get(capability, 101_376)
+
+
+# (architecture class, padded head_dim, bytes per element) -> tile. Class 90 has the H100's and
+# H200's shared memory (Blackwell servers too), 80 the A100's, 86 the 99 KiB of consumer cards.
+_PREFILL = {
+    (90, 64, 2): Tile(128, 64, 4, 3),
+    (90, 128, 2): Tile(128, 64, 4, 2),
+    (90, 256, 2): Tile(128, 64, 8, 2),
+    (90, 64, 1): Tile(128, 128, 8, 2),
+    (90, 128, 1): Tile(128, 64, 8, 2),
+    (90, 256, 1): Tile(128, 64, 8, 2),
+    (80, 64, 2): Tile(128, 64, 4, 3),
+    (80, 128, 2): Tile(128, 64, 8, 2),
+    (80, 256, 2): Tile(64, 32, 4, 2),
+    (86, 64, 2): Tile(128, 64, 4, 2),
+    (86, 128, 2): Tile(64, 64, 4, 2),
+    (86, 256, 2): Tile(64, 32, 4, 1),
+    (86, 64, 1): Tile(128, 64, 4, 2),
+    (86, 128, 1): Tile(64, 64, 4, 2),
+    (86, 256, 1): Tile(64, 32, 4, 2),
+}
+_PREFILL_FP32 = {64: Tile(64, 32, 4, 2), 128: Tile(32, 32, 4, 2), 256: Tile(16, 32, 4, 1)}
+
+
+def padded_head_dim(head_dim: int) -> int:
+    """Tensor shapes in a kernel are powers of two: 80 and 96 run as 128, 192 as 256."""
+    return 1 << (head_dim - 1).bit_length()
+
+
+def arch_class(capability: int) -> int:
+    """The newest entry of the tables this card can use, by its shared memory."""
+    shared = shared_memory_bytes(capability)
+    if shared >= 232_448:
+        return 90
+    return 80 if shared >= 166_912 else 86
+
+
+def prefill_tile(capability: int, head_dim: int, element_bytes: int) -> Tile:
+    """Tile of the portable flash attention; `head_dim` is the larger of K's and V's."""
+    padded = padded_head_dim(head_dim)
+    if element_bytes == 4:
+        return _PREFILL_FP32[padded]
+    return _PREFILL[arch_class(capability), padded, element_bytes]
