@@ -1,0 +1,1 @@
+"""A plan is a pure function of (model, hardware, deployment, workload)."""

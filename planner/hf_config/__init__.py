@@ -1,0 +1,101 @@
+"""Hugging Face `config.json` -> Model, decided by its fields. Exact or refused.
+
+    model = parse(json.loads(text), source="config.json")
+
+`model_type` settles what the published code of a family does beyond its fields (biases, norms);
+every other field is either read or known to be harmless, and a field that is neither is refused.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from planner.errors import ConfigRefused
+from planner.hf_config import dense  # noqa: F401
+from planner.hf_config.families import BUILDERS
+from planner.hf_config.reader import Fields, short
+from planner.model import Model
+
+MAX_DEPTH = 60
+TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
+TOWERS = ("vision_config", "audio_config", "speech_config")
+DTYPES = {"bfloat16", "float16", "float32"}
+
+# Wrappers of a text model, and the text model type where the nested object does not say it.
+WRAPPERS = {"gemma3": "gemma3_text"}
+
+
+def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
+    """The Model that `config` describes.
+
+    Raises ConfigRefused, whose message names the field that is missing, contradictory or not
+    understood.
+    """
+    if not isinstance(config, Mapping):
+        raise ConfigRefused("the file holds no JSON object, so it is no model configuration")
+    if depth_exceeds(config, MAX_DEPTH):
+        raise ConfigRefused("the file is nested too deeply to be a model configuration")
+    text, outer = text_config(config)
+    fields = Fields(text)
+    model_type = fields.text("model_type")
+    build = BUILDERS.get(model_type)
+    if build is None:
+        raise ConfigRefused(
+            f"model_type: {short(model_type)} is not a family Sizewell knows; its layers cannot be "
+            "told from the fields alone",
+            field="model_type",
+        )
+    quantization = outer.get("quantization_config") or text.get("quantization_config")
+    fields.ignore("quantization_config", *TOWERS)
+    dtype = text.get("dtype") or text.get("torch_dtype") or outer.get("torch_dtype")
+    dtype = str(dtype or outer.get("dtype") or "bfloat16").removeprefix("torch.")
+    if dtype not in DTYPES:
+        raise ConfigRefused(
+            f"torch_dtype: {short(dtype)} is not a number format of weights", field="torch_dtype"
+        )
+    model = build(fields)
+    fields.finish()
+    return model.model_copy(
+        update={
+            "source": source,
+            "dtype": dtype,
+            "quantization": quantization,
+            "max_position_embeddings": longest_position(text),
+            "parameters_elsewhere": tuple(t for t in TOWERS if outer.get(t) or text.get(t)),
+        }
+    )
+
+
+def text_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """The text decoder's own object and the outer one, which may be the same."""
+    for name in TEXT_CONFIGS:
+        nested = config.get(name)
+        if isinstance(nested, Mapping):
+            text = dict(nested)
+            wrapper = config.get("model_type")
+            text.setdefault("model_type", WRAPPERS.get(str(wrapper), wrapper))
+            if "tie_word_embeddings" not in text and "tie_word_embeddings" in config:
+                text["tie_word_embeddings"] = config["tie_word_embeddings"]
+            return text, config
+    return dict(config), config
+
+
+def longest_position(text: Mapping[str, Any]) -> int | None:
+    """The context length the configuration states, under the names families use for it."""
+    names = ("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length")
+    found = (text.get(n) for n in (*names, "max_seq_len", "model_max_length", "n_ctx"))
+    return next((n for n in found if isinstance(n, int) and n > 0), None)
+
+
+def depth_exceeds(value: object, limit: int) -> bool:
+    """Whether JSON `value` nests deeper than `limit`, without recursing into it."""
+    level: list[object] = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, Mapping) else item)
+            if isinstance(child, (Mapping, list))
+        ]
+        if not level:
+            return False
+    return True

@@ -1,0 +1,98 @@
+"""Puts layers together into a Model: groups equal ones, adds embedding, head and last norm."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from planner.attention_kinds import Attention
+from planner.hf_config.reader import Fields
+from planner.model import FeedForward, LayerGroup, Mixer, Model
+from planner.tensors import Weight, linear, norm
+
+Layer = tuple[tuple[Mixer, ...], FeedForward | None, tuple[Weight, ...]]
+"""Mixers, feed-forward part and left-over tensors of one layer."""
+
+
+def group_layers(count: int, layer: Callable[[int], Layer]) -> tuple[LayerGroup, ...]:
+    """Layers 0..count-1 as groups of equal structure, in order of first appearance."""
+    positions: dict[str, tuple[Layer, list[int]]] = {}
+    for index in range(count):
+        parts = layer(index)
+        positions.setdefault(repr(parts), (parts, []))[1].append(index)
+    return tuple(
+        LayerGroup(layers=tuple(layers), mixers=mixers, mlp=mlp, norms=norms)
+        for (mixers, mlp, norms), layers in positions.values()
+    )
+
+
+def assemble(
+    fields: Fields,
+    layers: tuple[LayerGroup, ...],
+    *,
+    hidden_size: int,
+    tied: bool,
+    norm_bias: bool = False,
+    final_norm: bool = True,
+    head_bias: bool = False,
+    vocab_size: int | None = None,
+    extras: Iterable[Weight] = (),
+    **rest: Any,
+) -> Model:
+    """The Model around `layers`. tied is the family's default for tie_word_embeddings."""
+    vocab = fields.integer("vocab_size") if vocab_size is None else vocab_size
+    tied = fields.flag("tie_word_embeddings", default=tied)
+    outside = norm("norm", hidden_size, bias=norm_bias) if final_norm else ()
+    head: tuple[Weight, ...] = ()
+    if not tied:
+        head = linear("lm_head", vocab, hidden_size, "vocab", bias=head_bias, role="embedding")
+    elif head_bias:
+        outside += (Weight("lm_head.bias", (vocab,), "bias", "vocab"),)
+    return Model(
+        source="",
+        model_type=fields.text("model_type", default=""),
+        hidden_size=hidden_size,
+        vocab_size=vocab,
+        tie_word_embeddings=tied,
+        groups=layers,
+        embedding=(Weight("embed_tokens", (vocab, hidden_size), "embedding", "vocab"),),
+        head=head,
+        extras=(*outside, *extras),
+        **rest,
+    )
+
+
+def heads(fields: Fields, hidden_size: int, *, head_dim: int | None = None) -> dict[str, int]:
+    """Query heads, KV heads and head size as Attention takes them, under Hugging Face's names.
+
+    head_dim: the family's default where the field is absent; None means hidden_size / heads.
+    """
+    num_attention_heads = fields.integer("num_attention_heads")
+    num_key_value_heads = fields.integer("num_key_value_heads", default=num_attention_heads)
+    if num_attention_heads % num_key_value_heads:
+        raise fields.refuse(
+            "num_key_value_heads",
+            f"{num_key_value_heads} does not divide num_attention_heads {num_attention_heads}",
+        )
+    size = fields.optional("head_dim")
+    if size is None:
+        size = head_dim if head_dim is not None else divided(fields, hidden_size, num_attention_heads)
+    return {
+        "num_attention_heads": num_attention_heads,
+        "num_key_value_heads": num_key_value_heads,
+        "head_dim": size,
+    }
+
+
+def divided(fields: Fields, hidden_size: int, num_attention_heads: int) -> int:
+    """hidden_size / num_attention_heads, refused where that is not whole."""
+    if hidden_size % num_attention_heads:
+        raise fields.refuse(
+            "num_attention_heads",
+            f"{num_attention_heads} does not divide hidden_size {hidden_size}, "
+            "and head_dim is not given",
+        )
+    return hidden_size // num_attention_heads
+
+
+def with_window(attention: Attention, window: int | None, kind: str = "sliding") -> Attention:
+    """The same attention keeping `window` tokens; None keeps all."""
+    return attention.model_copy(update={"window": window, "window_type": kind})

@@ -1,0 +1,180 @@
+"""Reads a configuration field by field and remembers which fields it has read.
+
+What nobody read and nobody declared harmless is refused by name: a field we do not understand
+could change memory.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from planner.errors import ConfigRefused
+
+LARGEST = 2**31 - 1
+
+# Fields that change no weight, no cache and no state: tokens, positions, losses, numerics.
+HARMLESS = re.compile(
+    r"""_name_or_path|_attn_implementation.*|_commit_hash|_num_labels|_flash_attn_2_enabled
+    |architectures|auto_map|transformers_version|transformers\.js_config|model_type|name_or_path
+    |torch_dtype|dtype|use_cache|is_decoder|return_dict|torchscript|pruned_heads|unsloth_.*
+    |output_(attentions|hidden_states|scores|router_logits|past)|use_return_dict
+    |(bos|eos|pad|sep|unk|mask|cls|decoder_start|forced_.*|image|video|audio|boi|eoi|boa|eoa)_token_id
+    |.*_token_(id|index|ids)|tokenizer_class|id2label|label2id|num_labels|problem_type
+    |task_specific_params|finetuning_task|license|language|model_name|tokenizer_.*
+    |(attention|attn|hidden|residual|resid|embd|embedding|ffn|mlp|activation|classifier|summary_first
+      |feed_forward|hidden_states|residue|emb|expert|token|final|output|layer)_?(dropout|pdrop)
+      (_prob|_rate|_p)?|dropout(_rate|_p|_prob)?|layerdrop
+    |initializer_(range|factor|std|.*_scale)|init_(std|method|method_std|scale|device|config|.*_range)
+    |embed_init_.*|emb_init_range|.*_initializer_range
+    |rope_(theta|scaling|parameters|type|ratio|pct|percent|local_base_freq|interleave|interleaved
+      |dim|base|global_base_freq|mscale|ntk.*|style)|rotary_(pct|emb_base|base|percent|dim)
+    |partial_rotary_factor|partial_rotary_factors|use_mrope|mrope_.*|global_rope_theta|local_rope_theta
+    |sliding_rope_theta|rotary_emb_.*|use_dynamic_ntk|use_logn_attn
+    |max_position_embeddings|original_max_position_embeddings|max_sequence_length|seq_length
+    |model_max_length|n_ctx|initial_context_length|max_seq_len|context_length|max_seq_length
+    |(rms_norm|layer_norm|layernorm|norm|rmsnorm|layer_norms|ln)_(eps|epsilon)
+    |norm_epsilon|rms_eps|eps|epsilon
+    |hidden_act|hidden_activation|activation_function|activation|(mlp|mamba|ffn|moe)_hidden_act
+    |swiglu_(alpha|limit)|clip_qkv|.*logit_softcapping|query_pre_attn_scalar|logit_scale|logits_scaling
+    |(embedding|residual|logits|attention|lm_head|key|query|ssm|mlp|ssm_in|ssm_out|attention_in
+      |attention_out)_(multiplier|multipliers|scale|scaling)|scale_(emb|depth|embeddings)
+    |attn_temperature_.*|attn_scale|floor_scale|scale_attn_weights|scale_attn_by_inverse_layer_idx
+    |reorder_and_upcast_attn|dim_model_base
+    |router_(aux_loss_coef|aux_loss_factor|jitter_noise|z_loss_coef|dtype|temperature)
+    |(input_|moe_)?(aux_loss|z_loss|jitter)_?(coef|coeff|alpha|noise|eps|weight)?|seq_aux
+    |aux_loss_alpha|norm_topk_prob|topk_(group|method)|n_group|scoring_func|scoring_function
+    |moe_scoring_func|moe_router_(dtype|activation_func|.*coef.*|topk_scaling_factor)
+    |routed_scaling_factor|router_scaling_factor|moe_routed_scaling_factor|route_(scale|norm)
+    |pretraining_tp|ep_size|tensor_parallel.*|gradient_checkpointing.*|chunk_size_feed_forward
+    |attn_implementation|cache_implementation|prefill_chunk_size|context_window_size
+    |summary_(type|use_proj|activation|proj_to_labels|first_dropout)|predict_special_tokens|n_special
+    |use_bfloat16|tf_legacy_loss|remove_invalid_values|num_logits_to_keep|logits_to_keep
+    |keys_to_ignore_at_inference|add_cross_attention|cross_attention_hidden_size
+    |is_encoder_decoder|tie_encoder_decoder|typical_p|top_[kp]|temperature|do_sample|num_beams
+    |num_beam_groups|num_return_sequences|max_length|min_length|length_penalty|repetition_penalty
+    |no_repeat_ngram_size|encoder_no_repeat_ngram_size|early_stopping|bad_words_ids
+    |diversity_penalty|begin_suppress_tokens|suppress_tokens|exponential_decay_length_penalty
+    |prefix|special_tokens|use_flash_attn|use_flash_attention|flash_attention|fused_.*
+    """,
+    re.VERBOSE,
+)
+
+
+class Fields:
+    """One configuration object under reading."""
+
+    def __init__(self, config: Mapping[str, Any], path: str = "") -> None:
+        self.config = config
+        self.path = path
+        self.read: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the field is there and not null."""
+        return self.config.get(name) is not None
+
+    def name_of(self, name: str) -> str:
+        return f"{self.path}{name}"
+
+    def refuse(self, name: str, why: str) -> ConfigRefused:
+        """A refusal that names the field; raise what it returns."""
+        return ConfigRefused(f"{self.name_of(name)}: {why}", field=self.name_of(name))
+
+    def raw(self, *names: str) -> Any:
+        """The first of `names` that is there and not null, else None. Marks all as read."""
+        self.read.update(names)
+        return next((self.config[n] for n in names if self.config.get(n) is not None), None)
+
+    def _pick(self, names: Sequence[str]) -> tuple[str, Any]:
+        self.read.update(names)
+        for name in names:
+            if self.config.get(name) is not None:
+                return name, self.config[name]
+        return names[0], None
+
+    def integer(
+        self, *names: str, default: int | None = None, least: int = 1, most: int = LARGEST
+    ) -> int:
+        """A whole number under the first of `names` that is there; refused when out of range."""
+        name, value = self._pick(names)
+        if value is None:
+            if default is None:
+                raise self.refuse(name, "is missing, and the model cannot be sized without it")
+            return default
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise self.refuse(name, f"{short(value)} is not a whole number of at least {least}")
+        return value
+
+    def optional(self, *names: str, least: int = 1) -> int | None:
+        """As `integer`, or None where the field is absent or null."""
+        name, value = self._pick(names)
+        return None if value is None else self.integer(name, least=least)
+
+    def flag(self, *names: str, default: bool) -> bool:
+        """A true or false; refused when it is anything else."""
+        name, value = self._pick(names)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.refuse(name, f"{short(value)} is neither true nor false")
+        return value
+
+    def text(self, *names: str, default: str | None = None) -> str:
+        """A string; refused when it is missing without a default or something else."""
+        name, value = self._pick(names)
+        if value is None:
+            if default is None:
+                raise self.refuse(name, "is missing, and the model cannot be sized without it")
+            return default
+        if not isinstance(value, str):
+            raise self.refuse(name, f"{short(value)} is not a text")
+        return value
+
+    def sequence(self, *names: str, length: int | None = None) -> list[Any] | None:
+        """A list, or None where absent; refused when its length is not `length`."""
+        name, value = self._pick(names)
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            raise self.refuse(name, f"{short(value)} is not a list")
+        if length is not None and len(value) != length:
+            raise self.refuse(name, f"has {len(value)} entries for {length} layers")
+        return value
+
+    def child(self, name: str) -> "Fields | None":
+        """A nested object under its own reader, or None where absent."""
+        value = self.raw(name)
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            raise self.refuse(name, f"{short(value)} is not an object")
+        return Fields(value, f"{self.name_of(name)}.")
+
+    def expect(self, name: str, *allowed: Any) -> None:
+        """Refuse unless the field is absent, null or one of `allowed`."""
+        value = self.raw(name)
+        if value is not None and value not in allowed:
+            expected = " or ".join(short(a) for a in allowed)
+            raise self.refuse(name, f"{short(value)} is not understood here (only {expected} is)")
+
+    def ignore(self, *names: str) -> None:
+        """Declare fields as known to change no memory in this family."""
+        self.read.update(names)
+
+    def finish(self) -> None:
+        """Refuse the first field that nobody read and that is not known to be harmless."""
+        for name, value in self.config.items():
+            if name in self.read or HARMLESS.fullmatch(name):
+                continue
+            if value is None or value is False or value in ("", [], {}):
+                continue
+            raise self.refuse(
+                name, f"{short(value)} is not understood for this model type, and could change memory"
+            )
+
+
+def short(value: Any) -> str:
+    """A value as it may stand in a sentence: never long."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

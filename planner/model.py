@@ -1,0 +1,101 @@
+"""A model as a list of layer groups: what is stored, cached and carried, per layer."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from planner.attention_kinds import Attention, LatentAttention
+from planner.frozen import Frozen
+from planner.mlp_kinds import Mlp, MoE
+from planner.recurrent_kinds import GatedDeltaNet, Mamba1, Mamba2
+from planner.tensors import CacheTensor, StateTensor, Weight
+
+Mixer = Annotated[
+    Attention | LatentAttention | GatedDeltaNet | Mamba1 | Mamba2, Field(discriminator="type")
+]
+FeedForward = Annotated[Mlp | MoE, Field(discriminator="type")]
+
+
+class LayerGroup(Frozen):
+    """Layers of equal structure. `layers` are their positions, `norms` all that is left over.
+
+    A layer may lack a mixer or a feed-forward part (Nemotron-H), and may have several mixers
+    side by side (Falcon-H1).
+    """
+
+    layers: tuple[int, ...]
+    mixers: tuple[Mixer, ...] = ()
+    mlp: FeedForward | None = None
+    norms: tuple[Weight, ...] = ()
+
+    @property
+    def count(self) -> int:
+        return len(self.layers)
+
+    @property
+    def kind(self) -> str:
+        return "+".join(mixer.kind for mixer in self.mixers) or "none"
+
+    def weights(self, hidden_size: int) -> tuple[Weight, ...]:
+        """Every tensor of one layer."""
+        found = self.norms
+        for mixer in self.mixers:
+            found += mixer.weights(hidden_size)
+        return found if self.mlp is None else found + self.mlp.weights(hidden_size)
+
+    def cache(self) -> tuple[CacheTensor, ...]:
+        return tuple(tensor for mixer in self.mixers for tensor in mixer.cache())
+
+    def state(self) -> tuple[StateTensor, ...]:
+        return tuple(tensor for mixer in self.mixers for tensor in mixer.state())
+
+
+class Model(Frozen):
+    """The text decoder of a published model, from its configuration alone.
+
+    embedding, head and extras are the tensors outside the layers (head is empty when the
+    embedding is tied). mtp are the multi-token-prediction layers, counted apart.
+    parameters_elsewhere names towers that are not counted here (vision, audio).
+    quantization is the configuration's own `quantization_config`, verbatim.
+    """
+
+    source: str
+    model_type: str
+    hidden_size: int
+    vocab_size: int
+    tie_word_embeddings: bool
+    groups: tuple[LayerGroup, ...]
+    embedding: tuple[Weight, ...]
+    head: tuple[Weight, ...] = ()
+    extras: tuple[Weight, ...] = ()
+    mtp: tuple[LayerGroup, ...] = ()
+    mtp_extras: tuple[Weight, ...] = ()
+    dtype: str = "bfloat16"
+    max_position_embeddings: int | None = None
+    quantization: dict[str, Any] | None = None
+    parameters_elsewhere: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def num_hidden_layers(self) -> int:
+        return sum(group.count for group in self.groups)
+
+    @cached_property
+    def layer_counts(self) -> dict[str, int]:
+        """Layers by kind, in order of first appearance."""
+        counts: dict[str, int] = {}
+        for group in self.groups:
+            counts[group.kind] = counts.get(group.kind, 0) + group.count
+        return counts
+
+    def layer_of(self, index: int) -> LayerGroup:
+        """The group that layer `index` belongs to."""
+        return next(group for group in self.groups if index in group.layers)
+
+    def outside(self) -> Iterator[Weight]:
+        """Tensors outside the layers."""
+        yield from self.embedding
+        yield from self.head
+        yield from self.extras

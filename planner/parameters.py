@@ -1,0 +1,48 @@
+"""How many parameters a model has, counted from its structure."""
+
+from dataclasses import dataclass
+
+from planner.model import LayerGroup, Model
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Counts of the text decoder and its head: tied weights once, MTP layers apart.
+
+    active is what one token passes through: everything but the experts it is not routed to.
+    """
+
+    total: int
+    active: int
+    embedding: int
+    head: int
+    mtp: int
+
+    @property
+    def active_without_embedding(self) -> int:
+        """The count that papers quote as active when they leave the input table out."""
+        tied = self.head == 0
+        return self.active if tied else self.active - self.embedding
+
+
+def count(model: Model) -> Parameters:
+    """Parameters of `model`."""
+    outside = sum(weight.parameters for weight in model.outside())
+    layers = sum(group.count * layer_parameters(model, group) for group in model.groups)
+    active = sum(group.count * layer_parameters(model, group, active=True) for group in model.groups)
+    mtp = sum(group.count * layer_parameters(model, group) for group in model.mtp)
+    return Parameters(
+        total=outside + layers,
+        active=outside + active,
+        embedding=sum(weight.parameters for weight in model.embedding),
+        head=sum(weight.parameters for weight in model.head),
+        mtp=mtp + sum(weight.parameters for weight in model.mtp_extras),
+    )
+
+
+def layer_parameters(model: Model, group: LayerGroup, *, active: bool = False) -> int:
+    """Parameters of one layer of `group`; with active=True, those that work on one token."""
+    weights = group.weights(model.hidden_size)
+    if active:
+        return sum(weight.active_parameters for weight in weights)
+    return sum(weight.parameters for weight in weights)
