@@ -1,0 +1,116 @@
+"""One accelerator as a plan sees it: what a program can allocate, and how fast it computes.
+
+`memory_bytes` is the total the driver shows a program (`torch.cuda.get_device_properties`,
+`cudaMemGetInfo`), which is what fits are judged by. It is 1 to 5 % less than the figure on the box.
+
+    gpu = presets.gpus.load_gpu("h100-sxm5-80gb")
+    gpu = gpu_with_memory(gpu, 60 * GIB)
+    gpu = custom_gpu(24 * GIB)
+"""
+
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
+from planner.errors import PlanRefused
+from planner.frozen import Frozen
+from planner.units import format_bytes
+
+
+class Gpu(Frozen):
+    """One accelerator. None means no figure was found, never zero.
+
+    Rates are peaks per second. Tensor rates are dense (sparse marketing figures halved) and
+    accumulate in FP32, as PyTorch and cuBLAS do; on GeForce that is half the FP16-accumulate
+    rate on the box. Sources of single figures: `presets.gpus.gpu_sources`.
+    """
+
+    id: str
+    name: str
+    vendor: str
+    architecture: str | None = None
+    compute_capability: str | None = None
+    """CUDA's "9.0", or AMD's "gfx942"."""
+
+    memory_bytes: PositiveInt
+    """What a program can allocate, before its own CUDA context: the driver's total."""
+    memory_source: str
+    memory_verified: bool
+    """True when `memory_bytes` was read by a program on such a card. False when it is the
+    monitoring tool's or the marketing figure, which is too high by the driver's reserve."""
+    memory_driver_bytes: PositiveInt | None = None
+    """The monitoring tool's total (`nvidia-smi`, `rocm-smi`); SGLang starts from this one."""
+    memory_marketed_gb: PositiveFloat | None = None
+    """As printed on the box; whether GB is 10**9 or 2**30 bytes is the vendor's choice."""
+    memory_shared_with_cpu: bool = False
+    """Unified memory: the operating system and other programs take their part first."""
+    memory_type: str | None = None
+    memory_bandwidth_bytes_per_s: PositiveInt | None = None
+
+    fp32_flops_per_s: PositiveInt | None = None
+    """Vector units, not tensor cores."""
+    fp16_flops_per_s: PositiveInt | None = None
+    bf16_flops_per_s: PositiveInt | None = None
+    fp8_flops_per_s: PositiveInt | None = None
+    int8_ops_per_s: PositiveInt | None = None
+    fp4_flops_per_s: PositiveInt | None = None
+
+    nvlink_bidirectional_bytes_per_s: PositiveInt | None = None
+    """Sum of both directions, as vendors print it. Infinity Fabric on AMD, ICI on TPU, Ethernet
+    on Gaudi."""
+    pcie_bidirectional_bytes_per_s: PositiveInt | None = None
+
+    sm_count: PositiveInt | None = None
+    """Streaming multiprocessors; compute units on AMD."""
+    l2_bytes: PositiveInt | None = None
+    smem_per_sm_bytes: PositiveInt | None = None
+    """Shared memory of one multiprocessor; LDS on AMD."""
+    boost_clock_hz: PositiveInt | None = None
+    tdp_w: NonNegativeFloat | None = None
+
+    unverified: tuple[str, ...] = ()
+    """Names of the fields above that no readable source confirms."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def nvlink_bytes_per_s(self) -> int | None:
+        """One direction of the GPU-to-GPU link."""
+        return _half(self.nvlink_bidirectional_bytes_per_s)
+
+    @property
+    def pcie_bytes_per_s(self) -> int | None:
+        """One direction of the PCIe link, before encoding loss."""
+        return _half(self.pcie_bidirectional_bytes_per_s)
+
+
+def custom_gpu(memory_bytes: int) -> Gpu:
+    """A card of which only the memory is known, from `--gpu-memory-bytes`. Refuses sizes <= 0."""
+    _check_memory(memory_bytes)
+    return Gpu(
+        id="custom",
+        name=f"Custom GPU, {format_bytes(memory_bytes)}",
+        vendor="custom",
+        memory_bytes=memory_bytes,
+        memory_source="given by the user",
+        memory_verified=True,
+    )
+
+
+def gpu_with_memory(gpu: Gpu, memory_bytes: int) -> Gpu:
+    """`gpu` with the memory the user read on it; everything else stays. Refuses sizes <= 0."""
+    _check_memory(memory_bytes)
+    return gpu.model_copy(
+        update={
+            "memory_bytes": memory_bytes,
+            "memory_source": "given by the user",
+            "memory_verified": True,
+            "unverified": tuple(field for field in gpu.unverified if field != "memory_bytes"),
+        }
+    )
+
+
+def _half(both_ways: int | None) -> int | None:
+    return None if both_ways is None else both_ways // 2
+
+
+def _check_memory(memory_bytes: int) -> None:
+    if memory_bytes <= 0:
+        raise PlanRefused(f"GPU memory must be a positive number of bytes, not {memory_bytes}.")

@@ -1,0 +1,60 @@
+"""The accelerators of gpus.json.
+
+gpus.json holds `{"sources": {key: text}, "gpus": {id: {field: value, ..., "sources": {field:
+key}}}}`. An id is the slug of the name without GeForce, Tesla, Instinct, NVIDIA or AMD.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from planner.hardware import Gpu
+from presets.suggestion import unknown_id
+
+_FILE = Path(__file__).with_name("gpus.json")
+
+
+@cache
+def load_gpu(gpu_id: str) -> Gpu:
+    """The accelerator of that id, any case. Raises PlanRefused naming the closest ids."""
+    entry = _entry(gpu_id)
+    return Gpu(
+        id=gpu_id.lower(),
+        **{field: value for field, value in entry.items() if field != "sources"},
+    )
+
+
+@cache
+def all_gpus() -> tuple[Gpu, ...]:
+    """Every accelerator, in the order of the file: by vendor, data centre first, then by age."""
+    return tuple(load_gpu(gpu_id) for gpu_id in gpu_ids())
+
+
+def gpu_ids() -> tuple[str, ...]:
+    """Every id, without validating a single entry."""
+    return tuple(_document()["gpus"])
+
+
+def gpu_sources(gpu_id: str) -> dict[str, str]:
+    """Field name -> where its figure was read or how it was computed.
+
+    `memory_bytes` is not among them, since `Gpu.memory_source` says it; the fields in
+    `Gpu.unverified` have none.
+    """
+    texts = _document()["sources"]
+    return {field: texts[key] for field, key in _entry(gpu_id)["sources"].items()}
+
+
+def _entry(gpu_id: str) -> dict[str, Any]:
+    gpus: dict[str, dict[str, Any]] = _document()["gpus"]
+    try:
+        return gpus[gpu_id.lower()]
+    except KeyError:
+        raise unknown_id("GPU", gpu_id, gpus) from None
+
+
+@cache
+def _document() -> dict[str, dict[str, Any]]:
+    document: dict[str, dict[str, Any]] = json.loads(_FILE.read_text(encoding="utf-8"))
+    return document

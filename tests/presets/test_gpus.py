@@ -1,0 +1,132 @@
+"""Every accelerator of the data file, against the rule for ids and an independent table."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from planner.errors import PlanRefused
+from planner.hardware import Gpu, custom_gpu, gpu_with_memory
+from planner.units import GIB
+from presets.gpus import all_gpus, gpu_ids, gpu_sources, load_gpu
+
+TRUTH = Path(__file__).parents[3] / "shared" / "truth" / "gpus.json"
+BRANDS = {"geforce", "tesla", "instinct", "nvidia", "amd"}
+
+
+def slug(name: str) -> str:
+    words = re.findall(r"[a-z0-9]+", re.sub(r"\(.*\)", "", name).lower())
+    return "-".join(word for word in words if word not in BRANDS)
+
+
+@pytest.fixture(params=gpu_ids())
+def gpu(request: pytest.FixtureRequest) -> Gpu:
+    return load_gpu(request.param)
+
+
+def test_ids_are_slugs_of_the_names(gpu: Gpu) -> None:
+    assert gpu.id.startswith(slug(gpu.name))
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", gpu.id)
+
+
+def test_names_are_unique() -> None:
+    assert len({gpu.name for gpu in all_gpus()}) == len(gpu_ids()) == len(all_gpus())
+
+
+def test_a_program_never_gets_more_than_the_box_or_the_driver_says(gpu: Gpu) -> None:
+    assert gpu.memory_marketed_gb is not None
+    assert gpu.memory_bytes <= gpu.memory_marketed_gb * GIB
+    if gpu.memory_driver_bytes is not None:
+        assert gpu.memory_bytes <= gpu.memory_driver_bytes
+
+
+def test_memory_is_verified_or_listed_as_unverified(gpu: Gpu) -> None:
+    assert gpu.memory_verified != ("memory_bytes" in gpu.unverified)
+
+
+def test_every_figure_has_a_source_or_is_unverified(gpu: Gpu) -> None:
+    without = {
+        "id",
+        "name",
+        "vendor",
+        "architecture",
+        "compute_capability",
+        "memory_bytes",
+        "memory_source",
+        "memory_verified",
+        "memory_shared_with_cpu",
+        "unverified",
+        "notes",
+    }
+    given = gpu.model_dump(exclude_none=True, exclude_defaults=True).keys() - without
+    assert given == gpu_sources(gpu.id).keys() | set(gpu.unverified) - {"memory_bytes"}
+
+
+@pytest.mark.parametrize(
+    ("gpu_id", "gib"),
+    [
+        ("h100-sxm5-80gb", 79.19),
+        ("a100-sxm4-40gb", 39.4),
+        ("l40s", 44.4),
+        ("l4", 22.05),
+        ("rtx-3090", 23.58),
+        ("rtx-4090", 23.52),
+        ("rtx-5090", 31.36),
+        ("rtx-pro-6000-blackwell-server", 95.0),
+        ("t4", 14.6),
+        ("v100-sxm2-32gb", 31.74),
+        ("mi300x", 191.7),
+        ("b200-sxm-180gb", 178.35),
+    ],
+)
+def test_memory_agrees_with_engine_logs(gpu_id: str, gib: float) -> None:
+    gpu = load_gpu(gpu_id)
+    assert gpu.memory_verified
+    assert gpu.memory_bytes / GIB == pytest.approx(gib, abs=0.05)
+
+
+def test_the_h200_is_the_measured_one() -> None:
+    assert load_gpu("h200-sxm-141gb").memory_bytes == 150_109_880_320
+
+
+def test_an_unknown_id_is_refused_with_the_three_closest() -> None:
+    with pytest.raises(PlanRefused) as refusal:
+        load_gpu("h100-sxm-80gb")
+    assert "h100-sxm5-80gb" in str(refusal.value)
+    assert str(refusal.value).count(",") == 2
+    with pytest.raises(PlanRefused, match="zzzz"):
+        load_gpu("zzzz")
+
+
+def test_memory_can_be_given() -> None:
+    assert custom_gpu(24 * GIB).memory_bytes == 24 * GIB
+    card = gpu_with_memory(load_gpu("rtx-5070"), 11 * GIB)
+    assert (card.memory_bytes, card.memory_verified) == (11 * GIB, True)
+    assert "memory_bytes" not in card.unverified
+    assert card.memory_bandwidth_bytes_per_s == load_gpu("rtx-5070").memory_bandwidth_bytes_per_s
+    for size in (0, -1):
+        with pytest.raises(PlanRefused, match="positive"):
+            custom_gpu(size)
+
+
+@pytest.mark.skipif(not TRUTH.exists(), reason="shared/truth/gpus.json is not here")
+def test_figures_agree_with_the_reference_table() -> None:
+    gpus = {gpu.name: gpu for gpu in all_gpus()}
+    rows = {row["name"]: row for row in json.loads(TRUTH.read_text())["gpus"]}
+    shared = gpus.keys() & rows.keys()
+    assert len(shared) >= 70
+    for name in shared:
+        gpu, row = gpus[name], rows[name]
+        for field, figure, unit in (
+            ("memory_bandwidth_bytes_per_s", "memory_bandwidth_gbs", 1e9),
+            ("bf16_flops_per_s", "bf16_dense_tflops", 1e12),
+            ("fp4_flops_per_s", "fp4_dense_tflops", 1e12),
+            ("nvlink_bidirectional_bytes_per_s", "nvlink_bidir_gbs", 1e9),
+            ("smem_per_sm_bytes", "smem_per_sm_kb", 1024),
+        ):
+            if row[figure] is not None and figure not in row["unverified_fields"]:
+                assert getattr(gpu, field) == pytest.approx(row[figure] * unit), (name, field)
+        if row["torch_total_gib_seen"] is not None:
+            seen = row["torch_total_gib_seen"] * GIB
+            assert gpu.memory_bytes == pytest.approx(seen, rel=0.015), name
