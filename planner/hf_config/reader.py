@@ -67,10 +67,25 @@ class Fields:
         self.config = config
         self.path = path
         self.read: set[str] = set()
+        self.aliases: dict[str, tuple[str, ...]] = {}
+
+    def fill(self, **defaults: Any) -> None:
+        """Values of the model type's own class for fields that the configuration leaves out."""
+        absent = {name: value for name, value in defaults.items() if name not in self.config}
+        self.config = {**absent, **self.config}
+        self.read.update(absent)
 
     def __contains__(self, name: str) -> bool:
         """Whether the field is there and not null."""
         return self.config.get(name) is not None
+
+    def given(self, name: str) -> bool:
+        """Whether the field is there under any of its names, null or not."""
+        return any(n in self.config for n in self.names_of(name))
+
+    def names_of(self, *names: str) -> list[str]:
+        """These names and the family's other names for the same fields."""
+        return [n for name in names for n in (name, *self.aliases.get(name, ()))]
 
     def name_of(self, name: str) -> str:
         return f"{self.path}{name}"
@@ -81,15 +96,19 @@ class Fields:
 
     def raw(self, *names: str) -> Any:
         """The first of `names` that is there and not null, else None. Marks all as read."""
-        self.read.update(names)
-        return next((self.config[n] for n in names if self.config.get(n) is not None), None)
+        return self._pick(names)[1]
 
     def _pick(self, names: Sequence[str]) -> tuple[str, Any]:
-        self.read.update(names)
-        for name in names:
-            if self.config.get(name) is not None:
-                return name, self.config[name]
-        return names[0], None
+        every = self.names_of(*names)
+        self.read.update(every)
+        found = [name for name in every if self.config.get(name) is not None]
+        if not found:
+            return every[0], None
+        first = self.config[found[0]]
+        for other in found[1:]:
+            if self.config[other] != first:
+                raise self.refuse(other, f"{short(self.config[other])} contradicts {found[0]}")
+        return found[0], first
 
     def integer(
         self, *names: str, default: int | None = None, least: int = 1, most: int = LARGEST
