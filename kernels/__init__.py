@@ -9,8 +9,13 @@ from typing import Any
 _HOME = {
     "flash_attention": "kernels.flash_attention",
     "flash_attention_varlen": "kernels.flash_attention",
+    "mla_decode_attention": "kernels.mla_decode",
+    "mla_decode_reference": "kernels.paged_reference",
     "naive_attention": "kernels.naive",
     "attention_reference": "kernels.reference",
+    "paged_decode_attention": "kernels.paged_decode",
+    "paged_decode_reference": "kernels.paged_reference",
+    "PagedKVCache": "kernels.kv_cache",
     "varlen_attention_reference": "kernels.reference",
 }
 

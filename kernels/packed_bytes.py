@@ -1,0 +1,83 @@
+"""Two 8-bit cache entries read as one 16-bit word, and taken apart in registers.
+
+Tensor cores want 16-bit operands moved by `ldmatrix`, which cannot transpose bytes. Read as int16,
+an 8-bit cache takes the same path as a bf16 one (16-byte copies, `ldmatrix`), and each word then
+yields an even and an odd entry: two products of half the width instead of one.
+"""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+from kernels.checks import interpreted
+
+_KINDS = {torch.float8_e4m3fn: "fp8", torch.int8: "int8"}
+
+# One register holds two words, bytes 0 to 3; the even entries are bytes 0 and 2.
+_FP8_TO_FP16 = tl.constexpr("""{
+    .reg .b32 pair; .reg .b16 bytes, none;
+    prmt.b32 pair, $2, 0, 0x4420; mov.b32 {bytes, none}, pair; cvt.rn.f16x2.e4m3x2 $0, bytes;
+    prmt.b32 pair, $2, 0, 0x4431; mov.b32 {bytes, none}, pair; cvt.rn.f16x2.e4m3x2 $1, bytes;
+}""")
+# An int8 plus 128, placed in the low mantissa bits of 1024.0, is 1152 too large.
+_INT8_TO_FP16 = tl.constexpr("""{
+    .reg .b32 biased, offset; mov.b32 offset, 0x64806480;
+    xor.b32 biased, $2, 0x80808080;
+    prmt.b32 $0, biased, 0x64646464, 0x4240; sub.rn.f16x2 $0, $0, offset;
+    prmt.b32 $1, biased, 0x64646464, 0x4341; sub.rn.f16x2 $1, $1, offset;
+}""")
+
+
+@triton.jit
+def _decode_byte(byte, FP8: tl.constexpr, COMPUTE: tl.constexpr):
+    if FP8:
+        return byte.to(tl.uint8).to(tl.float8e4nv, bitcast=True).to(COMPUTE)
+    return byte.to(tl.int8).to(COMPUTE)
+
+
+@triton.jit
+def unpack_bytes(words, PACKED: tl.constexpr, COMPUTE: tl.constexpr):
+    """int16 words to two tensors of their shape, the entries in the low and in the high bytes."""
+    if PACKED == "fp8_ptx":
+        return tl.inline_asm_elementwise(
+            _FP8_TO_FP16,
+            "=r,=r,r",
+            [words],
+            dtype=(tl.float16, tl.float16),
+            is_pure=True,
+            pack=2,
+        )
+    if PACKED == "int8_ptx":
+        return tl.inline_asm_elementwise(
+            _INT8_TO_FP16,
+            "=&r,=&r,r",
+            [words],
+            dtype=(tl.float16, tl.float16),
+            is_pure=True,
+            pack=2,
+        )
+    even = _decode_byte(words & 0xFF, PACKED == "fp8", COMPUTE)
+    odd = _decode_byte((words >> 8) & 0xFF, PACKED == "fp8", COMPUTE)
+    return even, odd
+
+
+def packing(cache: torch.dtype, compute: Any) -> str:
+    """How the kernel reads a cache of this dtype; "none" for 16 and 32 bit caches.
+
+    Inline assembly yields fp16 only and the interpreter has none; both then take the plain way.
+    """
+    kind = _KINDS.get(cache)
+    if kind is None:
+        return "none"
+    return kind if interpreted() or compute != tl.float16 else kind + "_ptx"
+
+
+def as_words(name: str, cache: torch.Tensor) -> torch.Tensor:
+    """An 8-bit cache as int16, its last dimension halved; other caches as they are."""
+    if cache.dtype not in _KINDS:
+        return cache
+    if any(stride % 2 for stride in cache.stride()[:-1]):
+        raise ValueError(f"every stride of {name} but the last must be even, not {cache.stride()}")
+    return cache.view(torch.int16)
