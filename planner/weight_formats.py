@@ -166,8 +166,9 @@ def nf4(*, double_quant: bool = False, block: int = 64, kind: str = "nf4") -> We
 
     The lookup table (16 fp32; 256 more and an offset for the maxima) is counted per matrix.
     """
+    name, how = (f"{kind}_double", " in 8 bits") if double_quant else (kind, "")
     return WeightFormat(
-        f"{kind}_double" if double_quant else kind, f"4-bit lookup, a maximum per {block}{' in 8 bits' if double_quant else ''}", 2, 1,
+        name, f"4-bit lookup, a maximum{how} per {block}", 2, 1,
         (1, block), 1 if double_quant else 4,
         tensor_bytes=64 + 1024 + 4 if double_quant else 64,
         flat=True, second_block=256 if double_quant else 0,
