@@ -60,24 +60,41 @@ def assemble(
     )
 
 
-def heads(fields: Fields, hidden_size: int, *, head_dim: int | None = None) -> dict[str, int]:
+def heads(
+    fields: Fields,
+    hidden_size: int,
+    *,
+    head_dim: int | None = None,
+    num_key_value_heads: int | None = None,
+    divides: bool = False,
+) -> dict[str, int]:
     """Query heads, KV heads and head size as Attention takes them, under Hugging Face's names.
 
-    head_dim: the family's default where the field is absent; None means hidden_size / heads.
+    head_dim, num_key_value_heads: the family's defaults where the field is absent; None means
+    hidden_size / heads, and as many as query heads. divides: the family's code always divides, so
+    a head_dim that says otherwise is refused.
     """
-    num_attention_heads = fields.integer("num_attention_heads")
-    num_key_value_heads = fields.integer("num_key_value_heads", default=num_attention_heads)
-    if num_attention_heads % num_key_value_heads:
+    query_heads = fields.integer("num_attention_heads")
+    kv_default = None if fields.given("num_key_value_heads") else num_key_value_heads
+    kv_heads = fields.integer("num_key_value_heads", default=kv_default or query_heads)
+    if query_heads % kv_heads:
         raise fields.refuse(
             "num_key_value_heads",
-            f"{num_key_value_heads} does not divide num_attention_heads {num_attention_heads}",
+            f"{kv_heads} does not divide num_attention_heads {query_heads}",
         )
     size = fields.optional("head_dim")
+    if size is None and head_dim is not None and not fields.given("head_dim"):
+        size = head_dim
     if size is None:
-        size = head_dim if head_dim is not None else divided(fields, hidden_size, num_attention_heads)
+        size = divided(fields, hidden_size, query_heads)
+    elif divides and size * query_heads != hidden_size:
+        raise fields.refuse(
+            "head_dim",
+            f"{size} is not hidden_size / num_attention_heads, which this model type uses",
+        )
     return {
-        "num_attention_heads": num_attention_heads,
-        "num_key_value_heads": num_key_value_heads,
+        "num_attention_heads": query_heads,
+        "num_key_value_heads": kv_heads,
         "head_dim": size,
     }
 

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from planner.hf_config.reader import Fields, short
 
-Rule = Literal["none", "every", "qwen", "alternate", "pattern"]
+Rule = Literal["none", "every", "qwen", "alternate", "pattern", "first", "without_rope"]
 
 
 class Keep(NamedTuple):
@@ -18,37 +18,82 @@ EVERYTHING = Keep()
 
 
 def attention_windows(
-    fields: Fields, num_hidden_layers: int, rule: Rule, *, window: int | None = None, period: int = 2
+    fields: Fields,
+    num_hidden_layers: int,
+    rule: Rule,
+    *,
+    window: int | None = None,
+    period: int = 2,
 ) -> list[Keep]:
     """One Keep per layer. window and period are the family's defaults where fields are absent.
 
     An explicit `layer_types` wins over a pattern. Rules: every layer slides; qwen: from
     max_window_layers on, if use_sliding_window; alternate: even layers slide; pattern: all but
-    each period-th layer slide.
+    each period-th layer slide; first: all but the first of each period; without_rope: layers
+    without rotary positions slide, if use_sliding_window; none: the family knows no window, so a
+    `sliding_window` is left unread and refused.
     """
-    size = fields.optional("sliding_window")
-    if size is None and fields.config.get("sliding_window", "absent") == "absent":
-        size = window
+    size = window_size(fields, rule, window)
     types = fields.sequence("layer_types", length=num_hidden_layers)
-    enabled = fields.flag("use_sliding_window", default=rule != "qwen") if rule == "qwen" else True
-    from_layer = fields.integer("max_window_layers", default=28, least=0) if rule == "qwen" else 0
-    if rule == "pattern":
-        period = fields.integer("sliding_window_pattern", "_sliding_window_pattern", default=period)
-    if not enabled:
-        size = None
+    slides = [size is not None and rule != "none"] * num_hidden_layers
+    if rule == "qwen":
+        from_layer = fields.integer("max_window_layers", default=28, least=0)
+        slides = [index >= from_layer for index in range(num_hidden_layers)]
+    elif rule == "alternate":
+        slides = [index % 2 == 0 for index in range(num_hidden_layers)]
+    elif rule == "pattern":
+        slides = pattern(fields, num_hidden_layers, period)
+    elif rule == "first":
+        slides = [index % period != 0 for index in range(num_hidden_layers)]
+    elif rule == "without_rope":
+        slides = [not rope for rope in rope_layers(fields, num_hidden_layers)]
     if types is not None:
         return [_named(fields, kind, size) for kind in types]
-    if size is None:
-        return [EVERYTHING] * num_hidden_layers
-    keep = Keep(size)
-    slides = {
-        "none": lambda i: False,
-        "every": lambda i: True,
-        "qwen": lambda i: i >= from_layer,
-        "alternate": lambda i: i % 2 == 0,
-        "pattern": lambda i: (i + 1) % period != 0,
-    }[rule]
-    return [keep if slides(i) else EVERYTHING for i in range(num_hidden_layers)]
+    keep = EVERYTHING if size is None else Keep(size)
+    return [keep if slide else EVERYTHING for slide in slides]
+
+
+def window_size(fields: Fields, rule: Rule, default: int | None) -> int | None:
+    """The window in force, or None. A null `sliding_window` means none, an absent one `default`."""
+    if rule == "none":
+        return None
+    size = fields.optional("sliding_window")
+    if size is None and not fields.given("sliding_window"):
+        size = default
+    if rule in ("qwen", "without_rope"):
+        return size if fields.flag("use_sliding_window", default=False) else None
+    if size is not None and fields.raw("use_sliding_window") is False:
+        raise fields.refuse(
+            "use_sliding_window", "is false, but this model type always uses its sliding_window"
+        )
+    return size
+
+
+def pattern(fields: Fields, num_hidden_layers: int, period: int) -> list[bool]:
+    """Whether each layer slides, from a period (all but each n-th slide) or letters ("LLLG").
+
+    Letters repeat over the layers: L slides, G keeps everything; the last layer keeps everything.
+    """
+    names = ("sliding_window_pattern", "_sliding_window_pattern")
+    written = fields.raw(*names)
+    if isinstance(written, str):
+        if not written or set(written) - {"L", "G"}:
+            raise fields.refuse(names[0], f"{short(written)} is not a text of the letters L and G")
+        last = num_hidden_layers - 1
+        return [written[i % len(written)] == "L" and i != last for i in range(num_hidden_layers)]
+    every = fields.integer(*names, default=period)
+    return [(index + 1) % every != 0 for index in range(num_hidden_layers)]
+
+
+def rope_layers(fields: Fields, num_hidden_layers: int) -> list[bool]:
+    """Whether each layer has rotary positions: `no_rope_layers` (1 = has), or its interval."""
+    interval = fields.integer("no_rope_layer_interval", default=4)
+    written = fields.sequence("no_rope_layers", length=num_hidden_layers)
+    if not written:
+        return [(index + 1) % interval != 0 for index in range(num_hidden_layers)]
+    if any(value not in (0, 1) for value in written):
+        raise fields.refuse("no_rope_layers", "holds something other than 0 and 1")
+    return [value == 1 for value in written]
 
 
 def _named(fields: Fields, kind: object, size: int | None) -> Keep:

@@ -1,0 +1,276 @@
+"""One row per dense family that Hugging Face transformers implements.
+
+Source of the rows: the reference implementation of each type in transformers 5.23.
+"""
+
+from dataclasses import replace
+
+from planner.hf_config.traits import Traits
+from planner.tensors import Weight, linear, norm
+
+LLAMA = Traits(
+    qkv_bias=("attention_bias", False),
+    o_bias=("attention_bias", False),
+    mlp_bias=("mlp_bias", False),
+    ignored=("is_llama_config", "rope_interleaved"),
+)
+BIASLESS = Traits(expects={"attention_bias": (False,), "mlp_bias": (False,)})
+ATTENTION_BIAS = replace(LLAMA, mlp_bias=False, ignored=(), expects={"mlp_bias": (False,)})
+MISTRAL = replace(BIASLESS, num_key_value_heads=8, windows="every", window=4096)
+QWEN2 = Traits(qkv_bias=True, num_key_value_heads=32, windows="qwen", window=4096)
+QWEN3 = replace(
+    ATTENTION_BIAS,
+    qk_norm="head",
+    num_key_value_heads=32,
+    head_dim=128,
+    windows="qwen",
+    window=4096,
+)
+GEMMA = replace(
+    ATTENTION_BIAS,
+    tied=True,
+    head_dim=256,
+    num_key_value_heads=16,
+    expects={"mlp_bias": (False,), "use_bidirectional_attention": (False,)},
+)
+GEMMA2 = replace(
+    GEMMA,
+    norms_per_layer=4,
+    num_key_value_heads=4,
+    windows="alternate",
+    window=4096,
+    ignored=("sliding_window_size",),
+)
+COHERE = replace(
+    ATTENTION_BIAS,
+    norms_per_layer=1,
+    qk_norm=("use_qk_norm", "width"),
+    tied=True,
+    divides=True,
+)
+GLM = Traits(
+    qkv_bias=("attention_bias", True),
+    num_key_value_heads=2,
+    head_dim=128,
+    expects={"mlp_bias": (False,)},
+)
+OLMO2 = replace(ATTENTION_BIAS, qk_norm="width")
+EXAONE4 = replace(
+    BIASLESS,
+    qk_norm="head",
+    num_key_value_heads=32,
+    windows="pattern",
+    window=4096,
+    period=4,
+)
+STABLELM = Traits(
+    norm="layer",
+    other_norms=("use_parallel_residual", False, 1),
+    qkv_bias=("use_qkv_bias", False),
+    qk_norm=("qk_layernorm", "width"),
+    num_key_value_heads=32,
+    divides=True,
+    expects={"attention_bias": (False,), "mlp_bias": (False,)},
+)
+
+TRAITS: dict[str, Traits] = {
+    "apertus": replace(
+        ATTENTION_BIAS,
+        gated=False,
+        qk_norm="head",
+        divides=True,
+        mlp_extras=lambda hidden, inner: tuple(
+            Weight(f"act_fn.{name}", (1,), "vector") for name in ("alpha_p", "alpha_n")
+        ),
+        expects={
+            "hidden_act": ("xielu",),
+            "mlp_bias": (False,),
+            "post_norm": (False,),
+            "qk_norm": (True,),
+        },
+    ),
+    "arcee": replace(LLAMA, gated=False),
+    "bitnet": replace(
+        ATTENTION_BIAS,
+        num_key_value_heads=5,
+        divides=True,
+        attention_extras=lambda attention, hidden: norm("attn_sub_norm", hidden),
+        mlp_extras=lambda hidden, inner: norm("ffn_sub_norm", inner),
+    ),
+    "cohere": COHERE,
+    "cohere2": replace(
+        COHERE,
+        qk_norm="none",
+        windows="pattern",
+        window=4096,
+        period=4,
+        expects={
+            "use_qk_norm": (False,),
+            "use_gated_activation": (True,),
+            "use_parallel_block": (True,),
+            "use_embedding_sharing": (True,),
+            "order_of_interleaved_layers": ("local_attn_first",),
+            "mlp_bias": (False,),
+        },
+        aliases={"sliding_window_pattern": ("layer_switch",)},
+        ignored=("position_embedding_type", "rotary_pct", "use_parallel_embedding"),
+    ),
+    "cwm": replace(
+        BIASLESS, num_key_value_heads=8, head_dim=128, windows="first", window=8192, period=4
+    ),
+    "diffllama": replace(
+        ATTENTION_BIAS,
+        divides=True,
+        attention_extras=lambda attention, hidden: tuple(
+            Weight(f"lambda_{name}", (attention.head_dim,), "vector")
+            for name in ("q1", "k1", "q2", "k2")
+        ),
+        ignored=("lambda_std_dev",),
+    ),
+    "doge": replace(
+        LLAMA,
+        divides=True,
+        qk_norm="head",
+        attention_extras=lambda attention, hidden: (
+            Weight("A", (attention.num_key_value_heads,), "vector"),
+            *linear(
+                "dt_proj",
+                attention.num_key_value_heads,
+                attention.num_key_value_heads * attention.head_dim,
+            ),
+        ),
+        layer_extras=lambda hidden: (
+            Weight("input_residual", (hidden,), "vector"),
+            Weight("post_attention_residual", (hidden,), "vector"),
+        ),
+        windows="every",
+        expects={"is_moe": (False,)},
+        ignored=("keep_window_size", "num_experts", "num_experts_per_tok"),
+    ),
+    "ernie4_5": Traits(
+        qkv_bias=("use_bias", False),
+        o_bias=("use_bias", False),
+        mlp_bias=("use_bias", False),
+        tied=True,
+        num_key_value_heads=2,
+        head_dim=128,
+    ),
+    "exaone4": EXAONE4,
+    "gemma": GEMMA,
+    "gemma2": GEMMA2,
+    "gemma3_text": replace(
+        GEMMA2, qk_norm="head", windows="pattern", period=6, ignored=()
+    ),
+    "vaultgemma": replace(GEMMA2, norms_per_layer=2, ignored=()),
+    "glm": GLM,
+    "glm4": replace(GLM, norms_per_layer=4),
+    "glm4v_text": replace(GLM, norms_per_layer=4),
+    "granite": LLAMA,
+    "granite_swa": replace(
+        LLAMA,
+        tied=True,
+        num_key_value_heads=4,
+        windows="first",
+        window=128,
+        period=4,
+        attention_extras=lambda attention, hidden: (
+            Weight("sinks", (attention.num_attention_heads,), "vector", "column"),
+        ),
+    ),
+    "helium": replace(LLAMA, num_key_value_heads=20, head_dim=128),
+    "hunyuan_v1_dense": replace(
+        ATTENTION_BIAS, qk_norm="head", expects={"use_qk_norm": (True,), "use_cla": (False,)}
+    ),
+    "hyperclovax": replace(LLAMA, norms_per_layer=2, other_norms=("use_post_norm", True, 4)),
+    "internlm3": replace(
+        BIASLESS,
+        num_key_value_heads=2,
+        head_dim=128,
+        expects={"qkv_bias": (False,), "bias": (False,)},
+    ),
+    "iquestcoder": replace(LLAMA, num_key_value_heads=8, head_dim=128),
+    "jais2": replace(
+        LLAMA,
+        norm="layer",
+        gated=False,
+        qkv_bias=("attention_bias", True),
+        o_bias=("attention_bias", True),
+        mlp_bias=("mlp_bias", True),
+    ),
+    "llama": LLAMA,
+    "ministral": MISTRAL,
+    "ministral3": replace(MISTRAL, head_dim=128, window=None),
+    "mistral": replace(
+        MISTRAL,
+        aliases={"sliding_window": ("sliding_window_size",)},
+        ignored=("attention_sink_size",),
+    ),
+    "nanochat": replace(
+        ATTENTION_BIAS, norm="none", norms_per_layer=0, gated=False, divides=True
+    ),
+    "nemotron": replace(LLAMA, norm="layer", gated=False),
+    "olmo": replace(ATTENTION_BIAS, norm="none", norms_per_layer=0, divides=True),
+    "olmo2": OLMO2,
+    "olmo3": replace(OLMO2, windows="pattern", window=4096, period=4),
+    "persimmon": Traits(
+        norm="layer",
+        qkv_bias=True,
+        o_bias=True,
+        mlp_bias=True,
+        qk_norm=("qk_layernorm", "head"),
+        qk_norm_default=True,
+        qk_norm_bias=True,
+        gated=False,
+        divides=True,
+    ),
+    "phi": Traits(
+        norm="layer",
+        norms_per_layer=1,
+        qkv_bias=True,
+        o_bias=True,
+        mlp_bias=True,
+        qk_norm=("qk_layernorm", "head"),
+        qk_norm_bias=True,
+        gated=False,
+        head_bias=True,
+        divides=True,
+    ),
+    "phi3": replace(
+        BIASLESS,
+        windows="every",
+        expects={
+            "attention_bias": (False,),
+            "mlp_bias": (False,),
+            "lm_head_bias": (False,),
+            "full_attn_mod": (1,),
+        },
+        ignored=("interpolate_factor",),
+    ),
+    "qwen2": QWEN2,
+    "qwen2_vl": QWEN2,
+    "qwen2_vl_text": QWEN2,
+    "qwen2_5_vl": QWEN2,
+    "qwen2_5_vl_text": QWEN2,
+    "qwen3": QWEN3,
+    "qwen3_vl_text": replace(QWEN3, windows="none", window=None),
+    "seed_oss": replace(
+        LLAMA,
+        qkv_bias=("attention_bias", True),
+        o_bias=("attention_out_bias", False),
+        num_key_value_heads=8,
+        head_dim=128,
+    ),
+    "smollm3": replace(LLAMA, tied=True, num_key_value_heads=4, windows="without_rope"),
+    "stablelm": STABLELM,
+    "starcoder2": Traits(
+        norm="layer",
+        qkv_bias=("use_bias", True),
+        o_bias=("use_bias", True),
+        mlp_bias=("use_bias", True),
+        gated=False,
+        tied=True,
+        num_key_value_heads=2,
+        windows="every",
+        expects={"mlp_type": ("default",), "norm_type": ("layer_norm",)},
+    ),
+}  # fmt: skip
