@@ -1,7 +1,8 @@
 """One accelerator as a plan sees it: what a program can allocate, and how fast it computes.
 
 `memory_bytes` is the total the driver shows a program (`torch.cuda.get_device_properties`,
-`cudaMemGetInfo`), which is what fits are judged by. It is 1 to 5 % less than the figure on the box.
+`cudaMemGetInfo`), which is what fits are judged by. It is a few hundred MiB below the figure of
+`nvidia-smi`, and what the box calls GB is 10**9 bytes for one product and 2**30 for the next.
 
     gpu = presets.gpus.load_gpu("h100-sxm5-80gb")
     gpu = gpu_with_memory(gpu, 60 * GIB)
@@ -34,8 +35,8 @@ class Gpu(Frozen):
     """What a program can allocate, before its own CUDA context: the driver's total."""
     memory_source: str
     memory_verified: bool
-    """True when `memory_bytes` was read by a program on such a card. False when it is the
-    monitoring tool's or the marketing figure, which is too high by the driver's reserve."""
+    """True when a program read `memory_bytes` on such a card. False when it is a sibling's reading,
+    the monitoring tool's total or the marketing figure; `memory_source` says which."""
     memory_driver_bytes: PositiveInt | None = None
     """The monitoring tool's total (`nvidia-smi`, `rocm-smi`); SGLang starts from this one."""
     memory_marketed_gb: PositiveFloat | None = None

@@ -129,4 +129,4 @@ def test_figures_agree_with_the_reference_table() -> None:
                 assert getattr(gpu, field) == pytest.approx(row[figure] * unit), (name, field)
         if row["torch_total_gib_seen"] is not None:
             seen = row["torch_total_gib_seen"] * GIB
-            assert gpu.memory_bytes == pytest.approx(seen, rel=0.015), name
+            assert gpu.memory_bytes == pytest.approx(seen, rel=0.02), name
