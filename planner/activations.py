@@ -1,0 +1,119 @@
+"""Working memory of one forward pass: an estimate from the widths of the layers.
+
+The peak is the larger of two moments. In a layer, T tokens hold the residual and what the
+widest part of a layer reads and writes. At the end, the sampler holds several copies of the
+logits of every sequence. Coefficients come from published start-up logs of vLLM and are given
+with the range they were seen in.
+"""
+
+from dataclasses import dataclass
+
+from planner.attention_kinds import LatentAttention
+from planner.dtypes import DTYPE_BYTES
+from planner.estimate import Estimate
+from planner.mlp_kinds import MoE
+from planner.model import LayerGroup, Model
+from planner.tensors import Weight
+from planner.units import ceil_div
+
+LAYER_RANGE = (0.95, 1.10)
+LAYER_SOURCE = (
+    "layer widths x tokens; within -5 to +10 % of two measured Llama-3.1-8B peaks (vLLM issue 10517)"
+)
+LOGIT_BYTES = (10, 15, 39)
+LOGIT_SOURCE = (
+    "10 to 39 B per logit by sampler: 14.7 to 15.1 in vLLM 0.17 to 0.20 start-up logs, 38 to 39 "
+    "with a sorting sampler before"
+)
+MOE_TOKENS = 32768
+MLA_WORKSPACE_TOKENS = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationTerms:
+    """Coefficients of one rank: bytes per token in flight, bytes per logit row."""
+
+    layer_bytes_per_token: int
+    moe_bytes_per_token: int
+    mla_bytes_per_token: int
+    vocab_size: int
+
+    def layer_bytes(self, tokens: int) -> int:
+        """Peak inside a layer for a chunk of `tokens`."""
+        return (
+            tokens * self.layer_bytes_per_token
+            + min(tokens, MOE_TOKENS) * self.moe_bytes_per_token
+            + min(tokens, MLA_WORKSPACE_TOKENS) * self.mla_bytes_per_token
+        )
+
+    def peak_bytes(self, tokens: int, sequences: int) -> int:
+        """The central value of `peak`."""
+        return max(self.layer_bytes(tokens), sequences * self.vocab_size * LOGIT_BYTES[1])
+
+    def layers(self, tokens: int) -> Estimate:
+        """`layer_bytes` with its range."""
+        central = self.layer_bytes(tokens)
+        low, high = LAYER_RANGE
+        return Estimate(central, int(central * low), int(central * high), LAYER_SOURCE)
+
+    def sampler(self, sequences: int) -> Estimate:
+        """Copies of the logits when `sequences` rows are sampled; the logits are not split."""
+        low, central, high = (sequences * self.vocab_size * b for b in LOGIT_BYTES)
+        return Estimate(central, low, high, LOGIT_SOURCE)
+
+    def peak(self, tokens: int, sequences: int) -> Estimate:
+        """The larger of both moments, and of the ends of their ranges."""
+        layers, sampler = self.layers(tokens), self.sampler(sequences)
+        larger = layers if layers.bytes >= sampler.bytes else sampler
+        return Estimate(
+            larger.bytes,
+            max(layers.low_bytes, sampler.low_bytes),
+            max(layers.high_bytes, sampler.high_bytes),
+            larger.source,
+        )
+
+
+def activation_terms(
+    model: Model,
+    groups: list[tuple[LayerGroup, int]],
+    *,
+    tensor_parallel_size: int = 1,
+    expert_parallel: bool = False,
+    last_stage: bool = True,
+) -> ActivationTerms:
+    """Coefficients for a rank with these layers; only the last stage samples."""
+    size = DTYPE_BYTES[model.dtype]
+    tp = tensor_parallel_size
+    layer = moe = mla = 0
+    for group, _ in groups:
+        dense = [_width(mixer.weights(model.hidden_size)) for mixer in group.mixers]
+        if isinstance(group.mlp, MoE):
+            shared = group.mlp.shared
+            dense.append(_width(shared.weights(model.hidden_size)) if shared else 0)
+            moe = max(moe, size * _moe_width(group.mlp, model.hidden_size, tp, expert_parallel))
+        elif group.mlp is not None:
+            dense.append(_width(group.mlp.weights(model.hidden_size)))
+        layer = max(layer, size * (model.hidden_size + ceil_div(max(dense, default=0), tp)))
+        for mixer in group.mixers:
+            if isinstance(mixer, LatentAttention):
+                heads = mixer.num_attention_heads // tp
+                mla = max(mla, size * heads * (mixer.qk_nope_head_dim + mixer.v_head_dim))
+    return ActivationTerms(layer, moe, mla, model.vocab_size if last_stage else 0)
+
+
+def _width(weights: tuple[Weight, ...]) -> int:
+    """Elements per token that the split projections of one part write and read."""
+    matrices = [w for w in weights if w.role == "linear" and len(w.shape) == 2]
+    written = sum(w.shape[0] for w in matrices if w.split in ("column", "kv"))
+    return written + sum(w.shape[1] for w in matrices if w.split == "row")
+
+
+def _moe_width(moe: MoE, hidden_size: int, tp: int, expert_parallel: bool) -> int:
+    """Elements per token of the two expert workspaces.
+
+    top_k x max(N / 2, K) + top_k x max(N, K) with N = 2 x expert width on the rank and K the
+    hidden size. Source: vLLM fused_moe workspaces (0.33).
+    """
+    n = 2 * ceil_div(moe.moe_intermediate_size, 1 if expert_parallel else tp)
+    k = moe.input_size or hidden_size
+    return moe.num_experts_per_tok * (max(n // 2, k) + max(n, k))

@@ -1,0 +1,214 @@
+"""The arithmetic behind a plan, line by line: label, formula, the same with its numbers, bytes.
+
+Lines marked in_total add up to the binding GPU's total; the others are steps on the way or
+figures for comparison.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from planner.kv_cache import entry_bytes, state_tensor_bytes
+from planner.model import LayerGroup
+from planner.parallelism import layers_in
+from planner.plan import Plan
+from planner.tensors import CacheTensor
+from planner.units import ceil_div
+
+COMPONENT_LABELS = {
+    "attention": "Attention weights",
+    "mlp": "Feed-forward weights",
+    "experts": "Routed expert weights",
+    "embedding": "Embedding weights",
+    "head": "Output head weights",
+    "other": "Norms and other weights",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line. bytes is the value of the formula; substitution shows it with numbers."""
+
+    label: str
+    formula: str
+    substitution: str
+    bytes: int
+    in_total: bool = False
+
+
+def derivation(plan: Plan) -> tuple[Step, ...]:
+    """Every step from the inputs to the total of the binding GPU, and what it is held against."""
+    return (
+        *_weights(plan),
+        *_cache(plan),
+        *_working_memory(plan),
+        *_runtime(plan),
+        Step(
+            "Total per GPU",
+            "sum of the lines above",
+            f"stage {plan.binding_stage + 1} of {len(plan.footprint.stages)} binds",
+            plan.total_bytes_per_gpu,
+        ),
+        Step(
+            "Memory a program can allocate",
+            "total memory as the driver reports it",
+            plan.gpu.name,
+            plan.gpu.memory_bytes,
+        ),
+        Step(
+            "Headroom",
+            "memory - total",
+            f"{plan.gpu.memory_bytes:,} - {plan.total_bytes_per_gpu:,}",
+            plan.headroom_bytes,
+        ),
+    )
+
+
+def _weights(plan: Plan) -> Iterator[Step]:
+    assignment, deployment = plan.footprint.assignment, plan.deployment
+    yield Step(
+        "Weights of the whole model",
+        "stored bytes of every tensor, scales included",
+        f"{plan.parameters.total:,} parameters; {assignment.description}",
+        assignment.total_bytes,
+    )
+    split = []
+    if deployment.tensor_parallel_size > 1:
+        split.append(f"tensor parallel {deployment.tensor_parallel_size}")
+    if len(plan.footprint.stages) > 1:
+        span = plan.stage.layers
+        split.append(f"layers {span.start} to {span.stop - 1}")
+    if deployment.enable_expert_parallel:
+        experts = deployment.tensor_parallel_size * deployment.data_parallel_size
+        split.append(f"experts over {experts} GPUs")
+    share = "; ".join(split) or "all of them on this GPU"
+    for name, size in plan.stage.weights.items():
+        yield Step(
+            COMPONENT_LABELS.get(name, name), "stored bytes on this GPU", share, size, in_total=True
+        )
+
+
+def _cache(plan: Plan) -> Iterator[Step]:
+    deployment, fmt = plan.deployment, plan.footprint.kv_format
+    tp = deployment.tensor_parallel_size
+    groups = [(g, layers_in(g, plan.stage.layers)) for g in plan.model.groups]
+    per_sequence = 0
+    for group, count in groups:
+        for tensors in _alike(group) if count else ():
+            size = count * sum(entry_bytes(t, fmt, tp) for t in tensors)
+            yield Step(
+                f"{_cache_label(tensors)}, {group.kind} layers, per "
+                + ("token" if tensors[0].stride == 1 else f"{tensors[0].stride} tokens"),
+                "layers x heads x width x bytes",
+                f"{count} x {_widths(tensors, tp)}, {fmt.name}",
+                size,
+            )
+            split = deployment.decode_context_parallel_size * deployment.context_parallel_size
+            entries, how = _entries(tensors[0], plan.workload.context, split)
+            yield Step(
+                f"{_cache_label(tensors)}, {group.kind} layers, per sequence",
+                "entries x bytes per entry",
+                f"{how} x {size:,}",
+                entries * size,
+            )
+            per_sequence += entries * size
+        state = sum(state_tensor_bytes(t, plan.model.dtype, tp) for t in group.state())
+        if count and state:
+            yield Step(
+                f"Recurrent state, {group.kind} layers, per sequence",
+                "layers x state, whatever the length",
+                f"{count} x {state:,}",
+                count * state,
+            )
+            per_sequence += count * state
+    sequences = plan.sequences_per_replica * plan.workload.beam_width
+    shared = sequences * per_sequence - plan.parts.kv_cache
+    saved = f" - {shared:,} shared" if shared else ""
+    yield Step(
+        "KV cache and state of all sequences",
+        "sequences on this GPU x bytes per sequence" + (" - shared blocks" if shared else ""),
+        f"{sequences:,} x {per_sequence:,}{saved}",
+        plan.parts.kv_cache,
+        in_total=True,
+    )
+    yield Step(
+        "Empty ends of last blocks",
+        "sequences x (whole blocks - tokens) x bytes per token",
+        f"blocks of {deployment.block_size} tokens",
+        plan.parts.block_rounding,
+        in_total=True,
+    )
+    yield Step(
+        "Block tables",
+        "4 x sequences x blocks per sequence x cache groups",
+        f"4 x {sequences:,} x {ceil_div(plan.workload.context, deployment.block_size):,} x "
+        f"{plan.footprint.cache_groups}",
+        plan.parts.block_tables,
+        in_total=True,
+    )
+
+
+def _working_memory(plan: Plan) -> Iterator[Step]:
+    heads, n = plan.footprint.heads, plan.workload.context
+    if heads is not None:
+        yield Step(
+            "Score matrix that flash attention never stores",
+            "heads x tokens x tokens x 2, one layer and one sequence",
+            f"{heads.num_heads} x {n:,} x {n:,} x 2",
+            plan.score_matrix_bytes,
+        )
+    yield Step(
+        "Flash attention workspace",
+        "larger of: 4 x heads x chunk (prefill); 4 x heads x (d_v + 1) x split rows (decode)",
+        f"at most {plan.stage.workspace.rows_of_a_wave:,} split rows fill the GPU",
+        plan.parts.attention_workspace,
+        in_total=True,
+    )
+    acts = plan.activations
+    yield Step(
+        "Activations (estimate)",
+        "larger of: chunk x widest layer; sequences x vocabulary x bytes per logit",
+        f"{acts.low_bytes:,} to {acts.high_bytes:,}",
+        acts.bytes,
+        in_total=True,
+    )
+
+
+def _runtime(plan: Plan) -> Iterator[Step]:
+    for name, estimate in plan.stage.runtime.items():
+        yield Step(
+            f"{name.replace('_', ' ').capitalize().replace('Cuda', 'CUDA')} (estimate)",
+            "measured elsewhere",
+            f"{estimate.low_bytes:,} to {estimate.high_bytes:,}; {estimate.source}",
+            estimate.bytes,
+            in_total=True,
+        )
+
+
+def _alike(group: LayerGroup) -> Iterator[tuple[CacheTensor, ...]]:
+    """Cache tensors of a layer that hold the same entries, together."""
+    found: dict[tuple[int | None, int, int], list[CacheTensor]] = {}
+    for tensor in group.cache():
+        found.setdefault((tensor.window, tensor.stride, tensor.lag), []).append(tensor)
+    yield from (tuple(tensors) for tensors in found.values())
+
+
+def _cache_label(tensors: tuple[CacheTensor, ...]) -> str:
+    names = " and ".join(t.name.replace("_", " ") for t in tensors)
+    return names[:1].upper() + names[1:]
+
+
+def _widths(tensors: tuple[CacheTensor, ...], tp: int) -> str:
+    heads = {max(1, t.heads // tp) for t in tensors}
+    if len(heads) == 1 and len(tensors) > 1:
+        return f"{heads.pop()} x ({' + '.join(str(t.width) for t in tensors)})"
+    return " + ".join(f"{max(1, t.heads // tp)} x {t.width}" for t in tensors)
+
+
+def _entries(tensor: CacheTensor, context: int, token_split: int) -> tuple[int, str]:
+    mine = ceil_div(context, token_split)
+    entries = tensor.entries(mine)
+    if tensor.window is not None and mine > tensor.window - tensor.lag:
+        how = f"min({mine:,}, {tensor.window - tensor.lag:,})"
+    else:
+        how = f"{mine:,}"
+    return entries, how if tensor.stride == 1 else f"({how} / {tensor.stride})"

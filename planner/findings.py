@@ -1,0 +1,200 @@
+"""What a person should know about a plan, as data: a severity, a code, a sentence."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from planner.attention_kinds import Attention
+from planner.plan import Plan
+from planner.units import format_bytes, format_tokens
+
+Severity = Literal["error", "warning", "info"]
+NATIVE_SINCE = {"fp8": 8.9, "nvfp4": 10.0, "mxfp4": 10.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    severity: Severity
+    code: str
+    message: str
+
+
+def findings(plan: Plan) -> tuple[Finding, ...]:
+    """Findings in order of weight: errors, warnings, information."""
+    order = {"error": 0, "warning": 1, "info": 2}
+    return tuple(sorted(_all(plan), key=lambda finding: order[finding.severity]))
+
+
+def _all(plan: Plan) -> Iterator[Finding]:
+    yield from _fit(plan)
+    yield from _context(plan)
+    yield from _model(plan)
+    yield from _parallelism(plan)
+    yield from _attention(plan)
+    yield from _hardware(plan)
+
+
+def _fit(plan: Plan) -> Iterator[Finding]:
+    low, high = plan.range_bytes
+    memory = plan.gpu.memory_bytes
+    if not plan.fits:
+        short = format_bytes(-plan.headroom_bytes)
+        yield Finding("error", "does_not_fit", f"The fullest GPU is {short} short.")
+        if plan.stage.weights_bytes > memory:
+            size = format_bytes(plan.stage.weights_bytes)
+            yield Finding(
+                "error", "weights_do_not_fit", f"The weights alone take {size} of each GPU."
+            )
+        if low <= memory:
+            yield Finding(
+                "info",
+                "might_fit",
+                "With every estimate at its low end it would fit: measure before you give up.",
+            )
+    elif high > memory:
+        over = format_bytes(high - memory)
+        yield Finding(
+            "warning",
+            "tight",
+            f"It fits by the central estimates only: at their high end it is {over} short.",
+        )
+
+
+def _context(plan: Plan) -> Iterator[Finding]:
+    trained = plan.model.max_position_embeddings
+    context = plan.workload.context
+    if trained is not None and context > trained:
+        yield Finding(
+            "warning",
+            "beyond_stated_context",
+            f"The configuration states {format_tokens(trained)} positions; "
+            f"{format_tokens(context)} tokens are beyond them.",
+        )
+    sequences = plan.sequences_per_replica
+    if plan.parts.block_rounding * 20 > plan.parts.kv_cache > 0:
+        share = 100 * plan.parts.block_rounding / plan.parts.kv_cache
+        yield Finding(
+            "warning",
+            "block_rounding",
+            f"Blocks of {plan.deployment.block_size} tokens waste {share:.0f} % of the cache at "
+            "this length: choose a smaller block size.",
+        )
+    over = plan.waste.over_reserved_bytes
+    if over and sequences > 1:
+        yield Finding(
+            "info",
+            "paging",
+            f"Reserving {format_tokens(trained or context)} tokens for every sequence would waste "
+            f"{format_bytes(over)}; paging wastes {format_bytes(plan.waste.rounding_bytes)}.",
+        )
+
+
+def _model(plan: Plan) -> Iterator[Finding]:
+    for tower in plan.model.parameters_elsewhere:
+        name = tower.removesuffix("_config")
+        yield Finding(
+            "warning",
+            "tower_not_counted",
+            f"The {name} tower's weights and working memory are not counted: "
+            "leave room for them, or serve text only.",
+        )
+    if plan.parameters.mtp:
+        yield Finding(
+            "info",
+            "mtp_not_loaded",
+            f"Multi-token-prediction layers ({plan.parameters.mtp:,} parameters) are left out, as "
+            "engines leave them out unless speculative decoding is on.",
+        )
+    for note in plan.model.notes:
+        yield Finding("info", "model", note)
+    if plan.state_bytes_per_sequence:
+        yield Finding(
+            "info",
+            "recurrent_state",
+            f"{format_bytes(plan.state_bytes_per_sequence)} of recurrent state per sequence, "
+            "whatever its length.",
+        )
+
+
+def _parallelism(plan: Plan) -> Iterator[Finding]:
+    tp = plan.deployment.tensor_parallel_size
+    if tp > 1:
+        heads = [t.heads for group in plan.model.groups for t in group.cache()]
+        fewest = min(heads, default=tp)
+        if fewest == 1:
+            yield Finding(
+                "warning",
+                "cache_replicated",
+                f"Part of the cache has one head, so each of the {tp} tensor-parallel GPUs keeps "
+                "all of it: data parallel attention or decode context parallelism would not.",
+            )
+        elif fewest < tp:
+            yield Finding(
+                "warning",
+                "kv_heads_replicated",
+                f"{tp} tensor-parallel GPUs share {fewest} KV heads: past {fewest} GPUs the cache "
+                "per GPU no longer shrinks.",
+            )
+    totals = [part.total for part in plan.stage_parts]
+    if max(totals) > 1.1 * min(totals):
+        yield Finding(
+            "info",
+            "uneven_stages",
+            f"Pipeline stages are uneven: {format_bytes(min(totals))} to "
+            f"{format_bytes(max(totals))} per GPU.",
+        )
+
+
+def _attention(plan: Plan) -> Iterator[Finding]:
+    room = plan.gpu.memory_bytes - plan.stage.weights_bytes
+    if plan.score_matrix_bytes > max(room, 0):
+        yield Finding(
+            "info",
+            "scores_would_not_fit",
+            f"Attention that stores its scores would need {format_bytes(plan.score_matrix_bytes)} "
+            "for one layer of one sequence: use a flash kernel.",
+        )
+    windows = {
+        m.window for g in plan.model.groups for m in g.mixers if isinstance(m, Attention)
+    } - {None}
+    past, full = plan.kv_bytes_per_token_past_windows, plan.kv_bytes_per_token
+    if windows and past < full:
+        yield Finding(
+            "info",
+            "windows",
+            f"Past its window a token costs {format_bytes(past)} instead of {format_bytes(full)}.",
+        )
+
+
+def _hardware(plan: Plan) -> Iterator[Finding]:
+    gpu = plan.gpu
+    if not gpu.memory_verified:
+        yield Finding(
+            "warning",
+            "gpu_memory_unverified",
+            f"What a program can allocate on {gpu.name} was not read on one: the figure used is "
+            f"{format_bytes(gpu.memory_bytes)}, and the driver keeps 1 to 5 % of such figures.",
+        )
+    if gpu.memory_shared_with_cpu:
+        yield Finding(
+            "warning",
+            "shared_memory",
+            "This memory is shared with the operating system and other programs.",
+        )
+    native = _capability(gpu.compute_capability)
+    for name in (plan.footprint.assignment.name, plan.footprint.kv_format.name):
+        since = next((v for k, v in NATIVE_SINCE.items() if name.startswith(k)), None)
+        if native is not None and since is not None and native < since:
+            yield Finding(
+                "info",
+                "format_not_native",
+                f"{gpu.name} has no {name} arithmetic: the format saves memory and bandwidth, and "
+                "values are converted before each multiplication.",
+            )
+
+
+def _capability(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None

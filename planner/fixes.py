@@ -1,0 +1,70 @@
+"""When a plan does not fit: changes that each alone make it fit, the least intrusive first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from planner.capacity import fewest_gpus, mildest_kv_cache, mildest_weights
+from planner.deployment import Deployment
+from planner.plan import Plan
+from planner.units import format_tokens
+from planner.workload import Workload
+
+MOST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """One change that makes the plan fit, with the inputs that result."""
+
+    sentence: str
+    deployment: Deployment
+    workload: Workload
+
+
+def fixes(plan: Plan) -> tuple[Fix, ...]:
+    """Up to three fixes for a plan that does not fit; none for one that does."""
+    if plan.fits:
+        return ()
+    found: list[Fix] = []
+    for fix in _candidates(plan):
+        found.append(fix)
+        if len(found) == MOST:
+            break
+    return tuple(found)
+
+
+def _candidates(plan: Plan) -> Iterator[Fix]:
+    model, gpu, deployment, work = plan.model, plan.gpu, plan.deployment, plan.workload
+    kv = mildest_kv_cache(model, gpu, deployment, work)
+    if kv is not None and kv != deployment.kv_cache_dtype:
+        yield Fix(
+            f"store the KV cache as {kv}", deployment.replace(kv_cache_dtype=kv), work
+        )
+    weights = mildest_weights(model, gpu, deployment, work)
+    if weights is not None and weights != deployment.weights_dtype:
+        yield Fix(
+            f"store the weights as {weights}", deployment.replace(weights_dtype=weights), work
+        )
+    spread = fewest_gpus(model, gpu, deployment, work)
+    if spread is not None and spread.gpus > deployment.gpus:
+        yield Fix(
+            f"use {spread.gpus} GPUs (tensor parallel {spread.tensor_parallel_size})", spread, work
+        )
+    users = plan.max_concurrency
+    if users:
+        replaced = Workload(**{**work.model_dump(), "concurrency": users})
+        yield Fix(f"serve {format_tokens(users)} at once", deployment, replaced)
+    tokens = plan.max_context_tokens
+    if tokens:
+        cut = {
+            "context": tokens,
+            "shared_prefix_tokens": min(work.shared_prefix_tokens, tokens),
+            "prompt_tokens": None
+            if work.prompt_tokens is None
+            else min(work.prompt_tokens, tokens),
+        }
+        yield Fix(
+            f"limit the context to {format_tokens(tokens)} tokens",
+            deployment,
+            Workload(**{**work.model_dump(), **cut}),
+        )

@@ -1,0 +1,55 @@
+"""Memory that belongs to the run time and not to the model: estimates, each with its source."""
+
+from planner.estimate import Estimate
+from planner.units import MIB, ceil_div
+
+CONTEXT = Estimate(
+    621 * MIB,
+    274 * MIB,
+    666 * MIB,
+    "CUDA context: 621 MiB measured on an H200 (driver 580); 274 to 636 MiB reported elsewhere",
+)
+LIBRARIES = Estimate(
+    98 * MIB,
+    64 * MIB,
+    160 * MIB,
+    "cuBLAS handle, workspace and loaded kernels: 98 MiB measured on an H200 after the first matmul",
+)
+COLLECTIVES = Estimate(
+    840 * MIB,
+    300 * MIB,
+    2200 * MIB,
+    "NCCL group and first all-reduce: 366 + 474 MiB measured on two H200s; vLLM logs 0.5 to 2.2 GiB",
+)
+ALL_TO_ALL = Estimate(
+    446 * MIB,
+    300 * MIB,
+    3300 * MIB,
+    "NCCL all-to-all: 446 MiB measured on two H200s; up to 3.3 GiB reported on eight H100s",
+)
+GRAPHS = Estimate(
+    512 * MIB,
+    174 * MIB,
+    1894 * MIB,
+    "CUDA graphs: 0.17 to 1.85 GiB in vLLM start-up logs",
+)
+BLOCK_TABLE_ENTRY_BYTES = 4
+
+
+def runtime(
+    *, gpus_per_replica: int, expert_parallel: bool, enforce_eager: bool
+) -> dict[str, Estimate]:
+    """Overheads of one GPU by name, context first."""
+    found = {"context": CONTEXT, "libraries": LIBRARIES}
+    if gpus_per_replica > 1:
+        found["collectives"] = COLLECTIVES
+    if expert_parallel:
+        found["all_to_all"] = ALL_TO_ALL
+    if not enforce_eager:
+        found["cuda_graphs"] = GRAPHS
+    return found
+
+
+def block_table_bytes(sequences: int, tokens: int, block_size: int, cache_groups: int = 1) -> int:
+    """int32 block numbers: one row per sequence and cache group."""
+    return BLOCK_TABLE_ENTRY_BYTES * sequences * ceil_div(tokens, block_size) * cache_groups

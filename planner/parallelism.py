@@ -1,0 +1,141 @@
+"""What one rank holds: layers of its pipeline stage, its share of each tensor in them."""
+
+from dataclasses import dataclass
+
+from planner.attention_kinds import Attention, LatentAttention
+from planner.deployment import Deployment
+from planner.errors import PlanRefused
+from planner.mlp_kinds import MoE
+from planner.model import LayerGroup, Model
+from planner.tensors import Weight
+from planner.units import ceil_div, round_up
+
+VOCAB_PADDING = 64
+
+
+def stage_sizes(num_hidden_layers: int, pipeline_parallel_size: int) -> list[int]:
+    """Layers per pipeline stage as vLLM deals them.
+
+    The remainder goes to the stages before the last, from the end: the last stage has the head,
+    so it never takes an extra layer unless nothing else is left.
+    Source: vLLM distributed/utils.get_pp_indices.
+    """
+    base, rest = divmod(num_hidden_layers, pipeline_parallel_size)
+    sizes = [base] * pipeline_parallel_size
+    for i in range(2, rest + 2):
+        sizes[-i] += 1
+    return sizes
+
+
+def stage_groups(model: Model, pipeline_parallel_size: int) -> list[list[tuple[LayerGroup, range]]]:
+    """Per stage, every group with layers in it and the stage's range of layer positions."""
+    stages = []
+    first = 0
+    for size in stage_sizes(model.num_hidden_layers, pipeline_parallel_size):
+        span = range(first, first + size)
+        found = [(g, span) for g in model.groups if any(i in span for i in g.layers)]
+        stages.append(found)
+        first += size
+    return stages
+
+
+def layers_in(group: LayerGroup, span: range) -> int:
+    """How many of the group's layers lie in a stage."""
+    if len(span) and group.layers[0] >= span.start and group.layers[-1] < span.stop:
+        return group.count
+    return sum(1 for i in group.layers if i in span)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One rank's part of a weight: `copies` tensors of `shape`."""
+
+    shape: tuple[int, ...]
+    copies: int
+
+
+def shard(weight: Weight, deployment: Deployment) -> Shard:
+    """The largest part of `weight` that a rank holds.
+
+    Routed experts are spread over tensor x data parallel ranks: whole experts with expert
+    parallelism, slices of every expert without (vLLM FusedMoEParallelConfig).
+    """
+    tp = deployment.tensor_parallel_size
+    copies = weight.copies
+    if copies > 1 or weight.name.startswith("experts."):
+        tp *= deployment.data_parallel_size
+        if deployment.enable_expert_parallel:
+            return Shard(weight.shape, ceil_div(copies, tp))
+    if tp == 1 or weight.split == "replicated":
+        return Shard(weight.shape, copies)
+    first, rest = weight.shape[0], weight.shape[1:]
+    if weight.split == "row":
+        return Shard((*weight.shape[:-1], ceil_div(weight.shape[-1], tp)), copies)
+    if weight.split == "kv":
+        return Shard((first // weight.kv_heads * max(1, weight.kv_heads // tp), *rest), copies)
+    if weight.split == "vocab":
+        first = round_up(first, VOCAB_PADDING)
+    return Shard((ceil_div(first, tp), *rest), copies)
+
+
+def check(model: Model, deployment: Deployment) -> None:
+    """Refuse a deployment that the model's shapes do not allow, saying which sizes would do."""
+    tp, pp = deployment.tensor_parallel_size, deployment.pipeline_parallel_size
+    if pp > model.num_hidden_layers:
+        raise PlanRefused(
+            f"pipeline_parallel_size {pp} is more than the model's {model.num_hidden_layers} layers"
+        )
+    moe = any(isinstance(group.mlp, MoE) for group in model.groups)
+    if deployment.enable_expert_parallel and not moe:
+        raise PlanRefused("enable_expert_parallel is set, but the model has no routed experts")
+    for mixer in (m for group in model.groups for m in group.mixers):
+        if isinstance(mixer, (Attention, LatentAttention)):
+            _check_heads(mixer, tp, deployment.decode_context_parallel_size)
+
+
+def _check_heads(mixer: Attention | LatentAttention, tp: int, dcp: int) -> None:
+    heads = mixer.num_attention_heads
+    if heads % tp:
+        fitting = [str(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 32, 64) if heads % n == 0]
+        raise PlanRefused(
+            f"tensor_parallel_size {tp} does not divide num_attention_heads {heads}; "
+            f"{', '.join(fitting)} would"
+        )
+    if isinstance(mixer, LatentAttention):
+        return
+    kv_heads = mixer.num_key_value_heads
+    if kv_heads % tp and tp % kv_heads:
+        raise PlanRefused(
+            f"tensor_parallel_size {tp} neither divides num_key_value_heads {kv_heads} "
+            "nor is a multiple of it"
+        )
+    if dcp > 1 and dcp > tp // kv_heads:
+        raise PlanRefused(
+            f"decode_context_parallel_size {dcp} needs KV heads that tensor parallelism replicates "
+            f"{dcp} times: at tensor_parallel_size {tp} and {kv_heads} KV heads it is at most "
+            f"{max(1, tp // kv_heads)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Ring attention in prefill: each rank keeps a block of tokens and passes K and V around."""
+
+    block_tokens: int
+    bytes_per_step: int
+    steps: int
+
+    @property
+    def bytes_per_layer(self) -> int:
+        """What one rank sends for one layer."""
+        return self.bytes_per_step * self.steps
+
+
+def ring(bytes_per_token_per_layer: int, tokens: int, context_parallel_size: int) -> Ring:
+    """Block and communication of one layer when `tokens` go around a ring of ranks.
+
+    bytes_per_token_per_layer: K and V of one token in one layer on one rank. Source: Liu et al.
+    2023, Ring Attention (each of n - 1 steps passes one block of keys and values on).
+    """
+    block = ceil_div(tokens, context_parallel_size)
+    return Ring(block, block * bytes_per_token_per_layer, context_parallel_size - 1)

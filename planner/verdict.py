@@ -1,0 +1,38 @@
+"""The answer in a sentence."""
+
+from planner.fixes import Fix, fixes
+from planner.plan import Plan
+from planner.units import format_bytes, format_tokens
+
+
+def verdict(plan: Plan) -> str:
+    """Whether it fits, how much room is left or missing, and what would make it fit."""
+    gpus = plan.deployment.gpus
+    where = plan.gpu.name if gpus == 1 else f"{gpus} x {plan.gpu.name}"
+    users = plan.workload.concurrency
+    what = (
+        f"{format_tokens(users)} sequence{'s' if users > 1 else ''} of "
+        f"{format_tokens(plan.workload.context)} tokens"
+    )
+    if plan.fits:
+        spare = format_bytes(plan.headroom_bytes)
+        each = "" if gpus == 1 else " per GPU"
+        certain = "" if plan.range_bytes[1] <= plan.gpu.memory_bytes else _tight(plan)
+        return f"Fits on {where}: {what}, {spare} to spare{each}.{certain}"
+    short = format_bytes(-plan.headroom_bytes)
+    each = "" if gpus == 1 else " on the fullest GPU"
+    return f"Does not fit on {where}: {what} are {short} short{each}. {remedy(fixes(plan))}"
+
+
+def remedy(found: tuple[Fix, ...]) -> str:
+    """The fixes as a sentence."""
+    if not found:
+        return "No single change of format, GPU count, users or context makes it fit."
+    if len(found) == 1:
+        return f"One change fixes it: {found[0].sentence}."
+    return f"Any one of these fixes it: {'; '.join(fix.sentence for fix in found)}."
+
+
+def _tight(plan: Plan) -> str:
+    over = format_bytes(plan.range_bytes[1] - plan.gpu.memory_bytes)
+    return f" It is tight: with every estimate at its high end it would be {over} short."

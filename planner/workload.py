@@ -1,0 +1,33 @@
+"""What is served: how many sequences at once, how long, and what they share."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from planner.errors import PlanRefused
+from planner.frozen import Frozen
+
+MAX_TOKENS = 2**27
+MAX_SEQUENCES = 2**20
+
+
+class Workload(Frozen):
+    """`concurrency` sequences of `context` tokens each, prompt and answer together.
+
+    shared_prefix_tokens are the same in every sequence and cached once per replica. beam_width
+    hypotheses of a sequence share its first prompt_tokens tokens.
+    """
+
+    context: int = Field(default=8192, ge=1, le=MAX_TOKENS)
+    concurrency: int = Field(default=1, ge=1, le=MAX_SEQUENCES)
+    shared_prefix_tokens: int = Field(default=0, ge=0, le=MAX_TOKENS)
+    beam_width: int = Field(default=1, ge=1, le=1024)
+    prompt_tokens: int | None = Field(default=None, ge=0, le=MAX_TOKENS)
+
+    @model_validator(mode="after")
+    def parts_fit_in_context(self) -> Self:
+        for name in ("shared_prefix_tokens", "prompt_tokens"):
+            tokens = getattr(self, name)
+            if tokens is not None and tokens > self.context:
+                raise PlanRefused(f"{name} {tokens:,} is longer than the context {self.context:,}")
+        return self
