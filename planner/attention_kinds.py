@@ -7,23 +7,8 @@ Field names are Hugging Face's. `extras` holds tensors that change neither cache
 from typing import Literal
 
 from planner.frozen import Frozen
+from planner.indexer import Indexer
 from planner.tensors import CacheTensor, StateTensor, Weight, linear, norm
-
-
-class Indexer(Frozen):
-    """Selects the keys a query may see (DeepSeek sparse attention): its own small key cache.
-
-    heads query heads of head_dim score one shared key per token; input_size is what the query
-    projection reads (q_lora_rank for MLA). weights=False: this layer reuses another's choice.
-    """
-
-    num_heads: int
-    head_dim: int
-    topk: int
-    extras: tuple[Weight, ...] = ()
-
-    def cache(self, window: int | None) -> tuple[CacheTensor, ...]:
-        return (CacheTensor("indexer_keys", 1, self.head_dim, window),)
 
 
 class Attention(Frozen):
@@ -52,7 +37,7 @@ class Attention(Frozen):
 
     @property
     def kind(self) -> str:
-        base = "full" if self.window is None else self.window_type
+        base: str = "full" if self.window is None else self.window_type
         if self.shares_cache:
             base += "+shared"
         return base if self.indexer is None else f"{base}+indexer"
@@ -82,7 +67,7 @@ class Attention(Frozen):
             if not self.shares_cache:
                 found += norm("k_norm", self.head_dim if per_head else k, bias=self.qk_norm_bias)
         if self.indexer is not None:
-            found += self.indexer.extras
+            found += self.indexer.own_weights()
         return found + self.extras
 
     def cache(self) -> tuple[CacheTensor, ...]:
@@ -151,7 +136,7 @@ class LatentAttention(Frozen):
         found += linear("kv_b_proj", up, self.kv_lora_rank, "column")
         found += linear("o_proj", hidden_size, heads * self.v_head_dim, "row", bias=self.o_bias)
         if self.indexer is not None:
-            found += self.indexer.extras
+            found += self.indexer.own_weights()
         return found + self.extras
 
     def cache(self) -> tuple[CacheTensor, ...]:

@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.errors import ConfigRefused
-from planner.hf_config import dense  # noqa: F401
+from planner.hf_config import (  # noqa: F401
+    delta,
+    dense,
+    hybrid,
+    llama4,
+    mamba,
+    minimax,
+    mla,
+    moe,
+)
 from planner.hf_config.families import BUILDERS
 from planner.hf_config.reader import Fields, short
 from planner.model import Model

@@ -48,7 +48,7 @@ def attention_windows(
     elif rule == "without_rope":
         slides = [not rope for rope in rope_layers(fields, num_hidden_layers)]
     if types is not None:
-        return [_named(fields, kind, size) for kind in types]
+        return [named(fields, kind, size) for kind in types]
     keep = EVERYTHING if size is None else Keep(size)
     return [keep if slide else EVERYTHING for slide in slides]
 
@@ -96,7 +96,7 @@ def rope_layers(fields: Fields, num_hidden_layers: int) -> list[bool]:
     return [value == 1 for value in written]
 
 
-def _named(fields: Fields, kind: object, size: int | None) -> Keep:
+def named(fields: Fields, kind: object, size: int | None) -> Keep:
     if kind in ("full_attention", "attention"):
         return EVERYTHING
     if kind == "sliding_attention":

@@ -1,0 +1,82 @@
+"""Decoders that mix gated delta-rule layers with full attention: Qwen3-Next and Qwen3.5.
+
+Source: the reference implementation of each type in Hugging Face transformers 5.23.
+"""
+
+from planner.attention_kinds import Attention
+from planner.hf_config.assembly import Layer, assemble, group_layers, heads
+from planner.hf_config.experts import Experts, moe, sparse_layers
+from planner.hf_config.families import family
+from planner.hf_config.mtp import prediction_layers
+from planner.hf_config.reader import Fields, short
+from planner.mlp_kinds import Mlp
+from planner.model import Mixer, Model
+from planner.recurrent_kinds import GatedDeltaNet
+from planner.tensors import norm
+
+LINEAR = ("linear_attention",)
+FULL = ("full_attention", "attention")
+
+
+@family("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text")
+def delta(fields: Fields) -> Model:
+    """Three gated delta-rule layers, then one of gated full attention, and so on."""
+    dense = fields.text("model_type") in ("qwen3_5", "qwen3_5_text")
+    hidden_size = fields.integer("hidden_size")
+    count = fields.integer("num_hidden_layers")
+    linear = linear_layers(fields, count)
+    bias = fields.flag("attention_bias", default=False)
+    fields.expect("attn_output_gate", True)
+    fields.expect("use_sliding_window", False)
+    fields.expect("mamba_ssm_dtype", "float32")
+    fields.ignore("output_gate_type")
+    attention = Attention(
+        **heads(fields, hidden_size, head_dim=256),
+        qkv_bias=bias,
+        o_bias=bias,
+        qk_norm="head",
+        output_gate=True,
+    )
+    recurrent = GatedDeltaNet(
+        num_key_heads=fields.integer("linear_num_key_heads"),
+        num_value_heads=fields.integer("linear_num_value_heads"),
+        head_k_dim=fields.integer("linear_key_head_dim"),
+        head_v_dim=fields.integer("linear_value_head_dim"),
+        conv_kernel=fields.integer("linear_conv_kernel_dim", default=4),
+    )
+    has_experts = [False] * count
+    experts = None
+    if not dense:
+        has_experts = sparse_layers(fields, count, "step")
+        traits = Experts(shared_size="shared_expert_intermediate_size", shared_gate=True)
+        experts = moe(fields, traits)
+    mlp = None
+    if not all(has_experts):
+        mlp = Mlp(intermediate_size=fields.integer("intermediate_size"))
+    fields.ignore("intermediate_size")
+    norms = norm("layernorm", hidden_size) * 2
+
+    def layer(index: int) -> Layer:
+        mixer: Mixer = recurrent if linear[index] else attention
+        return (mixer,), experts if has_experts[index] else mlp, norms
+
+    groups = group_layers(count, layer)
+    return assemble(
+        fields,
+        groups,
+        hidden_size=hidden_size,
+        tied=False,
+        **prediction_layers(fields, groups, hidden_size),
+    )
+
+
+def linear_layers(fields: Fields, count: int, *, interval: int = 4) -> list[bool]:
+    """Whether each layer is linear: `layer_types`, or all but each full_attention_interval-th."""
+    every = fields.integer("full_attention_interval", default=interval)
+    types = fields.sequence("layer_types", length=count)
+    if types is None:
+        return [(index + 1) % every != 0 for index in range(count)]
+    for kind in types:
+        if kind not in LINEAR + FULL:
+            raise fields.refuse("layer_types", f"{short(kind)} is not understood here")
+    return [kind in LINEAR for kind in types]

@@ -1,0 +1,118 @@
+"""Mixtures of experts: how many, how large, shared ones, and which layers have them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from planner.hf_config.reader import Fields, short
+from planner.mlp_kinds import Mlp, MoE
+from planner.tensors import Weight
+
+NUM_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+PER_TOKEN = (
+    "num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "moe_top_k",
+)  # fmt: skip
+NUM_SHARED = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
+DENSE_FIRST = ("first_k_dense_replace", "num_dense_layers")
+
+Where = Literal["all", "first", "step"]
+"""Layers with experts: all; all after the first dense ones; every decoder_sparse_step-th."""
+
+
+@dataclass(frozen=True)
+class Experts:
+    """What a model type's code does about experts beyond its fields.
+
+    size: the field that holds an expert's width. shared_size: the field that holds the width of
+    the shared part; without it, shared experts are counted and each is as wide as a routed one.
+    score_bias: a bias per expert that the reference keeps as a parameter, not as a buffer.
+    """
+
+    where: Where = "all"
+    size: str = "moe_intermediate_size"
+    shared: bool = False
+    shared_size: str | None = None
+    shared_gate: bool = False
+    router_bias: bool = False
+    expert_bias: bool = False
+    mlp_bias: str | None = None
+    gated: bool = True
+    score_bias: bool = False
+
+
+def moe(fields: Fields, traits: Experts) -> MoE:
+    """The expert layer that the fields describe."""
+    num_experts = agreed(fields, *NUM_EXPERTS)
+    per_token = agreed(fields, *PER_TOKEN)
+    if per_token > num_experts:
+        raise fields.refuse(
+            "num_experts_per_tok", f"{per_token} is more than the {num_experts} experts there are"
+        )
+    size = fields.integer(traits.size)
+    bias = traits.mlp_bias is not None and fields.flag(traits.mlp_bias, default=False)
+    shared_width = 0
+    if traits.shared_size is not None:
+        shared_width = fields.integer(traits.shared_size, default=0, least=0)
+    elif traits.shared:
+        shared_width = size * fields.integer(*NUM_SHARED, default=0, least=0)
+    extras = (Weight("score_bias", (num_experts,), "vector"),) if traits.score_bias else ()
+    return MoE(
+        num_experts=num_experts,
+        num_experts_per_tok=per_token,
+        moe_intermediate_size=size,
+        gated=traits.gated,
+        bias=traits.expert_bias,
+        router_bias=traits.router_bias,
+        shared=shared_mlp(shared_width, traits.gated, bias),
+        shared_gate=traits.shared_gate,
+        extras=extras,
+    )
+
+
+def shared_mlp(intermediate_size: int, gated: bool = True, bias: bool = False) -> Mlp | None:
+    """The shared part of an expert layer; none where its width is 0."""
+    if not intermediate_size:
+        return None
+    return Mlp(intermediate_size=intermediate_size, gated=gated, bias=bias)
+
+
+def agreed(fields: Fields, *names: str, default: int | None = None) -> int:
+    """A whole number that may stand under several names, refused where they disagree."""
+    values = {n: fields.config[n] for n in names if fields.config.get(n) is not None}
+    if any(isinstance(v, list) for v in values.values()):
+        name = next(iter(values))
+        raise fields.refuse(name, "differs by layer, which is not understood")
+    if len(set(values.values())) > 1:
+        listed = ", ".join(f"{n}={short(v)}" for n, v in values.items())
+        raise fields.refuse(next(iter(values)), f"is contradicted by another field ({listed})")
+    return fields.integer(*names, default=default)
+
+
+def sparse_layers(fields: Fields, count: int, where: Where) -> list[bool]:
+    """Whether each layer has experts. `mlp_layer_types` and a list of moe_layer_freq win."""
+    types = fields.sequence("mlp_layer_types", length=count)
+    freq = fields.config.get("moe_layer_freq")
+    if isinstance(freq, list):
+        flags = fields.sequence("moe_layer_freq", length=count) or []
+        if types is None:
+            types = ["sparse" if flag else "dense" for flag in flags]
+    elif "moe_layer_freq" in fields.config:
+        fields.expect("moe_layer_freq", 1)
+    found = [True] * count
+    if where == "first":
+        first = agreed_or_zero(fields)
+        found = [index >= first for index in range(count)]
+    elif where == "step":
+        step = fields.integer("decoder_sparse_step", default=1)
+        dense = fields.sequence("mlp_only_layers") or []
+        found = [i not in dense and (i + 1) % step == 0 for i in range(count)]
+    if types is None:
+        return found
+    for kind in types:
+        if kind not in ("dense", "sparse"):
+            raise fields.refuse("mlp_layer_types", f"{short(kind)} is not understood")
+    return [kind == "sparse" for kind in types]
+
+
+def agreed_or_zero(fields: Fields) -> int:
+    """How many of the first layers are dense."""
+    return fields.integer(*DENSE_FIRST, default=0, least=0)

@@ -1,0 +1,152 @@
+"""Decoders with multi-head latent attention, with or without experts and a sparse indexer.
+
+Source: the reference implementation of each type in Hugging Face transformers 5.23.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from planner.attention_kinds import LatentAttention
+from planner.hf_config.assembly import Layer, assemble, group_layers
+from planner.hf_config.experts import Experts, moe, sparse_layers
+from planner.hf_config.families import family
+from planner.hf_config.mtp import prediction_layers
+from planner.hf_config.reader import Fields, short
+from planner.indexer import Indexer
+from planner.mlp_kinds import Mlp
+from planner.model import Model
+from planner.tensors import linear, norm
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Traits of a model type with latent attention; see moe.Sparse for `defaults`."""
+
+    experts: Experts | None = field(
+        default_factory=lambda: Experts(where="first", shared=True, mlp_bias="mlp_bias")
+    )
+    indexer: bool = False
+    tied: bool = False
+    norms_per_layer: int = 2
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+DEEPSEEK_V3 = Latent(
+    experts=Experts(where="first", shared=True),
+    defaults={"first_k_dense_replace": 3, "q_lora_rank": 1536, "n_shared_experts": 1},
+)
+
+TRAITS = {
+    "deepseek_v2": Latent(defaults={"q_lora_rank": 1536, "n_shared_experts": 2}),
+    "deepseek_v3": DEEPSEEK_V3,
+    "kimi_k2": DEEPSEEK_V3,
+    "deepseek_v32": Latent(
+        indexer=True, defaults={"first_k_dense_replace": 3, "q_lora_rank": 1536}
+    ),
+    "glm_moe_dsa": Latent(indexer=True, defaults={"first_k_dense_replace": 3, "q_lora_rank": 2048}),
+    "glm4_moe_lite": Latent(
+        experts=Experts(where="first", shared=True),
+        defaults={"first_k_dense_replace": 1, "q_lora_rank": 768, "n_shared_experts": 1},
+    ),
+    "minicpm3": Latent(experts=None, tied=True),
+    "youtu": Latent(experts=None, tied=True),
+}
+
+
+@family(*TRAITS)
+def latent(fields: Fields) -> Model:
+    """A decoder of layers with latent attention."""
+    traits = TRAITS[fields.text("model_type")]
+    fields.fill(**traits.defaults)
+    hidden_size = fields.integer("hidden_size")
+    count = fields.integer("num_hidden_layers")
+    attention = latent_attention(fields)
+    own = indexers(fields, count) if traits.indexer else []
+    choose = indexer(fields, hidden_size, attention.q_lora_rank) if traits.indexer else None
+    has_experts = [False] * count
+    experts = None
+    if traits.experts is not None:
+        has_experts = sparse_layers(fields, count, traits.experts.where)
+        experts = moe(fields, traits.experts)
+    bias = fields.flag("mlp_bias", default=False) if traits.experts is None else None
+    if bias is None:
+        bias = traits.experts is not None and traits.experts.mlp_bias is not None
+        bias = bias and fields.flag("mlp_bias", default=False)
+    dense = None
+    if not all(has_experts):
+        dense = Mlp(intermediate_size=fields.integer("intermediate_size"), bias=bias)
+    norms = norm("layernorm", hidden_size) * traits.norms_per_layer
+    fields.ignore("intermediate_size", "num_key_value_heads", "head_dim", "qk_head_dim")
+
+    def layer(index: int) -> Layer:
+        mixer = attention
+        if choose is not None:
+            chosen = choose if own[index] else choose.model_copy(update={"shared": True})
+            mixer = attention.model_copy(update={"indexer": chosen})
+        return (mixer,), experts if has_experts[index] else dense, norms
+
+    groups = group_layers(count, layer)
+    return assemble(
+        fields,
+        groups,
+        hidden_size=hidden_size,
+        tied=traits.tied,
+        **prediction_layers(fields, groups, hidden_size),
+    )
+
+
+def latent_attention(fields: Fields) -> LatentAttention:
+    """Latent attention under DeepSeek's field names."""
+    bias = fields.flag("attention_bias", default=False)
+    return LatentAttention(
+        num_attention_heads=fields.integer("num_attention_heads"),
+        q_lora_rank=fields.optional("q_lora_rank"),
+        kv_lora_rank=fields.integer("kv_lora_rank"),
+        qk_nope_head_dim=fields.integer("qk_nope_head_dim"),
+        qk_rope_head_dim=fields.integer("qk_rope_head_dim"),
+        v_head_dim=fields.integer("v_head_dim"),
+        a_bias=bias,
+        o_bias=bias,
+    )
+
+
+def indexer(fields: Fields, hidden_size: int, q_lora_rank: int | None) -> Indexer:
+    """The indexer of DeepSeek sparse attention (DSA)."""
+    if q_lora_rank is None:
+        raise fields.refuse("q_lora_rank", "is null, but the indexer reads the low-rank query")
+    num_heads = fields.integer("index_n_heads")
+    head_dim = fields.integer("index_head_dim")
+    return Indexer(
+        num_heads=num_heads,
+        head_dim=head_dim,
+        topk=fields.integer("index_topk"),
+        weights=(
+            *linear("indexer.wq_b", num_heads * head_dim, q_lora_rank),
+            *linear("indexer.wk", head_dim, hidden_size),
+            *norm("indexer.k_norm", head_dim, bias=True),
+            *linear("indexer.weights_proj", num_heads, hidden_size),
+        ),
+    )
+
+
+def indexers(fields: Fields, count: int) -> list[bool]:
+    """Whether each layer has an indexer of its own, or reuses the choice of one before it."""
+    types = fields.sequence("indexer_types", length=count)
+    pattern = fields.raw("index_topk_pattern")
+    every = fields.integer("index_topk_freq", default=1)
+    offset = fields.integer("index_skip_topk_offset", default=2, least=0)
+    fields.ignore("index_share_for_mtp_iteration", "indexer_rope_interleave")
+    attention = fields.sequence("layer_types", length=count) or []
+    if any(kind != "indexed_attention" for kind in attention):
+        raise fields.refuse("layer_types", "names something else than indexed_attention")
+    if types is None and pattern is not None:
+        if not isinstance(pattern, (str, list)) or len(pattern) != count:
+            raise fields.refuse("index_topk_pattern", f"does not describe {count} layers")
+        types = [{"F": "full", "S": "shared"}.get(kind, kind) for kind in pattern]
+    if types is None:
+        return [max(i - offset + 1, 0) % every == 0 for i in range(count)]
+    for kind in types:
+        if kind not in ("full", "shared"):
+            raise fields.refuse("indexer_types", f"{short(kind)} is not understood")
+    return [kind == "full" for kind in types]

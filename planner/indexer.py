@@ -1,0 +1,27 @@
+"""The small network of sparse attention that chooses which keys a query sees."""
+
+from planner.frozen import Frozen
+from planner.tensors import CacheTensor, Weight
+
+
+class Indexer(Frozen):
+    """Scores all keys and keeps topk of them (DeepSeek and MiniMax sparse attention).
+
+    num_heads query heads of head_dim score one key per token, which is cached beside the layer's
+    own. `weights` are its tensors. shared: the layer reuses the choice of a layer before it, and
+    has neither weights nor keys.
+    """
+
+    num_heads: int
+    head_dim: int
+    topk: int
+    weights: tuple[Weight, ...] = ()
+    shared: bool = False
+
+    def own_weights(self) -> tuple[Weight, ...]:
+        return () if self.shared else self.weights
+
+    def cache(self, window: int | None) -> tuple[CacheTensor, ...]:
+        if self.shared:
+            return ()
+        return (CacheTensor("indexer_keys", 1, self.head_dim, window),)
