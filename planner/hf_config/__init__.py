@@ -13,7 +13,9 @@ from planner.errors import ConfigRefused
 from planner.hf_config import (  # noqa: F401
     delta,
     dense,
+    falcon,
     hybrid,
+    legacy,
     llama4,
     mamba,
     minimax,

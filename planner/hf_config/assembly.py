@@ -34,16 +34,21 @@ def assemble(
     final_norm: bool = True,
     head_bias: bool = False,
     vocab_size: int | None = None,
+    embedding_size: int | None = None,
     extras: Iterable[Weight] = (),
     **rest: Any,
 ) -> Model:
-    """The Model around `layers`. tied is the family's default for tie_word_embeddings."""
+    """The Model around `layers`. tied is the family's default for tie_word_embeddings.
+
+    embedding_size is the embedding's and the head's width where it is not the hidden size.
+    """
+    width = hidden_size if embedding_size is None else embedding_size
     vocab = fields.integer("vocab_size") if vocab_size is None else vocab_size
     tied = fields.flag("tie_word_embeddings", default=tied)
     outside = norm("norm", hidden_size, bias=norm_bias) if final_norm else ()
     head: tuple[Weight, ...] = ()
     if not tied:
-        head = linear("lm_head", vocab, hidden_size, "vocab", bias=head_bias, role="embedding")
+        head = linear("lm_head", vocab, width, "vocab", bias=head_bias, role="embedding")
     elif head_bias:
         outside += (Weight("lm_head.bias", (vocab,), "bias", "vocab"),)
     return Model(
@@ -53,7 +58,7 @@ def assemble(
         vocab_size=vocab,
         tie_word_embeddings=tied,
         groups=layers,
-        embedding=(Weight("embed_tokens", (vocab, hidden_size), "embedding", "vocab"),),
+        embedding=(Weight("embed_tokens", (vocab, width), "embedding", "vocab"),),
         head=head,
         extras=(*outside, *extras),
         **rest,

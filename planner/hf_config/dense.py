@@ -6,7 +6,7 @@ from planner.hf_config.dense_traits import TRAITS
 from planner.hf_config.families import family
 from planner.hf_config.reader import Fields
 from planner.hf_config.traits import QKNorm, Trait, Traits
-from planner.hf_config.windows import attention_windows
+from planner.hf_config.windows import Keep, attention_windows
 from planner.mlp_kinds import Mlp
 from planner.model import Model
 from planner.tensors import Weight, norm
@@ -23,8 +23,8 @@ def dense(fields: Fields) -> Model:
     return decoder(fields, TRAITS[fields.text("model_type")])
 
 
-def decoder(fields: Fields, traits: Traits) -> Model:
-    """A decoder of equal layers with these traits."""
+def decoder(fields: Fields, traits: Traits, keeps: list[Keep] | None = None) -> Model:
+    """A decoder of equal layers with these traits. keeps: its windows where traits do not say."""
     fields.aliases.update(traits.aliases)
     fields.ignore(*traits.ignored)
     for name, allowed in traits.expects.items():
@@ -33,9 +33,10 @@ def decoder(fields: Fields, traits: Traits) -> Model:
     count = fields.integer("num_hidden_layers")
     attention = attention_of(fields, traits, hidden_size)
     mlp = mlp_of(fields, traits, hidden_size)
-    keeps = attention_windows(
-        fields, count, traits.windows, window=traits.window, period=traits.period
-    )
+    if keeps is None:
+        keeps = attention_windows(
+            fields, count, traits.windows, window=traits.window, period=traits.period
+        )
     left_over = layer_norms(traits, hidden_size, norms_per_layer(fields, traits))
     if traits.layer_extras is not None:
         left_over += traits.layer_extras(hidden_size)
@@ -50,9 +51,22 @@ def decoder(fields: Fields, traits: Traits) -> Model:
         hidden_size=hidden_size,
         tied=traits.tied,
         norm_bias=traits.norm == "layer",
-        final_norm=traits.norm != "none",
+        final_norm=traits.final_norm and traits.norm != "none",
         head_bias=holds(fields, traits.head_bias),
+        extras=around_layers(fields, traits, hidden_size),
     )
+
+
+def around_layers(fields: Fields, traits: Traits, hidden_size: int) -> tuple[Weight, ...]:
+    """What stands between the embedding and the first layer."""
+    found: tuple[Weight, ...] = ()
+    if traits.positions is not None:
+        name, default, extra = traits.positions
+        rows = fields.integer(name, default=default) + extra
+        found += (Weight("embed_positions", (rows, hidden_size), "embedding"),)
+    if traits.embedding_norm:
+        found += norm("embed_norm", hidden_size, bias=traits.norm == "layer")
+    return found
 
 
 def attention_of(fields: Fields, traits: Traits, hidden_size: int) -> Attention:
@@ -63,14 +77,19 @@ def attention_of(fields: Fields, traits: Traits, hidden_size: int) -> Attention:
         qk_norm = kind if fields.flag(name, default=traits.qk_norm_default) else "none"
     else:
         qk_norm = traits.qk_norm
+    sizes = heads(
+        fields,
+        hidden_size,
+        head_dim=traits.head_dim,
+        num_key_value_heads=traits.num_key_value_heads,
+        divides=traits.divides,
+    )
+    if traits.multi_head and sizes["num_key_value_heads"] != sizes["num_attention_heads"]:
+        raise fields.refuse(
+            "num_key_value_heads", "is given, but every query head of this model type has its own"
+        )
     attention = Attention(
-        **heads(
-            fields,
-            hidden_size,
-            head_dim=traits.head_dim,
-            num_key_value_heads=traits.num_key_value_heads,
-            divides=traits.divides,
-        ),
+        **sizes,
         qkv_bias=holds(fields, traits.qkv_bias),
         o_bias=holds(fields, traits.o_bias),
         qk_norm=qk_norm,
@@ -84,7 +103,8 @@ def attention_of(fields: Fields, traits: Traits, hidden_size: int) -> Attention:
 
 def mlp_of(fields: Fields, traits: Traits, hidden_size: int) -> Mlp:
     """The feed-forward part that every layer has."""
-    inner = fields.integer("intermediate_size")
+    default = None if traits.inner_multiple is None else traits.inner_multiple * hidden_size
+    inner = fields.integer("intermediate_size", default=default)
     return Mlp(
         intermediate_size=inner,
         gated=traits.gated,

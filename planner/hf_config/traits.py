@@ -26,6 +26,10 @@ class Traits:
     expects: fields that must be absent, null or one of these values.
     other_norms: (field, default, norms per layer) where a flag changes their number.
     aliases: other names this family uses for a field.
+    multi_head: every query head has its own KV head, so num_key_value_heads may only agree.
+    positions: (field, default, extra rows) of a learned position table.
+    inner_multiple: intermediate_size is this many hidden sizes where it is absent.
+    embedding_norm: the embedding's output is normalised. final_norm: so is the last layer's.
     """
 
     norm: Literal["rms", "layer", "none"] = "rms"
@@ -38,6 +42,11 @@ class Traits:
     qk_norm_default: bool = False
     qk_norm_bias: bool = False
     gated: bool = True
+    multi_head: bool = False
+    positions: tuple[str, int, int] | None = None
+    inner_multiple: int | None = None
+    embedding_norm: bool = False
+    final_norm: bool = True
     tied: bool = False
     num_key_value_heads: int | None = None
     head_dim: int | None = None
