@@ -1,0 +1,43 @@
+"""The command line: `python -m planner inspect` and `python -m planner plan`.
+
+Answers go to stdout; an error is one line on stderr and exit status 2.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from planner.errors import SizewellError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"{self.prog}: {message}\n")
+        sys.exit(2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    parser = Parser(
+        prog="python -m planner",
+        description="Memory plans for LLM inference, in exact bytes.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+    from cli import inspect_command, plan_command
+
+    inspect_command.add_to(commands)
+    plan_command.add_to(commands)
+    arguments = parser.parse_args(argv)
+    try:
+        sys.stdout.write(arguments.run(arguments))
+        sys.stdout.flush()
+    except SizewellError as error:
+        sys.stderr.write(f"{parser.prog} {arguments.command}: {' '.join(str(error).split())}\n")
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    return 0

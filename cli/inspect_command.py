@@ -1,0 +1,96 @@
+"""`inspect`: what a configuration says about parameters and cache, or why it is refused."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from cli.source import read_file, read_model
+from planner.dtypes import kv_format
+from planner.errors import SizewellError
+from planner.hf_config import parse
+from planner.kv_cache import cache_terms, state_bytes, whole
+from planner.model import Model
+from planner.parameters import count
+from planner.units import format_bytes, format_tokens
+
+CONTEXTS = (1024, 8192, 32768, 131072)
+
+
+def add_to(commands: Any) -> None:
+    """Register the command."""
+    parser = commands.add_parser("inspect", help="parameters and cache of model configurations")
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="config.json, folder or id")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: Namespace) -> str:
+    """One entry per configuration, in order; a refused one does not stop the others."""
+    entries = [entry(source) for source in arguments.configs]
+    if arguments.format == "json":
+        return json.dumps(entries, indent=1) + "\n"
+    return "\n".join(as_text(e) for e in entries)
+
+
+def entry(source: str) -> dict[str, Any]:
+    """The answer for one configuration, whatever is wrong with it."""
+    try:
+        config = read_file(Path(source)) if Path(source).exists() else read_model(source)
+        model = parse(config, source)
+        return {"source": source, "status": "ok", "reason": None, **figures(model)}
+    except SizewellError as error:
+        return {
+            "source": source,
+            "status": "refused",
+            "reason": str(error),
+            "parameters": None,
+            "layers": None,
+            "kv_cache": None,
+        }
+
+
+def figures(model: Model) -> dict[str, Any]:
+    """Parameters, layers by kind, and the bf16 cache of one sequence, windows used."""
+    parameters = count(model)
+    terms = cache_terms(whole(model), kv_format("bf16"))
+    growing = [t for t in terms if t.window is None]
+    return {
+        "parameters": {
+            "total": parameters.total,
+            "active": parameters.active,
+            "embedding": parameters.embedding,
+            "mtp": parameters.mtp,
+        },
+        "layers": model.layer_counts,
+        "kv_cache": {
+            "bytes_per_token": sum(t.bytes_per_entry // t.stride for t in terms),
+            "bytes_per_token_past_windows": sum(t.bytes_per_entry // t.stride for t in growing),
+            "bytes_at": {str(n): sum(t.bytes(n) for t in terms) for n in CONTEXTS},
+            "state_bytes": state_bytes(whole(model), "bfloat16"),
+        },
+        "not_counted": list(model.parameters_elsewhere),
+    }
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """One entry for a terminal."""
+    if found["status"] == "refused":
+        return f"{found['source']}\n  refused: {found['reason']}\n"
+    parameters, cache = found["parameters"], found["kv_cache"]
+    layers = ", ".join(f"{n} {kind}" for kind, n in found["layers"].items())
+    at = ", ".join(
+        f"{format_bytes(size)} at {format_tokens(int(n))}" for n, size in cache["bytes_at"].items()
+    )
+    lines = [
+        found["source"],
+        f"  parameters  {parameters['total']:,} ({parameters['active']:,} active, "
+        f"{parameters['embedding']:,} in the embedding)",
+        f"  layers      {layers}",
+        f"  KV cache    {cache['bytes_per_token']:,} B per token (bf16): {at}",
+    ]
+    if cache["state_bytes"]:
+        lines.append(f"  state       {format_bytes(cache['state_bytes'])} per sequence")
+    if found["not_counted"]:
+        lines.append(f"  not counted {', '.join(found['not_counted'])}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,144 @@
+"""`plan`: what a deployment needs, whether it fits, and the arithmetic."""
+
+import json
+from argparse import Namespace
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from cli.source import read_model
+from planner.deployment import Deployment
+from planner.errors import PlanRefused
+from planner.export import as_data, first_error
+from planner.hardware import Gpu, custom_gpu, gpu_with_memory
+from planner.hf_config import parse
+from planner.plan import make_plan
+from planner.workload import Workload
+from presets.gpus import load_gpu
+
+Inputs = TypeVar("Inputs", Deployment, Workload)
+
+FORMATS = ("text", "json", "markdown", "html", "csv")
+SIZES = (
+    ("--tensor-parallel-size", "-tp", "GPUs that share each layer"),
+    ("--pipeline-parallel-size", "-pp", "stages of layers"),
+    ("--data-parallel-size", "-dp", "replicas of attention; routed experts are spread over them"),
+    ("--decode-context-parallel-size", "-dcp", "parts of each sequence within tensor parallel"),
+    ("--context-parallel-size", "-cp", "ranks of a prefill ring"),
+)
+
+
+def add_to(commands: Any) -> None:
+    """Register the command."""
+    parser = commands.add_parser("plan", help="does it fit, how many users, how long a context")
+    parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
+    parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
+    parser.add_argument("--gpus", type=int, metavar="N", help="GPUs in all")
+    parser.add_argument("--gpu-memory-bytes", type=int, metavar="N", help="of each GPU, as read")
+    for name, short, help_text in SIZES:
+        parser.add_argument(name, short, type=int, metavar="N", help=help_text)
+    parser.add_argument("--enable-expert-parallel", action="store_true")
+    parser.add_argument("--enforce-eager", action="store_true", help="no CUDA graphs")
+    parser.add_argument("--context", type=int, default=8192, metavar="N", help="tokens a sequence")
+    parser.add_argument("--concurrency", type=int, default=1, metavar="N", help="sequences at once")
+    parser.add_argument("--shared-prefix-tokens", type=int, default=0, metavar="N")
+    parser.add_argument("--beam-width", type=int, default=1, metavar="N")
+    parser.add_argument("--prompt-tokens", type=int, metavar="N", help="shared by the beams")
+    parser.add_argument("--weights-dtype", default="auto", metavar="NAME")
+    parser.add_argument("--kv-cache-dtype", default="auto", metavar="NAME")
+    parser.add_argument("--block-size", type=int, default=16, metavar="N")
+    parser.add_argument("--max-num-batched-tokens", type=int, default=8192, metavar="N")
+    parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: Namespace) -> str:
+    """The plan in the chosen format."""
+    config = read_model(arguments.model)
+    plan = make_plan(
+        parse(config, arguments.model),
+        chosen_gpu(arguments),
+        chosen_deployment(arguments),
+        chosen_workload(arguments),
+    )
+    if arguments.format == "json":
+        return json.dumps(as_data(plan, config), indent=1, allow_nan=False) + "\n"
+    if arguments.format == "html":
+        from ui.report_html import as_html
+
+        return as_html(plan, config)
+    if arguments.format == "markdown":
+        from ui.report_markdown import as_markdown
+
+        return as_markdown(plan)
+    if arguments.format == "csv":
+        from ui.report_csv import as_csv
+
+        return as_csv(plan)
+    from ui.report_text import as_text
+
+    return as_text(plan)
+
+
+def chosen_gpu(arguments: Namespace) -> Gpu:
+    """The preset, with the memory the user read on it; `custom` needs that memory."""
+    memory_bytes = arguments.gpu_memory_bytes
+    if arguments.gpu == "custom":
+        if memory_bytes is None:
+            raise PlanRefused("--gpu custom needs --gpu-memory-bytes")
+        return custom_gpu(memory_bytes)
+    gpu = load_gpu(arguments.gpu)
+    return gpu if memory_bytes is None else gpu_with_memory(gpu, memory_bytes)
+
+
+def chosen_deployment(arguments: Namespace) -> Deployment:
+    """The deployment of the flags. --gpus alone means tensor parallelism over all of them."""
+    sizes = {
+        name: getattr(arguments, name)
+        for name in (flag.removeprefix("--").replace("-", "_") for flag, _, _ in SIZES)
+        if getattr(arguments, name) is not None
+    }
+    gpus = arguments.gpus
+    rest = 1
+    for name, size in sizes.items():
+        if name not in ("tensor_parallel_size", "decode_context_parallel_size"):
+            rest *= size
+    if gpus is not None and "tensor_parallel_size" not in sizes:
+        if gpus < 1 or rest < 1 or gpus % rest:
+            raise PlanRefused(f"--gpus {gpus} cannot be split into {rest} equal parts")
+        sizes["tensor_parallel_size"] = gpus // rest
+    deployment = checked(
+        Deployment,
+        **sizes,
+        enable_expert_parallel=arguments.enable_expert_parallel,
+        enforce_eager=arguments.enforce_eager,
+        weights_dtype=arguments.weights_dtype,
+        kv_cache_dtype=arguments.kv_cache_dtype,
+        block_size=arguments.block_size,
+        max_num_batched_tokens=arguments.max_num_batched_tokens,
+    )
+    if gpus is not None and deployment.gpus != gpus:
+        raise PlanRefused(
+            f"--gpus {gpus} contradicts the parallel sizes, which use {deployment.gpus}"
+        )
+    return deployment
+
+
+def chosen_workload(arguments: Namespace) -> Workload:
+    """The workload of the flags."""
+    return checked(
+        Workload,
+        context=arguments.context,
+        concurrency=arguments.concurrency,
+        shared_prefix_tokens=arguments.shared_prefix_tokens,
+        beam_width=arguments.beam_width,
+        prompt_tokens=arguments.prompt_tokens,
+    )
+
+
+def checked(kind: type[Inputs], **values: Any) -> Inputs:
+    """kind(**values), its complaint as one sentence."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise PlanRefused(first_error(error)) from None

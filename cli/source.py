@@ -1,0 +1,30 @@
+"""Where a model comes from on the command line: a file, a folder, or a preset's id."""
+
+from pathlib import Path
+from typing import Any
+
+from planner.errors import ConfigRefused, PlanRefused
+from planner.hf_config.document import MAX_BYTES, read_document
+from presets.models import load_model_config
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The configuration in a file, or in the config.json of a folder."""
+    if path.is_dir():
+        path = path / "config.json"
+    try:
+        with path.open("rb") as file:
+            return read_document(file.read(MAX_BYTES + 1))
+    except OSError as error:
+        why = (error.strerror or "it cannot be read").lower()
+        raise ConfigRefused(f"{path}: {why}") from None
+
+
+def read_model(reference: str) -> dict[str, Any]:
+    """The configuration that `reference` names: an existing path first, else a preset's id."""
+    path = Path(reference)
+    if path.exists():
+        return read_file(path)
+    if path.suffix == ".json" or reference.startswith((".", "/", "~")):
+        raise PlanRefused(f"--model {reference}: there is no such file")
+    return load_model_config(reference)

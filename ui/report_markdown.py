@@ -1,0 +1,103 @@
+"""A plan as Markdown: verdict, inputs, memory, limits, findings, derivation, assumptions."""
+
+from collections.abc import Iterable
+
+from planner.explain import derivation
+from planner.findings import findings
+from planner.plan import Plan
+from planner.units import format_bytes, format_tokens
+from planner.verdict import verdict
+from ui.components import COMPONENTS, component_bytes
+
+
+def as_markdown(plan: Plan) -> str:
+    """The whole report; every number comes from the plan object."""
+    sections = [
+        f"# Sizing report: {cell(plan.model.source)} on {plan.deployment.gpus} x {plan.gpu.name}",
+        verdict(plan),
+        "## Inputs\n\n" + table(("Input", "Value"), inputs(plan)),
+        "## Memory of the fullest GPU\n\n" + table(("Part", "Size", "Bytes"), memory(plan)),
+        "## Limits\n\n" + table(("Question", "Answer"), limits(plan)),
+        "## Findings\n\n" + "\n".join(f"- {f.severity}: {f.message}" for f in findings(plan)),
+        "## Derivation\n\n" + table(("Line", "Formula", "With numbers", "Bytes"), steps(plan)),
+        "## Assumptions\n\n" + table(("Estimate", "Value", "Range", "Source"), assumptions(plan)),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def inputs(plan: Plan) -> list[tuple[str, str]]:
+    """Everything the plan was made from."""
+    deployment, work = plan.deployment, plan.workload
+    rows = [
+        ("Model", f"{plan.model.source} ({plan.model.model_type})"),
+        ("Parameters", f"{plan.parameters.total:,} ({plan.parameters.active:,} active)"),
+        ("GPU", plan.gpu.name),
+        ("GPU memory source", plan.gpu.memory_source),
+        ("Weights", plan.footprint.assignment.description),
+        ("KV cache format", plan.footprint.kv_format.name),
+    ]
+    rows += [(k.replace("_", " "), f"{v}") for k, v in deployment.model_dump().items()]
+    rows += [(k.replace("_", " "), f"{v}") for k, v in work.model_dump().items() if v is not None]
+    return rows
+
+
+def memory(plan: Plan) -> list[tuple[str, str, str]]:
+    """Parts, total, capacity, headroom."""
+    sizes = component_bytes(plan.parts)
+    rows = [
+        (c.label + (" (estimate)" if c.estimated else ""), sizes[c.key])
+        for c in COMPONENTS
+        if sizes[c.key]
+    ]
+    rows += [
+        ("Total", plan.total_bytes_per_gpu),
+        ("A program can allocate", plan.gpu.memory_bytes),
+        ("Headroom", plan.headroom_bytes),
+    ]
+    return [(label, format_bytes(size), f"{size:,}") for label, size in rows]
+
+
+def limits(plan: Plan) -> list[tuple[str, str]]:
+    """The questions backwards."""
+    users, tokens = plan.max_concurrency, plan.max_context_tokens
+    return [
+        (
+            f"Most sequences of {format_tokens(plan.workload.context)} tokens",
+            "memory sets no limit" if users is None else format_tokens(users),
+        ),
+        (
+            f"Longest context for {format_tokens(plan.workload.concurrency)} sequences",
+            "memory sets no limit" if tokens is None else f"{format_tokens(tokens)} tokens",
+        ),
+    ]
+
+
+def steps(plan: Plan) -> list[tuple[str, str, str, str]]:
+    """The derivation's lines."""
+    return [(s.label, s.formula, s.substitution, f"{s.bytes:,}") for s in derivation(plan)]
+
+
+def assumptions(plan: Plan) -> list[tuple[str, str, str, str]]:
+    """Every estimate with its range and source."""
+    named = {"activations": plan.activations, **plan.stage.runtime}
+    return [
+        (
+            name.replace("_", " "),
+            format_bytes(e.bytes),
+            f"{format_bytes(e.low_bytes)} to {format_bytes(e.high_bytes)}",
+            e.source,
+        )
+        for name, e in named.items()
+    ]
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
+    lines += [f"| {' | '.join(cell(value) for value in row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def cell(text: str) -> str:
+    """Text that cannot break a table or smuggle markup."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

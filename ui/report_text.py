@@ -1,0 +1,95 @@
+"""A plan for a terminal: the verdict, a bar, the sum, the limits, what to know."""
+
+from planner.findings import findings
+from planner.plan import Plan
+from planner.units import format_bytes, format_tokens
+from planner.verdict import verdict
+from ui.components import COMPONENTS, component_bytes
+
+WIDTH = 78
+BAR = 60
+MARKS = "#=+-~:o*"
+
+
+def as_text(plan: Plan) -> str:
+    """The plan in lines of at most 78 characters."""
+    blocks = [
+        wrap(verdict(plan)),
+        heading(plan),
+        memory(plan),
+        limits(plan),
+        notes(plan),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def heading(plan: Plan) -> str:
+    """What was planned."""
+    layers = ", ".join(f"{n} {kind}" for kind, n in plan.model.layer_counts.items())
+    active = plan.parameters.active
+    of_them = "" if active == plan.parameters.total else f", {active / 1e9:,.2f} B active"
+    return "\n".join(
+        (
+            f"Model      {plan.model.source}: {plan.parameters.total / 1e9:,.2f} B parameters"
+            f"{of_them}; layers: {layers}",
+            f"Weights    {plan.footprint.assignment.description}",
+            f"KV cache   {plan.footprint.kv_format.name}, {plan.kv_bytes_per_token:,} B per token, "
+            f"{format_bytes(plan.kv_bytes_per_sequence + plan.state_bytes_per_sequence)} per "
+            "sequence",
+        )
+    )
+
+
+def memory(plan: Plan) -> str:
+    """The bar and its parts."""
+    sizes = component_bytes(plan.parts)
+    capacity = plan.gpu.memory_bytes
+    scale = BAR / max(capacity, plan.total_bytes_per_gpu)
+    bar = "".join(
+        MARKS[i] * round(sizes[c.key] * scale) for i, c in enumerate(COMPONENTS) if sizes[c.key]
+    )
+    edge = round(capacity * scale)
+    bar = f"{bar[:edge]:<{edge}}|{bar[edge:]}"
+    low, high = plan.range_bytes
+    lines = [f"One GPU{'' if plan.deployment.gpus == 1 else ' (the fullest)'}", f"[{bar}]"]
+    lines += [
+        f"  {MARKS[i]} {c.label:<28}{format_bytes(sizes[c.key]):>14}"
+        + ("  estimate" if c.estimated else "")
+        for i, c in enumerate(COMPONENTS)
+        if sizes[c.key]
+    ]
+    lines += [
+        f"    {'total':<28}{format_bytes(plan.total_bytes_per_gpu):>14}  "
+        f"{format_bytes(low)} to {format_bytes(high)} with the estimates' ranges",
+        f"    {'a program can allocate':<28}{format_bytes(capacity):>14}",
+        f"    {'headroom' if plan.fits else 'short':<28}"
+        f"{format_bytes(abs(plan.headroom_bytes)):>14}",
+    ]
+    return "\n".join(lines)
+
+
+def limits(plan: Plan) -> str:
+    """The two questions backwards."""
+    users, tokens = plan.max_concurrency, plan.max_context_tokens
+    most = "memory sets no limit" if users is None else format_tokens(users)
+    longest = "memory sets no limit" if tokens is None else f"{format_tokens(tokens)} tokens"
+    return "\n".join(
+        (
+            f"Most sequences of {format_tokens(plan.workload.context)} tokens: {most}",
+            f"Longest context for {format_tokens(plan.workload.concurrency)}: {longest}",
+        )
+    )
+
+
+def notes(plan: Plan) -> str:
+    """Findings, wrapped."""
+    return "\n".join(
+        wrap(f"{finding.severity}: {finding.message}", indent="  ") for finding in findings(plan)
+    )
+
+
+def wrap(text: str, indent: str = "") -> str:
+    """Text in lines of the terminal's width."""
+    from textwrap import fill
+
+    return fill(text, WIDTH, subsequent_indent=indent)
