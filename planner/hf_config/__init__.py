@@ -18,9 +18,12 @@ from planner.hf_config import (  # noqa: F401
     legacy,
     llama4,
     mamba,
+    megatron,
     minimax,
     mla,
     moe,
+    per_layer,
+    remote_traits,
 )
 from planner.hf_config.families import BUILDERS
 from planner.hf_config.reader import Fields, short
@@ -99,7 +102,7 @@ def longest_position(text: Mapping[str, Any]) -> int | None:
 
 def depth_exceeds(value: object, limit: int) -> bool:
     """Whether JSON `value` nests deeper than `limit`, without recursing into it."""
-    level: list[object] = [value]
+    level: list[Any] = [value]
     for _ in range(limit):
         level = [
             child
