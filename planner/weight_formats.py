@@ -177,8 +177,8 @@ def nf4(*, double_quant: bool = False, block: int = 64, kind: str = "nf4") -> We
 
 _GGML_QUANT_SIZES = {
     "q4_0": (32, 18), "q4_1": (32, 20), "q5_0": (32, 22), "q5_1": (32, 24), "q8_0": (32, 34),
-    "q8_1": (32, 36), "q2_k": (256, 84), "q3_k": (256, 110), "q4_k": (256, 144),
-    "q5_k": (256, 176), "q6_k": (256, 210), "q8_k": (256, 292), "iq1_s": (256, 50),
+    "q2_k": (256, 84), "q3_k": (256, 110), "q4_k": (256, 144),
+    "q5_k": (256, 176), "q6_k": (256, 210), "iq1_s": (256, 50),
     "iq1_m": (256, 56), "iq2_xxs": (256, 66), "iq2_xs": (256, 74), "iq2_s": (256, 82),
     "iq3_xxs": (256, 98), "iq3_s": (256, 110), "iq4_xs": (256, 136), "iq4_nl": (32, 18),
     "tq1_0": (256, 54), "tq2_0": (256, 66),
@@ -188,7 +188,7 @@ GGUF = {
     name: WeightFormat(name, f"GGUF blocks of {n} in {size} B", n, size, exact_blocks=True)
     for name, (n, size) in _GGML_QUANT_SIZES.items()
 }
-"""GGUF tensor types. File types such as Q4_K_M mix them: planner.gguf_mixes."""
+"""GGUF tensor types of weights. File types such as Q4_K_M mix them: planner.gguf_mixes."""
 
 NAMED = {
     "fp32": FP32, "bf16": BF16, "fp16": FP16,
