@@ -5,7 +5,7 @@ count decides whether the card's one wave of programs is full. Both come from sh
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -14,8 +14,10 @@ from kernels.tiles import arch_class, padded_head_dim
 
 @dataclass(frozen=True)
 class DecodeTile:
-    """Keys per step, warps, pipeline stages, and programs that fit on one multiprocessor."""
+    """Query rows of a program, keys per step, warps, pipeline stages, and programs that fit on one
+    multiprocessor."""
 
+    block_m: int
     block_n: int
     num_warps: int
     num_stages: int
@@ -25,35 +27,67 @@ class DecodeTile:
 # (architecture class, padded head_dim, bytes per cached element) -> tile.
 # Class 90 was measured on an H200; 86 and 80 are sized by their shared memory and not measured.
 _PAGED = {
-    (90, 64, 2): DecodeTile(128, 4, 3, 4),
-    (90, 128, 2): DecodeTile(64, 4, 3, 4),
-    (90, 256, 2): DecodeTile(32, 4, 3, 3),
-    (90, 64, 1): DecodeTile(128, 4, 3, 4),
-    (90, 128, 1): DecodeTile(128, 4, 3, 4),
-    (90, 256, 1): DecodeTile(64, 4, 3, 3),
-    (80, 64, 2): DecodeTile(64, 4, 3, 4),
-    (80, 128, 2): DecodeTile(64, 4, 3, 2),
-    (80, 256, 2): DecodeTile(32, 4, 3, 2),
-    (80, 64, 1): DecodeTile(64, 4, 3, 4),
-    (80, 128, 1): DecodeTile(64, 4, 3, 4),
-    (80, 256, 1): DecodeTile(32, 4, 3, 4),
-    (86, 64, 2): DecodeTile(64, 4, 2, 3),
-    (86, 128, 2): DecodeTile(32, 4, 2, 3),
-    (86, 256, 2): DecodeTile(16, 4, 2, 3),
-    (86, 64, 1): DecodeTile(64, 4, 2, 3),
-    (86, 128, 1): DecodeTile(64, 4, 2, 3),
-    (86, 256, 1): DecodeTile(32, 4, 2, 3),
+    (90, 64, 2): DecodeTile(16, 128, 4, 3, 4),
+    (90, 128, 2): DecodeTile(16, 64, 4, 3, 4),
+    (90, 256, 2): DecodeTile(16, 32, 4, 3, 3),
+    (90, 64, 1): DecodeTile(16, 128, 4, 3, 4),
+    (90, 128, 1): DecodeTile(16, 128, 4, 3, 4),
+    (90, 256, 1): DecodeTile(16, 64, 4, 3, 3),
+    (80, 64, 2): DecodeTile(16, 64, 4, 3, 4),
+    (80, 128, 2): DecodeTile(16, 64, 4, 3, 2),
+    (80, 256, 2): DecodeTile(16, 32, 4, 3, 2),
+    (80, 64, 1): DecodeTile(16, 64, 4, 3, 4),
+    (80, 128, 1): DecodeTile(16, 64, 4, 3, 4),
+    (80, 256, 1): DecodeTile(16, 32, 4, 3, 4),
+    (86, 64, 2): DecodeTile(16, 64, 4, 2, 3),
+    (86, 128, 2): DecodeTile(16, 32, 4, 2, 3),
+    (86, 256, 2): DecodeTile(16, 16, 4, 2, 3),
+    (86, 64, 1): DecodeTile(16, 64, 4, 2, 3),
+    (86, 128, 1): DecodeTile(16, 64, 4, 2, 3),
+    (86, 256, 1): DecodeTile(16, 32, 4, 2, 3),
 }
-_PAGED_FP32 = {64: DecodeTile(32, 4, 2, 2), 128: DecodeTile(32, 4, 2, 2)}
-_PAGED_FP32 |= {256: DecodeTile(16, 4, 2, 2)}
+_PAGED_FP32 = {64: DecodeTile(16, 32, 4, 2, 2), 128: DecodeTile(16, 32, 4, 2, 2)}
+_PAGED_FP32 |= {256: DecodeTile(16, 16, 4, 2, 2)}
 
 
-def paged_tile(capability: int, head_dim: int, element_bytes: int) -> DecodeTile:
-    """Tile of the paged decode kernel; `head_dim` is the larger of K's and V's."""
+# (architecture class, up to 16 query rows, bytes per cached element) -> tile, for rank 512.
+_MLA = {
+    (90, True, 2): DecodeTile(16, 32, 4, 3, 2),
+    (90, False, 2): DecodeTile(64, 64, 8, 2, 1),
+    (90, True, 1): DecodeTile(16, 32, 4, 3, 3),
+    (90, False, 1): DecodeTile(64, 32, 8, 2, 1),
+    (80, True, 2): DecodeTile(16, 32, 4, 2, 2),
+    (80, False, 2): DecodeTile(64, 32, 8, 2, 1),
+    (80, True, 1): DecodeTile(16, 32, 4, 2, 2),
+    (80, False, 1): DecodeTile(64, 32, 8, 2, 1),
+    (86, True, 2): DecodeTile(16, 16, 4, 2, 1),
+    (86, False, 2): DecodeTile(32, 16, 4, 2, 1),
+    (86, True, 1): DecodeTile(16, 32, 4, 2, 1),
+    (86, False, 1): DecodeTile(32, 16, 4, 2, 1),
+}
+_MLA_FP32 = DecodeTile(16, 16, 4, 1, 1)
+
+
+def paged_tile(capability: int, rows: int, head_dim: int, element_bytes: int) -> DecodeTile:
+    """Tile of the paged decode kernel.
+
+    `rows` is the query heads of a KV head times the new tokens; `head_dim` the larger of K's and
+    V's; `element_bytes` the cache's.
+    """
     padded = padded_head_dim(head_dim)
+    tile = _PAGED_FP32[padded]
+    if element_bytes < 4:
+        tile = _PAGED[arch_class(capability), padded, element_bytes]
+    if rows <= tile.block_m:
+        return tile
+    return replace(tile, block_m=32 if rows <= 32 else 64)
+
+
+def mla_tile(capability: int, rows: int, element_bytes: int) -> DecodeTile:
+    """Tile of the MLA decode kernel; `rows` is heads times the new tokens."""
     if element_bytes == 4:
-        return _PAGED_FP32[padded]
-    return _PAGED[arch_class(capability), padded, element_bytes]
+        return _MLA_FP32
+    return _MLA[arch_class(capability), rows <= 16, element_bytes]
 
 
 @functools.cache
@@ -65,11 +99,19 @@ def sm_count(device: torch.device) -> int:
 
 
 def split_count(programs: int, capacity_tokens: int, tile: DecodeTile, sms: int) -> int:
-    """Splits that fill one wave of the card and no more, from shapes alone.
+    """Splits that fill the card's last wave best, from shapes alone.
 
-    `programs` is how many there are with one split. Rounding up would start a second, mostly
-    empty wave; more splits than tiles in the longest possible sequence would do nothing.
+    `programs` is how many there are with one split. As many as one wave holds, rounded down: one
+    more would start a second, mostly empty wave. When few fit, a few more splits are taken if that
+    shortens the work by a tenth. More splits than tiles in the longest sequence would do nothing.
     """
-    fill = sms * tile.programs_per_sm // max(1, programs)
-    tiles = -(-capacity_tokens // tile.block_n)
-    return max(1, min(fill, tiles))
+    places = sms * tile.programs_per_sm
+
+    def rounds(splits: int) -> float:
+        return -(-programs * splits // places) / splits
+
+    best = max(1, places // max(1, programs))
+    for splits in range(best + 1, 9):
+        if rounds(splits) < 0.9 * rounds(best):
+            best = splits
+    return max(1, min(best, -(-capacity_tokens // tile.block_n)))

@@ -63,6 +63,15 @@ def unpack_bytes(words, PACKED: tl.constexpr, COMPUTE: tl.constexpr):
     return even, odd
 
 
+def compute_dtype(q: torch.dtype, cache: torch.dtype) -> Any:
+    """What the tensor cores multiply in: fp16 holds every fp8 e4m3 and int8 value exactly."""
+    if q == torch.float32:
+        return tl.float32
+    if q == torch.float16 or cache in _KINDS:
+        return tl.float16
+    return tl.bfloat16
+
+
 def packing(cache: torch.dtype, compute: Any) -> str:
     """How the kernel reads a cache of this dtype; "none" for 16 and 32 bit caches.
 

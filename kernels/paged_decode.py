@@ -36,11 +36,10 @@ from kernels.decode_checks import (
     check_table_contents,
 )
 from kernels.decode_tiles import DecodeTile, paged_tile, sm_count, split_count
-from kernels.packed_bytes import as_words, packing, unpack_bytes
+from kernels.packed_bytes import as_words, compute_dtype, packing, unpack_bytes
 from kernels.tiles import padded_head_dim
 
 LOG2E = 1.4426950408889634
-MAX_BLOCK_M = 64
 
 
 @triton.jit
@@ -213,15 +212,6 @@ def paged_decode_kernel(
         )
 
 
-def compute_dtype(q: torch.dtype, cache: torch.dtype) -> Any:
-    """What the tensor cores multiply in: fp16 holds every fp8 e4m3 and int8 value exactly."""
-    if q == torch.float32:
-        return tl.float32
-    if q == torch.float16 or cache in QUANTISED:
-        return tl.float16
-    return tl.bfloat16
-
-
 def scale_mode(scale: float | torch.Tensor) -> str:
     if not isinstance(scale, torch.Tensor):
         return "number"
@@ -245,7 +235,7 @@ def paged_constexprs(
 ) -> dict[str, Any]:
     """The kernel's compile-time arguments, for a launch or an ahead-of-time compile."""
     rows = group * q_tokens
-    block_m = min(MAX_BLOCK_M, max(16, 1 << (rows - 1).bit_length()))
+    block_m = tile.block_m
     compute = compute_dtype(q, cache)
     entries = 2 if cache in QUANTISED else 1
     return {
@@ -345,7 +335,10 @@ def paged_decode_attention(
         lse.fill_(-math.inf)
         return _result(out, lse, q.dim(), return_lse)
     tile = tile or paged_tile(
-        capability(q.device), max(head_dim, head_dim_v), k_cache.element_size()
+        capability(q.device),
+        heads // kv_heads * q_tokens,
+        max(head_dim, head_dim_v),
+        k_cache.element_size(),
     )
     constexprs = paged_constexprs(
         q.dtype,

@@ -144,7 +144,7 @@ def test_combine_ignores_what_empty_splits_hold(device):
 
 
 def test_splits_fill_one_wave_and_never_start_a_second():
-    tile = DecodeTile(64, 4, 3, 4)
+    tile = DecodeTile(16, 64, 4, 3, 4)
     assert split_count(8, 131_072, tile, sms=132) == 66  # 528 places
     assert split_count(64, 32_768, tile, sms=132) == 8
     assert split_count(512, 8_192, tile, sms=132) == 1
@@ -153,7 +153,7 @@ def test_splits_fill_one_wave_and_never_start_a_second():
     for capability in (80, 86, 89, 90, 100, 120):
         for head_dim in (64, 80, 96, 128, 192, 256):
             for element_bytes in (1, 2, 4):
-                assert paged_tile(capability, head_dim, element_bytes).block_n >= 16
+                assert paged_tile(capability, 4, head_dim, element_bytes).block_n >= 16
 
 
 def good(device):
@@ -206,22 +206,33 @@ def test_bad_block_size(block_size, device):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("cache_dtype", [None, *QUANTISED])
 @pytest.mark.parametrize("shape", [(32, 8, 128), (16, 1, 256), (8, 8, 64), (12, 2, 96)])
-def test_error_is_at_most_twice_that_of_torch(dtype, shape):
+def test_error_is_at_most_twice_that_of_torch(dtype, cache_dtype, shape):
+    """8-bit caches are held against torch on the same values, dequantised to q's dtype."""
     heads, kv_heads, head_dim = shape
     length = 4_003
-    cache = paged([length] * 3, kv_heads=kv_heads, head_dim=head_dim, dtype=dtype, device="cuda")
+    cache = paged(
+        [length] * 3,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        dtype=cache_dtype or dtype,
+        device="cuda",
+    )
+    scale = 2.0**-6 if cache_dtype == torch.int8 else 1.0
+    scales = {"k_scale": scale, "v_scale": scale}
     q = torch.randn(3, heads, head_dim, device="cuda").to(dtype)
-    wanted, _ = paged_decode_reference(q, *cache.arguments())
+    wanted, _ = paged_decode_reference(q, *cache.arguments(), **scales)
     table = cache.block_table[:, : -(-length // 16)].long()
     keys, values = (
-        c[table].flatten(1, 2)[:, :length].transpose(1, 2) for c in (cache.k_cache, cache.v_cache)
+        c[table].flatten(1, 2)[:, :length].transpose(1, 2).to(dtype) * scale
+        for c in (cache.k_cache, cache.v_cache)
     )
     theirs = torch.nn.functional.scaled_dot_product_attention(
         q[:, :, None], keys, values, enable_gqa=True
     )[:, :, 0]
     for num_splits in (None, 1, 7):
-        ours = paged_decode_attention(q, *cache.arguments(), num_splits=num_splits)
+        ours = paged_decode_attention(q, *cache.arguments(), num_splits=num_splits, **scales)
         assert relative_error(ours, wanted) <= 2 * relative_error(theirs, wanted)
 
 

@@ -1,0 +1,197 @@
+"""Decode attention of MLA models in absorbed form, over a paged cache of latents.
+
+    out = mla_decode_attention(q_nope_absorbed, q_rope, latent_cache, block_table, cache_seqlens,
+                               softmax_scale=192**-0.5)
+
+The up-projections of keys and values are folded into the query and the output (DeepSeek-V2,
+arXiv 2405.04434, section 2.1), so all heads share one key of rank + rope entries per token and one
+value, the first `rank` of them: each cached byte is read once and used twice.
+"""
+
+from typing import Any
+
+import torch
+
+from kernels.checks import (
+    FLOATS,
+    capability,
+    check_device,
+    check_dtype,
+    check_fp8_device,
+    check_rows_contiguous,
+    check_scale,
+    check_shape,
+)
+from kernels.combine import combine_splits, overlaps_launch
+from kernels.decode_checks import (
+    QUANTISED,
+    check_block_size,
+    check_cache_dtype,
+    check_table,
+    check_table_contents,
+)
+from kernels.decode_tiles import DecodeTile, mla_tile, sm_count, split_count
+from kernels.mla_decode_kernel import mla_decode_kernel
+from kernels.packed_bytes import as_words, compute_dtype, packing
+
+LOG2E = 1.4426950408889634
+
+
+def mla_constexprs(
+    q: torch.dtype,
+    cache: torch.dtype,
+    tile: DecodeTile,
+    *,
+    q_tokens: int,
+    heads: int,
+    rank: int,
+    rope: int,
+    block_size: int,
+    has_scale: bool = False,
+    overlap_launch: bool = False,
+) -> dict[str, Any]:
+    """The kernel's compile-time arguments, for a launch or an ahead-of-time compile."""
+    compute = compute_dtype(q, cache)
+    entries = 2 if cache in QUANTISED else 1
+    return {
+        "Q_TOKENS": q_tokens,
+        "HEADS": heads,
+        "RANK": rank // entries,
+        "ROPE": rope // entries,
+        "BLOCK_SIZE": block_size,
+        "BLOCK_M": tile.block_m,
+        "BLOCK_N": tile.block_n,
+        "COMPUTE": compute,
+        "PACKED": packing(cache, compute),
+        "HAS_SCALE": has_scale,
+        "OVERLAP_LAUNCH": overlap_launch,
+    }
+
+
+def mla_decode_attention(
+    q_nope_absorbed: torch.Tensor,
+    q_rope: torch.Tensor,
+    latent_cache: torch.Tensor,
+    block_table: torch.Tensor,
+    cache_seqlens: torch.Tensor,
+    *,
+    softmax_scale: float,
+    num_splits: int | None = None,
+    latent_scale: float | torch.Tensor | None = None,
+    return_lse: bool = False,
+    check: bool = False,
+    tile: DecodeTile | None = None,
+) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+    """Attention of the newest tokens of each sequence over its latents.
+
+    q_nope_absorbed: [batch, heads, rank], the query times the key up-projection, or
+    [batch, q_tokens, heads, rank] for several new tokens a sequence, causal among themselves.
+    q_rope: the same shape with rope entries, rotated. fp16, bf16 or fp32; rank and rope are powers
+    of two from 16 (512 and 64 in DeepSeek's models).
+    latent_cache: [num_blocks, block_size, rank + rope], in q's dtype, fp8 e4m3 or int8; each row
+    the normalised latent, then the rotated key.
+    block_table, cache_seqlens, num_splits, check: as in `paged_decode_attention`.
+    softmax_scale: required, because it follows from the head size before absorption.
+    latent_scale: dequantisation factor of the cache: a number or a tensor of one float32.
+    Returns out [.., heads, rank], still to be multiplied by the value up-projection, in q's dtype;
+    with return_lse also fp32 [batch, heads] or [batch, heads, q_tokens].
+    Raises ValueError or TypeError, in one sentence, before anything is launched.
+    """
+    if q_nope_absorbed.dim() not in (3, 4):
+        raise ValueError(
+            "q_nope_absorbed must be [batch, heads, rank] or [batch, q_tokens, heads, rank], "
+            f"but its shape is {list(q_nope_absorbed.shape)}"
+        )
+    single = q_nope_absorbed.dim() == 3
+    nope = q_nope_absorbed.unsqueeze(1) if single else q_nope_absorbed
+    turned = q_rope.unsqueeze(1) if single else q_rope
+    batch, q_tokens, heads, rank = nope.shape
+    check_shape("q_rope", turned, batch=batch, q_tokens=q_tokens, heads=heads, rope=None)
+    rope = turned.shape[-1]
+    for name, size in (("rank", rank), ("rope", rope)):
+        if size < 16 or size & (size - 1):
+            raise ValueError(f"{name} is {size}; it must be a power of two from 16")
+    check_shape("latent_cache", latent_cache, num_blocks=None, block_size=None, width=rank + rope)
+    num_blocks, block_size, _ = latent_cache.shape
+    check_block_size(block_size)
+    check_dtype("q_nope_absorbed", q_nope_absorbed, FLOATS)
+    check_dtype("q_rope", q_rope, (q_nope_absorbed.dtype,))
+    check_cache_dtype("latent_cache", latent_cache, q_nope_absorbed)
+    check_table(block_table, cache_seqlens, batch)
+    check_device(
+        q_nope_absorbed=q_nope_absorbed,
+        q_rope=q_rope,
+        latent_cache=latent_cache,
+        block_table=block_table,
+        cache_seqlens=cache_seqlens,
+    )
+    check_fp8_device("latent_cache", latent_cache)
+    check_scale("latent_scale", latent_scale, latent_cache.device)
+    check_rows_contiguous(
+        q_nope_absorbed=nope, q_rope=turned, latent_cache=latent_cache, block_table=block_table
+    )
+    if num_splits is not None and num_splits < 1:
+        raise ValueError(f"num_splits is {num_splits}; it must be at least 1, or None")
+    if check or not nope.is_cuda:
+        check_table_contents(block_table, cache_seqlens, num_blocks, block_size)
+
+    words = as_words("latent_cache", latent_cache)
+    out = torch.empty_like(q_nope_absorbed, memory_format=torch.contiguous_format)
+    lse = torch.empty((batch, q_tokens, heads), dtype=torch.float32, device=nope.device)
+    max_blocks = block_table.shape[1]
+    rows = batch * q_tokens * heads
+    if rows == 0 or num_blocks == 0 or max_blocks == 0:
+        out.zero_()
+        lse.fill_(-torch.inf)
+    else:
+        tile = tile or mla_tile(
+            capability(nope.device), q_tokens * heads, latent_cache.element_size()
+        )
+        row_blocks = -(-q_tokens * heads // tile.block_m)
+        if num_splits is None:
+            sms = sm_count(nope.device)
+            num_splits = split_count(batch * row_blocks, max_blocks * block_size, tile, sms)
+        is_tensor = isinstance(latent_scale, torch.Tensor)
+        factor = 1.0 if latent_scale is None or is_tensor else float(latent_scale)
+        partial_out, partial_lse = out, lse
+        if num_splits > 1:
+            partial_out = torch.empty((rows, num_splits, rank), device=nope.device)
+            partial_lse = torch.empty((rows, num_splits), device=nope.device)
+        mla_decode_kernel[(row_blocks, num_splits, batch)](
+            nope,
+            turned,
+            words,
+            block_table,
+            cache_seqlens,
+            latent_scale if is_tensor else lse,
+            partial_out,
+            partial_lse,
+            softmax_scale * LOG2E * factor,
+            factor,
+            num_splits,
+            max_blocks,
+            num_blocks,
+            *nope.stride()[:3],
+            *turned.stride()[:3],
+            *words.stride()[:2],
+            block_table.stride(0),
+            **mla_constexprs(
+                nope.dtype,
+                latent_cache.dtype,
+                tile,
+                q_tokens=q_tokens,
+                heads=heads,
+                rank=rank,
+                rope=rope,
+                block_size=block_size,
+                has_scale=is_tensor,
+                overlap_launch=num_splits > 1 and overlaps_launch(nope.device),
+            ),
+            num_warps=tile.num_warps,
+            num_stages=tile.num_stages,
+        )
+        if num_splits > 1:
+            combine_splits(partial_out, partial_lse, out.view(rows, rank), lse.view(rows))
+    if not return_lse:
+        return out
+    return out, lse[:, 0] if single else lse.transpose(1, 2)
