@@ -11,6 +11,7 @@ import torch
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 FP8 = (torch.float8_e4m3fn,)
+LOG2_E = 1.4426950408889634
 HEAD_DIMS = (64, 80, 96, 128, 192, 256)
 
 
@@ -113,3 +114,24 @@ def check_scale(name: str, scale: float | torch.Tensor | None, device: torch.dev
         raise TypeError(f"{name} is {str(scale.dtype).removeprefix('torch.')}; use float32")
     if scale.device != device:
         raise ValueError(f"{name} is on {scale.device} but the inputs are on {device}")
+
+
+def tma_aligned(tensor: torch.Tensor) -> bool:
+    """Whether TMA can address it: base and all strides but the last in multiples of 16 bytes."""
+    size = tensor.element_size()
+    steps = [s for n, s in zip(tensor.shape[:-1], tensor.stride()[:-1], strict=True) if n > 1]
+    return tensor.data_ptr() % 16 == 0 and all(s > 0 and s * size % 16 == 0 for s in steps)
+
+
+def fold_factors(
+    scale: float, factors: tuple[float | torch.Tensor | None, ...]
+) -> tuple[float, float, tuple[torch.Tensor | None, ...]]:
+    """Numbers go into the kernel's two scales, tensors stay on the GPU and are read there.
+
+    Returns the scale of the scores (in units of log2), that of the values, and three pointers.
+    """
+    q_scale, k_scale, v_scale = (
+        1.0 if s is None or isinstance(s, torch.Tensor) else float(s) for s in factors
+    )
+    pointers = tuple(s if isinstance(s, torch.Tensor) else None for s in factors)
+    return scale * q_scale * k_scale * LOG2_E, v_scale, pointers

@@ -1,14 +1,15 @@
 """Flash attention, forward: scores live in registers, one tile of keys at a time.
 
 `flash_attention` takes dense batches, `flash_attention_varlen` packed sequences. Both run
-`kernels.flash_kernel`. The reference is `kernels.reference`.
+`kernels.flash_kernel`; on Hopper the dense form goes to `kernels.hopper_flash` where that can take
+it. The reference is `kernels.reference`.
 """
 
 import math
 
 import torch
 
-from kernels import checks, flash_kernel
+from kernels import checks, flash_kernel, hopper_flash
 
 
 def flash_attention(
@@ -52,7 +53,10 @@ def flash_attention(
         lse = torch.empty(batch, heads, seqlen_q, dtype=torch.float32, device=q.device)
     if out.numel():
         factors = (q_scale, k_scale, v_scale)
-        flash_kernel.launch(q, k, v, out, lse, scale, window, factors)
+        if hopper_flash.supports(q, k, v, dtype, window):
+            hopper_flash.launch(q, k, v, out, lse, scale, window, factors)
+        else:
+            flash_kernel.launch(q, k, v, out, lse, scale, window, factors)
     return out if lse is None else (out, lse)
 
 

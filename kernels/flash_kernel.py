@@ -10,8 +10,6 @@ import triton.language as tl
 from kernels import checks
 from kernels.tiles import Tile, prefill_tile
 
-LOG2_E = 1.4426950408889634
-
 
 @triton.jit
 def _rows(ptr, rows, stride, D: tl.constexpr, BLOCK, BLOCK_D, DESC: tl.constexpr):
@@ -193,11 +191,17 @@ def launch(
     head_dim, head_dim_v = q.shape[3], v.shape[3]
     tile = tile or prefill_tile(capability, max(head_dim, head_dim_v), q.element_size())
     if descriptors is None:
-        descriptors = capability >= 90 and k.shape[1] > 0 and tma_aligned(k) and tma_aligned(v)
+        descriptors = (
+            capability >= 90
+            and q.element_size() < 4
+            and k.shape[1] > 0
+            and checks.tma_aligned(k)
+            and checks.tma_aligned(v)
+        )
     batch = q.shape[0] if cu_seqlens is None else cu_seqlens[0].shape[0] - 1
     max_q, max_k = max_seqlens or (q.shape[1], k.shape[1])
     heads, kv_heads = q.shape[2], k.shape[2]
-    score_scale, value_scale, pointers = fold_factors(scale, factors)
+    score_scale, value_scale, pointers = checks.fold_factors(scale, factors)
     left, right = window
     if descriptors and q.is_cuda:
         triton.set_allocator(_scratch)
@@ -213,26 +217,6 @@ def launch(
         SHIFT=8.0 if q.dtype in checks.FP8 else 0.0,
         num_warps=tile.num_warps, num_stages=tile.num_stages,
     )  # fmt: skip
-
-
-def tma_aligned(tensor: torch.Tensor) -> bool:
-    """Whether TMA can address it: base and all strides but the last in multiples of 16 bytes."""
-    size = tensor.element_size()
-    return tensor.data_ptr() % 16 == 0 and all(s * size % 16 == 0 for s in tensor.stride()[:-1])
-
-
-def fold_factors(
-    scale: float, factors: tuple[float | torch.Tensor | None, ...]
-) -> tuple[float, float, tuple[torch.Tensor | None, ...]]:
-    """Numbers go into the kernel's two scales, tensors stay on the GPU and are read there.
-
-    Returns the scale of the scores (in units of log2), that of the values, and three pointers.
-    """
-    q_scale, k_scale, v_scale = (
-        1.0 if s is None or isinstance(s, torch.Tensor) else float(s) for s in factors
-    )
-    pointers = tuple(s if isinstance(s, torch.Tensor) else None for s in factors)
-    return scale * q_scale * k_scale * LOG2_E, v_scale, pointers
 
 
 def _scratch(size: int, alignment: int, stream: int | None) -> torch.Tensor:

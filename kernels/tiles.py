@@ -70,3 +70,33 @@ def prefill_tile(capability: int, head_dim: int, element_bytes: int) -> Tile:
     if element_bytes == 1 and arch == 80:  # no A100 multiplies fp8; the interpreter does
         arch = 86
     return _PREFILL[arch, padded, element_bytes]
+
+
+@dataclass(frozen=True)
+class HopperTile:
+    """Shape of the Hopper kernel: 64 query rows for each consumer, keys per step, ring stages."""
+
+    consumers: int
+    block_n: int
+    num_stages: int = 2
+    pingpong: bool = False
+    out_in_q: bool = False  # the output leaves through Q's buffer: no room for its own
+    persistent: bool = False
+
+
+def hopper_tile(
+    head_dim: int, head_dim_v: int, element_bytes: int, causal: bool, seqlen_q: int
+) -> HopperTile | None:
+    """Tile of the Hopper kernel, None where only the portable kernel fits."""
+    padded = padded_head_dim(head_dim)
+    padded_v = padded_head_dim(head_dim_v)
+    short = seqlen_q <= 4096
+    if (padded, padded_v) == (256, 256):
+        return HopperTile(2, 64, out_in_q=element_bytes == 2, persistent=False)
+    if (padded, padded_v) == (256, 128):
+        return HopperTile(2, 64, persistent=short)
+    if padded == padded_v == 64 and not causal and element_bytes == 2:
+        return HopperTile(3, 128, persistent=short)
+    if padded == padded_v:
+        return HopperTile(2, 128, persistent=short)
+    return None

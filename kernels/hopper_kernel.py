@@ -1,0 +1,409 @@
+"""Flash attention for Hopper in Gluon: one producer warp feeds two or three consumer warpgroups.
+
+Each consumer owns 64 query rows. It issues the scores of the next key tile, then the weighted sum
+of this one, and does its softmax while the tensor cores work on both. K and V pass through rings of
+STAGES tiles, filled by TMA. Rank-4 descriptors [batch, head, row, dim] keep every load and store
+inside its head. Works with the Gluon of Triton 3.6 to 3.9.
+"""
+
+# ruff: noqa: RUF005, SIM113 (Gluon has neither list unpacking nor enumerate)
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia import hopper
+from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
+
+ROWS = gl.constexpr(64)  # query rows of one consumer
+FIRST, SECOND, THIRD = gl.constexpr(0), gl.constexpr(1), gl.constexpr(2)
+
+barrier = getattr(gl, "barrier", None) or gl.thread_barrier  # 3.7 renamed it
+load_tile = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared  # 3.9
+store_tile = getattr(tma, "async_store", None) or tma.async_copy_shared_to_global
+fence = hopper.fence_async_shared
+mma = hopper.warpgroup_mma
+mma_wait = hopper.warpgroup_mma_wait
+
+
+@gluon.jit
+def _place(index, tiles, kv_heads, GROUP: gl.constexpr):
+    """Which work the index-th tile is: the heads of one KV head together, long rows first."""
+    tile = tiles - 1 - index // GROUP % tiles
+    kv_head = index // (GROUP * tiles) % kv_heads
+    batch = index // (GROUP * tiles * kv_heads)
+    return tile, batch, kv_head, kv_head * GROUP + index % GROUP
+
+
+@gluon.jit
+def _steps(tile, seqlen_q, seqlen_k, BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr, CAUSAL):
+    """Key tiles that some row of this query tile sees, at least one."""
+    keys = seqlen_k
+    if CAUSAL:
+        keys = gl.minimum(seqlen_k, (tile + 1) * BLOCK_M + seqlen_k - seqlen_q)
+    return gl.maximum(gl.cdiv(keys, BLOCK_N), 1)
+
+
+@gluon.jit
+def _load_kv(desc, ring, full, empty, count, batch, head, row, STAGES: gl.constexpr,
+             TRANSPOSED: gl.constexpr):  # fmt: skip
+    """Fill slot `count` of a ring once every consumer has let go of what it held."""
+    slot = count % STAGES
+    mbarrier.wait(empty.index(slot), count // STAGES & 1 ^ 1)
+    mbarrier.expect(full.index(slot), desc.block_type.nbytes)
+    if TRANSPOSED:
+        load_tile(desc, [batch, head, 0, row], full.index(slot), ring.index(slot))
+    else:
+        load_tile(desc, [batch, head, row, 0], full.index(slot), ring.index(slot))
+
+
+@gluon.jit
+def _produce(
+    q_desc, k_desc, v_desc, q_smem, k_ring, v_ring,
+    q_full, q_empty, k_full, k_empty, v_full, v_empty,
+    total, tiles, kv_heads, seqlen_q, seqlen_k,
+    GROUP: gl.constexpr, BLOCK_N: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr,
+    CAUSAL: gl.constexpr,
+):  # fmt: skip
+    fp8: gl.constexpr = q_desc.dtype.primitive_bitwidth == 8
+    count = 0
+    turn = 0
+    for index in range(gl.program_id(0), total, gl.num_programs(0)):
+        tile, batch, kv_head, head = _place(index, tiles, kv_heads, GROUP)
+        steps = _steps(tile, seqlen_q, seqlen_k, CONSUMERS * ROWS, BLOCK_N, CAUSAL)
+        mbarrier.wait(q_empty, turn & 1 ^ 1)
+        mbarrier.expect(q_full, CONSUMERS * q_desc.block_type.nbytes)
+        for consumer in gl.static_range(CONSUMERS):
+            row = (tile * CONSUMERS + consumer) * ROWS
+            load_tile(q_desc, [batch, head, row, 0], q_full, q_smem.index(consumer))
+        last = (steps - 1) * BLOCK_N
+        _load_kv(k_desc, k_ring, k_full, k_empty, count, batch, kv_head, last, STAGES, False)
+        for step in range(1, steps):
+            row = (steps - 1 - step) * BLOCK_N
+            next_count = count + 1
+            _load_kv(
+                k_desc, k_ring, k_full, k_empty, next_count, batch, kv_head, row, STAGES, False
+            )
+            _load_kv(
+                v_desc, v_ring, v_full, v_empty, count, batch, kv_head, row + BLOCK_N, STAGES, fp8
+            )
+            count = next_count
+        _load_kv(v_desc, v_ring, v_full, v_empty, count, batch, kv_head, 0, STAGES, fp8)
+        count += 1
+        turn += 1
+
+
+@gluon.jit
+def _partial_sums(weights):
+    """Row sums over what each thread holds, no shuffles.  # [ROWS, 4]"""
+    M: gl.constexpr = weights.shape[0]
+    N: gl.constexpr = weights.shape[1]
+    pairs = gl.sum(weights.reshape([M, N // 8, 4, 2]), axis=3)
+    return gl.sum(pairs, axis=1)
+
+
+@gluon.jit
+def _operand(weights, dtype: gl.constexpr, LAYOUT: gl.constexpr):
+    """Weights as the left operand of the second product, without leaving their thread.
+
+    fp8 wants four neighbouring keys in one thread where the scores have two and two: the keys are
+    renamed within each 16, and the transposed values come in that order (see `transpose_values`).
+    """
+    M: gl.constexpr = weights.shape[0]
+    N: gl.constexpr = weights.shape[1]
+    if dtype.primitive_bitwidth == 8:
+        weights = weights.reshape([M, N // 16, 2, 4, 2]).permute([0, 1, 3, 2, 4]).reshape([M, N])
+    return gl.convert_layout(weights.to(dtype), LAYOUT)
+
+
+@gluon.jit
+def _softmax(scores, row_max, scale, first_row, first_key, offset, seqlen_k,
+             MASKED: gl.constexpr, CAUSAL: gl.constexpr, SHIFT: gl.constexpr):  # fmt: skip
+    """Weights of one key tile, the new row maxima and the decay of everything before it."""
+    LAYOUT: gl.constexpr = scores.type.layout
+    if MASKED:
+        key = first_key + gl.arange(0, scores.shape[1], gl.SliceLayout(0, LAYOUT))
+        row = first_row + gl.arange(0, scores.shape[0], gl.SliceLayout(1, LAYOUT))
+        limit = gl.full_like(row, 0) + seqlen_k
+        if CAUSAL:
+            limit = gl.minimum(limit, row + offset + 1)
+        scores = gl.where(key[None, :] < limit[:, None], scores, -float("inf"))
+    new_max = gl.maximum(row_max, gl.max(scores, 1) * scale)
+    reference = new_max
+    if MASKED:  # a row that has seen no key yet: avoid inf - inf
+        reference = gl.where(new_max == -float("inf"), 0.0, new_max)
+    weights = gl.exp2(scores * scale - (reference - SHIFT)[:, None])
+    return weights, new_max, gl.exp2(row_max - reference)
+
+
+@gluon.jit
+def _turn_wait(CONSUMER: gl.constexpr):
+    """Wait for this consumer's turn at the tensor cores (named barrier, two consumers)."""
+    if CONSUMER == 0:
+        gl.inline_asm_elementwise(
+            "bar.sync 8, 256; mov.b32 $0, 0;", "=r", [], dtype=gl.int32, is_pure=False, pack=1
+        )
+    else:
+        gl.inline_asm_elementwise(
+            "bar.sync 9, 256; mov.b32 $0, 0;", "=r", [], dtype=gl.int32, is_pure=False, pack=1
+        )
+
+
+@gluon.jit
+def _turn_pass(CONSUMER: gl.constexpr):
+    """Give the turn to the other consumer."""
+    if CONSUMER == 0:
+        gl.inline_asm_elementwise(
+            "bar.arrive 9, 256; mov.b32 $0, 0;", "=r", [], dtype=gl.int32, is_pure=False, pack=1
+        )
+    else:
+        gl.inline_asm_elementwise(
+            "bar.arrive 8, 256; mov.b32 $0, 0;", "=r", [], dtype=gl.int32, is_pure=False, pack=1
+        )
+
+
+@gluon.jit
+def _step(
+    q, k_ring, v_ring, k_full, k_empty, v_full, v_empty, count,
+    weights, acc, row_max, row_sum, scale, first_row, first_key, offset, seqlen_k,
+    STAGES: gl.constexpr, CAUSAL: gl.constexpr, MASKED: gl.constexpr, PINGPONG: gl.constexpr,
+    CONSUMER: gl.constexpr, SHIFT: gl.constexpr,
+):  # fmt: skip
+    """Scores of key tile `count`, values of the tile before it, one softmax."""
+    dtype: gl.constexpr = k_ring.dtype
+    fp8: gl.constexpr = dtype.primitive_bitwidth == 8
+    BLOCK_N: gl.constexpr = k_ring.shape[3]
+    D: gl.constexpr = k_ring.shape[4]
+    S_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout(
+        [3, 0], [4, 1], [16, BLOCK_N, 256 // dtype.primitive_bitwidth]
+    )
+    k_slot = count % STAGES
+    v_slot = (count - 1) % STAGES
+    mbarrier.wait(k_full.index(k_slot), count // STAGES & 1)
+    if PINGPONG:
+        _turn_wait(CONSUMER)
+    k = k_ring.index(k_slot).reshape([BLOCK_N, D])
+    zeros = gl.zeros([ROWS, BLOCK_N], gl.float32, S_LAYOUT)
+    pending_scores = mma(q, k.permute([1, 0]), zeros, use_acc=False, is_async=True)
+    mbarrier.wait(v_full.index(v_slot), (count - 1) // STAGES & 1)
+    v = _values(v_ring.index(v_slot), fp8)
+    pending_acc = mma(weights, v, acc, is_async=True)
+    if PINGPONG:
+        _turn_pass(CONSUMER)
+    scores = mma_wait(1, deps=[pending_scores])
+    mbarrier.arrive(k_empty.index(k_slot), count=1)
+    new_weights, row_max, decay = _softmax(
+        scores, row_max, scale, first_row, first_key, offset, seqlen_k, MASKED, CAUSAL, SHIFT
+    )
+    S_SUM: gl.constexpr = gl.SliceLayout(1, row_sum.type.layout)
+    row_sum = row_sum * gl.convert_layout(decay, S_SUM)[:, None] + _partial_sums(new_weights)
+    acc = mma_wait(0, deps=[pending_acc])
+    mbarrier.arrive(v_empty.index(v_slot), count=1)
+    A_LAYOUT: gl.constexpr = weights.type.layout
+    O_ROWS: gl.constexpr = gl.SliceLayout(1, acc.type.layout)
+    acc = acc * gl.convert_layout(decay, O_ROWS)[:, None]
+    return _operand(new_weights, dtype, A_LAYOUT), acc, row_max, row_sum
+
+
+@gluon.jit
+def _values(tile, TRANSPOSED: gl.constexpr):
+    """A slot of the value ring as [keys, dim]."""
+    if TRANSPOSED:
+        return tile.reshape([tile.shape[2], tile.shape[3]]).permute([1, 0])
+    else:  # noqa: RET505
+        return tile.reshape([tile.shape[2], tile.shape[3]])
+
+
+@gluon.jit
+def _consume(
+    out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem,
+    q_full, q_empty, k_full, k_empty, v_full, v_empty,
+    total, tiles, kv_heads, seqlen_q, seqlen_k, scale, value_scale,
+    GROUP: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr, CAUSAL: gl.constexpr,
+    PINGPONG: gl.constexpr, OUT_IN_Q: gl.constexpr, CONSUMER: gl.constexpr, SHIFT: gl.constexpr,
+):  # fmt: skip
+    dtype: gl.constexpr = k_ring.dtype
+    bits: gl.constexpr = dtype.primitive_bitwidth
+    BLOCK_N: gl.constexpr = k_ring.shape[3]
+    D: gl.constexpr = k_ring.shape[4]
+    DV: gl.constexpr = out_desc.block_shape[3]
+    S_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BLOCK_N, 256 // bits])
+    O_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, DV, 256 // bits])
+    A_LAYOUT: gl.constexpr = gl.DotOperandLayout(0, O_LAYOUT, 32 // bits)
+    S_ROWS: gl.constexpr = gl.SliceLayout(1, S_LAYOUT)
+    offset = seqlen_k - seqlen_q
+    q = q_smem.index(CONSUMER).reshape([ROWS, D])
+    if PINGPONG and CONSUMER == 1:
+        _turn_pass(CONSUMER)
+    count = 0
+    turn = 0
+    for index in range(gl.program_id(0), total, gl.num_programs(0)):
+        tile, batch, _kv_head, head = _place(index, tiles, kv_heads, GROUP)
+        steps = _steps(tile, seqlen_q, seqlen_k, CONSUMERS * ROWS, BLOCK_N, CAUSAL)
+        first_row = (tile * CONSUMERS + CONSUMER) * ROWS
+
+        mbarrier.wait(q_full, turn & 1)
+        slot = count % STAGES
+        mbarrier.wait(k_full.index(slot), count // STAGES & 1)
+        k = k_ring.index(slot).reshape([BLOCK_N, D])
+        zeros = gl.zeros([ROWS, BLOCK_N], gl.float32, S_LAYOUT)
+        scores = mma_wait(0, deps=[mma(q, k.permute([1, 0]), zeros, use_acc=False, is_async=True)])
+        mbarrier.arrive(k_empty.index(slot), count=1)
+        row_max = gl.full([ROWS], -float("inf"), gl.float32, S_ROWS)
+        first_key = (steps - 1) * BLOCK_N
+        probs, row_max, _ = _softmax(
+            scores, row_max, scale, first_row, first_key, offset, seqlen_k, True, CAUSAL, SHIFT
+        )
+        row_sum = _partial_sums(probs)
+        weights = _operand(probs, dtype, A_LAYOUT)
+        acc = gl.zeros([ROWS, DV], gl.float32, O_LAYOUT)
+        whole = steps - 1
+        if CAUSAL:
+            whole = gl.maximum(gl.minimum(whole, (first_row + offset + 1) // BLOCK_N), 0)
+            for step in range(steps - 1 - whole):
+                count += 1
+                weights, acc, row_max, row_sum = _step(
+                    q, k_ring, v_ring, k_full, k_empty, v_full, v_empty, count,
+                    weights, acc, row_max, row_sum, scale, first_row,
+                    first_key - (step + 1) * BLOCK_N, offset, seqlen_k,
+                    STAGES, CAUSAL, True, PINGPONG, CONSUMER, SHIFT,
+                )  # fmt: skip
+        for _ in range(whole):
+            count += 1
+            weights, acc, row_max, row_sum = _step(
+                q, k_ring, v_ring, k_full, k_empty, v_full, v_empty, count,
+                weights, acc, row_max, row_sum, scale, first_row, 0, offset, seqlen_k,
+                STAGES, CAUSAL, False, PINGPONG, CONSUMER, SHIFT,
+            )  # fmt: skip
+        if not OUT_IN_Q:
+            mbarrier.arrive(q_empty, count=1)
+
+        slot = count % STAGES
+        mbarrier.wait(v_full.index(slot), count // STAGES & 1)
+        v = _values(v_ring.index(slot), bits == 8)
+        pending = mma(weights, v, acc, is_async=True)
+        total_sum = gl.convert_layout(gl.sum(row_sum, axis=1), S_ROWS)
+        saw_keys = total_sum > 0.0
+        inverse = value_scale / gl.where(saw_keys, total_sum, 1.0)
+        acc = mma_wait(0, deps=[pending])
+        mbarrier.arrive(v_empty.index(slot), count=1)
+        count += 1
+        turn += 1
+        acc = acc * gl.convert_layout(inverse, gl.SliceLayout(1, O_LAYOUT))[:, None]
+
+        tma.store_wait(0)
+        target = out_smem.index(CONSUMER)
+        target.reshape([ROWS, DV]).store(acc.to(out_desc.dtype))
+        fence()
+        store_tile(out_desc, [batch, head, first_row, 0], target)
+        if lse_ptr is not None:
+            lse = row_max + gl.log2(gl.where(saw_keys, total_sum, 1.0)) - SHIFT
+            lse = gl.where(saw_keys, lse * 0.6931471805599453, -float("inf"))
+            row = first_row + gl.arange(0, ROWS, S_ROWS)
+            base = (batch * kv_heads * GROUP + head).to(gl.int64) * seqlen_q
+            gl.store(lse_ptr + base + row, lse, mask=row < seqlen_q)
+        if OUT_IN_Q:
+            tma.store_wait(0)
+            mbarrier.arrive(q_empty, count=1)
+    tma.store_wait(0)
+
+
+@gluon.jit(do_not_specialize=["total", "tiles", "kv_heads", "seqlen_q", "seqlen_k"])
+def hopper_flash_kernel(
+    q_desc, k_desc, v_desc, out_desc, lse_ptr, q_scale_ptr, k_scale_ptr, v_scale_ptr,
+    total, tiles, kv_heads, seqlen_q, seqlen_k, scale, value_scale,
+    GROUP: gl.constexpr, BLOCK_N: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr,
+    CAUSAL: gl.constexpr, PINGPONG: gl.constexpr, OUT_IN_Q: gl.constexpr, SHIFT: gl.constexpr,
+    REGISTERS: gl.constexpr,
+):  # fmt: skip
+    """CONSUMERS * 64 query rows at a time; the grid may be smaller than the number of tiles."""
+    if q_scale_ptr is not None:
+        scale *= gl.load(q_scale_ptr)
+    if k_scale_ptr is not None:
+        scale *= gl.load(k_scale_ptr)
+    if v_scale_ptr is not None:
+        value_scale *= gl.load(v_scale_ptr)
+    q_smem = gl.allocate_shared_memory(
+        q_desc.dtype, [CONSUMERS] + q_desc.block_type.shape, q_desc.layout
+    )
+    k_ring = gl.allocate_shared_memory(
+        k_desc.dtype, [STAGES] + k_desc.block_type.shape, k_desc.layout
+    )
+    v_ring = gl.allocate_shared_memory(
+        v_desc.dtype, [STAGES] + v_desc.block_type.shape, v_desc.layout
+    )
+    if OUT_IN_Q:
+        out_smem = q_smem
+    else:
+        out_smem = gl.allocate_shared_memory(
+            out_desc.dtype, [CONSUMERS] + out_desc.block_type.shape, out_desc.layout
+        )
+    q_full = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    q_empty = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    k_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    k_empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    v_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    v_empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    mbarrier.init(q_full, count=1)
+    mbarrier.init(q_empty, count=CONSUMERS)
+    for slot in gl.static_range(STAGES):
+        mbarrier.init(k_full.index(slot), count=1)
+        mbarrier.init(k_empty.index(slot), count=CONSUMERS)
+        mbarrier.init(v_full.index(slot), count=1)
+        mbarrier.init(v_empty.index(slot), count=CONSUMERS)
+    fence()
+    barrier()
+    if CONSUMERS == 2:
+        gl.warp_specialize(
+            [
+                (_consume, (
+                    out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem,
+                    q_full, q_empty, k_full, k_empty, v_full, v_empty,
+                    total, tiles, kv_heads, seqlen_q, seqlen_k, scale, value_scale,
+                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, OUT_IN_Q, FIRST, SHIFT,
+                )),
+                (_consume, (
+                    out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem,
+                    q_full, q_empty, k_full, k_empty, v_full, v_empty,
+                    total, tiles, kv_heads, seqlen_q, seqlen_k, scale, value_scale,
+                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, OUT_IN_Q, SECOND, SHIFT,
+                )),
+                (_produce, (
+                    q_desc, k_desc, v_desc, q_smem, k_ring, v_ring,
+                    q_full, q_empty, k_full, k_empty, v_full, v_empty,
+                    total, tiles, kv_heads, seqlen_q, seqlen_k,
+                    GROUP, BLOCK_N, STAGES, CONSUMERS, CAUSAL,
+                )),
+            ],
+            [4, 1],
+            [REGISTERS, 24],
+        )  # fmt: skip
+    else:
+        gl.warp_specialize(
+            [
+                (_consume, (
+                    out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem,
+                    q_full, q_empty, k_full, k_empty, v_full, v_empty,
+                    total, tiles, kv_heads, seqlen_q, seqlen_k, scale, value_scale,
+                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, OUT_IN_Q, FIRST, SHIFT,
+                )),
+                (_consume, (
+                    out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem,
+                    q_full, q_empty, k_full, k_empty, v_full, v_empty,
+                    total, tiles, kv_heads, seqlen_q, seqlen_k, scale, value_scale,
+                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, OUT_IN_Q, SECOND, SHIFT,
+                )),
+                (_consume, (
+                    out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem,
+                    q_full, q_empty, k_full, k_empty, v_full, v_empty,
+                    total, tiles, kv_heads, seqlen_q, seqlen_k, scale, value_scale,
+                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, OUT_IN_Q, THIRD, SHIFT,
+                )),
+                (_produce, (
+                    q_desc, k_desc, v_desc, q_smem, k_ring, v_ring,
+                    q_full, q_empty, k_full, k_empty, v_full, v_empty,
+                    total, tiles, kv_heads, seqlen_q, seqlen_k,
+                    GROUP, BLOCK_N, STAGES, CONSUMERS, CAUSAL,
+                )),
+            ],
+            [4, 4, 1],
+            [REGISTERS, REGISTERS, 24],
+        )  # fmt: skip

@@ -1,0 +1,95 @@
+"""The prefill kernels with their default tiles, as cases for ahead-of-time compilation."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kernels.aot import Case
+from kernels.tiles import hopper_tile, padded_head_dim, prefill_tile
+
+HEAD_DIMS = ((64, 64), (80, 80), (128, 128), (192, 128), (256, 256))
+BITS = {"fp32": 32, "bf16": 16, "fp8e4nv": 8}
+
+
+def prefill_cases(capability: int) -> Iterator[Case]:
+    """Every kernel a card of this compute capability would run for prefill."""
+    for dtype, bits in BITS.items():
+        if bits == 8 and capability < 89:
+            continue
+        for head_dim, head_dim_v in HEAD_DIMS:
+            yield _portable(capability, head_dim, head_dim_v, dtype)
+            if capability == 90 and bits < 32:
+                for causal in (True, False):
+                    yield _hopper(head_dim, head_dim_v, dtype, causal)
+
+
+def _portable(capability: int, head_dim: int, head_dim_v: int, dtype: str) -> Case:
+    from kernels.flash_kernel import flash_kernel
+
+    tile = prefill_tile(capability, max(head_dim, head_dim_v), BITS[dtype] // 8)
+    out = "bf16" if BITS[dtype] == 8 else dtype
+    pointers = {f"{name}_ptr": f"*{dtype}" for name in "qkv"}
+    strides = [f"{t}_{d}" for t in ("q", "k", "v", "out") for d in ("batch", "row", "head")]
+    lengths = ["lse_stride", "max_seqlen_q", "max_seqlen_k", "left", "right"]
+    constants: dict[str, Any] = {
+        "KV_HEADS": 8, "GROUP": 4, "LEFT": False, "RIGHT": True, "D": head_dim, "DV": head_dim_v,
+        "BLOCK_D": padded_head_dim(head_dim), "BLOCK_DV": padded_head_dim(head_dim_v),
+        "BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n,
+        "DESC": capability >= 90 and dtype != "fp32",
+        "PRECISION": "ieee" if dtype == "fp32" else "tf32",
+        "SHIFT": 8.0 if BITS[dtype] == 8 else 0.0,
+        "cu_q_ptr": None, "cu_k_ptr": None, "q_scale_ptr": None, "k_scale_ptr": None,
+        "v_scale_ptr": None,
+    }  # fmt: skip
+    return Case(
+        f"flash_kernel {dtype} {head_dim}/{head_dim_v} {tile.block_m}x{tile.block_n}",
+        flash_kernel,
+        pointers
+        | {"out_ptr": f"*{out}", "lse_ptr": "*fp32"}
+        | dict.fromkeys(strides + lengths, "i32")
+        | {"score_scale": "fp32", "value_scale": "fp32"},
+        constants,
+        tile.num_warps,
+        tile.num_stages,
+        frozenset(lengths),
+    )
+
+
+def _hopper(head_dim: int, head_dim_v: int, dtype: str, causal: bool) -> Case:
+    from triton.experimental.gluon.language import NVMMASharedLayout
+
+    from kernels.hopper_kernel import hopper_flash_kernel
+
+    bits = BITS[dtype]
+    tile = hopper_tile(head_dim, head_dim_v, bits // 8, causal, 8192)
+    assert tile is not None
+    block_d, block_dv = padded_head_dim(head_dim), padded_head_dim(head_dim_v)
+
+    def descriptor(kind: str, width: int, rows: int, columns: int) -> str:
+        layout = NVMMASharedLayout(min(128, columns * width // 8), width, 4)
+        return f"tensordesc<{kind}[1,1,{rows},{columns}],{layout!r}>"
+
+    values = (block_dv, tile.block_n) if bits == 8 else (tile.block_n, block_dv)
+    lengths = ["total", "tiles", "kv_heads", "seqlen_q", "seqlen_k"]
+    return Case(
+        f"hopper_flash_kernel {dtype} {head_dim}/{head_dim_v} {'causal' if causal else 'no mask'} "
+        f"{64 * tile.consumers}x{tile.block_n}",
+        hopper_flash_kernel,
+        {
+            "q_desc": descriptor(dtype, bits, 64, block_d),
+            "k_desc": descriptor(dtype, bits, tile.block_n, block_d),
+            "v_desc": descriptor(dtype, bits, *values),
+            "out_desc": descriptor("bf16", 16, 64, block_dv),
+            "lse_ptr": "*fp32",
+            **dict.fromkeys(lengths, "i32"),
+            "scale": "fp32",
+            "value_scale": "fp32",
+        },
+        {
+            "GROUP": 4, "BLOCK_N": tile.block_n, "STAGES": tile.num_stages,
+            "CONSUMERS": tile.consumers, "CAUSAL": causal, "PINGPONG": tile.pingpong,
+            "OUT_IN_Q": tile.out_in_q, "SHIFT": 8.0 if bits == 8 else 0.0,
+            "REGISTERS": 240 if tile.consumers == 2 else 160,
+            "q_scale_ptr": None, "k_scale_ptr": None, "v_scale_ptr": None,
+        },
+        unaligned=frozenset(lengths),
+    )  # fmt: skip
