@@ -1,0 +1,68 @@
+"""What a GPU-hour costs: prices.json, list prices by provider, each with its date and source."""
+
+import json
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import PositiveFloat, PositiveInt
+
+from planner.frozen import Frozen
+
+_FILE = Path(__file__).with_name("prices.json")
+
+
+class Price(Frozen):
+    """One provider's list price without a commitment, as of `date`. Taxes and egress apart."""
+
+    provider: str
+    gpu_id: str
+    usd_per_gpu_hour: PositiveFloat
+    kind: Literal["on-demand", "marketplace"]
+    """Marketplace: other people's machines through the provider, so supply and price move."""
+    offer: str
+    """What the provider calls it."""
+    region: str | None = None
+    min_gpus: PositiveInt = 1
+    """The fewest GPUs that this price can be had with."""
+    date: date
+    source: str
+    url: str
+
+
+@cache
+def all_prices() -> tuple[Price, ...]:
+    """Every price, in the order of the file."""
+    document = json.loads(_FILE.read_text(encoding="utf-8"))
+    sources = document["sources"]
+    return tuple(
+        Price(
+            **entry
+            | {
+                "date": date.fromisoformat(entry["date"]),
+                "source": sources[entry["source"]]["title"],
+                "url": sources[entry["source"]]["url"],
+            }
+        )
+        for entry in document["prices"]
+    )
+
+
+@cache
+def prices_of(gpu_id: str) -> tuple[Price, ...]:
+    """The prices of one GPU, cheapest first; empty when none was found."""
+    wanted = gpu_id.lower()
+    found = [price for price in all_prices() if price.gpu_id == wanted]
+    return tuple(sorted(found, key=lambda price: price.usd_per_gpu_hour))
+
+
+def cheapest_price(gpu_id: str, gpus: int = 1, marketplace: bool = False) -> Price | None:
+    """The cheapest price that `gpus` GPUs can be had at, or None.
+
+    Marketplaces are left out unless asked for, since nobody there promises the machine.
+    """
+    for price in prices_of(gpu_id):
+        if price.min_gpus <= gpus and (marketplace or price.kind == "on-demand"):
+            return price
+    return None
