@@ -9,6 +9,7 @@ from planner.tensors import Weight
 from planner.weight_formats import WeightFormat
 
 Stored = tuple[tuple[Weight, WeightFormat], ...]
+"""Weights with their formats; GGUF may store one matrix of the model as two."""
 
 PURE = {name for name in formats.GGUF if name not in BASE}
 """Tensor types that are no file type of their own: every matrix gets them."""

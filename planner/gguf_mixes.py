@@ -3,7 +3,9 @@
 A file type such as Q4_K_M is a recipe: the output matrix, attention values and down projections
 of some layers get more bits. Restated from llama.cpp's src/llama-quant.cpp (2026): the choice by
 category and layer, the fallback for rows that blocks do not divide, and what is never quantised.
-IQ types are taken as made with an importance matrix, as published ones are, the others without.
+IQ types are taken as made with an importance matrix, as published ones are, the others without
+(with one, Q4_0 and Q5_0 give the first eighth of the down projections half a bit more). Checked
+against the sizes of published files: 60 of them agree to the byte, but for their headers.
 """
 
 from collections.abc import Callable
@@ -61,7 +63,7 @@ def tensor_format(
     base = BASE[file_type]
     choose: dict[str, Callable[[], str]] = {
         "v": lambda: _values(file_type, base, index, count, facts),
-        "qkv": lambda: _values(file_type, base, index, count, facts),
+        "qkv": lambda: _fused(file_type, base),
         "k": lambda: _keys(file_type, base, facts),
         "q": lambda: {"iq3_xs": "iq3_xxs", "iq3_xxs": "iq2_s"}.get(file_type, base),
         "o": lambda: _output_projection(file_type, base, facts),
@@ -124,6 +126,13 @@ def _values(file_type: str, base: str, index: int, count: int, facts: Facts) -> 
     if facts.is_70b and kind in ("q3_k", "q4_k"):
         kind = "q5_k"
     return "q8_0" if facts.num_experts == 8 else kind
+
+
+def _fused(file_type: str, base: str) -> str:
+    raised_to = {
+        "q3_k_m": "q4_k", "q3_k_l": "q4_k", "iq3_m": "q4_k", "q4_k_m": "q5_k", "q5_k_m": "q6_k",
+    }  # fmt: skip
+    return raised_to.get(file_type, base)
 
 
 def _keys(file_type: str, base: str, facts: Facts) -> str:

@@ -11,7 +11,7 @@ under GGUF types, which store embeddings and head in blocks too and everything e
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from planner.gguf_assignment import GgufTypes, is_gguf
+from planner.gguf_assignment import GgufTypes, Stored, is_gguf
 from planner.memo import memo
 from planner.model import LayerGroup, Model
 from planner.module_names import Module, outside, tails
@@ -19,8 +19,6 @@ from planner.quantization_config import scheme
 from planner.quantization_scheme import Scheme
 from planner.tensors import Weight
 from planner.weight_formats import UNQUANTISED, WeightFormat, weight_format
-
-Stored = tuple[tuple[Weight, WeightFormat], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +48,11 @@ class Assignment:
     def bytes_by_format(self) -> dict[str, int]:
         """Bytes of the decoder (without MTP layers) by name of format, largest first."""
         found: dict[str, int] = {}
-        for part in (*self.layers, Part(LayerGroup(layers=()), (0,), self.outside)):
-            for weight, fmt in part.weights:
-                size = len(part.layers) * weight.copies * fmt.bytes(weight.shape)
+        for count, stored in [(len(p.layers), p.weights) for p in self.layers] + [
+            (1, self.outside)
+        ]:
+            for weight, fmt in stored:
+                size = count * weight.copies * fmt.bytes(weight.shape)
                 found[fmt.name] = found.get(fmt.name, 0) + size
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 

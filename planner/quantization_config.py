@@ -10,6 +10,7 @@ from typing import Any
 
 from planner import compressed_tensors, modelopt
 from planner import weight_formats as formats
+from planner.errors import ConfigRefused
 from planner.hf_config.reader import Fields, short
 from planner.module_names import Patterns
 from planner.quantization_scheme import FIELD, Rule, Scheme, block, both, group_size, patterns
@@ -23,6 +24,8 @@ def scheme(config: Mapping[str, Any]) -> Scheme:
 
     Raises ConfigRefused, naming the field, where it does not settle the format.
     """
+    if not isinstance(config, Mapping):
+        raise ConfigRefused(f"{FIELD}: {short(config)} is not an object", field=FIELD)
     fields = Fields(config, f"{FIELD}.")
     method = fields.text("quant_method", default=_implied(config)).lower()
     read = READERS.get(method)
@@ -80,10 +83,12 @@ def _gptq(fields: Fields) -> Scheme:
             group_index=own.flag("desc_act", default=index),
         )))  # fmt: skip
     ignore = patterns(fields, "modules_to_not_convert")
-    inside = fields.raw("modules_in_block_to_quantize")
+    inside = fields.sequence("modules_in_block_to_quantize")
     if inside is not None:
-        listed = Patterns(
-            [name for part in inside for name in ([part] if isinstance(part, str) else part)], FIELD
+        flat = [name for part in inside for name in (part if isinstance(part, list) else [part])]
+        listed = patterns(
+            Fields({"modules_in_block_to_quantize": flat}, fields.path),
+            "modules_in_block_to_quantize",
         )
         return Scheme(
             "gptq", None, None, ignore, (*rules, (listed, found)),

@@ -4,14 +4,14 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 
 from planner.memo import memo
-from planner.model import LayerGroup, Model
-from planner.quantization import Assignment, Part, Stored
+from planner.model import FeedForward, LayerGroup
+from planner.quantization import Assignment, Stored
 from planner.tensors import Weight
 
 
 @dataclass(frozen=True, slots=True)
 class WeightBytes:
-    """Bytes of the whole model. active: read for one token, its row of the input table included.
+    """Bytes of the whole model. active: read for one token, of an untied input table its row.
 
     attention includes recurrent mixers, experts their routers, mlp the shared experts. mtp layers
     are not in total.
@@ -66,39 +66,30 @@ def _mlp_weights(group: LayerGroup) -> tuple[Weight, ...]:
 
 
 @lru_cache(maxsize=512)
-def _weights_of(mlp: object) -> tuple[Weight, ...]:
-    found: tuple[Weight, ...] = mlp.weights(1)  # type: ignore[attr-defined]
-    return found
+def _weights_of(mlp: FeedForward) -> tuple[Weight, ...]:
+    return mlp.weights(1)
 
 
 @memo(maxsize=256)
-def weights_bytes(model: Model, assignment: Assignment) -> WeightBytes:
-    """Bytes of every weight of `model` in the formats of `assignment`."""
+def weights_bytes(assignment: Assignment) -> WeightBytes:
+    """Bytes of every weight of the model that `assignment` was made for."""
     sums = dict.fromkeys((f.name for f in fields(WeightBytes)), 0)
     for part in assignment.layers:
         for weight, fmt in part.weights:
             each, layers = fmt.bytes(weight.shape), len(part.layers)
+            working = weight.copies if weight.active is None else weight.active
             sums[component(weight, part.group)] += layers * weight.copies * each
-            sums["active"] += layers * (
-                weight.copies if weight.active is None else weight.active
-            ) * each  # fmt: skip
+            sums["active"] += layers * working * each
+    has_head = any(component(weight, None) == "head" for weight, _ in assignment.outside)
     for weight, fmt in assignment.outside:
-        sums[component(weight, None)] += weight.copies * fmt.bytes(weight.shape)
-        sums["active"] += fmt.bytes(_rows_read(model, weight))
-    sums["mtp"] = sum(_part_bytes(part) for part in assignment.mtp) + _bytes(assignment.mtp_outside)
+        where = component(weight, None)
+        sums[where] += weight.copies * fmt.bytes(weight.shape)
+        by_row = where == "embedding" and has_head
+        sums["active"] += fmt.bytes((1, *weight.shape[1:]) if by_row else weight.shape)
+    sums["mtp"] = _bytes(assignment.mtp_outside)
+    sums["mtp"] += sum(len(part.layers) * _bytes(part.weights) for part in assignment.mtp)
     return WeightBytes(**sums)
-
-
-def _rows_read(model: Model, weight: Weight) -> tuple[int, ...]:
-    """An input table is read by the row, unless it is the head as well."""
-    if weight.role == "embedding" and weight in model.embedding and model.head:
-        return (1, *weight.shape[1:])
-    return weight.shape
 
 
 def _bytes(stored: Stored) -> int:
     return sum(weight.copies * fmt.bytes(weight.shape) for weight, fmt in stored)
-
-
-def _part_bytes(part: Part) -> int:
-    return len(part.layers) * _bytes(part.weights)

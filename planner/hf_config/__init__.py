@@ -60,6 +60,9 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
         )
     quantization = outer.get("quantization_config") or text.get("quantization_config")
     fields.ignore("quantization_config", *TOWERS)
+    if isinstance(quantization, Mapping) and isinstance(text.get("expert_dtype"), str):
+        fields.ignore("expert_dtype")
+        quantization = {"expert_dtype": text["expert_dtype"], **quantization}
     dtype = text.get("dtype") or text.get("torch_dtype") or outer.get("torch_dtype")
     dtype = str(dtype or outer.get("dtype") or "bfloat16").removeprefix("torch.")
     if dtype not in DTYPES:
