@@ -4,54 +4,53 @@ Each answer is tight: it fits and the next does not. Memory never falls as conte
 precision grow, so a guess from the linear part is corrected by doubling and bisection.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 
 from planner.deployment import Deployment
-from planner.errors import PlanRefused
+from planner.errors import PlanRefused, SizewellError
 from planner.footprint import Footprint, footprint
 from planner.hardware import Gpu
 from planner.memory import total_bytes
 from planner.model import Model
-from planner.workload import MAX_SEQUENCES, MAX_TOKENS, Workload
+from planner.workload import MAX_SEQUENCES, MAX_TOKENS, Workload, resized
 
-WEIGHT_LADDER = ("bf16", "fp8", "int8", "nvfp4", "int4")
-"""Weight formats from mild to strong, as measured by bits per weight."""
-KV_LADDER = ("auto", "fp8", "int4_per_token_head")
-"""Cache formats from mild to strong."""
-TENSOR_PARALLEL_SIZES = (1, 2, 4, 8, 16, 32, 64)
+WEIGHT_LADDER = ("bf16", "fp8", "nvfp4", "int4")
+"""Weight formats from most bits per weight to fewest."""
+KV_LADDER = ("bf16", "fp8", "int4_per_token_head")
+"""Cache formats from most bits per element to fewest."""
+GPU_COUNTS = (1, 2, 4, 8, 16, 32, 64)
+GPUS_PER_MACHINE = 8
 
 
-def largest(fits: Callable[[int], bool], limit: int, guess: int = 1) -> int:
-    """The largest n in 0..limit that fits, where everything below a fitting n fits.
+JUMPS = 8
 
-    Starts at `guess` and widens by doubling, so a good guess costs two calls.
+
+def largest(total: Callable[[int], int], budget: int, limit: int, start: int) -> int:
+    """The largest n in 0..limit with total(n) <= budget, for a total that never falls.
+
+    Jumps along the line through the last two points, which lands next to the answer when total is
+    nearly straight; after JUMPS of them it halves what is left.
     """
-    guess = min(max(guess, 1), limit)
-    step = 1
-    if fits(guess):
-        low = guess
-        while True:
-            if low == limit:
-                return limit
-            high = min(low + step, limit)
-            if not fits(high):
-                break
-            low, step = high, step * 2
-    else:
-        high = guess
-        while True:
-            if high == 1:
-                return 0
-            low = max(high - step, 1)
-            if fits(low):
-                break
-            high, step = low, step * 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        if fits(middle):
-            low = middle
+    low, high = 0, limit + 1
+    n = max(1, min(start, limit))
+    last, last_size = 0, 0
+    for tries in count():
+        size = total(n)
+        if size <= budget:
+            low = n
         else:
-            high = middle
+            high = n
+        if high - low <= 1:
+            break
+        slope = (size - last_size) // (n - last) if last and n != last else 0
+        last, last_size = n, size
+        if tries < JUMPS and slope > 0:
+            n = min(max(n + (budget - size) // slope, low + 1), high - 1)
+        elif high > limit:
+            n = min(2 * n, limit)
+        else:
+            n = (low + high) // 2
     return low
 
 
@@ -63,11 +62,10 @@ def max_context_tokens(
     A shared prefix or prompt longer than the tried context is cut to it.
     """
 
-    def at(context: int) -> Workload:
-        return _with(workload, context, workload.concurrency)
+    def total(context: int) -> int:
+        return total_bytes(compiled, resized(workload, context, workload.concurrency))
 
-    guess = _guess(lambda n: total_bytes(compiled, at(n)), memory_bytes, workload.context, limit)
-    return largest(lambda n: total_bytes(compiled, at(n)) <= memory_bytes, limit, guess)
+    return largest(total, memory_bytes, limit, workload.context)
 
 
 def max_concurrency(
@@ -77,61 +75,36 @@ def max_concurrency(
     replicas = compiled.deployment.data_parallel_size
 
     def total(per_replica: int) -> int:
-        return total_bytes(compiled, _with(workload, workload.context, per_replica * replicas))
+        return total_bytes(compiled, resized(workload, workload.context, per_replica * replicas))
 
-    most = limit // replicas
-    now = max(1, workload.concurrency // replicas)
-    guess = _guess(total, memory_bytes, now, most)
-    return replicas * largest(lambda n: total(n) <= memory_bytes, most, guess)
+    start = max(1, workload.concurrency // replicas)
+    return replicas * largest(total, memory_bytes, limit // replicas, start)
 
 
-def _with(workload: Workload, context: int, concurrency: int) -> Workload:
-    """A workload of other size; validation is skipped because the parts are cut to fit."""
-    if workload.shared_prefix_tokens or workload.prompt_tokens:
-        return Workload(
-            context=context,
-            concurrency=concurrency,
-            shared_prefix_tokens=min(workload.shared_prefix_tokens, context),
-            beam_width=workload.beam_width,
-            prompt_tokens=min(workload.prompt_tokens or 0, context),
-        )
-    return Workload.model_construct(
-        context=context,
-        concurrency=concurrency,
-        shared_prefix_tokens=0,
-        beam_width=workload.beam_width,
-        prompt_tokens=None,
-    )
+def deployments(model: Model, gpu: Gpu, base: Deployment) -> Iterator[tuple[Deployment, Footprint]]:
+    """Variants of `base` on 1, 2, 4 ... GPUs that the model's shapes allow, fewest first.
 
-
-def _guess(total: Callable[[int], int], memory_bytes: int, at: int, limit: int) -> int:
-    """Where the straight line through `at` and twice that would meet the memory."""
-    far = min(2 * at, limit)
-    here, there = total(at), total(far)
-    if there <= here:
-        return limit if here <= memory_bytes else 1
-    return at + (memory_bytes - here) * (far - at) // (there - here)
-
-
-def deployments(
-    model: Model, gpu: Gpu, base: Deployment, sizes: Iterable[int] = TENSOR_PARALLEL_SIZES
-) -> Iterator[tuple[Deployment, Footprint]]:
-    """Tensor-parallel variants of `base` that the model's shapes allow, smallest first."""
-    for size in sizes:
-        try:
-            changed = base.replace(
-                tensor_parallel_size=size,
-                data_parallel_size=1,
-                pipeline_parallel_size=1,
-                decode_context_parallel_size=1,
-            )
-            yield changed, footprint(model, gpu, changed)
-        except PlanRefused:
-            continue
+    Tensor parallelism within a machine of GPUS_PER_MACHINE, pipeline stages across machines.
+    """
+    for gpus in GPU_COUNTS:
+        for stages in (n for n in GPU_COUNTS if n <= gpus):
+            if gpus // stages > GPUS_PER_MACHINE:
+                continue
+            try:
+                changed = base.replace(
+                    tensor_parallel_size=gpus // stages,
+                    pipeline_parallel_size=stages,
+                    data_parallel_size=1,
+                    decode_context_parallel_size=1,
+                    context_parallel_size=1,
+                )
+                yield changed, footprint(model, gpu, changed)
+            except PlanRefused:
+                continue
 
 
 def fewest_gpus(model: Model, gpu: Gpu, base: Deployment, workload: Workload) -> Deployment | None:
-    """The smallest tensor-parallel deployment on one kind of GPU that fits, None if none does."""
+    """The smallest deployment on one kind of GPU that fits, None if none does."""
     for changed, compiled in deployments(model, gpu, base):
         if total_bytes(compiled, workload) <= gpu.memory_bytes:
             return changed
@@ -139,28 +112,32 @@ def fewest_gpus(model: Model, gpu: Gpu, base: Deployment, workload: Workload) ->
 
 
 def mildest_weights(model: Model, gpu: Gpu, base: Deployment, workload: Workload) -> str | None:
-    """The first rung of the weight ladder that fits, None if none does."""
-    return _first(WEIGHT_LADDER, "weights_dtype", model, gpu, base, workload)
+    """The weight format of most bits that fits and is smaller than today's; None if none does."""
+    now = footprint(model, gpu, base).stages[0].weights_bytes
+    for name in WEIGHT_LADDER:
+        compiled = _try(model, gpu, base.replace(weights_dtype=name))
+        if compiled is None or compiled.stages[0].weights_bytes >= now:
+            continue
+        if total_bytes(compiled, workload) <= gpu.memory_bytes:
+            return name
+    return None
 
 
 def mildest_kv_cache(model: Model, gpu: Gpu, base: Deployment, workload: Workload) -> str | None:
-    """The first rung of the cache ladder that fits, None if none does."""
-    return _first(KV_LADDER, "kv_cache_dtype", model, gpu, base, workload)
-
-
-def _first(
-    ladder: tuple[str, ...],
-    field: str,
-    model: Model,
-    gpu: Gpu,
-    base: Deployment,
-    workload: Workload,
-) -> str | None:
-    for rung in ladder:
-        try:
-            compiled = footprint(model, gpu, base.replace(**{field: rung}))
-        except PlanRefused:
+    """The cache format of most bits that fits and is smaller than today's; None if none does."""
+    now = total_bytes(footprint(model, gpu, base), workload)
+    for name in KV_LADDER:
+        compiled = _try(model, gpu, base.replace(kv_cache_dtype=name))
+        if compiled is None:
             continue
-        if total_bytes(compiled, workload) <= gpu.memory_bytes:
-            return rung
+        size = total_bytes(compiled, workload)
+        if size < now and size <= gpu.memory_bytes:
+            return name
     return None
+
+
+def _try(model: Model, gpu: Gpu, deployment: Deployment) -> Footprint | None:
+    try:
+        return footprint(model, gpu, deployment)
+    except SizewellError:
+        return None

@@ -20,7 +20,8 @@ COMPONENT_LABELS = {
     "experts": "Routed expert weights",
     "embedding": "Embedding weights",
     "head": "Output head weights",
-    "other": "Norms and other weights",
+    "norms": "Norm weights",
+    "other": "Other weights",
 }
 
 
@@ -69,7 +70,7 @@ def _weights(plan: Plan) -> Iterator[Step]:
         "Weights of the whole model",
         "stored bytes of every tensor, scales included",
         f"{plan.parameters.total:,} parameters; {assignment.description}",
-        assignment.total_bytes,
+        plan.weights_bytes,
     )
     split = []
     if deployment.tensor_parallel_size > 1:

@@ -1,4 +1,4 @@
-"""A plan as plain data (the JSON of the command line, reports and saved plans), and its inputs back."""
+"""A plan as plain data, which is the JSON of every room, and its inputs back from a saved one."""
 
 import math
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from planner import attention
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.estimate import Estimate
@@ -20,7 +21,7 @@ from planner.workload import Workload
 
 
 def as_data(plan: Plan, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Everything a plan says, ready for JSON. config: the model's own, kept so it can be reopened."""
+    """Everything a plan says, ready for JSON. config: the model's own, kept for reopening."""
     work = plan.workload
     return {
         "schema_version": SCHEMA_VERSION,
@@ -110,8 +111,6 @@ def as_data(plan: Plan, config: Mapping[str, Any] | None = None) -> dict[str, An
 
 def traffic(plan: Plan) -> dict[str, int]:
     """FLOPs and device memory traffic of one layer that prefills one sequence."""
-    from planner import attention
-
     heads, n = plan.footprint.heads, plan.workload.context
     if heads is None:
         return {}

@@ -105,7 +105,7 @@ def _model(plan: Plan) -> Iterator[Finding]:
             f"Multi-token-prediction layers ({plan.parameters.mtp:,} parameters) are left out, as "
             "engines leave them out unless speculative decoding is on.",
         )
-    for note in plan.model.notes:
+    for note in (*plan.model.notes, *plan.footprint.assignment.notes):
         yield Finding("info", "model", note)
     if plan.state_bytes_per_sequence:
         yield Finding(
@@ -182,7 +182,8 @@ def _hardware(plan: Plan) -> Iterator[Finding]:
             "This memory is shared with the operating system and other programs.",
         )
     native = _capability(gpu.compute_capability)
-    for name in (plan.footprint.assignment.name, plan.footprint.kv_format.name):
+    formats = plan.footprint.assignment.bytes_by_format()
+    for name in dict.fromkeys((*formats, plan.footprint.kv_format.name)):
         since = next((v for k, v in NATIVE_SINCE.items() if name.startswith(k)), None)
         if native is not None and since is not None and native < since:
             yield Finding(

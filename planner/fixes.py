@@ -37,9 +37,7 @@ def _candidates(plan: Plan) -> Iterator[Fix]:
     model, gpu, deployment, work = plan.model, plan.gpu, plan.deployment, plan.workload
     kv = mildest_kv_cache(model, gpu, deployment, work)
     if kv is not None and kv != deployment.kv_cache_dtype:
-        yield Fix(
-            f"store the KV cache as {kv}", deployment.replace(kv_cache_dtype=kv), work
-        )
+        yield Fix(f"store the KV cache as {kv}", deployment.replace(kv_cache_dtype=kv), work)
     weights = mildest_weights(model, gpu, deployment, work)
     if weights is not None and weights != deployment.weights_dtype:
         yield Fix(
@@ -47,9 +45,7 @@ def _candidates(plan: Plan) -> Iterator[Fix]:
         )
     spread = fewest_gpus(model, gpu, deployment, work)
     if spread is not None and spread.gpus > deployment.gpus:
-        yield Fix(
-            f"use {spread.gpus} GPUs (tensor parallel {spread.tensor_parallel_size})", spread, work
-        )
+        yield Fix(f"use {spread.gpus} GPUs ({layout(spread)})", spread, work)
     users = plan.max_concurrency
     if users:
         replaced = Workload(**{**work.model_dump(), "concurrency": users})
@@ -68,3 +64,10 @@ def _candidates(plan: Plan) -> Iterator[Fix]:
             deployment,
             Workload(**{**work.model_dump(), **cut}),
         )
+
+
+def layout(deployment: Deployment) -> str:
+    """How the GPUs are used: 'tensor parallel 8, 2 pipeline stages'."""
+    text = f"tensor parallel {deployment.tensor_parallel_size}"
+    stages = deployment.pipeline_parallel_size
+    return text if stages == 1 else f"{text}, {stages} pipeline stages"

@@ -9,20 +9,27 @@ from dataclasses import dataclass
 
 from planner import overheads
 from planner.activations import ActivationTerms, activation_terms
-from planner.attention import CTAS_PER_SM, KEY_TILE, LSE_BYTES, MAX_SPLITS, PARTIAL_BYTES
-from planner.attention import Heads, attention_layers
+from planner.attention import (
+    CTAS_PER_SM,
+    KEY_TILE,
+    LSE_BYTES,
+    MAX_SPLITS,
+    PARTIAL_BYTES,
+    Heads,
+    attention_layers,
+)
 from planner.deployment import Deployment
 from planner.dtypes import KvFormat, kv_format
 from planner.estimate import Estimate
 from planner.hardware import Gpu
-from planner.memo import memo
 from planner.kv_cache import CacheTerm, cache_terms, state_bytes, whole
+from planner.memo import memo
 from planner.model import LayerGroup, Model
 from planner.parallelism import check, layers_in, shard, stage_sizes
 from planner.quantization import Assignment, assign
 from planner.tensors import Weight
 from planner.units import ceil_div
-from planner.weights import component
+from planner.weights import WeightBytes, component, weights_bytes
 
 DEFAULT_SM_COUNT = 128
 """Where a GPU's own count is unknown: that of current large accelerators, for split-KV buffers."""
@@ -78,6 +85,7 @@ class Footprint:
 
     deployment: Deployment
     assignment: Assignment
+    weights: WeightBytes
     kv_format: KvFormat
     stages: tuple[Stage, ...]
     terms: tuple[CacheTerm, ...]
@@ -113,6 +121,7 @@ def _compiled(model: Model, sm_count: int, deployment: Deployment) -> Footprint:
     return Footprint(
         deployment=deployment,
         assignment=assignment,
+        weights=weights_bytes(assignment),
         kv_format=cache_format,
         stages=tuple(stages),
         terms=terms,
@@ -146,9 +155,7 @@ def _stage(
         layers=span,
         weights=weights,
         weights_bytes=sum(weights.values()),
-        terms=cache_terms(
-            groups, cache_format, tensor_parallel_size=tp, token_split=token_split
-        ),
+        terms=cache_terms(groups, cache_format, tensor_parallel_size=tp, token_split=token_split),
         state_bytes=state_bytes(groups, model.dtype, tensor_parallel_size=tp),
         activations=activation_terms(
             model,

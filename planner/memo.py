@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
-T = TypeVar("T")
-R = TypeVar("R")
-P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Same:
@@ -24,20 +22,18 @@ class Same:
         return isinstance(other, Same) and self.it is other.it
 
 
-def memo(
-    maxsize: int,
-) -> Callable[[Callable[Concatenate[T, P], R]], Callable[Concatenate[T, P], R]]:
+def memo(maxsize: int) -> Callable[[F], F]:
     """Keep the last `maxsize` answers of a function whose first argument is told by identity."""
 
-    def decorate(function: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[T, P], R]:
+    def decorate(function: F) -> F:
         @lru_cache(maxsize=maxsize)
-        def kept(same: Same, *args: P.args, **kwargs: P.kwargs) -> R:
-            return function(same.it, *args, **kwargs)  # type: ignore[arg-type]
+        def kept(same: Same, *rest: Any) -> Any:
+            return function(same.it, *rest)
 
         @wraps(function)
-        def call(first: T, *args: P.args, **kwargs: P.kwargs) -> R:
-            return kept(Same(first), *args, **kwargs)
+        def call(first: Any, *rest: Any) -> Any:
+            return kept(Same(first), *rest)
 
-        return call
+        return cast(F, call)
 
     return decorate

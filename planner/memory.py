@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from planner.footprint import Footprint, Stage
 from planner.overheads import block_table_bytes
 from planner.units import ceil_div
-from planner.workload import Workload
+from planner.workload import Size, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class Parts:
         )
 
 
-def per_replica(footprint: Footprint, workload: Workload) -> int:
+def per_replica(footprint: Footprint, workload: Workload | Size) -> int:
     """Sequences that one data-parallel replica serves, the fullest one."""
     return ceil_div(workload.concurrency, footprint.deployment.data_parallel_size)
 
 
-def stage_bytes(footprint: Footprint, stage: Stage, workload: Workload) -> int:
+def stage_bytes(footprint: Footprint, stage: Stage, workload: Workload | Size) -> int:
     """Total of one GPU of `stage`: the figure that fits are judged by."""
     deployment = footprint.deployment
     context = workload.context
@@ -57,14 +57,14 @@ def stage_bytes(footprint: Footprint, stage: Stage, workload: Workload) -> int:
     return total
 
 
-def total_bytes(footprint: Footprint, workload: Workload) -> int:
+def total_bytes(footprint: Footprint, workload: Workload | Size) -> int:
     """Total of the GPU that binds."""
     if len(footprint.stages) == 1:
         return stage_bytes(footprint, footprint.stages[0], workload)
     return max(stage_bytes(footprint, stage, workload) for stage in footprint.stages)
 
 
-def shared_bytes(footprint: Footprint, stage: Stage, workload: Workload) -> int:
+def shared_bytes(footprint: Footprint, stage: Stage, workload: Workload | Size) -> int:
     """Cache of one GPU that a common prefix and beams over a common prompt save."""
     block_size = footprint.deployment.block_size
     sequences = per_replica(footprint, workload)
@@ -78,7 +78,7 @@ def shared_bytes(footprint: Footprint, stage: Stage, workload: Workload) -> int:
     return saved
 
 
-def parts(footprint: Footprint, stage: Stage, workload: Workload) -> Parts:
+def parts(footprint: Footprint, stage: Stage, workload: Workload | Size) -> Parts:
     """The same total, taken apart."""
     deployment = footprint.deployment
     context = workload.context
@@ -99,7 +99,7 @@ def parts(footprint: Footprint, stage: Stage, workload: Workload) -> Parts:
     )
 
 
-def range_bytes(footprint: Footprint, stage: Stage, workload: Workload) -> tuple[int, int]:
+def range_bytes(footprint: Footprint, stage: Stage, workload: Workload | Size) -> tuple[int, int]:
     """The total with every estimate at the low and at the high end of its range."""
     total = stage_bytes(footprint, stage, workload)
     beams = per_replica(footprint, workload) * workload.beam_width

@@ -13,13 +13,13 @@ LIBRARIES = Estimate(
     98 * MIB,
     64 * MIB,
     160 * MIB,
-    "cuBLAS handle, workspace and loaded kernels: 98 MiB measured on an H200 after the first matmul",
+    "cuBLAS handle, workspace and kernels: 98 MiB measured on an H200 after the first matmul",
 )
 COLLECTIVES = Estimate(
     840 * MIB,
     300 * MIB,
     2200 * MIB,
-    "NCCL group and first all-reduce: 366 + 474 MiB measured on two H200s; vLLM logs 0.5 to 2.2 GiB",
+    "NCCL group and first all-reduce: 366 + 474 MiB measured on two H200s; logs 0.5 to 2.2 GiB",
 )
 ALL_TO_ALL = Estimate(
     446 * MIB,

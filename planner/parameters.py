@@ -28,8 +28,8 @@ class Parameters:
 def count(model: Model) -> Parameters:
     """Parameters of `model`."""
     outside = sum(weight.parameters for weight in model.outside())
-    layers = sum(group.count * layer_parameters(model, group) for group in model.groups)
-    active = sum(group.count * layer_parameters(model, group, active=True) for group in model.groups)
+    layers = sum(g.count * layer_parameters(model, g) for g in model.groups)
+    active = sum(g.count * layer_parameters(model, g, active=True) for g in model.groups)
     mtp = sum(group.count * layer_parameters(model, group) for group in model.mtp)
     return Parameters(
         total=outside + layers,

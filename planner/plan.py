@@ -1,7 +1,7 @@
 """The plan: one frozen object that the page, the command line, reports and tests all print.
 
-    plan = make_plan(model, gpu, Deployment(tensor_parallel_size=2), Workload(context=32768))
-    plan.fits, plan.headroom_bytes, plan.max_concurrency
+plan = make_plan(model, gpu, Deployment(tensor_parallel_size=2), Workload(context=32768))
+plan.fits, plan.headroom_bytes, plan.max_concurrency
 """
 
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ class Plan:
     @property
     def weights_bytes(self) -> int:
         """One copy of the whole model's weights."""
-        return self.footprint.assignment.total_bytes
+        return self.footprint.weights.total
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -186,6 +186,4 @@ def make_plan(model: Model, gpu: Gpu, deployment: Deployment, workload: Workload
         )  # fmt: skip
     totals = [stage_bytes(compiled, stage, workload) for stage in stages]
     largest = max(totals)
-    return Plan(
-        model, gpu, deployment, workload, compiled, totals.index(largest), largest
-    )
+    return Plan(model, gpu, deployment, workload, compiled, totals.index(largest), largest)

@@ -31,7 +31,8 @@ def total_bytes_grid(
     replicas = compiled.deployment.data_parallel_size
     sequences = -(-users // replicas)
     grids = [_stage(compiled, stage, n, sequences, work) for stage in compiled.stages]
-    return np.maximum.reduce(grids)
+    found: Ints = np.maximum.reduce(grids)
+    return found
 
 
 def _stage(compiled: Footprint, stage: Stage, n: Ints, sequences: Ints, work: Workload) -> Ints:

@@ -103,7 +103,7 @@ def linear(
     active: int | None = None,
     role: Role = "linear",
 ) -> tuple[Weight, ...]:
-    """A projection and, if it has one, its bias (split with the outputs, whole after a row split)."""
+    """A projection and, if it has one, its bias: split with the outputs, else whole."""
     weight = Weight(name, (out_features, in_features), role, split, copies, active, kv_heads)
     if not bias:
         return (weight,)

@@ -1,5 +1,6 @@
 """What is served: how many sequences at once, how long, and what they share."""
 
+from dataclasses import dataclass
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -31,3 +32,25 @@ class Workload(Frozen):
             if tokens is not None and tokens > self.context:
                 raise PlanRefused(f"{name} {tokens:,} is longer than the context {self.context:,}")
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A Workload's numbers without its checks, for the many tries of a search."""
+
+    context: int
+    concurrency: int
+    shared_prefix_tokens: int
+    beam_width: int
+    prompt_tokens: int
+
+
+def resized(workload: Workload, context: int, concurrency: int) -> Size:
+    """`workload` at another size; a prefix or prompt longer than the context is cut to it."""
+    return Size(
+        context,
+        concurrency,
+        min(workload.shared_prefix_tokens, context),
+        workload.beam_width,
+        min(workload.prompt_tokens or 0, context),
+    )

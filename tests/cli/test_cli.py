@@ -1,0 +1,138 @@
+"""The command line's contract."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli import main
+from tests.planner.models import LLAMA_8B
+
+PLAN = ["plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb"]
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(list(arguments)) == 0
+    return capsys.readouterr().out
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    try:
+        status = main(list(arguments))
+    except SystemExit as stop:
+        status = int(str(stop.code))
+    captured = capsys.readouterr()
+    assert status == 2
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_inspect_answers_in_order_and_goes_on_after_a_bad_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad, deep, huge = (tmp_path / n for n in ("good", "bad", "deep", "huge"))
+    good.write_text(json.dumps(LLAMA_8B))
+    bad.write_text('{"model_type": "llama"')
+    deep.write_text("[" * 5000 + "]" * 5000)
+    huge.write_text('{"model_type": "llama", "x": "' + "a" * (10 * 2**20) + '"}')
+    sources = [str(p) for p in (bad, good, deep, huge, tmp_path / "none")]
+    found = json.loads(answer(capsys, "inspect", *sources, "--format", "json"))
+    assert [entry["source"] for entry in found] == sources
+    assert [e["status"] for e in found] == ["refused", "ok", "refused", "refused", "refused"]
+    assert "not valid JSON" in found[0]["reason"]
+    ok = found[1]
+    assert ok["parameters"]["total"] == 8_030_261_248
+    assert ok["parameters"]["embedding"] == 128256 * 4096
+    assert ok["layers"] == {"full": 32}
+    assert ok["kv_cache"]["bytes_per_token"] == 131072
+    assert ok["kv_cache"]["bytes_at"]["8192"] == 2**30
+    assert ok["kv_cache"]["state_bytes"] == 0
+
+
+def test_plan_has_the_contract_s_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(answer(capsys, *PLAN, "--concurrency", "4", "--format", "json"))
+    assert found["kv_cache"]["bytes"] == 4 * 2**30
+    assert found["kv_cache"]["bytes_per_gpu"] == 4 * 2**30
+    assert found["weights"]["bytes"] == found["weights"]["bytes_per_gpu"] == 16_060_522_496
+    assert found["gpu"]["memory_bytes"] - found["total_bytes_per_gpu"] == found["headroom_bytes"]
+    assert found["fits"] is True
+    assert {"score_matrix_bytes", "flash_workspace_bytes"} <= found["attention"].keys()
+    expected = {"schema_version", "model", "parameters", "activations", "overheads"}
+    expected |= {"max_context_tokens", "max_concurrency", "findings", "derivation"}
+    assert expected <= found.keys()
+    assert {"label", "formula", "substitution", "bytes"} <= found["derivation"][0].keys()
+    assert {"severity", "code", "message"} <= found["findings"][0].keys()
+
+
+@pytest.mark.parametrize("fmt", ["text", "json", "markdown", "csv"])
+def test_every_format_says_the_same_total(fmt: str, capsys: pytest.CaptureFixture[str]) -> None:
+    total = json.loads(answer(capsys, *PLAN, "--format", "json"))["total_bytes_per_gpu"]
+    text = answer(capsys, *PLAN, "--format", fmt)
+    shown = f"{total / 2**30:,.2f} GiB" if fmt == "text" else str(total)
+    assert shown in text or f"{total:,}" in text
+
+
+def test_text_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    for model in ("llama-3.1-8b", "deepseek-v3", "gemma-3-27b-it"):
+        text = answer(capsys, "plan", "--model", model, "--gpu", "l40s")
+        assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_full_hub_id_and_path_name_the_same_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(LLAMA_8B))
+    rest = ["--gpu", "rtx-4090", "--format", "json"]
+    totals = {
+        json.loads(answer(capsys, "plan", "--model", name, *rest))["total_bytes_per_gpu"]
+        for name in ("llama-3.1-8b", "meta-llama/Llama-3.1-8B", str(file), str(tmp_path))
+    }
+    assert len(totals) == 1
+
+
+def test_gpus_alone_means_tensor_parallel(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(answer(capsys, *PLAN, "--gpus", "4", "--format", "json"))
+    assert found["deployment"]["tensor_parallel_size"] == 4
+    half = ["--pipeline-parallel-size", "2", "--gpus", "4"]
+    found = json.loads(answer(capsys, *PLAN, *half, "--format", "json"))
+    assert found["deployment"]["tensor_parallel_size"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--tensor-parallel-size", "3"], "does not divide num_attention_heads"),
+        (["--gpus", "8", "--tensor-parallel-size", "4"], "contradicts"),
+        (["--gpus", "0"], "cannot be split"),
+        (["--context", "0"], "context"),
+        (["--context", "many"], "invalid int value"),
+        (["--concurrency", "-1"], "concurrency"),
+        (["--weights-dtype", "banana"], "banana"),
+        (["--kv-cache-dtype", "banana"], "banana"),
+        (["--gpu-memory-bytes", "-5"], "positive"),
+        (["--shared-prefix-tokens", "9000"], "longer than the context"),
+        (["--format", "pdf"], "invalid choice"),
+        (["--what"], "unrecognized arguments"),
+    ],
+)
+def test_one_line_of_complaint(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in complaint(capsys, *PLAN, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("model", "gpu", "words"),
+    [
+        ("llama-3.1-8", "h100-sxm5-80gb", "llama-3.1-8b"),
+        ("llama-3.1-8b", "h100", "h100-sxm5-80gb"),
+        ("./missing.json", "h100-sxm5-80gb", "no such file"),
+        ("llama-3.1-8b", "custom", "--gpu-memory-bytes"),
+    ],
+)
+def test_unknown_names_suggest_known_ones(
+    model: str, gpu: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in complaint(capsys, "plan", "--model", model, "--gpu", gpu)

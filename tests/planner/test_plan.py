@@ -1,0 +1,263 @@
+"""The whole plan against hand derivations, and its properties."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.capacity import fewest_gpus, largest, mildest_kv_cache, mildest_weights
+from planner.deployment import Deployment
+from planner.errors import PlanRefused
+from planner.explain import derivation
+from planner.findings import findings
+from planner.fixes import fixes
+from planner.hardware import Gpu, custom_gpu
+from planner.model import Model
+from planner.plan import Plan, make_plan
+from planner.units import GIB, MIB
+from planner.workload import Workload
+from tests.planner.models import DEEPSEEK_V3, GEMMA_3_27B, JAMBA, LLAMA_8B, model
+
+MODELS = {
+    "llama": model(LLAMA_8B),
+    "gemma": model(GEMMA_3_27B),
+    "deepseek": model(DEEPSEEK_V3),
+    "jamba": model(JAMBA),
+}
+BIG = custom_gpu(1 << 44)
+H100 = custom_gpu(int(79.19 * GIB))
+
+
+def plan(
+    of: Model = MODELS["llama"],
+    gpu: Gpu = BIG,
+    *,
+    context: int = 8192,
+    concurrency: int = 1,
+    prefix: int = 0,
+    beams: int = 1,
+    prompt: int | None = None,
+    **deployment: Any,
+) -> Plan:
+    work = Workload(
+        context=context,
+        concurrency=concurrency,
+        shared_prefix_tokens=prefix,
+        beam_width=beams,
+        prompt_tokens=prompt,
+    )
+    return make_plan(of, gpu, Deployment(**deployment), work)
+
+
+def test_llama_by_hand() -> None:
+    found = plan(context=32768, concurrency=10)
+    assert found.weights_bytes == 8_030_261_248 * 2
+    assert found.kv_bytes_per_token == 2 * 32 * 8 * 128 * 2
+    assert found.kv_bytes_per_sequence == 4 * GIB
+    assert found.parts.kv_cache == 40 * GIB
+    assert found.score_matrix_bytes == 32 * 32768**2 * 2
+    # 8192 tokens x 2 B x (3 x 14336 + 4096) against 10 x 128256 logits x 15 B.
+    assert found.activations.bytes == 8192 * 2 * (3 * 14336 + 4096) == 736 * MIB
+    assert found.parts.block_tables == 4 * 10 * 2048
+
+
+def test_gemma_keeps_ten_full_layers_and_windows() -> None:
+    found = plan(MODELS["gemma"], context=131072)
+    per_layer = 2 * 16 * 128 * 2
+    assert found.kv_bytes_per_sequence == per_layer * (10 * 131072 + 52 * 1024)
+    assert found.kv_bytes_per_token_past_windows == 10 * per_layer == 81920
+
+
+def test_jamba_state_does_not_grow() -> None:
+    short, long = (plan(MODELS["jamba"], context=n) for n in (1024, 131072))
+    assert short.state_bytes_per_sequence == long.state_bytes_per_sequence == 16_515_072
+    assert long.kv_bytes_per_sequence == 4 * 2 * 8 * 128 * 2 * 131072
+
+
+def test_stages_of_llama_carry_embedding_and_head_at_the_ends() -> None:
+    found = plan(pipeline_parallel_size=4)
+    layer = 4096 * (4096 + 1024 + 1024 + 4096) + 3 * 4096 * 14336 + 2 * 4096
+    table = 128256 * 4096
+    sizes = [stage.weights_bytes for stage in found.footprint.stages]
+    assert sizes == [
+        2 * (8 * layer + table),
+        2 * 8 * layer,
+        2 * 8 * layer,
+        2 * (8 * layer + table + 4096),
+    ]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("pp", [1, 3, 4])
+def test_stages_cover_the_whole(name: str, pp: int) -> None:
+    one, many = (
+        plan(MODELS[name], context=5000),
+        plan(MODELS[name], context=5000, pipeline_parallel_size=pp),
+    )
+    stages = many.footprint.stages
+    tied = MODELS[name].tie_word_embeddings and pp > 1
+    copy = 2 * MODELS[name].embedding[0].parameters if tied else 0
+    assert sum(s.weights_bytes for s in stages) == one.stage.weights_bytes + copy
+    per_sequence = sum(s.sequence_bytes(5000, 16) for s in stages)
+    assert per_sequence == one.stage.sequence_bytes(5000, 16)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("tp", [2, 4, 8])
+def test_ranks_cover_the_whole(name: str, tp: int) -> None:
+    one, split = plan(MODELS[name]), plan(MODELS[name], tensor_parallel_size=tp)
+    assert split.stage.weights_bytes * tp >= one.stage.weights_bytes
+    assert split.parts.kv_cache * tp >= one.parts.kv_cache
+
+
+sizes = st.tuples(st.integers(1, 300_000), st.integers(1, 5_000))
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.sampled_from(sorted(MODELS)), at=sizes, more=st.integers(0, 5000))
+def test_more_never_costs_less(name: str, at: tuple[int, int], more: int) -> None:
+    context, users = at
+    base = plan(MODELS[name], context=context, concurrency=users).total_bytes_per_gpu
+    longer = plan(MODELS[name], context=context + more, concurrency=users)
+    busier = plan(MODELS[name], context=context, concurrency=users + more)
+    assert longer.total_bytes_per_gpu >= base
+    assert busier.total_bytes_per_gpu >= base
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(["llama", "gemma", "jamba"]),
+    at=sizes,
+    room=st.integers(1, 200),
+    tp=st.sampled_from([1, 2, 8]),
+    dp=st.sampled_from([1, 3]),
+)
+def test_backwards_answers_are_tight(
+    name: str, at: tuple[int, int], room: int, tp: int, dp: int
+) -> None:
+    context, users = at
+    gpu = custom_gpu(room * GIB)
+    sizes = {"tensor_parallel_size": tp, "data_parallel_size": dp}
+    found = plan(MODELS[name], gpu, context=context, concurrency=users, **sizes)
+    longest, most = found.max_context_tokens, found.max_concurrency
+    assert longest is not None
+    assert most is not None
+    if longest:
+        assert plan(MODELS[name], gpu, context=longest, concurrency=users, **sizes).fits
+    assert not plan(MODELS[name], gpu, context=longest + 1, concurrency=users, **sizes).fits
+    if most:
+        assert plan(MODELS[name], gpu, context=context, concurrency=most, **sizes).fits
+    assert not plan(MODELS[name], gpu, context=context, concurrency=most + 1, **sizes).fits
+
+
+@given(
+    fixed=st.integers(0, 10**6),
+    slope=st.integers(0, 1000),
+    step=st.integers(1, 50),
+    budget=st.integers(0, 10**7),
+    start=st.integers(1, 10**4),
+)
+def test_largest_finds_the_edge_of_a_staircase(
+    fixed: int, slope: int, step: int, budget: int, start: int
+) -> None:
+    def total(n: int) -> int:
+        return fixed + slope * (n // step) * step
+
+    limit = 10**4
+    found = largest(total, budget, limit, start)
+    assert found == limit or total(found + 1) > budget
+    assert found == 0 or total(found) <= budget
+
+
+def test_attention_free_models_have_no_longest_context() -> None:
+    state_space = model(
+        {
+            "model_type": "mamba",
+            "hidden_size": 2560,
+            "num_hidden_layers": 64,
+            "vocab_size": 50280,
+            "state_size": 16,
+            "expand": 2,
+            "conv_kernel": 4,
+            "time_step_rank": 160,
+        }
+    )
+    found = plan(state_space, H100, max_num_batched_tokens=2048)
+    assert found.state_bytes_per_sequence == 23_592_960
+    assert found.max_context_tokens is None
+
+
+def test_gqa_with_all_heads_is_mha() -> None:
+    same = model(LLAMA_8B, num_key_value_heads=32)
+    absent = dict(LLAMA_8B)
+    del absent["num_key_value_heads"]
+    assert plan(same).total_bytes_per_gpu == plan(model(absent)).total_bytes_per_gpu
+    assert plan(same).kv_bytes_per_token == 4 * plan().kv_bytes_per_token
+
+
+def test_shared_prefix_is_stored_once() -> None:
+    alone, shared = (plan(concurrency=10, prefix=p) for p in (0, 4100))
+    saved = 9 * 4096 * 131072
+    assert alone.parts.kv_cache - shared.parts.kv_cache == saved
+    assert shared.kv_bytes == alone.kv_bytes - saved
+    assert alone.total_bytes_per_gpu - shared.total_bytes_per_gpu == saved
+
+
+def test_beams_share_their_prompt() -> None:
+    found = plan(context=1000, concurrency=2, beams=4, prompt=600)
+    whole = 600 // 16 * 16
+    assert found.parts.kv_cache == 131072 * 2 * (4 * 1000 - 3 * whole)
+    assert found.kv_bytes == found.parts.kv_cache
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("pp", [1, 2])
+def test_derivation_adds_up(name: str, pp: int) -> None:
+    found = plan(
+        MODELS[name], H100, context=3001, concurrency=7, prefix=100, beams=2,
+        tensor_parallel_size=2, pipeline_parallel_size=pp,
+    )  # fmt: skip
+    steps = derivation(found)
+    assert sum(step.bytes for step in steps if step.in_total) == found.total_bytes_per_gpu
+    assert found.parts.total == found.total_bytes_per_gpu
+    low, high = found.range_bytes
+    assert low < found.total_bytes_per_gpu < high
+
+
+def test_every_fix_alone_makes_it_fit() -> None:
+    found = plan(MODELS["llama"], custom_gpu(24 * GIB), context=32768, concurrency=3)
+    assert not found.fits
+    offered = fixes(found)
+    assert len(offered) == 3
+    for fix in offered:
+        assert make_plan(found.model, found.gpu, fix.deployment, fix.workload).fits
+    assert findings(found)[0].code == "does_not_fit"
+
+
+def test_backwards_over_formats_and_gpus() -> None:
+    gpu = custom_gpu(16 * GIB)
+    work = Workload(context=8192, concurrency=4)
+    base = Deployment()
+    spread = fewest_gpus(MODELS["llama"], gpu, base, work)
+    assert spread is not None
+    assert spread.gpus == 2
+    assert mildest_weights(MODELS["llama"], gpu, base, work) == "fp8"
+    assert mildest_kv_cache(MODELS["llama"], gpu, base, work) is None
+
+
+def test_unknown_formats_are_refused() -> None:
+    with pytest.raises(PlanRefused, match="banana"):
+        plan(weights_dtype="banana")
+    with pytest.raises(PlanRefused, match="banana"):
+        plan(kv_cache_dtype="banana")
+
+
+def test_a_context_beyond_the_stated_one_is_a_finding() -> None:
+    codes = {f.code for f in findings(plan(context=200_000))}
+    assert "beyond_stated_context" in codes
+
+
+def test_replicated_cache_is_a_finding() -> None:
+    codes = {f.code for f in findings(plan(MODELS["deepseek"], tensor_parallel_size=8))}
+    assert "cache_replicated" in codes

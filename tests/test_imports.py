@@ -1,0 +1,61 @@
+"""Imports run one way, and the pure rooms stay pure."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ALLOWED = {
+    "planner": {"planner"},
+    "presets": {"planner", "presets"},
+    "kernels": {"kernels"},
+    "validate": {"planner", "presets", "kernels", "validate"},
+    "ui": {"planner", "presets", "validate", "ui"},
+    "cli": {"planner", "presets", "validate", "ui", "cli"},
+}
+ROOMS = set(ALLOWED) | {"app", "benchmarks", "tests"}
+PLANNER_LIBRARIES = {"pydantic", "numpy"}
+KERNEL_LIBRARIES = {"torch", "triton"}
+ENTRY = ROOT / "planner" / "__main__.py"
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_imports_run_one_way(room: str) -> None:
+    for path in (ROOT / room).rglob("*.py"):
+        if path == ENTRY:
+            continue
+        wrong = imported(path) & ROOMS - ALLOWED[room]
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+@pytest.mark.parametrize(
+    ("room", "libraries"), [("planner", PLANNER_LIBRARIES), ("kernels", KERNEL_LIBRARIES)]
+)
+def test_pure_rooms_use_their_libraries_only(room: str, libraries: set[str]) -> None:
+    for path in (ROOT / room).rglob("*.py"):
+        outside = imported(path) - set(sys.stdlib_module_names) - ROOMS - libraries
+        assert not outside, f"{path.relative_to(ROOT)} imports {outside}"
+
+
+def test_a_plan_needs_neither_torch_nor_numpy() -> None:
+    code = (
+        "import sys; from cli import main; "
+        "main(['plan', '--model', 'llama-3.1-8b', '--gpu', 'h100-sxm5-80gb']); "
+        "heavy = {'torch', 'numpy', 'pandas', 'streamlit', 'plotly', 'triton'} & set(sys.modules); "
+        "sys.exit(1 if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
