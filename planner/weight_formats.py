@@ -214,7 +214,7 @@ def weight_format(name: str) -> WeightFormat:
     found = NAMED.get(ALIASES.get(key, key))
     if found is None:
         raise PlanRefused(
-            f"{name!r} is not a weight format; choose auto, a GGUF file type such as q4_k_m, or one of "
-            f"{', '.join(NAMED)}"
+            f"{name!r} is not a weight format; choose auto, a GGUF file type such as q4_k_m, "
+            f"or one of {', '.join(NAMED)}"
         )
     return found

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
+from planner.gguf_assignment import Stored
 from planner.memo import memo
 from planner.model import FeedForward, LayerGroup
-from planner.quantization import Assignment, Stored
+from planner.quantization import Assignment
 from planner.tensors import Weight
 
 
