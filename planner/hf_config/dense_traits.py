@@ -137,6 +137,7 @@ TRAITS: dict[str, Traits] = {
                 "dt_proj",
                 attention.num_key_value_heads,
                 attention.num_key_value_heads * attention.head_dim,
+                bias=attention.qkv_bias,
             ),
         ),
         layer_extras=lambda hidden: (
@@ -164,7 +165,7 @@ TRAITS: dict[str, Traits] = {
     "vaultgemma": replace(GEMMA2, norms_per_layer=2, ignored=()),
     "glm": GLM,
     "glm4": replace(GLM, norms_per_layer=4),
-    "glm4v_text": replace(GLM, norms_per_layer=4),
+    "glm4v_text": replace(GLM, norms_per_layer=4, head_dim=None),
     "granite": LLAMA,
     "granite_swa": replace(
         LLAMA,
@@ -177,7 +178,7 @@ TRAITS: dict[str, Traits] = {
             Weight("sinks", (attention.num_attention_heads,), "vector", "column"),
         ),
     ),
-    "helium": replace(LLAMA, num_key_value_heads=20, head_dim=128),
+    "helium": replace(LLAMA, num_key_value_heads=20, head_dim=128, divides=True),
     "hunyuan_v1_dense": replace(
         ATTENTION_BIAS, qk_norm="head", expects={"use_qk_norm": (True,), "use_cla": (False,)}
     ),
@@ -222,6 +223,7 @@ TRAITS: dict[str, Traits] = {
         qk_norm_bias=True,
         gated=False,
         divides=True,
+        multi_head=True,
     ),
     "phi": Traits(
         norm="layer",

@@ -43,7 +43,7 @@ def falcon(fields: Fields) -> Model:
         o_bias=bias,
     )
     inner = fields.integer("ffn_hidden_size", default=4 * hidden_size)
-    if fields.integer("ff_factor", default=inner // hidden_size) * hidden_size != inner:
+    if fields.optional("ff_factor") not in (None, inner / hidden_size):
         raise fields.refuse("ff_factor", "contradicts ffn_hidden_size")
     parallel = fields.flag("parallel_attn", default=True)
     norms = fields.integer("num_ln_in_parallel_attn", default=2 if grouped else 1)

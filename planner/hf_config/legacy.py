@@ -23,6 +23,7 @@ GPT_NAMES = {
     "intermediate_size": ("n_inner",),
     "n_positions": ("max_position_embeddings",),
 }
+WITHOUT_POSITIONS = ("n_positions",)
 PLAIN = Traits(
     norm="layer",
     qkv_bias=True,
@@ -45,6 +46,7 @@ GPTJ = replace(
     o_bias=False,
     head_bias=True,
     tied=False,
+    ignored=WITHOUT_POSITIONS,
 )
 
 TRAITS = {
@@ -74,6 +76,7 @@ TRAITS = {
         PLAIN,
         head_bias=True,
         aliases={**GPT_NAMES, "intermediate_size": ("dff",)},
+        ignored=WITHOUT_POSITIONS,
     ),
     "gpt2": replace(GPT2, ignored=("embd_layer_norm", "n_special")),
     "gpt_neox": replace(
@@ -99,7 +102,6 @@ TRAITS = {
             "num_attention_heads": ("attention_heads",),
             "intermediate_size": ("ffn_dim",),
         },
-        ignored=("scale_embedding",),
     ),
 }
 
@@ -113,10 +115,14 @@ def legacy(fields: Fields) -> Model:
 @family("gpt_bigcode")
 def gpt_bigcode(fields: Fields) -> Model:
     """StarCoder's first generation: one KV head for all, where multi_query says so."""
+    one = fields.flag("multi_query", default=True)
+    fields.aliases.update(GPT_NAMES)
+    kv_heads = 1 if one else fields.integer("num_attention_heads")
+    fields.expect("num_key_value_heads", kv_heads)
+    fields.config = {**fields.config, "num_key_value_heads": kv_heads}
     traits = replace(
         GPT2,
         multi_head=False,
-        num_key_value_heads=1 if fields.flag("multi_query", default=True) else None,
         ignored=(
             "attention_softmax_in_fp32",
             "scale_attention_softmax_in_fp32",
@@ -128,11 +134,7 @@ def gpt_bigcode(fields: Fields) -> Model:
             "max_batch_size",
         ),
     )
-    model = decoder(fields, traits)
-    stated = traits.num_key_value_heads or fields.integer("num_attention_heads")
-    if fields.integer("num_key_value_heads", default=stated) != stated:
-        raise fields.refuse("num_key_value_heads", "contradicts multi_query")
-    return model
+    return decoder(fields, traits)
 
 
 @family("gpt_neo")

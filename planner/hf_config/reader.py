@@ -16,20 +16,20 @@ LARGEST = 2**31 - 1
 HARMLESS = re.compile(
     r"""_name_or_path|_attn_implementation.*|_commit_hash|_num_labels|_flash_attn_2_enabled
     |architectures|auto_map|transformers_version|transformers\.js_config|model_type|name_or_path
-    |torch_dtype|dtype|use_cache|is_decoder|return_dict|torchscript|pruned_heads|unsloth_.*
+    |torch_dtype|dtype|use_cache|is_decoder|return_dict|torchscript|unsloth_.*
     |output_(attentions|hidden_states|scores|router_logits|past)|use_return_dict
     |(bos|eos|pad|sep|unk|mask|cls|decoder_start|forced_.*|image|video|audio|boi|eoi|boa|eoa)_token_id
     |.*_token_(id|index|ids)|tokenizer_class|id2label|label2id|num_labels|problem_type
     |task_specific_params|finetuning_task|license|language|model_name|tokenizer_.*
     |(attention|attn|hidden|residual|resid|embd|embedding|ffn|mlp|activation|classifier|summary_first
-      |feed_forward|hidden_states|residue|emb|expert|token|final|output|layer)_?(dropout|pdrop)
+      |feed_forward|hidden_states|residue|emb|embed|expert|token|final|output|layer|attention_probs)_?(dropout|pdrop)
       (_prob|_rate|_p)?|dropout(_rate|_p|_prob)?|layerdrop
     |initializer_(range|factor|std|.*_scale)|init_(std|method|method_std|scale|device|config|.*_range)
     |embed_init_.*|emb_init_range|.*_initializer_range
     |rope_(theta|scaling|parameters|type|ratio|pct|percent|local_base_freq|interleave|interleaved
       |dim|base|global_base_freq|mscale|ntk.*|style)|rotary_(pct|emb_base|base|percent|dim)
     |partial_rotary_factor|partial_rotary_factors|use_mrope|mrope_.*|global_rope_theta|local_rope_theta
-    |sliding_rope_theta|rotary_emb_.*|use_dynamic_ntk|use_logn_attn
+    |sliding_rope_theta|layer_rope_theta|rotary_emb_.*|use_dynamic_ntk|use_logn_attn
     |max_position_embeddings|original_max_position_embeddings|max_sequence_length|seq_length
     |model_max_length|n_ctx|initial_context_length|max_seq_len|context_length|max_seq_length
     |(rms_norm|layer_norm|layernorm|norm|rmsnorm|layer_norms|ln)_(eps|epsilon)
@@ -49,12 +49,12 @@ HARMLESS = re.compile(
     |attn_implementation|cache_implementation|prefill_chunk_size|context_window_size
     |summary_(type|use_proj|activation|proj_to_labels|first_dropout)|predict_special_tokens|n_special
     |use_bfloat16|tf_legacy_loss|remove_invalid_values|num_logits_to_keep|logits_to_keep
-    |keys_to_ignore_at_inference|add_cross_attention|cross_attention_hidden_size
-    |is_encoder_decoder|tie_encoder_decoder|typical_p|top_[kp]|temperature|do_sample|num_beams
+    |keys_to_ignore_at_inference|scale_embedding
+    |typical_p|top_[kp]|temperature|do_sample|num_beams
     |num_beam_groups|num_return_sequences|max_length|min_length|length_penalty|repetition_penalty
     |no_repeat_ngram_size|encoder_no_repeat_ngram_size|early_stopping|bad_words_ids
     |diversity_penalty|begin_suppress_tokens|suppress_tokens|exponential_decay_length_penalty
-    |prefix|special_tokens|use_flash_attn|use_flash_attention|flash_attention|fused_.*
+    |prefix|special_tokens|use_flash_attn|use_flash_attention|flash_attention|fused_(bias_fc|dropout_add_ln|mlp|norm|rms_norm|swiglu|cross_entropy|qkv)
     """,
     re.VERBOSE,
 )
@@ -189,7 +189,8 @@ class Fields:
             if value is None or value is False or value in ("", [], {}):
                 continue
             raise self.refuse(
-                name, f"{short(value)} is not understood for this model type, and could change memory"
+                name,
+                f"{short(value)} is not understood for this model type, and could change memory",
             )
 
 
