@@ -18,7 +18,8 @@ def read(fields: Fields) -> Scheme:
     layers = fields.child("quantized_layers")
     if layers is None:
         raise fields.refuse(
-            "quantized_layers", "is missing, and quant_algo MIXED_PRECISION needs it to be sized"
+            "quantized_layers",
+            "is missing, which quant_algo MIXED_PRECISION needs: name a weights dtype instead",
         )
     by_format: dict[WeightFormat, list[str]] = {}
     for name in layers.config:

@@ -30,7 +30,10 @@ def scheme(config: Mapping[str, Any]) -> Scheme:
     method = fields.text("quant_method", default=_implied(config)).lower()
     read = READERS.get(method)
     if read is None:
-        raise fields.refuse("quant_method", f"{short(method)} is not a quantisation Sizewell knows")
+        raise fields.refuse(
+            "quant_method",
+            f"{short(method)} is not known to Sizewell: name a weights dtype instead",
+        )
     return read(fields)
 
 
