@@ -16,6 +16,8 @@ class Attention(Frozen):
 
     window counts the tokens a layer keeps; window_type says whether it slides or jumps in chunks.
     shares_cache: the layer reads keys and values that another layer computed and stored.
+    projections: whether the layer has the usual four; without them, `extras` says what it has
+    (Zamba's layers share one block's, JetMoE's are experts).
     """
 
     type: Literal["attention"] = "attention"
@@ -31,6 +33,7 @@ class Attention(Frozen):
     qk_norm_bias: bool = False
     output_gate: bool = False
     shares_cache: bool = False
+    projections: bool = True
     values_from_keys: bool = False
     indexer: Indexer | None = None
     extras: tuple[Weight, ...] = ()
@@ -47,6 +50,8 @@ class Attention(Frozen):
         return self.head_dim if self.v_head_dim is None else self.v_head_dim
 
     def weights(self, hidden_size: int) -> tuple[Weight, ...]:
+        if not self.projections:
+            return self.extras
         q = self.num_attention_heads * self.head_dim
         k = self.num_key_value_heads * self.head_dim
         v = self.num_key_value_heads * self.value_dim

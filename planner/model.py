@@ -7,13 +7,33 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from planner.attention_kinds import Attention, LatentAttention
+from planner.compressed_kinds import CompressedAttention
+from planner.convolution_kinds import RgLru, ShortConvolution
 from planner.frozen import Frozen
+from planner.linear_attention_kinds import (
+    KimiDeltaAttention,
+    LightningAttention,
+    MatrixLstm,
+    Rwkv4,
+)
 from planner.mlp_kinds import Mlp, MoE
 from planner.recurrent_kinds import GatedDeltaNet, Mamba1, Mamba2
 from planner.tensors import CacheTensor, StateTensor, Weight
 
 Mixer = Annotated[
-    Attention | LatentAttention | GatedDeltaNet | Mamba1 | Mamba2, Field(discriminator="type")
+    Attention
+    | LatentAttention
+    | CompressedAttention
+    | GatedDeltaNet
+    | KimiDeltaAttention
+    | LightningAttention
+    | Mamba1
+    | Mamba2
+    | MatrixLstm
+    | RgLru
+    | Rwkv4
+    | ShortConvolution,
+    Field(discriminator="type"),
 ]
 FeedForward = Annotated[Mlp | MoE, Field(discriminator="type")]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from planner.errors import ConfigRefused
 from planner.hf_config import (  # noqa: F401
+    compressed,
     delta,
     dense,
     falcon,
