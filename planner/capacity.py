@@ -65,7 +65,14 @@ def max_context_tokens(
     def total(context: int) -> int:
         return total_bytes(compiled, resized(workload, context, workload.concurrency))
 
-    return largest(total, memory_bytes, limit, workload.context)
+    size = compiled.deployment.block_size
+    blocks = largest(
+        lambda n: total(n * size), memory_bytes, limit // size, workload.context // size
+    )
+    whole = blocks * size
+    if whole >= limit or total(whole + 1) > memory_bytes:
+        return whole
+    return whole + largest(lambda n: total(whole + n), memory_bytes, min(size, limit - whole), 1)
 
 
 def max_concurrency(
