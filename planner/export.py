@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import ValidationError
@@ -55,6 +56,7 @@ def as_data(plan: Plan, config: Mapping[str, Any] | None = None) -> dict[str, An
             "dtype": plan.footprint.kv_format.name,
             "bytes_per_token": plan.kv_bytes_per_token,
             "bytes_per_token_past_windows": plan.kv_bytes_per_token_past_windows,
+            "bytes_per_token_expanded": plan.kv_bytes_per_token_expanded,
             "bytes_per_sequence": plan.kv_bytes_per_sequence,
             "state_bytes_per_sequence": plan.state_bytes_per_sequence,
             "bytes": plan.kv_bytes,
@@ -75,9 +77,10 @@ def as_data(plan: Plan, config: Mapping[str, Any] | None = None) -> dict[str, An
             "items": {name: estimate_data(e) for name, e in plan.stage.runtime.items()},
         },
         "stages": [
-            stage_data(stage, parts)
+            {"gpus": plan.deployment.gpus // len(plan.stage_parts), **stage_data(stage, parts)}
             for stage, parts in zip(plan.footprint.stages, plan.stage_parts, strict=True)
         ],
+        "ring": None if plan.ring is None else asdict(plan.ring),
         "binding_stage": plan.binding_stage,
         "total_bytes_per_gpu": plan.total_bytes_per_gpu,
         "total_range_bytes_per_gpu": list(plan.range_bytes),

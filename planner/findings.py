@@ -98,6 +98,14 @@ def _model(plan: Plan) -> Iterator[Finding]:
             f"The {name} tower's weights and working memory are not counted: "
             "leave room for them, or serve text only.",
         )
+    expanded = plan.kv_bytes_per_token_expanded
+    if expanded is not None:
+        yield Finding(
+            "info",
+            "latent_cache",
+            f"The cache holds latents, {format_bytes(plan.kv_bytes_per_token)} per token; an engine "
+            f"that expands them to all heads would need {format_bytes(expanded)}.",
+        )
     if plan.parameters.mtp:
         yield Finding(
             "info",

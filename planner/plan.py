@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from planner import attention, paging
+from planner.attention_kinds import LatentAttention
 from planner.capacity import max_concurrency, max_context_tokens
 from planner.deployment import Deployment
 from planner.estimate import Estimate, total
 from planner.footprint import Footprint, Stage, footprint
 from planner.hardware import Gpu
+from planner.kv_cache import entry_bytes
 from planner.memory import Parts, parts, per_replica, range_bytes, stage_bytes
 from planner.model import Model
+from planner.parallelism import Ring, ring
 from planner.parameters import Parameters, count
 from planner.workload import MAX_SEQUENCES, MAX_TOKENS, Workload
 
@@ -100,6 +103,31 @@ class Plan:
     def kv_bytes_per_token_past_windows(self) -> int:
         """Cache that one more token takes when all windows are full."""
         return sum(t.bytes_per_entry // t.stride for t in self.footprint.terms if not t.window)
+
+    @cached_property
+    def kv_bytes_per_token_expanded(self) -> int | None:
+        """The same where an engine expands latents to all heads; None for models without them."""
+        groups = self.model.groups
+        if not any(isinstance(m, LatentAttention) for g in groups for m in g.mixers):
+            return None
+        return sum(
+            group.count * entry_bytes(tensor, self.footprint.kv_format)
+            for group in groups
+            for mixer in group.mixers
+            for tensor in (
+                mixer.expanded_cache() if isinstance(mixer, LatentAttention) else mixer.cache()
+            )
+        )
+
+    @cached_property
+    def ring(self) -> Ring | None:
+        """What a prefill ring passes around for one layer, None without one."""
+        size = self.deployment.context_parallel_size
+        if size == 1:
+            return None
+        layers = len(self.stage.layers)
+        per_token = sum(t.bytes_per_entry // t.stride for t in self.stage.terms) // layers
+        return ring(per_token, self.workload.context, size)
 
     @property
     def kv_bytes_per_sequence(self) -> int:

@@ -261,3 +261,18 @@ def test_a_context_beyond_the_stated_one_is_a_finding() -> None:
 def test_replicated_cache_is_a_finding() -> None:
     codes = {f.code for f in findings(plan(MODELS["deepseek"], tensor_parallel_size=8))}
     assert "cache_replicated" in codes
+
+
+def test_latents_stand_beside_their_expanded_form() -> None:
+    found = plan(MODELS["deepseek"])
+    assert found.kv_bytes_per_token == 70_272
+    assert found.kv_bytes_per_token_expanded == 61 * 128 * (192 + 128) * 2
+    assert plan().kv_bytes_per_token_expanded is None
+
+
+def test_a_ring_splits_the_cache_and_says_what_it_sends() -> None:
+    found = plan(context=131072, context_parallel_size=4)
+    assert found.parts.kv_cache == 131072 * 131072 // 4
+    assert found.ring is not None
+    assert found.ring.bytes_per_step == 32768 * 2 * 8 * 128 * 2
+    assert found.ring.steps == 3
