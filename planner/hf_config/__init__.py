@@ -15,6 +15,7 @@ from planner.hf_config import (  # noqa: F401
     delta,
     dense,
     falcon,
+    gemma,
     hybrid,
     legacy,
     llama4,

@@ -51,7 +51,7 @@ def decoder(fields: Fields, traits: Traits, keeps: list[Keep] | None = None) -> 
         hidden_size=hidden_size,
         tied=traits.tied,
         norm_bias=traits.norm == "layer",
-        final_norm=traits.final_norm and traits.norm != "none",
+        final_norm=traits.norm != "none",
         head_bias=holds(fields, traits.head_bias),
         extras=around_layers(fields, traits, hidden_size),
     )

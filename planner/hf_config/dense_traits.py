@@ -178,7 +178,7 @@ TRAITS: dict[str, Traits] = {
             Weight("sinks", (attention.num_attention_heads,), "vector", "column"),
         ),
     ),
-    "helium": replace(LLAMA, num_key_value_heads=20, head_dim=128, divides=True),
+    "helium": replace(LLAMA, o_bias=False, num_key_value_heads=20, head_dim=128, divides=True),
     "hunyuan_v1_dense": replace(
         ATTENTION_BIAS, qk_norm="head", expects={"use_qk_norm": (True,), "use_cla": (False,)}
     ),

@@ -87,13 +87,6 @@ TRAITS = {
         ignored=("use_parallel_residual",),
     ),
     "gptj": GPTJ,
-    "openai-gpt": replace(
-        GPT2,
-        positions=("n_positions", 512, 0),
-        final_norm=False,
-        ignored=("afn",),
-        aliases={k: v for k, v in GPT_NAMES.items() if k != "intermediate_size"},
-    ),
     "xglm": replace(
         PLAIN,
         aliases={

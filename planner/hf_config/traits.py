@@ -29,7 +29,7 @@ class Traits:
     multi_head: every query head has its own KV head, so num_key_value_heads may only agree.
     positions: (field, default, extra rows) of a learned position table.
     inner_multiple: intermediate_size is this many hidden sizes where it is absent.
-    embedding_norm: the embedding's output is normalised. final_norm: so is the last layer's.
+    embedding_norm: the embedding's output is normalised.
     """
 
     norm: Literal["rms", "layer", "none"] = "rms"
@@ -46,7 +46,6 @@ class Traits:
     positions: tuple[str, int, int] | None = None
     inner_multiple: int | None = None
     embedding_norm: bool = False
-    final_norm: bool = True
     tied: bool = False
     num_key_value_heads: int | None = None
     head_dim: int | None = None

@@ -19,8 +19,11 @@ LENGTHS = (1024, 8192, 32768, 131072)
 PROBE = 5
 
 
-def text_model(config: dict[str, Any]) -> tuple[Any, Any, bool]:
-    """The decoder of `config` on the meta device, its own config, and whether it has its head."""
+SMALL = 50_000_000
+
+
+def text_model(config: dict[str, Any], device: str = "meta") -> tuple[Any, Any, bool]:
+    """The decoder of `config` in bfloat16, its own config, and whether it has its head."""
     import torch
     from transformers import CONFIG_MAPPING, AutoModel, AutoModelForCausalLM
 
@@ -29,13 +32,14 @@ def text_model(config: dict[str, Any]) -> tuple[Any, Any, bool]:
     for switch in ("num_mtp_layers", "num_nextn_predict_layers"):
         if getattr(text, switch, None):
             setattr(text, switch, 0)
-    with torch.device("meta"):
+    options = {"attn_implementation": "eager", "dtype": torch.bfloat16}
+    with torch.device(device):
         try:
-            return AutoModelForCausalLM.from_config(text, attn_implementation="eager"), text, True
+            return AutoModelForCausalLM.from_config(text, **options), text, True
         except ValueError as error:
             if "Unrecognized configuration class" not in str(error):
                 raise
-            return AutoModel.from_config(text, attn_implementation="eager"), text, False
+            return AutoModel.from_config(text, **options), text, False
 
 
 def count(config: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +56,7 @@ def count(config: dict[str, Any]) -> dict[str, Any]:
             "active": total - idle,
             "embedding": embedding.numel(),
         },
-        "kv_cache_bytes": cache_bytes(model, text),
+        "kv_cache_bytes": cache_bytes(config, model, text, total),
     }
 
 
@@ -73,23 +77,30 @@ def idle_experts(model: Any, text: Any) -> int:
 PER_TOKEN = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts")
 
 
-def cache_bytes(model: Any, text: Any) -> dict[str, int]:
-    """Bytes of keys and values at each length: bf16, one sequence, windows used."""
+def cache_bytes(config: dict[str, Any], model: Any, text: Any, total: int) -> dict[str, int]:
+    """Bytes of keys and values at each length: bf16, one sequence, windows used.
+
+    A model whose code looks at values is run on the CPU, if it is small.
+    """
     import torch
     from transformers import DynamicCache
 
     cache = DynamicCache(config=text)
-    with torch.device("meta"):
-        tokens = torch.ones((1, PROBE), dtype=torch.long)
+    tokens = torch.ones((1, PROBE), dtype=torch.long)
+    try:
+        model(input_ids=tokens.to("meta"), past_key_values=cache, use_cache=True)
+    except RuntimeError as error:
+        if "item()" not in str(error) or total > SMALL:
+            raise
+        model, text, _ = text_model(config, "cpu")
+        cache = DynamicCache(config=text)
         model(input_ids=tokens, past_key_values=cache, use_cache=True)
     found = dict.fromkeys(LENGTHS, 0)
     for layer in cache.layers:
         if getattr(layer, "keys", None) is None:
             continue
         window = getattr(layer, "sliding_window", None)
-        elements = sum(
-            t.shape[1] * t.shape[3] for t in (layer.keys, layer.values) if t.numel()
-        )
+        elements = sum(t.shape[1] * t.shape[3] for t in (layer.keys, layer.values) if t.numel())
         if text.model_type == "falcon" and text.new_decoder_architecture:
             elements = elements // text.num_attention_heads * text.num_kv_heads
         for n in LENGTHS:
