@@ -1,0 +1,144 @@
+"""The same plan with one thing changed: attention, number format, GPU. Pure; no Streamlit."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from planner.errors import SizewellError
+from planner.kv_cache import CacheTerm
+from planner.plan import Plan, make_plan
+from planner.units import format_bytes, format_tokens
+from planner.variants import attention_variants
+from presets.gpus import load_gpu
+from ui.memory_bar import Bar
+from ui.model_source import from_preset
+from ui.tables import html_table
+
+CONTEXTS = tuple(2**e for e in range(10, 21))
+TABLE_CONTEXTS = (1024, 8192, 32768, 131072, 1048576)
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One row: a plan, or the sentence that refuses it."""
+
+    name: str
+    note: str
+    plan: Plan | None
+    refusal: str = ""
+
+
+def attentions(plan: Plan) -> list[Alternative]:
+    """The model with every form of attention."""
+    variants = {v.name: v for v in attention_variants(plan.model)}
+    found = _each(plan, list(variants), lambda name: {"model": variants[name].model})
+    return [replace(a, note=variants[a.name].description) for a in found]
+
+
+def kv_formats(plan: Plan, names: Sequence[str]) -> list[Alternative]:
+    """The plan with each cache format."""
+    base = plan.deployment
+    return _each(plan, names, lambda name: {"deployment": base.replace(kv_cache_dtype=name)})
+
+
+def weight_formats(plan: Plan, names: Sequence[str]) -> list[Alternative]:
+    """The plan with each weight format."""
+    base = plan.deployment
+    return _each(plan, names, lambda name: {"deployment": base.replace(weights_dtype=name)})
+
+
+def gpus(plan: Plan, ids: Sequence[str]) -> list[Alternative]:
+    """The plan on as many of each GPU."""
+    return _each(plan, ids, lambda gpu_id: {"gpu": load_gpu(gpu_id)})
+
+
+def models(plan: Plan, ids: Sequence[str]) -> list[Alternative]:
+    """Other presets on the same deployment."""
+    return _each(plan, ids, lambda model_id: {"model": from_preset(model_id).model})
+
+
+def _each(
+    plan: Plan, names: Sequence[str], change: Callable[[str], dict[str, Any]]
+) -> list[Alternative]:
+    """`plan` with the inputs that `change` names for each, or why that is refused."""
+    inputs: dict[str, Any] = {
+        "model": plan.model,
+        "gpu": plan.gpu,
+        "deployment": plan.deployment,
+        "workload": plan.workload,
+    }
+    found = []
+    for name in names:
+        try:
+            found.append(Alternative(name, "", make_plan(**{**inputs, **change(name)})))
+        except SizewellError as error:
+            found.append(Alternative(name, "", None, str(error)))
+    return found
+
+
+def table(found: Sequence[Alternative], first: str) -> str:
+    """The alternatives in numbers; a refused one says why."""
+    head = (
+        first, "Weights, whole model", "KV cache per token", "One sequence", "Per GPU", "Left",
+        "Verdict", "Most users", "Longest context",
+    )  # fmt: skip
+    return html_table(head, [_row(a) for a in found], numeric=(1, 2, 3, 4, 5, 7, 8))
+
+
+def _row(alternative: Alternative) -> tuple[str, ...]:
+    plan = alternative.plan
+    if plan is None:
+        return (alternative.name, "", "", "", "", "", f"Refused: {alternative.refusal}", "", "")
+    return (
+        alternative.name,
+        format_bytes(plan.weights_bytes),
+        format_bytes(plan.kv_bytes_per_token),
+        format_bytes(plan.kv_bytes_per_sequence + plan.state_bytes_per_sequence),
+        format_bytes(plan.total_bytes_per_gpu),
+        format_bytes(plan.headroom_bytes),
+        "✓ fits" if plan.fits else "✕ does not fit",
+        _limit(plan.max_concurrency),
+        _limit(plan.max_context_tokens),
+    )
+
+
+def _limit(n: int | None) -> str:
+    return "no limit" if n is None else format_tokens(n) if n else "none fits"
+
+
+def bars(found: Sequence[Alternative]) -> list[Bar]:
+    """The fullest GPU of every alternative that has a plan."""
+    return [
+        Bar(a.name, a.plan.parts, a.plan.gpu.memory_bytes, *a.plan.range_bytes)
+        for a in found
+        if a.plan is not None
+    ]
+
+
+def cache_sizes(found: Sequence[Alternative], contexts: Sequence[int]) -> list[list[int]]:
+    """Cache and state of one sequence of the whole model: a row per planned alternative."""
+    return [
+        [_sequence(a.plan.footprint.terms, a.plan.state_bytes_per_sequence, n) for n in contexts]
+        for a in found
+        if a.plan is not None
+    ]
+
+
+def _sequence(terms: Iterable[CacheTerm], state: int, tokens: int) -> int:
+    return state + sum(term.bytes(tokens) for term in terms)
+
+
+def cache_table(found: Sequence[Alternative]) -> str:
+    """The lines of the chart in numbers."""
+    names = [a.name for a in found if a.plan is not None]
+    rows = [
+        (name, *(format_bytes(size) for size in sizes))
+        for name, sizes in zip(names, cache_sizes(found, TABLE_CONTEXTS), strict=True)
+    ]
+    head = ("One sequence", *(f"{format_tokens(n)} tokens" for n in TABLE_CONTEXTS))
+    return html_table(head, rows, numeric=range(1, len(head)))
+
+
+def notes(found: Sequence[Alternative]) -> str:
+    """How each alternative is stored and served."""
+    return html_table(("Plan", "Stored and served"), [(a.name, a.note) for a in found])

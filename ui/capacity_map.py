@@ -1,0 +1,69 @@
+"""Context x users: how much of a GPU each combination takes, and the frontier where it is full."""
+
+from dataclasses import dataclass
+from math import ceil, floor, log2
+from typing import Any
+
+from planner.capacity import max_context_tokens
+from planner.plan import Plan
+from planner.sweep import total_bytes_grid
+from planner.units import format_tokens
+from planner.workload import MAX_SEQUENCES, MAX_TOKENS
+
+CELLS = 64
+TABLE_ROWS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityMap:
+    """used[users][contexts] is the share of the binding GPU's memory; exponents are log2.
+
+    contexts and users are where the cells lie, even in log2; a cell stands for the whole number
+    nearest to it.
+    """
+
+    contexts: list[float]
+    users: list[float]
+    used: Any
+    context_exponents: tuple[int, int]
+    user_exponents: tuple[int, int]
+
+
+def capacity_map(plan: Plan) -> CapacityMap:
+    """A 64 x 64 grid around the plan, both axes even in log2 and wide enough for the frontier."""
+    work = plan.workload
+    stated = plan.model.max_position_embeddings or 0
+    longest = max(work.context, stated, 2**15)
+    x = (min(10, floor(log2(work.context))), min(ceil(log2(longest)), ceil(log2(MAX_TOKENS))))
+    most = plan.max_concurrency or work.concurrency
+    crowd = max(work.concurrency * 2, min(most * 4, MAX_SEQUENCES), 64)
+    y = (0, min(ceil(log2(crowd)), ceil(log2(MAX_SEQUENCES))))
+    contexts, users = _points(*x), _points(*y)
+    totals = total_bytes_grid(
+        plan.footprint, [round(n) for n in contexts], [round(n) for n in users], work
+    )
+    return CapacityMap(contexts, users, totals / plan.gpu.memory_bytes, x, y)
+
+
+def _points(low: int, high: int) -> list[float]:
+    step = (high - low) / (CELLS - 1)
+    return [2.0 ** (low + i * step) for i in range(CELLS)]
+
+
+def frontier(plan: Plan, grid: CapacityMap) -> list[tuple[int, int]]:
+    """(users, longest context) at powers of two, exactly; 0 tokens where not even one fits."""
+    low, high = grid.user_exponents
+    stride = max(1, ceil((high - low + 1) / TABLE_ROWS))
+    found = []
+    for users in (2**e for e in range(low, high + 1, stride)):
+        work = plan.workload.model_copy(update={"concurrency": users})
+        found.append((users, max_context_tokens(plan.footprint, plan.gpu.memory_bytes, work)))
+    return found
+
+
+def short_tokens(n: int) -> str:
+    """Token counts for an axis, in binary thousands: 32768 -> '32k', 2097152 -> '2M'."""
+    for unit, name in ((2**20, "M"), (2**10, "k")):
+        if n >= unit and n % unit == 0:
+            return f"{n // unit}{name}"
+    return format_tokens(n)

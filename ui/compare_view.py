@@ -1,0 +1,110 @@
+"""The Compare page: one question, a bar per answer, a table, and lines where length matters."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from planner.plan import Plan
+from ui import alternatives, figures, kept, options, summary
+from ui.alternatives import Alternative
+from ui.memory_bar import bar_alt, memory_bar
+from ui.refusal import as_sentence
+
+QUESTIONS = ("Attention", "KV cache", "Weights", "GPUs", "Models", "Kept plans")
+KV = ("auto", "fp8", "int8_per_token_head", "nvfp4", "int4_per_token_head")
+WEIGHTS = ("auto", "fp8", "int8", "int4", "nvfp4", "q4_k_m")
+GPUS = ("rtx-4090", "l40s", "a100-sxm4-80gb", "h100-sxm5-80gb", "h200-sxm-141gb", "mi300x")
+MODELS = ("llama-3.1-8b", "qwen3-8b", "gemma-3-27b-it", "gpt-oss-20b")
+MOST = 8
+
+
+def show(plan: Plan) -> None:
+    """The chosen comparison of `plan`."""
+    st.title("Compare", anchor=False)
+    question = st.segmented_control(
+        "What to change", QUESTIONS, default="Attention", key="by", required=True,
+        bind="query-params",
+    )  # fmt: skip
+    if question == "Kept plans":
+        _kept()
+        return
+    st.caption(
+        "Everything else stays as chosen on the left: "
+        + as_sentence(f"{summary.title(plan)}, {summary.subtitle(plan)}")
+    )
+    if question == "Attention":
+        _attention(plan)
+    elif question == "KV cache":
+        names = _pick("KV cache formats", "kvs", options.kv_options(), KV)
+        _answers(alternatives.kv_formats(plan, names), "KV cache")
+    elif question == "Weights":
+        names = _pick("Weight formats", "formats", options.weight_options(), WEIGHTS)
+        _answers(alternatives.weight_formats(plan, names), "Weights")
+    elif question == "GPUs":
+        names = _pick("GPUs", "cards", options.gpu_options()[:-1], GPUS)
+        _answers(alternatives.gpus(plan, names), "GPU")
+    else:
+        names = _pick("Models", "models", tuple(options.model_names()), MODELS)
+        _answers(alternatives.models(plan, names), "Model")
+
+
+def _pick(label: str, key: str, known: tuple[str, ...], default: tuple[str, ...]) -> list[str]:
+    return st.multiselect(
+        label,
+        known,
+        default=[name for name in default if name in known],
+        key=key,
+        max_selections=MOST,
+        bind="query-params",
+    )
+
+
+def _attention(plan: Plan) -> None:
+    found = alternatives.attentions(plan)
+    _answers(found, "Attention")
+    st.caption(
+        "Only attention changes; a model would have to be trained that way. "
+        + " ".join(f"{a.name}: {a.note}." for a in found)
+    )
+    st.header("Cache of one sequence by length", anchor=False)
+    names = [a.name for a in found if a.plan is not None]
+    st.plotly_chart(
+        figures.cache_lines(
+            names,
+            alternatives.CONTEXTS,
+            alternatives.cache_sizes(found, alternatives.CONTEXTS),
+        ),
+        key="cache_lines",
+        config=figures.CONFIG,
+        alt="Lines of cache size against context for each attention; the table below has the "
+        "same numbers.",
+    )
+    st.html(alternatives.cache_table(found))
+
+
+def _answers(found: Sequence[Alternative], first: str) -> None:
+    bars = alternatives.bars(found)
+    if bars:
+        st.markdown(memory_bar(bars, bar_alt(bars)), unsafe_allow_html=True)
+        st.caption(
+            "One bar per choice, the fullest GPU of each. Thick line: what a program can "
+            "allocate. Whisker: the estimates' ranges."
+        )
+    if found:
+        st.html(alternatives.table(found, first))
+    else:
+        st.info("Choose at least one.")
+
+
+def _kept() -> None:
+    plans = kept.plans()
+    if not plans:
+        st.info("No plan is kept yet: press 'Keep for comparison' on the Plan page.")
+        return
+    found = [
+        Alternative(f"{n}. {summary.title(p)}", summary.subtitle(p), p)
+        for n, p in enumerate(plans, 1)
+    ]
+    _answers(found, "Plan")
+    st.html(alternatives.notes(found))
+    st.button("Forget all kept plans", on_click=kept.forget)

@@ -1,0 +1,298 @@
+"""The left side: what was chosen. Every input is bound to the link under its own name."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+from pydantic import ValidationError
+
+from planner.deployment import Deployment
+from planner.errors import PlanRefused, SizewellError
+from planner.export import first_error
+from planner.fixes import Fix
+from planner.hardware import Gpu
+from planner.model import Model
+from planner.units import format_bytes, format_tokens
+from planner.workload import MAX_SEQUENCES, MAX_TOKENS, Workload
+from ui import options
+from ui.model_source import ModelChoice, NothingYet, fetch_from_hub, from_preset, from_text
+from ui.saved import (
+    DEFAULTS,
+    deployment_of,
+    gpu_of,
+    values_of,
+    values_of_saved,
+    workload_of,
+)
+
+SOURCES = ("Preset", "config.json", "Hub")
+MAX_UPLOAD_BYTES = 10 * 2**20
+BOUND: dict[str, Any] = {"bind": "query-params"}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Everything a plan is made from."""
+
+    model: Model
+    config: dict[str, Any]
+    gpu: Gpu
+    deployment: Deployment
+    workload: Workload
+    linkable: bool
+    """False for a model that a link cannot name: its configuration was pasted or fetched."""
+
+
+def sidebar() -> Chosen:
+    """Draw all inputs and return what they say. Raises SizewellError, one sentence.
+
+    All inputs are drawn before anything is refused, so a mistake never takes them away.
+    """
+    with st.sidebar:
+        complaint, choice = _model()
+        values = {**_gpu(), **_formats(choice), **_work(), **_parallel(), **_advanced()}
+        _saved_plan()
+    if choice is None:
+        raise complaint or NothingYet("Choose a model.")
+    try:
+        deployment, workload = deployment_of(values), workload_of(values)
+    except ValidationError as error:
+        raise PlanRefused(first_error(error)) from None
+    linkable = st.session_state["from"] == "Preset"
+    return Chosen(choice.model, choice.config, gpu_of(values), deployment, workload, linkable)
+
+
+def apply_fix(fix: Fix) -> None:
+    """Set the inputs that a fix changes (a callback: before the page runs again)."""
+    _set(values_of(fix.deployment, fix.workload))
+
+
+def _set(values: dict[str, Any]) -> None:
+    for key, value in values.items():
+        st.session_state[key] = value
+
+
+def _model() -> tuple[SizewellError | None, ModelChoice | None]:
+    source = st.segmented_control(
+        "Model from", SOURCES, default="Preset", key="from", required=True, **BOUND
+    )
+    try:
+        if source == "config.json":
+            choice = _from_config()
+        elif source == "Hub":
+            choice = _from_hub()
+        else:
+            names = tuple(options.model_names())
+            model_id = st.selectbox(
+                "Model",
+                names,
+                index=names.index(DEFAULTS["model"]),
+                key="model",
+                help="Type to search. A configuration that is not listed can be pasted.",
+                **BOUND,
+            )
+            choice = from_preset(model_id)
+    except NothingYet as hint:
+        st.caption(str(hint))
+        return hint, None
+    except SizewellError as error:
+        return error, None
+    return None, choice
+
+
+def _from_config() -> ModelChoice:
+    st.file_uploader(
+        "Open config.json", key="config_file", on_change=_read_config_file, max_upload_size=10
+    )
+    if complaint := st.session_state.get("config_complaint"):
+        raise PlanRefused(complaint)
+    text = st.text_area(
+        "or paste it",
+        key="config",
+        height=160,
+        persist_state="session",
+        placeholder='{"model_type": "llama", "hidden_size": 4096, ...}',
+    )
+    return from_text(text or "")
+
+
+def _read_config_file() -> None:
+    file = st.session_state["config_file"]
+    st.session_state["config_complaint"] = None
+    if file is None:
+        return
+    try:
+        st.session_state["config"] = _text_of(file)
+    except SizewellError as error:
+        st.session_state["config_complaint"] = str(error)
+
+
+def _text_of(file: Any) -> str:
+    if file.size > MAX_UPLOAD_BYTES:
+        raise PlanRefused(
+            f"{file.name} has {format_bytes(file.size)}; files up to "
+            f"{format_bytes(MAX_UPLOAD_BYTES)} can be opened, and a config.json has a few KiB."
+        )
+    try:
+        return str(file.getvalue().decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise PlanRefused(f"{file.name} is not text, so it is no JSON file.") from None
+
+
+def _from_hub() -> ModelChoice:
+    hub_id = st.text_input(
+        "Hub id", key="hub", placeholder="Qwen/Qwen3-8B", max_chars=200, **BOUND
+    ).strip()
+    pressed = st.button("Read config.json from the Hub", disabled=not hub_id)
+    fetched: dict[str, str] = st.session_state.setdefault("fetched", {})
+    if pressed and hub_id not in fetched:
+        with st.spinner("Asking huggingface.co"):
+            fetched[hub_id] = fetch_from_hub(hub_id)
+    if not hub_id:
+        raise NothingYet("Give a Hub id. Nothing is read from the Hub before you press the button.")
+    if hub_id not in fetched:
+        raise NothingYet(f"Press the button to read the configuration of {hub_id} from the Hub.")
+    return from_text(fetched[hub_id], hub_id)
+
+
+def _gpu() -> dict[str, Any]:
+    known = options.gpu_options()
+    gpu = st.selectbox(
+        "GPU",
+        known,
+        index=known.index(DEFAULTS["gpu"]),
+        key="gpu",
+        help="Type to search; the last entry is for a card that is not listed.",
+        **BOUND,
+    )
+    gpus = _count("Number of GPUs", "gpus", "Tensor parallel, unless split below.", 65536)
+    memory = None
+    if gpu == options.CUSTOM_GPU:
+        memory = _memory("Memory of one GPU (MiB)")
+    return {"gpu": gpu, "gpus": gpus, "memory": memory}
+
+
+def _memory(label: str) -> int | None:
+    found: int | None = st.number_input(
+        label,
+        min_value=1,
+        max_value=2**24,
+        value=None,
+        key="memory",
+        help="What torch.cuda.mem_get_info or the driver prints as total.",
+        **BOUND,
+    )
+    return found
+
+
+def _formats(choice: ModelChoice | None) -> dict[str, Any]:
+    left, right = st.columns(2)
+    weights = left.selectbox(
+        "Weights", options.weight_options(), key="weights", help=WEIGHTS_HELP, **BOUND
+    )
+    kv = right.selectbox("KV cache", options.kv_options(), key="kv", help=KV_HELP, **BOUND)
+    dtype = "bfloat16" if choice is None else choice.model.dtype
+    st.caption(
+        f"Weights: {options.describe_weights(weights)}. KV cache: {options.describe_kv(kv, dtype)}."
+    )
+    return {"weights": weights, "kv": kv}
+
+
+WEIGHTS_HELP = (
+    "auto keeps what the configuration says. Another format applies to matrices and experts; "
+    "embeddings, head, norms and routers stay as they are, except in GGUF files."
+)
+KV_HELP = "auto follows the model's own number format."
+
+
+def _work() -> dict[str, Any]:
+    left, right = st.columns(2)
+    with left:
+        context = _count(
+            "Context", "context", "Tokens per user, prompt and answer together.", MAX_TOKENS
+        )
+    with right:
+        users = _count("Users", "users", "Sequences held in memory at once.", MAX_SEQUENCES)
+    return {"context": context, "users": users}
+
+
+def _parallel() -> dict[str, Any]:
+    with st.expander("Parallelism", key="open_parallelism"):
+        pp = _count("Pipeline stages", "pp", "Layers are dealt over this many stages.", 65536)
+        dp = _count(
+            "Data parallel", "dp", "Replicas of attention; experts are spread over them.", 65536
+        )
+        dcp = _count(
+            "Decode context parallel", "dcp", "Parts of a sequence within tensor parallel.", 65536
+        )
+        cp = _count("Ring (prefill context parallel)", "cp", "GPUs in the ring.", 65536)
+        ep = st.toggle(
+            "Expert parallel",
+            key="ep",
+            help="Whole experts on each GPU instead of a slice of every expert.",
+            **BOUND,
+        )
+        gpus = st.session_state["gpus"]
+        if gpus % (pp * dp * cp) == 0:
+            st.caption(
+                f"{format_tokens(gpus)} GPU{'s' if gpus > 1 else ''} = tensor parallel "
+                f"{gpus // (pp * dp * cp)} × {pp} stages × {dp} data parallel × {cp} ring"
+            )
+    return {"pp": pp, "dp": dp, "dcp": dcp, "cp": cp, "ep": ep}
+
+
+def _advanced() -> dict[str, Any]:
+    with st.expander("Advanced", key="open_advanced"):
+        found: dict[str, Any] = {
+            "batched": _count(
+                "Batched tokens", "batched", "max_num_batched_tokens: tokens in one pass.", 2**24
+            ),
+            "block": _count("Block size", "block", "Tokens of a cache block.", 65536),
+            "prefix": _count(
+                "Shared prefix", "prefix", "First tokens that all users share.", MAX_TOKENS, 0
+            ),
+            "beams": _count("Beams", "beams", "Hypotheses per user.", 1024),
+            "prompt": _count(
+                "Prompt shared by the beams", "prompt", "Tokens; 0: none.", MAX_TOKENS, 0
+            ),
+            "eager": st.toggle(
+                "No CUDA graphs", key="eager", help="enforce_eager: saves their memory.", **BOUND
+            ),
+        }
+        if st.session_state["gpu"] != options.CUSTOM_GPU:
+            found["memory"] = _memory("Memory of one GPU (MiB), if yours differs")
+    return found
+
+
+def _count(label: str, key: str, help_text: str, most: int, least: int = 1) -> int:
+    return int(
+        st.number_input(
+            label,
+            min_value=least,
+            max_value=most,
+            value=DEFAULTS[key],
+            key=key,
+            help=help_text,
+            **BOUND,
+        )
+    )
+
+
+def _saved_plan() -> None:
+    with st.expander("Open a saved plan", key="open_saved"):
+        st.file_uploader(
+            "Plan saved as JSON", key="plan_file", on_change=_open_plan, max_upload_size=10
+        )
+        if complaint := st.session_state.get("plan_complaint"):
+            st.error(complaint, icon=":material/error:")
+
+
+def _open_plan() -> None:
+    file = st.session_state["plan_file"]
+    st.session_state["plan_complaint"] = None
+    if file is None:
+        return
+    try:
+        _set(values_of_saved(_text_of(file)))
+    except SizewellError as error:
+        st.session_state["plan_complaint"] = f"{file.name} was not opened: {error}"

@@ -1,0 +1,103 @@
+"""From what a person gave (preset, configuration, Hub id) to a Model and its configuration."""
+
+import json
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from planner.errors import ConfigRefused, SizewellError
+from planner.hf_config import parse
+from planner.hf_config.document import read_document
+from planner.model import Model
+from presets.models import load_model_config
+from ui.options import model_names
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+PASTED = "pasted config.json"
+
+
+class NothingYet(SizewellError):
+    """Nothing was given so far: a hint and not a mistake."""
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model and the configuration it was read from."""
+
+    model: Model
+    config: dict[str, Any]
+
+
+@lru_cache(maxsize=64)
+def from_preset(model_id: str) -> ModelChoice:
+    """The preset of that id. The same object every time, so that plans of it are compiled once."""
+    name = model_names()[model_id]
+    config = load_model_config(name.hub_id)
+    return ModelChoice(parse(config, name.hub_id), config)
+
+
+@lru_cache(maxsize=8)
+def from_text(text: str, source: str = PASTED) -> ModelChoice:
+    """The model of a configuration as text. Raises ConfigRefused, one sentence."""
+    if not text.strip():
+        raise NothingYet("Paste a model's config.json, or open the file, to plan it.")
+    config = read_document(text)
+    if "schema_version" in config and "model_type" not in config:
+        raise ConfigRefused(
+            "this is a saved plan and not a model's config.json: open it under 'Open a saved plan'"
+        )
+    return ModelChoice(parse(config, source), config)
+
+
+def preset_of(source: str, config: dict[str, Any] | None) -> str | None:
+    """The preset that a saved plan was made from, or None if it was another configuration."""
+    wanted = source.lower()
+    for model_id, name in model_names().items():
+        if wanted in (model_id, name.hub_id.lower()) and (
+            config is None or _same(config, load_model_config(name.hub_id))
+        ):
+            return model_id
+    return None
+
+
+def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
+
+
+def fetch_from_hub(hub_id: str) -> str:
+    """The text of config.json of a repository. Raises ConfigRefused saying why there is none.
+
+    Reads huggingface.co, and only when it is called.
+    """
+    wanted = hub_id.strip()
+    if not HUB_ID.fullmatch(wanted):
+        raise ConfigRefused(
+            f"{wanted[:80]!r} is not a Hub id: it has the form organisation/name, such as "
+            "Qwen/Qwen3-8B"
+        )
+    try:
+        from huggingface_hub import errors as hub
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise ConfigRefused(
+            "reading the Hub needs the huggingface_hub package: install it, or paste the "
+            "config.json"
+        ) from None
+    try:
+        path = hf_hub_download(wanted, "config.json", etag_timeout=5)
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except hub.GatedRepoError:
+        why = "is gated: accept its licence on the Hub and set HF_TOKEN, or paste its config.json"
+    except hub.RepositoryNotFoundError:
+        why = "does not exist on the Hub, or is private and needs HF_TOKEN"
+    except hub.EntryNotFoundError as error:
+        offline = isinstance(error, hub.LocalEntryNotFoundError)
+        why = OFFLINE if offline else "has no config.json: it may hold adapters or GGUF files only"
+    except Exception:  # the client raises its transport's own errors, whichever that is
+        why = OFFLINE
+    raise ConfigRefused(f"{wanted} {why}.")
+
+
+OFFLINE = "cannot be read: the Hub does not answer from here; paste its config.json instead"

@@ -1,0 +1,55 @@
+"""What can be chosen: ids as the command line and links spell them, common ones first."""
+
+from functools import cache
+
+from planner.dtypes import KV_FORMATS
+from planner.dtypes import kv_format as kv_format_of
+from planner.gguf_mixes import BASE
+from planner.weight_formats import GGUF, NAMED
+from presets.gpus import gpu_ids
+from presets.models import ModelName, all_names
+
+CUSTOM_GPU = "custom"
+
+
+@cache
+def model_names() -> dict[str, ModelName]:
+    """Every preset and alias by id; where two repositories share a name, by Hub id."""
+    found: dict[str, ModelName] = {}
+    for name in all_names():
+        found.setdefault(name.id if name.id not in found else name.hub_id.lower(), name)
+    return dict(sorted(found.items()))
+
+
+@cache
+def gpu_options() -> tuple[str, ...]:
+    """Every accelerator's id, and one for a card that is not listed."""
+    return (*gpu_ids(), CUSTOM_GPU)
+
+
+@cache
+def weight_options() -> tuple[str, ...]:
+    """Weight formats: the model's own, the ones engines load, then GGUF file and tensor types."""
+    engines = [name for name in NAMED if name not in GGUF]
+    return tuple(dict.fromkeys(("auto", *engines, *BASE, *GGUF)))
+
+
+@cache
+def kv_options() -> tuple[str, ...]:
+    """Cache formats, the model's own first."""
+    return ("auto", *KV_FORMATS)
+
+
+def describe_weights(name: str) -> str:
+    """What a weight format is, in a few words."""
+    if name == "auto":
+        return "as the configuration says"
+    if name in NAMED and name not in BASE:
+        return f"{NAMED[name].description}; {NAMED[name].bits_per_weight:.3g} bits a weight"
+    return "GGUF file type, mixed as llama.cpp mixes it"
+
+
+def describe_kv(name: str, model_dtype: str) -> str:
+    """What a cache format is, in a few words."""
+    found = kv_format_of(name, model_dtype)
+    return f"{found.description}; {found.bits_per_element:.3g} bits an element"

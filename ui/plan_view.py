@@ -1,0 +1,99 @@
+"""The plan on the page, from the verdict down to the arithmetic."""
+
+import streamlit as st
+
+from planner.fixes import Fix, fixes
+from planner.plan import Plan
+from planner.verdict import remedy, verdict
+from ui import details, downloads, figures, kept, style, summary
+from ui.capacity_map import capacity_map, frontier
+from ui.inputs import Chosen, apply_fix
+from ui.memory_bar import bar_alt, memory_bar, stage_bars
+from ui.refusal import as_sentence
+from ui.tables import html_table, memory_table
+
+STYLE = f"<style>{style.css()}{style.STREAMLIT_CSS}</style>"
+
+
+def show(chosen: Chosen, plan: Plan) -> None:
+    """Everything about one plan."""
+    _head(chosen, plan)
+    _verdict(plan)
+    st.html(summary.key_figures(plan))
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _memory(plan)
+    with right:
+        _map(plan)
+    if known := summary.findings_list(plan):
+        st.header("What to know", anchor=False)
+        st.html(known)
+    details.show(plan)
+
+
+def _head(chosen: Chosen, plan: Plan) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(as_sentence(summary.title(plan)).removesuffix("."), anchor=False)
+        downloads.popover(chosen, plan)
+        kept.button(plan)
+    st.caption(as_sentence(summary.subtitle(plan)).removesuffix("."))
+    if not chosen.linkable:
+        st.caption("This configuration is not in the link: save the plan as JSON to open it again.")
+
+
+def _verdict(plan: Plan) -> None:
+    found = fixes(plan)
+    sentence = verdict(plan)
+    if plan.fits:
+        tight = plan.range_bytes[1] > plan.gpu.memory_bytes
+        box, icon = (st.warning, "warning") if tight else (st.success, "check_circle")
+        box(f"**{sentence}**", icon=f":material/{icon}:")
+        return
+    problem = sentence.removesuffix(remedy(found)).strip()
+    st.error(f"**{problem}**", icon=":material/cancel:")
+    if not found:
+        st.markdown(remedy(found))
+        return
+    st.markdown("Any one of these fixes it:" if len(found) > 1 else "One change fixes it:")
+    with st.container(horizontal=True):
+        for number, fix in enumerate(found):
+            _fix_button(number, fix)
+
+
+def _fix_button(number: int, fix: Fix) -> None:
+    label = fix.sentence[:1].upper() + fix.sentence[1:]
+    st.button(label, key=f"fix_{number}", on_click=apply_fix, args=(fix,), icon=":material/build:")
+
+
+def _memory(plan: Plan) -> None:
+    bars = stage_bars(plan)
+    st.header("Memory of a GPU" if len(bars) == 1 else "Memory by pipeline stage", anchor=False)
+    st.markdown(memory_bar(bars, bar_alt(bars)), unsafe_allow_html=True)
+    st.caption(as_sentence(summary.capacity_note(plan)))
+    st.html(memory_table(bars))
+
+
+def _map(plan: Plan) -> None:
+    st.header("Context × users", anchor=False)
+    grid = capacity_map(plan)
+    reach = "no limit" if plan.max_context_tokens is None else f"{plan.max_context_tokens:,}"
+    st.plotly_chart(
+        figures.capacity_figure(plan, grid),
+        key="map",
+        config=figures.CONFIG,
+        alt=f"Heat map of memory used by context and users. {plan.workload.concurrency:,} users "
+        f"fit up to a context of {reach} tokens. The table below has the frontier.",
+    )
+    st.caption(summary.MAP_NOTE)
+    with st.expander("The frontier in numbers", key="open_frontier", on_change="rerun") as panel:
+        if panel.open:
+            st.html(
+                html_table(
+                    ("Users", "Longest context (tokens)"),
+                    [
+                        (f"{n:,}", f"{tokens:,}" if tokens else "none fits")
+                        for n, tokens in frontier(plan, grid)
+                    ],
+                    numeric=(1,),
+                )
+            )

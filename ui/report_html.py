@@ -1,0 +1,105 @@
+"""A plan as one HTML file: nothing is fetched, figures stay interactive, and it prints well.
+
+Streamlit is not needed. plotly.js is embedded once; the memory bar is SVG and needs no script.
+"""
+
+import json
+import platform
+import tomllib
+from collections.abc import Mapping
+from datetime import date
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from planner.export import as_data
+from planner.plan import SCHEMA_VERSION, Plan
+from planner.verdict import verdict
+from ui import style, summary
+from ui.capacity_map import capacity_map, frontier
+from ui.memory_bar import bar_alt, memory_bar, stage_bars
+from ui.plan_tables import assumptions_html, cache_html, derivation_html, inputs_html, model_html
+from ui.tables import html_table, memory_table
+
+PAGE_CSS = """
+:root{color-scheme:light dark;--line:#8a94a6}
+body{font:16px/1.5 system-ui,"Source Sans 3","Segoe UI",sans-serif;margin:0 auto;max-width:70rem;
+padding:1.5rem;background:light-dark(#fff,#10151c);color:light-dark(#18212d,#e6ebf2)}
+h1{font-size:1.6rem;line-height:1.25;margin:.2rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem}
+.sz-verdict{border-left:5px solid light-dark(#1a7f4b,#58c58c);padding:.6rem 1rem;font-weight:600;
+background:light-dark(#eef7f1,#16261e)}
+.sz-verdict.sz-no{border-color:light-dark(#b3261e,#f2837b);background:light-dark(#fdf0ef,#2d1a19)}
+.sz-chart{background:#fff;color-scheme:light;border-radius:6px;padding:.5rem}
+details{margin:.5rem 0}summary{cursor:pointer;font-weight:600}
+footer{margin-top:2.5rem;font-size:.875rem;border-top:1px solid var(--line);padding-top:.6rem}
+@media print{:root{color-scheme:light}body{max-width:none;padding:0;font-size:11pt;background:#fff}
+.sz-scroll{overflow:visible}tr,.sz-kpis div,.sz-bar,.sz-chart{break-inside:avoid}
+h2{break-after:avoid}.sz-bar rect,.sz-verdict{print-color-adjust:exact;
+-webkit-print-color-adjust:exact}@page{margin:15mm}}
+"""
+
+
+def as_html(plan: Plan, config: Mapping[str, Any] | None = None) -> str:
+    """The whole report. config: the model's own, so that the plan inside can be opened again."""
+    head = summary.title(plan)
+    bars = stage_bars(plan)
+    state = "" if plan.fits else " sz-no"
+    data = json.dumps(as_data(plan, config), allow_nan=False).replace("</", "<\\/")
+    sections = (
+        ("Memory", memory_bar(bars, bar_alt(bars)) + _note(summary.capacity_note(plan))
+         + memory_table(bars)),
+        ("Context × users", _map(plan)),
+        ("What to know", summary.findings_list(plan)),
+        ("Derivation", derivation_html(plan)),
+        ("Assumptions", assumptions_html(plan)),
+        ("Model", model_html(plan)),
+        ("Cache and attention", cache_html(plan)),
+        ("Inputs", inputs_html(plan)),
+    )  # fmt: skip
+    body = "".join(f"<section><h2>{name}</h2>{html}</section>" for name, html in sections if html)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(head)}</title><style>{style.css()}{PAGE_CSS}</style></head><body><main>"
+        f"<h1>{escape(head)}</h1><p>{escape(summary.subtitle(plan))}</p>"
+        f'<p class="sz-verdict{state}">{escape(verdict(plan))}</p>'
+        f"{summary.key_figures(plan)}{body}</main><footer>{escape(_made())}</footer>"
+        f'<script type="application/json" id="plan">{data}</script></body></html>'
+    )
+
+
+def _map(plan: Plan) -> str:
+    import plotly.io
+    from plotly.offline import get_plotlyjs
+
+    from ui.figures import CONFIG, capacity_figure
+
+    grid = capacity_map(plan)
+    figure = capacity_figure(plan, grid)
+    figure.update_layout(template="plotly_white")
+    chart = plotly.io.to_html(
+        figure, full_html=False, include_plotlyjs=False, config=CONFIG | {"responsive": True}
+    )
+    alt = "Heat map of memory used by context and users; the table below has its frontier."
+    rows = [(f"{n:,}", f"{t:,}" if t else "none fits") for n, t in frontier(plan, grid)]
+    return (
+        f"<script>{get_plotlyjs()}</script>"
+        f'<div class="sz-chart" role="img" aria-label="{alt}">{chart}</div>'
+        + _note(summary.MAP_NOTE)
+        + html_table(("Users", "Longest context (tokens)"), rows, numeric=(1,))
+    )
+
+
+def _note(text: str) -> str:
+    return f'<p class="sz-note">{escape(text)}</p>'
+
+
+def _made() -> str:
+    """Versions and date: what produced these figures."""
+    project = Path(__file__).resolve().parents[1] / "pyproject.toml"
+    version = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
+    return (
+        f"Sizewell {version}, plan format {SCHEMA_VERSION}, Python {platform.python_version()}, "
+        f"made on {date.today().isoformat()}. GiB is 2^30 bytes. This file fetches nothing and "
+        "sends nothing; the plan itself is inside it as JSON."
+    )

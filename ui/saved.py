@@ -1,0 +1,158 @@
+"""Between a plan's inputs and the values of the page's widgets, in both directions."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from planner.deployment import Deployment
+from planner.dtypes import ALIASES as KV_ALIASES
+from planner.errors import ConfigRefused, PlanRefused
+from planner.export import deployment_from, workload_from
+from planner.hardware import Gpu, custom_gpu, gpu_with_memory
+from planner.hf_config.document import read_document
+from planner.units import MIB
+from planner.weight_formats import ALIASES as WEIGHT_ALIASES
+from planner.workload import Workload
+from presets.gpus import load_gpu
+from ui.model_source import preset_of
+from ui.options import CUSTOM_GPU, gpu_options, kv_options, weight_options
+
+DEFAULTS: dict[str, Any] = {
+    "from": "Preset",
+    "model": "llama-3.1-8b",
+    "hub": "",
+    "gpu": "h100-sxm5-80gb",
+    "gpus": 1,
+    "memory": None,
+    "weights": "auto",
+    "kv": "auto",
+    "context": 32768,
+    "users": 12,
+    "pp": 1,
+    "dp": 1,
+    "dcp": 1,
+    "cp": 1,
+    "ep": False,
+    "batched": 8192,
+    "block": 16,
+    "prefix": 0,
+    "beams": 1,
+    "prompt": 0,
+    "eager": False,
+}
+"""Every bound widget by its name in the link, with what a link without it means."""
+
+
+def deployment_of(values: Mapping[str, Any]) -> Deployment:
+    """The Deployment that the widgets describe: tensor parallel is what the other sizes leave."""
+    pp, dp, cp = values["pp"], values["dp"], values["cp"]
+    gpus, rest = values["gpus"], pp * dp * cp
+    if gpus % rest:
+        raise PlanRefused(
+            f"{gpus} GPUs cannot be split into {pp} pipeline stages x {dp} data parallel x {cp} "
+            f"ring: use a multiple of {rest}"
+        )
+    return Deployment(
+        tensor_parallel_size=gpus // rest,
+        pipeline_parallel_size=pp,
+        data_parallel_size=dp,
+        decode_context_parallel_size=values["dcp"],
+        context_parallel_size=cp,
+        enable_expert_parallel=values["ep"],
+        weights_dtype=values["weights"],
+        kv_cache_dtype=values["kv"],
+        block_size=values["block"],
+        max_num_batched_tokens=values["batched"],
+        enforce_eager=values["eager"],
+    )
+
+
+def workload_of(values: Mapping[str, Any]) -> Workload:
+    """The Workload that the widgets describe; prompt 0 means that beams share no prompt."""
+    return Workload(
+        context=values["context"],
+        concurrency=values["users"],
+        shared_prefix_tokens=values["prefix"],
+        beam_width=values["beams"],
+        prompt_tokens=values["prompt"] or None,
+    )
+
+
+def gpu_of(values: Mapping[str, Any]) -> Gpu:
+    """The GPU that the widgets describe, with the memory the person read on it, if any."""
+    memory_bytes = None if values["memory"] is None else values["memory"] * MIB
+    if values["gpu"] == CUSTOM_GPU:
+        if memory_bytes is None:
+            raise PlanRefused("Give the memory of your GPU in MiB, as its driver prints it.")
+        return custom_gpu(memory_bytes)
+    gpu = load_gpu(values["gpu"])
+    return gpu if memory_bytes is None else gpu_with_memory(gpu, memory_bytes)
+
+
+def values_of(deployment: Deployment, workload: Workload) -> dict[str, Any]:
+    """The widgets' values that give these inputs; the other direction of the two above."""
+    weights, kv = deployment.weights_dtype.lower(), deployment.kv_cache_dtype.lower()
+    return {
+        "gpus": deployment.gpus,
+        "pp": deployment.pipeline_parallel_size,
+        "dp": deployment.data_parallel_size,
+        "dcp": deployment.decode_context_parallel_size,
+        "cp": deployment.context_parallel_size,
+        "ep": deployment.enable_expert_parallel,
+        "weights": _option(WEIGHT_ALIASES.get(weights, weights), weight_options(), "weights_dtype"),
+        "kv": _option(KV_ALIASES.get(kv, kv), kv_options(), "kv_cache_dtype"),
+        "batched": deployment.max_num_batched_tokens,
+        "block": deployment.block_size,
+        "eager": deployment.enforce_eager,
+        "context": workload.context,
+        "users": workload.concurrency,
+        "prefix": workload.shared_prefix_tokens,
+        "beams": workload.beam_width,
+        "prompt": workload.prompt_tokens or 0,
+    }
+
+
+def _option(value: str, options: tuple[str, ...], field: str) -> str:
+    if value not in options:
+        raise PlanRefused(f"{field}: {value!r} is not a format this version knows")
+    return value
+
+
+def values_of_saved(text: str | bytes) -> dict[str, Any]:
+    """The widgets' values of a saved plan. Raises SizewellError saying what is wrong with it.
+
+    A model that is no preset comes back as "config", the text of its configuration.
+    """
+    data = read_document(text)
+    if "model_type" in data and "schema_version" not in data:
+        raise ConfigRefused("this is a model's config.json: give it under 'Model from' instead")
+    found = values_of(deployment_from(data), workload_from(data))
+    return {**found, **_model_values(data), **_gpu_values(data)}
+
+
+def _model_values(data: Mapping[str, Any]) -> dict[str, Any]:
+    model = data.get("model")
+    if not isinstance(model, Mapping) or not isinstance(model.get("source"), str):
+        raise PlanRefused("model: is missing, so this is no saved plan")
+    config = model.get("config")
+    preset = preset_of(model["source"], config if isinstance(config, dict) else None)
+    if preset is not None:
+        return {"from": "Preset", "model": preset}
+    if not isinstance(config, Mapping):
+        raise PlanRefused(
+            f"model.config: the plan of {model['source']!r} was saved without its configuration"
+        )
+    return {"from": "config.json", "config": json.dumps(config, indent=1)}
+
+
+def _gpu_values(data: Mapping[str, Any]) -> dict[str, Any]:
+    gpu = data.get("gpu")
+    if not isinstance(gpu, Mapping) or not isinstance(gpu.get("memory_bytes"), int):
+        raise PlanRefused("gpu.memory_bytes: is missing, so this is no saved plan")
+    memory, gpu_id = gpu["memory_bytes"] // MIB, gpu.get("id")
+    if memory < 1:
+        raise PlanRefused("gpu.memory_bytes: is less than 1 MiB")
+    if gpu_id not in gpu_options() or gpu_id == CUSTOM_GPU:
+        return {"gpu": CUSTOM_GPU, "memory": memory}
+    listed = load_gpu(str(gpu_id)).memory_bytes // MIB
+    return {"gpu": gpu_id, "memory": None if memory == listed else memory}

@@ -1,0 +1,64 @@
+"""One style sheet for the page and the report: bars, tables, figures in words, print."""
+
+from ui.components import COMPONENTS
+
+
+def component_css() -> str:
+    """A class per memory component: fill of its bar segment and of its swatch."""
+    rules = []
+    for component in COMPONENTS:
+        colour = f"light-dark({component.light}, {component.dark})"
+        rules.append(
+            f".sz-{component.key}{{fill:{component.light};fill:{colour};"
+            f"background:{component.light};background:{colour}}}"
+        )
+    return "".join(rules)
+
+
+BASE_CSS = """
+.sz-bar{display:block;overflow:visible;font-variant-numeric:tabular-nums}
+.sz-bar text{fill:currentColor;font-size:14px}
+.sz-bar .sz-in{fill:#fff;fill:light-dark(#fff,#10151c);font-size:13px;font-weight:600}
+.sz-bar .sz-track{fill:none;stroke:currentColor;stroke-opacity:.55}
+.sz-bar .sz-limit{stroke:currentColor;stroke-width:3}
+.sz-bar .sz-range{stroke:currentColor;stroke-width:1.5}
+.sz-swatch{display:inline-block;width:.85em;height:.85em;margin-right:.45em;border-radius:2px;
+vertical-align:-.05em;print-color-adjust:exact;-webkit-print-color-adjust:exact}
+.sz-table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums}
+.sz-table caption{text-align:left;padding:.2rem 0 .4rem;font-weight:600}
+.sz-table th{text-align:left;font-weight:400}
+.sz-table thead th{font-weight:600}
+.sz-table th,.sz-table td{padding:.3rem .6rem .3rem 0;vertical-align:top;border:0;
+border-bottom:1px solid rgba(128,140,160,.35)}
+.sz-table .num{text-align:right;white-space:nowrap}
+.sz-table th.num{white-space:normal}
+.sz-table tr.sz-strong .num,.sz-table tr.sz-strong th{font-weight:600}
+.sz-scroll{overflow-x:auto}
+.sz-kpis{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.6rem;margin:0;padding:0!important}
+.sz-kpis div{border:1px solid rgba(128,140,160,.45);border-radius:6px;padding:.55rem .75rem}
+.sz-kpis dt{font-size:.8125rem;font-weight:400}
+.sz-kpis dd{margin:0;font-size:1.35rem;line-height:1.4;font-weight:600;
+font-variant-numeric:tabular-nums}
+.sz-kpis dd small{display:block;font-size:.8125rem;font-weight:400;line-height:1.35}
+.sz-findings{list-style:none;margin:0;padding:0!important;font-size:.9375rem}
+.sz-findings li{margin:0;padding:.3rem 0 .3rem 5.6rem;position:relative;
+border-bottom:1px solid rgba(128,140,160,.25)}
+.sz-findings b{position:absolute;left:0}
+.sz-note{font-size:.875rem;margin:.25rem 0}
+@media(max-width:640px){.sz-wide{display:none}.sz-findings li{padding-left:0}
+.sz-findings b{position:static;margin-right:.4rem}}
+"""
+
+
+def css() -> str:
+    """The whole style sheet."""
+    return BASE_CSS + component_css()
+
+
+STREAMLIT_CSS = """
+.stMainBlockContainer{padding-top:3.6rem;padding-bottom:3rem}
+.stMain h1{font-size:1.6rem;line-height:1.25;padding:0}
+.stMain h2{font-size:1.15rem;line-height:1.3;padding:.4rem 0 0}
+[data-testid=stSidebarUserContent]{padding-top:0}
+"""
+"""Tighter than the default, so that the answer is on the first screen."""

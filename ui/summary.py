@@ -1,0 +1,116 @@
+"""The answer in HTML that the page and the report share: key figures, findings, layers."""
+
+from html import escape
+
+from planner.findings import findings
+from planner.plan import Plan
+from planner.units import format_bytes, format_tokens
+
+SEVERITY = {"error": ("✕", "Problem"), "warning": ("!", "Check"), "info": ("i", "Note")}
+
+MAP_NOTE = (
+    "Shade: share of a GPU's memory. Black line: where it is full. Star: this plan. "
+    "All by the central estimates."
+)
+
+
+def title(plan: Plan) -> str:
+    """What is planned, in a line."""
+    return f"{plan.model.source} on {format_tokens(plan.deployment.gpus)} × {plan.gpu.name}"
+
+
+def subtitle(plan: Plan) -> str:
+    """How it is stored and served, in a line."""
+    work, deployment = plan.workload, plan.deployment
+    parts = [
+        f"Weights: {plan.footprint.assignment.description}",
+        f"KV cache: {plan.footprint.kv_format.name}",
+        f"{count(work.concurrency, 'user')} of {format_tokens(work.context)} tokens",
+    ]
+    sizes = (
+        ("tensor parallel", deployment.tensor_parallel_size),
+        ("pipeline stages", deployment.pipeline_parallel_size),
+        ("data parallel", deployment.data_parallel_size),
+        ("decode context parallel", deployment.decode_context_parallel_size),
+        ("ring", deployment.context_parallel_size),
+    )
+    parts += [f"{name} {size}" for name, size in sizes if size > 1]
+    if deployment.enable_expert_parallel:
+        parts.append("expert parallel")
+    return " · ".join(parts)
+
+
+def count(n: int, noun: str) -> str:
+    """'1 user', '12 users'."""
+    return f"{format_tokens(n)} {noun}{'' if n == 1 else 's'}"
+
+
+def key_figures(plan: Plan) -> str:
+    """Need, room, the two answers backwards, cost of a token, as a description list."""
+    memory, need = plan.gpu.memory_bytes, plan.total_bytes_per_gpu
+    low, high = plan.range_bytes
+    work = plan.workload
+    per_token = plan.kv_bytes_per_token
+    past = plan.kv_bytes_per_token_past_windows
+    cards = [
+        (
+            "Needed per GPU" if len(plan.footprint.stages) == 1 else "Needed on the fullest GPU",
+            format_bytes(need),
+            f"{need / memory:.0%} of {format_bytes(memory)}; with the estimates' ranges "
+            f"{format_bytes(low)} to {format_bytes(high)}",
+        ),
+        (
+            "Left" if plan.fits else "Short",
+            format_bytes(abs(plan.headroom_bytes)),
+            "on each GPU" if len(plan.footprint.stages) == 1 else "on the fullest GPU",
+        ),
+        (
+            "Longest context",
+            _tokens(plan.max_context_tokens),
+            f"for {count(work.concurrency, 'user')}" + _stated(plan),
+        ),
+        (
+            "Most users",
+            "no limit" if plan.max_concurrency is None else format_tokens(plan.max_concurrency),
+            f"at {format_tokens(work.context)} tokens each",
+        ),
+        (
+            "KV cache per token",
+            format_bytes(per_token),
+            "over the whole model" if past == per_token else f"{format_bytes(past)} past windows",
+        ),
+    ]
+    return "<dl class='sz-kpis'>" + "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
+        for name, value, note in cards
+    ) + "</dl>"  # fmt: skip
+
+
+def _tokens(n: int | None) -> str:
+    return "no limit" if n is None else format_tokens(n)
+
+
+def _stated(plan: Plan) -> str:
+    stated, found = plan.model.max_position_embeddings, plan.max_context_tokens
+    if stated is None or (found is not None and found <= stated):
+        return ""
+    return f"; the configuration states {format_tokens(stated)}"
+
+
+def findings_list(plan: Plan) -> str:
+    """Findings with a sign and a word for their weight."""
+    items = []
+    for finding in findings(plan):
+        sign, word = SEVERITY[finding.severity]
+        items.append(f"<li><b>{sign} {word}</b> {escape(finding.message)}</li>")
+    return f'<ul class="sz-findings">{"".join(items)}</ul>' if items else ""
+
+
+def capacity_note(plan: Plan) -> str:
+    """Why the limit is not the figure on the box."""
+    gpu = plan.gpu
+    sold = "" if gpu.memory_marketed_gb is None else f"Sold as {gpu.memory_marketed_gb:g} GB; "
+    sure = "" if gpu.memory_verified else " (not read on such a card)"
+    return (
+        f"{sold}a program can allocate {format_bytes(gpu.memory_bytes)}{sure}: {gpu.memory_source}."
+    )
