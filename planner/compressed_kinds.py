@@ -48,14 +48,14 @@ class CompressedAttention(Frozen):
         """Names and widths of the entries that compression makes."""
         if self.compressor is None:
             return ()
-        found = (("compressed_kv", self.head_dim),)
+        found: tuple[tuple[str, int], ...] = (("compressed_kv", self.head_dim),)
         if self.compressor.index_n_heads:
             found += (("indexer_keys", self.compressor.index_head_dim),)
         return found
 
     def weights(self, hidden_size: int) -> tuple[Weight, ...]:
         heads, width = self.num_attention_heads, self.head_dim
-        found = (Weight("sinks", (heads,), "vector", "column"),)
+        found: tuple[Weight, ...] = (Weight("sinks", (heads,), "vector", "column"),)
         found += linear("q_a_proj", self.q_lora_rank, hidden_size)
         found += norm("q_a_norm", self.q_lora_rank)
         found += linear("q_b_proj", heads * width, self.q_lora_rank, "column")
@@ -80,7 +80,8 @@ class CompressedAttention(Frozen):
 
     def cache(self) -> tuple[CacheTensor, ...]:
         """The window holds window - 1 past tokens. Overlap keeps values and gates of one window."""
-        found = (CacheTensor("keys", 1, self.head_dim, self.window, lag=1),)
+        keys = CacheTensor("keys", 1, self.head_dim, self.window, lag=1)
+        found: tuple[CacheTensor, ...] = (keys,)
         compressor = self.compressor
         if compressor is None:
             return found

@@ -11,24 +11,29 @@ NUM_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_
 PER_TOKEN = (
     "num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "moe_top_k",
 )  # fmt: skip
-NUM_SHARED = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
+NUM_SHARED = (
+    "n_shared_experts", "num_shared_experts", "moe_num_shared_experts", "num_shared_expert",
+)  # fmt: skip
 DENSE_FIRST = ("first_k_dense_replace", "num_dense_layers")
 
-Where = Literal["all", "first", "step"]
-"""Layers with experts: all; all after the first dense ones; every decoder_sparse_step-th."""
+Where = Literal["all", "first", "step", "interval"]
+"""Layers with experts: all; all after the first dense ones; every decoder_sparse_step-th; every
+moe_layer_interval-th between two positions."""
 
 
 @dataclass(frozen=True)
 class Experts:
     """What a model type's code does about experts beyond its fields.
 
-    size: the field that holds an expert's width. shared_size: the field that holds the width of
-    the shared part; without it, shared experts are counted and each is as wide as a routed one.
+    size: the field that holds an expert's width, same_size one that may only repeat it.
+    shared_size: the field that holds the width of the shared part; without it, shared experts are
+    counted and each is as wide as a routed one.
     score_bias: a bias per expert that the reference keeps as a parameter, not as a buffer.
     """
 
     where: Where = "all"
     size: str = "moe_intermediate_size"
+    same_size: str | None = None
     shared: bool = False
     shared_size: str | None = None
     shared_gate: bool = False
@@ -42,18 +47,23 @@ class Experts:
 def moe(fields: Fields, traits: Experts) -> MoE:
     """The expert layer that the fields describe."""
     num_experts = agreed(fields, *NUM_EXPERTS)
+    fields.expect("moe_layer_num_skipped", 0)
+    fields.expect("use_mixed_mlp_moe", True)
     per_token = agreed(fields, *PER_TOKEN)
     if per_token > num_experts:
         raise fields.refuse(
             "num_experts_per_tok", f"{per_token} is more than the {num_experts} experts there are"
         )
-    size = fields.integer(traits.size)
+    names = (traits.size,) if traits.same_size is None else (traits.size, traits.same_size)
+    size = agreed(fields, *names)
     bias = traits.mlp_bias is not None and fields.flag(traits.mlp_bias, default=False)
     shared_width = 0
     if traits.shared_size is not None:
         shared_width = fields.integer(traits.shared_size, default=0, least=0)
+        if agreed(fields, *NUM_SHARED, default=1, least=0) != 1:
+            raise fields.refuse(NUM_SHARED[0], f"contradicts {traits.shared_size}")
     elif traits.shared:
-        shared_width = size * fields.integer(*NUM_SHARED, default=0, least=0)
+        shared_width = size * agreed(fields, *NUM_SHARED, default=0, least=0)
     extras = (Weight("score_bias", (num_experts,), "vector"),) if traits.score_bias else ()
     return MoE(
         num_experts=num_experts,
@@ -75,16 +85,22 @@ def shared_mlp(intermediate_size: int, gated: bool = True, bias: bool = False) -
     return Mlp(intermediate_size=intermediate_size, gated=gated, bias=bias)
 
 
-def agreed(fields: Fields, *names: str, default: int | None = None) -> int:
+def agreed(
+    fields: Fields, *names: str, default: int | None = None, least: int = 1
+) -> int:
     """A whole number that may stand under several names, refused where they disagree."""
     values = {n: fields.config[n] for n in names if fields.config.get(n) is not None}
-    if any(isinstance(v, list) for v in values.values()):
-        name = next(iter(values))
-        raise fields.refuse(name, "differs by layer, which is not understood")
-    if len(set(values.values())) > 1:
+    for name, value in values.items():
+        if isinstance(value, list):
+            if not value or any(item != value[0] for item in value):
+                raise fields.refuse(name, "differs by layer, which is not understood")
+            values[name] = value[0]
+    if len({repr(value) for value in values.values()}) > 1:
         listed = ", ".join(f"{n}={short(v)}" for n, v in values.items())
         raise fields.refuse(next(iter(values)), f"is contradicted by another field ({listed})")
-    return fields.integer(*names, default=default)
+    fields.read.update(names)
+    found = Fields(values, fields.path)
+    return found.integer(*(values or names), default=default, least=least)
 
 
 def sparse_layers(fields: Fields, count: int, where: Where) -> list[bool]:
@@ -99,20 +115,21 @@ def sparse_layers(fields: Fields, count: int, where: Where) -> list[bool]:
         fields.expect("moe_layer_freq", 1)
     found = [True] * count
     if where == "first":
-        first = agreed_or_zero(fields)
+        first = fields.integer(*DENSE_FIRST, default=0, least=0)
         found = [index >= first for index in range(count)]
     elif where == "step":
         step = fields.integer("decoder_sparse_step", default=1)
         dense = fields.sequence("mlp_only_layers") or []
         found = [i not in dense and (i + 1) % step == 0 for i in range(count)]
+    elif where == "interval":
+        start = fields.integer("moe_layer_start_index", default=1, least=0)
+        end = fields.integer("moe_layer_end_index", default=-1, least=-1)
+        every = fields.integer("moe_layer_interval", default=1)
+        last = count - 1 if end == -1 else end
+        found = [(i + 1) % every == 0 and start <= i <= last for i in range(count)]
     if types is None:
         return found
     for kind in types:
         if kind not in ("dense", "sparse"):
             raise fields.refuse("mlp_layer_types", f"{short(kind)} is not understood")
     return [kind == "sparse" for kind in types]
-
-
-def agreed_or_zero(fields: Fields) -> int:
-    """How many of the first layers are dense."""
-    return fields.integer(*DENSE_FIRST, default=0, least=0)

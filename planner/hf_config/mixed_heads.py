@@ -1,0 +1,113 @@
+"""Decoders with experts whose layers differ in heads: Laguna and MiMo-V2.
+
+Source: the reference implementation of each type in Hugging Face transformers 5.23.
+"""
+
+from typing import Any
+
+from planner.attention_kinds import Attention
+from planner.hf_config.experts import Experts
+from planner.hf_config.families import family
+from planner.hf_config.moe import sparse_decoder
+from planner.hf_config.moe_traits import BIASED, Sparse, none, sinks
+from planner.hf_config.reader import Fields, short
+from planner.hf_config.windows import Keep
+from planner.model import Model
+from planner.tensors import linear
+
+LAGUNA = Sparse(
+    **BIASED,
+    qk_norm="head",
+    head_dim=128,
+    num_key_value_heads=8,
+    slides=none,
+    window=512,
+    experts=Experts(shared_size="shared_expert_intermediate_size", score_bias=True),
+    ignored=("moe_apply_router_weight_on_input", "moe_router_logit_softcapping", "swa_rope_parameters"),
+)
+
+MIMO = Sparse(
+    qkv_bias=("attention_bias", False),
+    head_dim=192,
+    num_key_value_heads=4,
+    slides=none,
+    experts=Experts(),
+    expects={
+        "n_shared_experts": (None,),
+        "add_swa_attention_sink_bias": (True,),
+        "add_full_attention_sink_bias": (False,),
+    },
+    ignored=("attention_value_scale", "attention_chunk_size", "hybrid_block_size", "swa_rope_theta"),
+)  # fmt: skip
+
+
+@family("laguna")
+def laguna(fields: Fields) -> Model:
+    """Window layers may have more query heads; a gate per head or per element scales them."""
+    count = fields.integer("num_hidden_layers")
+    gating = fields.raw("gating")
+    per_head = gating in (None, True, "per-head", "per_head")
+    if not per_head and gating not in ("per-element", "per_element"):
+        raise fields.refuse("gating", f"{short(gating)} is not understood here")
+    kinds = fields.sequence("gating_types", length=count) or []
+    expected = "per_head" if per_head else "per_element"
+    if any(kind != expected for kind in kinds):
+        raise fields.refuse("gating_types", "does not agree with gating in every layer")
+    heads = fields.sequence("num_attention_heads_per_layer", length=count)
+    hidden_size = fields.integer("hidden_size")
+    fields.fill(mlp_layer_types=["dense"] + ["sparse"] * (count - 1))
+    dense = [i for i, kind in enumerate(fields.config["mlp_layer_types"] or []) if kind == "dense"]
+    fields.expect("decoder_sparse_step", 1)
+    fields.expect("mlp_only_layers", dense)
+    own = fields.integer("num_attention_heads") if heads is None else 0
+
+    def adjust(attention: Attention, index: int, keep: Keep) -> Attention:
+        count_here = own if heads is None else heads[index]
+        if not isinstance(count_here, int) or count_here % attention.num_key_value_heads:
+            raise fields.refuse("num_attention_heads_per_layer", f"{short(count_here)} is no count")
+        width = count_here if per_head else count_here * attention.head_dim
+        extras = linear("g_proj", width, hidden_size, "column")
+        return attention.model_copy(update={"num_attention_heads": count_here, "extras": extras})
+
+    return sparse_decoder(fields, LAGUNA, adjust)
+
+
+@family("mimo_v2_flash")
+def mimo_v2(fields: Fields) -> Model:
+    """Window layers have twice the KV heads and a learned sink per head."""
+    count = fields.integer("num_hidden_layers")
+    heads = fields.integer("num_attention_heads")
+    kv_heads = fields.integer("num_key_value_heads", default=4)
+    head_dim = fields.integer("head_dim", default=192)
+    value_dim = fields.integer("v_head_dim", default=128)
+    fields.expect("swa_num_attention_heads", heads)
+    fields.expect("swa_num_key_value_heads", 2 * kv_heads)
+    fields.expect("swa_head_dim", head_dim)
+    fields.expect("swa_v_head_dim", value_dim)
+    derived: dict[str, Any] = {"layer_types": mimo_types(fields, count)}
+    if fields.config.get("moe_layer_freq") is None:
+        derived["mlp_layer_types"] = ["dense"] + ["sparse"] * (count - 1)
+    fields.fill(**derived)
+    size = fields.optional("sliding_window_size")
+    window = fields.integer("sliding_window", default=129) if size is None else size + 1
+    fields.config["sliding_window"] = window
+
+    def adjust(attention: Attention, index: int, keep: Keep) -> Attention:
+        if keep.window is None:
+            return attention.model_copy(update={"v_head_dim": value_dim})
+        extras = sinks(attention, 0)
+        changed = {"num_key_value_heads": 2 * kv_heads, "v_head_dim": value_dim, "extras": extras}
+        return attention.model_copy(update=changed)
+
+    return sparse_decoder(fields, MIMO, adjust)
+
+
+def mimo_types(fields: Fields, count: int) -> list[str]:
+    """Full layers first and every sixth, or where hybrid_layer_pattern has a 0."""
+    pattern = fields.sequence("hybrid_layer_pattern", length=count)
+    slides = [bool(i) and (i + 1) % 6 != 0 for i in range(count)]
+    if pattern is not None:
+        if any(flag not in (0, 1) for flag in pattern):
+            raise fields.refuse("hybrid_layer_pattern", "holds something other than 0 and 1")
+        slides = [flag == 1 for flag in pattern]
+    return ["sliding_attention" if flag else "full_attention" for flag in slides]

@@ -1,0 +1,312 @@
+"""What each family with softmax attention and experts does that its configuration does not say.
+
+`defaults` are its class's values for fields that configurations leave out.
+Source of the rows: the reference implementation of each type in Hugging Face transformers 5.23.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from planner.attention_kinds import Attention
+from planner.hf_config.experts import Experts
+from planner.hf_config.layer_types import Slides
+from planner.hf_config.reader import Fields
+from planner.hf_config.traits import Traits
+from planner.tensors import Weight, linear
+
+
+@dataclass(frozen=True)
+class Sparse(Traits):
+    """Traits of a decoder with experts.
+
+    slides: which layers have a window where `layer_types` does not say it, instead of a rule.
+    zero: fields that are understood only where they are 0.
+    """
+
+    experts: Experts = field(default_factory=Experts)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    slides: Slides | None = None
+    dense_size: str = "intermediate_size"
+    zero: tuple[str, ...] = ()
+
+
+BIASED: dict[str, Any] = {
+    "qkv_bias": ("attention_bias", False),
+    "o_bias": ("attention_bias", False),
+}
+GRANITE: dict[str, Any] = {
+    **BIASED,
+    "defaults": {"num_local_experts": 8, "num_experts_per_tok": 2},
+    "expects": {"normalization_function": ("rmsnorm",), "position_embedding_type": ("rope",)},
+}
+DERIVED_HEADS = {"divides": True}
+
+
+def sinks(attention: Attention, hidden_size: int) -> tuple[Weight, ...]:
+    """One learned logit per head."""
+    return (Weight("sinks", (attention.num_attention_heads,), "vector", "column"),)
+
+
+def gate(attention: Attention, hidden_size: int) -> tuple[Weight, ...]:
+    """A projection whose sigmoid scales the attention's output."""
+    width = attention.num_attention_heads * attention.head_dim
+    return linear("gate_proj", width, hidden_size, "column")
+
+
+def qwen2_moe_slides(fields: Fields, count: int) -> list[bool]:
+    slides = fields.flag("use_sliding_window", default=False)
+    last = fields.integer("max_window_layers", default=28, least=0)
+    return [slides and index % 2 == 0 and index < last for index in range(count)]
+
+
+def qwen3_moe_slides(fields: Fields, count: int) -> list[bool]:
+    fields.ignore("max_window_layers")
+    return [fields.flag("use_sliding_window", default=False)] * count
+
+
+def dots1_slides(fields: Fields, count: int) -> list[bool]:
+    first = fields.integer("max_window_layers", default=62, least=0)
+    fields.ignore("use_sliding_window")
+    return [index >= first for index in range(count)]
+
+
+def every_but(name: str, period: int) -> Slides:
+    """All layers slide but each n-th, n under this name."""
+
+    def slides(fields: Fields, count: int) -> list[bool]:
+        every = fields.integer(name, default=period)
+        return [(index + 1) % every != 0 for index in range(count)]
+
+    return slides
+
+
+def cohere2_moe_slides(fields: Fields, count: int) -> list[bool]:
+    """The first, dense layers have a period of their own; then the period starts again."""
+    dense = min(fields.integer("first_k_dense_replace", default=0, least=0), count)
+    first = fields.integer("prefix_dense_sliding_window_pattern", default=1)
+    every = fields.integer("sliding_window_pattern", default=4)
+    slides = [(index + 1) % first != 0 for index in range(dense)]
+    return slides + [(index + 1) % every != 0 for index in range(count - dense)]
+
+
+def flint_slides(fields: Fields, count: int) -> list[bool]:
+    return [not (i < 2 or i % 4 == 1 or i == count - 1) for i in range(count)]
+
+
+def fifth_full(fields: Fields, count: int) -> list[bool]:
+    return [(index + 1) % 5 != 0 for index in range(count)]
+
+
+def none(fields: Fields, count: int) -> list[bool]:
+    return [False] * count
+
+
+TRAITS = {
+    "mixtral": Sparse(
+        windows="every",
+        experts=Experts(size="intermediate_size"),
+        defaults={"num_key_value_heads": 8, "num_experts_per_tok": 2, "num_local_experts": 8},
+    ),
+    "phimoe": Sparse(
+        **BIASED,
+        norm="layer",
+        windows="every",
+        head_bias=("lm_head_bias", False),
+        experts=Experts(size="intermediate_size"),
+        defaults={"num_key_value_heads": 8, "num_experts_per_tok": 2, "num_local_experts": 16},
+        ignored=("input_jitter_noise",),
+    ),
+    "qwen2_moe": Sparse(
+        qkv_bias=("qkv_bias", True),
+        experts=Experts(
+            where="step", shared_size="shared_expert_intermediate_size", shared_gate=True
+        ),
+        slides=qwen2_moe_slides,
+        window=4096,
+    ),
+    "qwen3_moe": Sparse(
+        **BIASED,
+        qk_norm="head",
+        experts=Experts(where="step"),
+        zero=("shared_expert_intermediate_size",),
+        expects={"use_qk_norm": (True,)},
+        slides=qwen3_moe_slides,
+        window=4096,
+    ),
+    "olmoe": Sparse(
+        **BIASED, **DERIVED_HEADS, qk_norm="width", experts=Experts(size="intermediate_size")
+    ),
+    "flex_olmo": Sparse(**BIASED, qk_norm="width", experts=Experts(size="intermediate_size")),
+    "gpt_oss": Sparse(
+        qkv_bias=("attention_bias", True),
+        o_bias=("attention_bias", True),
+        head_dim=64,
+        attention_extras=sinks,
+        windows="alternate",
+        window=128,
+        experts=Experts(size="intermediate_size", router_bias=True, expert_bias=True),
+        ignored=("experts_per_token",),
+    ),
+    "glm4_moe": Sparse(
+        qkv_bias=("attention_bias", False),
+        qk_norm=("use_qk_norm", "head"),
+        experts=Experts(where="first", shared=True),
+        defaults={"first_k_dense_replace": 1, "n_shared_experts": 1},
+    ),
+    "granitemoe": Sparse(**GRANITE, experts=Experts(size="intermediate_size")),
+    "granitemoeshared": Sparse(
+        **GRANITE,
+        experts=Experts(size="intermediate_size", shared_size="shared_intermediate_size"),
+    ),
+    "granitemoe_swa": Sparse(
+        **GRANITE,
+        attention_extras=sinks,
+        windows="first",
+        window=128,
+        period=4,
+        experts=Experts(size="intermediate_size", shared_size="shared_intermediate_size"),
+        ignored=("layer_rope_theta",),
+    ),
+    "ernie4_5_moe": Sparse(
+        qkv_bias=("use_bias", False),
+        o_bias=("use_bias", False),
+        mlp_bias=("use_bias", False),
+        head_bias=("use_bias", False),
+        tied=True,
+        experts=Experts(where="interval", shared=True, mlp_bias="use_bias", score_bias=True),
+        defaults={"moe_num_experts": 64, "moe_k": 6, "moe_num_shared_experts": 2},
+        expects={"use_rmsnorm": (True,), "moe_gate": ("topk",), "moe_use_aux_free": (True,)},
+        ignored=("moe_capacity", "moe_norm_min", "moe_gate_act", "compression_ratio"),
+    ),
+    "hunyuan_v1_moe": Sparse(
+        **BIASED,
+        qk_norm="head",
+        experts=Experts(
+            size="intermediate_size", same_size="moe_intermediate_size",
+            shared_size="intermediate_size",
+        ),
+        expects={"use_cla": (False,), "use_qk_norm": (True,), "mlp_bias": (False,)},
+        ignored=(
+            "attention_head_dim", "cla_share_factor", "moe_drop_tokens", "moe_random_routing_dropped_token",
+            "norm_type", "use_rotary_pos_emb", "capacity_factor", "group_limited_greedy",
+        ),
+    ),
+    "dots1": Sparse(
+        **BIASED,
+        qk_norm="head",
+        slides=dots1_slides,
+        window=4096,
+        experts=Experts(where="first", shared=True),
+    ),
+    "minimax_m2": Sparse(
+        head_dim=128,
+        num_key_value_heads=8,
+        qk_norm="width",
+        experts=Experts(size="intermediate_size"),
+        zero=("shared_intermediate_size",),
+        expects={
+            "use_qk_norm": (True,),
+            "qk_norm_type": ("per_layer",),
+            "sliding_window": (None,),
+        },
+        ignored=(
+            "use_routing_bias", "shared_moe_mode", "num_mtp_modules", "mtp_transformer_layers",
+            "use_mtp", "layernorm_full_attention_beta", "layernorm_linear_attention_beta",
+            "layernorm_mlp_beta",
+        ),
+    ),
+    "aria_text": Sparse(
+        **BIASED,
+        experts=Experts(size="intermediate_size", shared=True, mlp_bias="mlp_bias"),
+        defaults={"moe_num_experts": 8, "moe_topk": 2, "moe_num_shared_experts": 2},
+    ),
+    "cohere2_moe": Sparse(
+        **BIASED,
+        norms_per_layer=1,
+        tied=True,
+        head_dim=128,
+        slides=cohere2_moe_slides,
+        window=4096,
+        dense_size="prefix_dense_intermediate_size",
+        experts=Experts(where="first", size="intermediate_size", shared=True),
+        ignored=(
+            "shared_expert_combination_strategy", "expert_selection_fn",
+            "first_k_dense_replace", "prefix_dense_sliding_window_pattern",
+            "prefix_dense_intermediate_size",
+        ),
+    ),
+    "exaone_moe": Sparse(
+        qk_norm="head",
+        windows="pattern",
+        window=4096,
+        period=4,
+        experts=Experts(where="first", shared=True),
+        defaults={"first_k_dense_replace": 1, "num_shared_experts": 1},
+    ),
+    "solar_open": Sparse(
+        qkv_bias=("attention_bias", False),
+        head_dim=128,
+        experts=Experts(shared=True),
+        defaults={"n_shared_experts": 1},
+        zero=("first_k_dense_replace",),
+        expects={"use_qk_norm": (False,)},
+    ),
+    "afmoe": Sparse(
+        norms_per_layer=4,
+        head_dim=128,
+        qk_norm="head",
+        attention_extras=gate,
+        slides=every_but("global_attn_every_n_layers", 4),
+        window=1024,
+        experts=Experts(where="first", shared=True, score_bias=True),
+        defaults={"num_dense_layers": 1, "num_shared_experts": 2},
+        expects={"attention_bias": (False,)},
+        ignored=("mup_enabled", "load_balance_coeff"),
+    ),
+    "hy_v3": Sparse(
+        **BIASED,
+        mlp_bias=("mlp_bias", False),
+        head_dim=128,
+        qk_norm="head",
+        experts=Experts(where="first", shared=True, mlp_bias="mlp_bias"),
+        defaults={"first_k_dense_replace": 1, "num_shared_experts": 1},
+        expects={"qk_norm": (True,)},
+        ignored=("enable_moe_fp32_combine", "enable_lm_head_fp32", "enable_attention_fp32_softmax"),
+    ),
+    "mellum": Sparse(
+        **BIASED,
+        qk_norm="head",
+        head_dim=128,
+        slides=none,
+        window=1024,
+        experts=Experts(),
+        ignored=("mtp_layer_types", "mtp_mlp_layer_types"),
+    ),
+    "flint": Sparse(
+        **BIASED,
+        qk_norm="head",
+        head_dim=128,
+        attention_extras=sinks,
+        slides=flint_slides,
+        window=513,
+        experts=Experts(where="step", shared_size="shared_expert_intermediate_size"),
+        defaults={"mlp_only_layers": [0, 1]},
+    ),
+    "kolibri1": Sparse(
+        norms_per_layer=4,
+        qk_norm="head",
+        head_dim=128,
+        num_key_value_heads=4,
+        slides=fifth_full,
+        window=513,
+        experts=Experts(shared_size="shared_expert_intermediate_size"),
+    ),
+}  # fmt: skip
+
+for _text, _like in {
+    "qwen3_vl_moe_text": "qwen3_moe",
+    "qwen3_omni_moe_text": "qwen3_moe",
+    "glm4v_moe_text": "glm4_moe",
+}.items():
+    TRAITS[_text] = TRAITS[_like]
