@@ -12,6 +12,7 @@ from typing import Any
 from planner.errors import ConfigRefused
 from planner.hf_config import (  # noqa: F401
     compressed,
+    convolutional,
     delta,
     dense,
     early_moe,
@@ -29,18 +30,16 @@ from planner.hf_config import (  # noqa: F401
     moe,
     per_layer,
     remote_traits,
+    zamba,
 )
 from planner.hf_config.families import BUILDERS
 from planner.hf_config.reader import Fields, short
+from planner.hf_config.refused_types import refusal
+from planner.hf_config.wrappers import TOWERS, split
 from planner.model import Model
 
 MAX_DEPTH = 60
-TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
-TOWERS = ("vision_config", "audio_config", "speech_config")
 DTYPES = {"bfloat16", "float16", "float32"}
-
-# Wrappers of a text model, and the text model type where the nested object does not say it.
-WRAPPERS = {"gemma3": "gemma3_text"}
 
 
 def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
@@ -53,12 +52,12 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
         raise ConfigRefused("the file holds no JSON object, so it is no model configuration")
     if depth_exceeds(config, MAX_DEPTH):
         raise ConfigRefused("the file is nested too deeply to be a model configuration")
-    text, outer = text_config(config)
+    text, outer, filled = split(config)
     fields = Fields(text)
     model_type = fields.text("model_type")
     build = BUILDERS.get(model_type)
     if build is None:
-        raise ConfigRefused(
+        raise refusal(model_type) or ConfigRefused(
             f"model_type: {short(model_type)} is not a family Sizewell knows; its layers cannot be "
             "told from the fields alone",
             field="model_type",
@@ -83,22 +82,12 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
             "quantization": quantization,
             "max_position_embeddings": longest_position(text),
             "parameters_elsewhere": tuple(t for t in TOWERS if outer.get(t) or text.get(t)),
+            "notes": (
+                *model.notes,
+                *(f"{name} is the value of {model_type}'s class" for name in filled),
+            ),
         }
     )
-
-
-def text_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    """The text decoder's own object and the outer one, which may be the same."""
-    for name in TEXT_CONFIGS:
-        nested = config.get(name)
-        if isinstance(nested, Mapping):
-            text = dict(nested)
-            wrapper = config.get("model_type")
-            text.setdefault("model_type", WRAPPERS.get(str(wrapper), wrapper))
-            if "tie_word_embeddings" not in text and "tie_word_embeddings" in config:
-                text["tie_word_embeddings"] = config["tie_word_embeddings"]
-            return text, config
-    return dict(config), config
 
 
 def longest_position(text: Mapping[str, Any]) -> int | None:

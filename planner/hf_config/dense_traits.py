@@ -18,6 +18,7 @@ BIASLESS = Traits(expects={"attention_bias": (False,), "mlp_bias": (False,)})
 ATTENTION_BIAS = replace(LLAMA, mlp_bias=False, ignored=(), expects={"mlp_bias": (False,)})
 MISTRAL = replace(BIASLESS, num_key_value_heads=8, windows="every", window=4096)
 QWEN2 = Traits(qkv_bias=True, num_key_value_heads=32, windows="qwen", window=4096)
+QWEN2_VL = replace(QWEN2, num_key_value_heads=8)
 QWEN3 = replace(
     ATTENTION_BIAS,
     qk_norm="head",
@@ -249,10 +250,10 @@ TRAITS: dict[str, Traits] = {
         ignored=("interpolate_factor",),
     ),
     "qwen2": QWEN2,
-    "qwen2_vl": QWEN2,
-    "qwen2_vl_text": QWEN2,
-    "qwen2_5_vl": QWEN2,
-    "qwen2_5_vl_text": QWEN2,
+    "qwen2_vl": QWEN2_VL,
+    "qwen2_vl_text": QWEN2_VL,
+    "qwen2_5_vl": QWEN2_VL,
+    "qwen2_5_vl_text": QWEN2_VL,
     "qwen3": QWEN3,
     "qwen3_vl_text": replace(QWEN3, windows="none", window=None),
     "seed_oss": replace(

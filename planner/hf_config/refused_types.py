@@ -1,0 +1,38 @@
+"""Model types that Sizewell knows and does not size, each with the reason."""
+
+from planner.errors import ConfigRefused
+
+ENCODER_DECODER = (
+    "bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "encoder-decoder",
+    "florence2", "fsmt", "gptsan-japanese", "led", "longt5", "m2m_100", "marian", "mbart",
+    "mt5", "musicgen", "musicgen_melody", "mvp", "nllb-moe", "pegasus", "pegasus_x", "plbart",
+    "pop2piano", "prophetnet", "seamless_m4t", "seamless_m4t_v2", "speech-encoder-decoder",
+    "speech_to_text", "switch_transformers", "t5", "t5gemma", "t5gemma2", "trocr", "udop",
+    "umt5", "vision-encoder-decoder", "whisper", "xlm-prophetnet",
+)  # fmt: skip
+ENCODER = (
+    "albert", "bert", "bert-generation", "big_bird", "camembert", "canine", "clip",
+    "convbert", "data2vec-text", "deberta", "deberta-v2", "distilbert", "electra", "ernie",
+    "ernie_m", "esm", "flaubert", "fnet", "funnel", "ibert", "layoutlm", "layoutlmv2",
+    "layoutlmv3", "longformer", "luke", "megatron-bert", "mobilebert", "modernbert", "mpnet",
+    "mra", "nezha", "nomic_bert", "nystromformer", "qdqbert", "rembert", "roberta",
+    "roberta-prelayernorm", "roc_bert", "roformer", "siglip", "splinter", "squeezebert",
+    "vit", "xlm-roberta", "xlm-roberta-xl", "xmod", "yoso",
+)  # fmt: skip
+CROSS = ("mllama", "mllama_text_model", "mllama_text")
+
+
+def refusal(model_type: str) -> ConfigRefused | None:
+    """The refusal that says why this model type is not sized, if it is a known one."""
+    reason = None
+    if model_type in ENCODER_DECODER:
+        reason = "is an encoder-decoder, which caches two sequences; only decoders are sized"
+    elif model_type in ENCODER:
+        reason = (
+            "is an encoder, which generates no text and keeps no cache; only decoders are sized"
+        )
+    elif model_type in CROSS:
+        reason = "has layers that cache the image, whose length no field of the text model states"
+    if reason is None:
+        return None
+    return ConfigRefused(f"model_type: {model_type} {reason}", field="model_type")

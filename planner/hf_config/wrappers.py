@@ -1,0 +1,81 @@
+"""Files that hold a text decoder among other parts: which object it is, what stands around it."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from planner.errors import ConfigRefused
+from planner.hf_config.class_defaults import CLASS_DEFAULTS
+from planner.hf_config.reader import HARMLESS, short
+
+TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
+TOWERS = (
+    "vision_config", "audio_config", "speech_config", "qformer_config", "perceiver_config",
+)  # fmt: skip
+
+# Wrappers of a text model, and the text model type where the nested object does not say it.
+WRAPPERS = {
+    "aya_vision": "cohere2", "blip-2": "opt", "cohere2_vision": "cohere2", "fuyu": "persimmon",
+    "gemma3": "gemma3_text", "gemma3n": "gemma3n_text", "gemma4": "gemma4_text",
+    "glm4v": "glm4v_text", "got_ocr2": "qwen2", "idefics2": "mistral", "idefics3": "llama",
+    "internvl": "qwen2", "janus": "llama", "llama4": "llama4_text", "llava": "llama",
+    "llava_next": "llama", "llava_next_video": "llama", "llava_onevision": "qwen2",
+    "mistral3": "mistral", "ovis2": "qwen2", "paligemma": "gemma", "qwen2_5_vl": "qwen2_5_vl_text",
+    "qwen2_audio": "qwen2", "qwen2_vl": "qwen2_vl_text", "qwen3_vl": "qwen3_vl_text",
+    "smolvlm": "llama", "video_llava": "llama", "vipllava": "llama", "voxtral": "llama",
+}  # fmt: skip
+
+# Fields beside the text model's object that belong to towers, projectors and their tokens.
+BESIDE = re.compile(
+    r"""(image|video|vision|visual|audio|speech|mm|multi_?modal|projector|projection|patch|pixel
+        |boi|eoi|boa|eoa|im|media|frame|slice|newline|spatial|downsample|merger?|merged|aligner
+        |alignment|low_res_image|max_value_projector)s?(_.*)?
+    |use_unified_vision_chunk|num_reward_heads|.*_config|model_type|tie_word_embeddings|num_query_tokens|use_decoder_only_language_model
+    |use_image_text_matching_head|image_text_hidden_size|scale_factor|_pad_token_id|ignore_index
+    |vocabulary_map|(dynamic|force)_image_size|(max|min)_dynamic_patch|use_thumbnail|ps_version
+    |select_layer|template|pad2square|drop_vision_last_layer|seconds_per_chunk|num_channels
+    |position_id_per_seconds|hidden_size|vocab_size""",
+    re.VERBOSE,
+)
+
+
+class Parts(NamedTuple):
+    """The text decoder's own object, the whole file, and fields filled with its class's values."""
+
+    text: dict[str, Any]
+    outer: Mapping[str, Any]
+    filled: tuple[str, ...] = ()
+
+
+def split(config: Mapping[str, Any]) -> Parts:
+    """The text decoder's own object and the outer one, which may be the same."""
+    for name in TEXT_CONFIGS:
+        nested = config.get(name)
+        if isinstance(nested, Mapping):
+            return from_wrapper(config, nested, name)
+    return Parts(dict(config), config)
+
+
+def from_wrapper(config: Mapping[str, Any], nested: Mapping[str, Any], name: str) -> Parts:
+    """The parts of a file whose text decoder stands under `name`."""
+    wrapper = config.get("model_type")
+    text = {"model_type": WRAPPERS.get(str(wrapper), wrapper), **nested}
+    for field, value in config.items():
+        if BESIDE.fullmatch(field) or HARMLESS.fullmatch(field) or text.get(field) == value:
+            continue
+        if value is not None and value is not False and value not in ("", [], {}):
+            raise ConfigRefused(
+                f"{field}: {short(value)} beside {name} is not understood, and could change memory",
+                field=field,
+            )
+    outer_tie = config.get("tie_word_embeddings")
+    if text.get("tie_word_embeddings", outer_tie) != outer_tie and outer_tie is not None:
+        raise ConfigRefused(
+            f"tie_word_embeddings: {short(outer_tie)} contradicts {name}.tie_word_embeddings",
+            field="tie_word_embeddings",
+        )
+    if "tie_word_embeddings" not in text and outer_tie is not None:
+        text["tie_word_embeddings"] = outer_tie
+    defaults = CLASS_DEFAULTS.get(str(text["model_type"]), {})
+    filled = tuple(field for field in defaults if field not in text)
+    return Parts({**defaults, **text}, config, filled)
