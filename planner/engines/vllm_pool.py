@@ -1,0 +1,255 @@
+"""The block pool that vLLM makes of a KV budget: blocks, printed tokens, concurrency, refusals.
+
+    specs = align([LayerSpec("full", 16, 4096, (8, 128))] * 32, rules)
+    pool = make_pool(specs, [10 * GIB], rules, max_model_len=8192, max_num_batched_tokens=8192)
+    pool.num_blocks, pool.kv_cache_tokens, pool.max_concurrency
+
+Each pipeline stage divides its budget by what a block costs its own layers; the fewest blocks
+hold for all. Concurrency counts the null block, which no request can use. Equals vLLM's own code
+(0.11.0, 0.20.2, 0.33.0) on every shared case, refusals and estimated lengths included.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from planner.engines.kv_groups import (
+    CannotGroup,
+    Group,
+    Grouping,
+    bytes_per_block,
+    group_layers,
+)
+from planner.engines.kv_pages import LayerSpec
+from planner.engines.vllm_versions import Rules
+from planner.parallelism import stage_sizes
+from planner.units import GIB, ceil_div
+
+KERNEL_BLOCK = 16
+LATENT_KERNEL_BLOCK = 128
+NOTHING_LEFT = (
+    "No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when "
+    "initializing the engine."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What the engine prints. groups and bytes_per_block are those of the first stage.
+
+    refused: the engine's sentence when it will not start, with the longest length that it
+    estimates would do; the figures are then 0.
+    """
+
+    num_blocks: int = 0
+    kv_cache_tokens: int = 0
+    max_concurrency: float = 0.0
+    blocks_per_request: int = 0
+    groups: tuple[Group, ...] = ()
+    bytes_per_block: int = 0
+    stage_layers: tuple[int, ...] = ()
+    padding: tuple[tuple[int, float], ...] = ()
+    refused: str | None = None
+    estimated_max_model_len: int | None = None
+    needed_bytes: int | None = None
+
+    @property
+    def block_size(self) -> int:
+        """Tokens of the smallest attention block; 0 without attention."""
+        sizes = [g.spec.block_size for g in self.groups if g.spec.kind != "mamba"]
+        return min(sizes, default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """What a request's blocks depend on besides the layers."""
+
+    max_model_len: int
+    in_flight: int
+    context_split: int
+
+    def at(self, max_model_len: int) -> "Lengths":
+        return replace(self, max_model_len=max_model_len)
+
+    def blocks(self, groups: Sequence[Group]) -> int:
+        """Blocks of one request over all groups."""
+        return sum(g.blocks(self.max_model_len, self.in_flight, self.context_split) for g in groups)
+
+    def layer_bytes(self, groups: Sequence[Group]) -> int:
+        """Bytes of one request, layer by layer, without the padding of groups."""
+        return sum(
+            spec.page_bytes * spec.blocks(self.max_model_len, self.in_flight, self.context_split)
+            for group in groups
+            for _, spec in group.layers
+        )
+
+
+def align(specs: Sequence[LayerSpec], rules: Rules) -> list[LayerSpec]:
+    """Layers of a model that mixes attention with recurrent states, their pages made equal.
+
+    Attention blocks grow, in steps of the kernel's block or the block size, until a page holds
+    the largest state; a state's page is padded to that.
+    """
+    states = [spec.state_bytes for spec in specs if spec.kind == "mamba"]
+    attention = [spec for spec in specs if spec.kind != "mamba"]
+    if not states or not attention:
+        return list(specs)
+    size = attention[0].block_size
+    step = KERNEL_BLOCK
+    if any(spec.kind == "mla" for spec in attention) and rules.aligns_to_block_size:
+        step = LATENT_KERNEL_BLOCK
+    if rules.aligns_to_block_size:
+        step = max(step, size)
+    per_token = max(spec.token_bytes for spec in attention)
+    size = max(size, step * ceil_div(max(states), step * per_token))
+    page = size * per_token
+    return [
+        replace(spec, page_padded=page) if spec.kind == "mamba" else replace(spec, block_size=size)
+        for spec in specs
+    ]
+
+
+def in_flight_tokens(rules: Rules, max_num_batched_tokens: int, stages: int = 1) -> int:
+    """Tokens scheduled before a window moves on: a batch, or several with asynchronous scheduling
+    (from 0.28: pipeline stages + 1)."""
+    batches = 1 if rules.in_flight_batches == 1 else stages + 1
+    return batches * max_num_batched_tokens
+
+
+def make_pool(
+    specs: Sequence[LayerSpec],
+    available_bytes: Sequence[int],
+    rules: Rules,
+    *,
+    max_model_len: int,
+    max_num_batched_tokens: int,
+    decode_context_parallel_size: int = 1,
+    hybrid: bool = True,
+    stages: Sequence[range] | None = None,
+    num_gpu_blocks_override: int | None = None,
+) -> Pool:
+    """The pool of a model with these layers (in order, as one rank holds them).
+
+    available_bytes: budget of a rank of every pipeline stage. stages: which layers each holds;
+    by default as vLLM deals them.
+    """
+    count = len(available_bytes)
+    if stages is None:
+        stages = _dealt(len(specs), count)
+    if min(available_bytes) <= 0:
+        return Pool(refused=NOTHING_LEFT)
+    try:
+        grouping = group_layers(specs, rules, hybrid=hybrid)
+    except CannotGroup as why:
+        return Pool(refused=str(why))
+    if not grouping.groups:
+        return Pool(num_blocks=1)
+    lengths = Lengths(
+        max_model_len,
+        in_flight_tokens(rules, max_num_batched_tokens, count),
+        decode_context_parallel_size,
+    )
+    workers = [grouping.on(stage) for stage in stages]
+    budgets = list(available_bytes)
+    if num_gpu_blocks_override is not None:
+        budgets = [num_gpu_blocks_override * bytes_per_block(groups) for groups in workers]
+    for groups, budget in zip(workers, budgets, strict=True):
+        refusal = _check(groups, budget, lengths, rules)
+        if refusal is not None:
+            return refusal
+    blocks = min(b // bytes_per_block(g) for g, b in zip(workers, budgets, strict=True))
+    return _report(grouping, workers, blocks, lengths, rules)
+
+
+def _dealt(layers: int, stages: int) -> list[range]:
+    spans, first = [], 0
+    for size in stage_sizes(layers, stages):
+        spans.append(range(first, first + size))
+        first += size
+    return spans
+
+
+def _report(
+    grouping: Grouping,
+    workers: Sequence[tuple[Group, ...]],
+    blocks: int,
+    lengths: Lengths,
+    rules: Rules,
+) -> Pool:
+    """What is printed about so many blocks.
+
+    Tokens: concurrency x max_model_len from 0.20, blocks shared out evenly over the groups before.
+    """
+    per_request = lengths.blocks(grouping.groups)
+    concurrency = blocks / per_request
+    smallest = min(group.spec.block_size for group in grouping.groups)
+    tokens = blocks // len(grouping.groups) * smallest * lengths.context_split
+    if rules.tokens_from_concurrency:
+        tokens = int(concurrency * lengths.max_model_len)
+    elif not rules.hybrid_groups:
+        concurrency = tokens / lengths.max_model_len
+    return Pool(
+        num_blocks=blocks,
+        kv_cache_tokens=tokens,
+        max_concurrency=concurrency,
+        blocks_per_request=per_request,
+        groups=workers[0],
+        bytes_per_block=bytes_per_block(workers[0]),
+        stage_layers=tuple(sum(len(g.layers) for g in groups) for groups in workers),
+        padding=grouping.padding,
+    )
+
+
+def _check(groups: tuple[Group, ...], budget: int, lengths: Lengths, rules: Rules) -> Pool | None:
+    """The refusal if one request of max_model_len does not fit, None if it does."""
+    if rules.check_keeps_null_block:
+        budget -= bytes_per_block(groups)
+
+    def needed(max_model_len: int) -> int:
+        asked = lengths.at(max_model_len)
+        if rules.check_counts_groups:
+            return bytes_per_block(groups) * asked.blocks(groups)
+        return asked.layer_bytes(groups)
+
+    most = lengths.max_model_len
+    if needed(most) <= budget:
+        return None
+    longest = _longest(partial(_fits, needed, budget), most)
+    return Pool(
+        refused=_sentence(most, needed(most), budget, longest, rules),
+        estimated_max_model_len=longest,
+        needed_bytes=needed(most),
+    )
+
+
+def _fits(needed: Callable[[int], int], budget: int, max_model_len: int) -> bool:
+    return needed(max_model_len) <= budget
+
+
+def _longest(fits: Callable[[int], bool], most: int) -> int:
+    """The longest length that fits, 0 if none does; needs grow with length."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _sentence(length: int, needed: int, budget: int, longest: int, rules: Rules) -> str:
+    """The message as that version words it, up to its advice."""
+
+    def gib(size: int) -> str:
+        return str(round(size / GIB, 2)) if rules.since(14) else f"{size / GIB:.2f}"
+
+    whose = "model's" if rules.since(33) else "models's"
+    said = (
+        f"To serve at least one request with the {whose} max seq len ({length}), ({gib(needed)} "
+        f"GiB KV cache is needed, which is larger than the available KV cache memory ({gib(budget)}"
+        " GiB)."
+    )
+    if longest > 0:
+        said += f" Based on the available memory, the estimated maximum model length is {longest}."
+    return f"{said} Try increasing `gpu_memory_utilization` or decreasing `max_model_len`."
