@@ -19,7 +19,9 @@ from planner.hf_config import (  # noqa: F401
     falcon,
     gemma,
     hybrid,
+    kda,
     legacy,
+    lightning,
     llama4,
     mamba,
     mamba2_hybrids,
@@ -29,6 +31,7 @@ from planner.hf_config import (  # noqa: F401
     mla,
     moe,
     per_layer,
+    recurrent,
     remote_traits,
     zamba,
 )

@@ -80,3 +80,36 @@ def linear_layers(fields: Fields, count: int, *, interval: int = 4) -> list[bool
         if kind not in LINEAR + FULL:
             raise fields.refuse("layer_types", f"{short(kind)} is not understood here")
     return [kind in LINEAR for kind in types]
+
+
+@family("olmo_hybrid")
+def olmo_hybrid(fields: Fields) -> Model:
+    """Three gated delta-rule layers, then one of full attention with norms behind its parts."""
+    hidden_size = fields.integer("hidden_size")
+    count = fields.integer("num_hidden_layers")
+    bias = fields.flag("attention_bias", default=False)
+    sizes = heads(fields, hidden_size)
+    attention = Attention(**sizes, qkv_bias=bias, o_bias=bias, qk_norm="width")
+    own = sizes["num_attention_heads"]
+    key_heads = fields.integer("linear_num_key_heads", default=own)
+    key_dim = fields.integer("linear_key_head_dim", default=3 * hidden_size // (4 * key_heads))
+    recurrent = GatedDeltaNet(
+        num_key_heads=key_heads,
+        num_value_heads=fields.integer("linear_num_value_heads", default=own),
+        head_k_dim=key_dim,
+        head_v_dim=fields.integer("linear_value_head_dim", default=2 * key_dim),
+        conv_kernel=fields.integer("linear_conv_kernel_dim", default=4),
+    )
+    fields.ignore("linear_a_log_min", "linear_a_log_max", "linear_dt_min", "linear_dt_max")
+    fields.ignore("linear_dt_init_floor", "linear_allow_neg_eigval", "linear_use_gate")
+    linear = linear_layers(fields, count)
+    if all(linear):
+        raise fields.refuse("layer_types", "names no layer of full attention")
+    mlp = Mlp(intermediate_size=fields.integer("intermediate_size"))
+    norms = norm("layernorm", hidden_size) * 2
+
+    def layer(index: int) -> Layer:
+        mixer: Mixer = recurrent if linear[index] else attention
+        return (mixer,), mlp, norms
+
+    return assemble(fields, group_layers(count, layer), hidden_size=hidden_size, tied=False)

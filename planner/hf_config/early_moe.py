@@ -62,7 +62,9 @@ def jetmoe(fields: Fields) -> Model:
     width = kv_heads * head_dim
     extras = linear("kv_proj", 2 * width, hidden_size, "kv", kv_heads=kv_heads)
     for name, shape in (("q", (width, hidden_size)), ("o", (hidden_size, width))):
-        extras += (Weight(f"experts.{name}_proj", shape, "expert", copies=num_experts, active=active),)
+        extras += (
+            Weight(f"experts.{name}_proj", shape, "expert", copies=num_experts, active=active),
+        )
     extras += linear("experts.router", num_experts, hidden_size, role="router")
     extras += (Weight("experts.bias", (hidden_size,), "bias"),)
     attention = Attention(

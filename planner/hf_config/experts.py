@@ -85,9 +85,7 @@ def shared_mlp(intermediate_size: int, gated: bool = True, bias: bool = False) -
     return Mlp(intermediate_size=intermediate_size, gated=gated, bias=bias)
 
 
-def agreed(
-    fields: Fields, *names: str, default: int | None = None, least: int = 1
-) -> int:
+def agreed(fields: Fields, *names: str, default: int | None = None, least: int = 1) -> int:
     """A whole number that may stand under several names, refused where they disagree."""
     values = {n: fields.config[n] for n in names if fields.config.get(n) is not None}
     for name, value in values.items():

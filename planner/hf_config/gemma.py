@@ -1,4 +1,4 @@
-"""Gemma 3n and Gemma 4: embeddings per layer, layers that reuse another's cache, two head sizes.
+"""Gemma 3n and Gemma 4: layers that share caches, and embeddings of their own for every layer.
 
 Source: the reference implementation of each type in Hugging Face transformers 5.23.
 """

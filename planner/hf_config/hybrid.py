@@ -83,6 +83,7 @@ def nemotron_h(fields: Fields) -> Model:
     fields.ignore("moe_shared_expert_overlap", "use_mamba_kernels", "mamba_dt_limit")
     fields.expect("attention_bias", False)
     fields.expect("mamba_proj_bias", False)
+    fields.expect("tie_word_embeddings", False)
     fields.expect("mamba_ssm_cache_dtype", "float32")
     fields.expect("sliding_window", None)
     attention = Attention(**heads(fields, hidden_size, num_key_value_heads=8, head_dim=128))

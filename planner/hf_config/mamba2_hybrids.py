@@ -13,7 +13,7 @@ from planner.hf_config.reader import Fields, short
 from planner.mlp_kinds import Mlp
 from planner.model import FeedForward, Mixer, Model
 from planner.recurrent_kinds import Mamba2
-from planner.tensors import Weight, norm
+from planner.tensors import norm
 
 
 def mamba2(fields: Fields, hidden_size: int, *, inner: int | None = None) -> Mamba2:
@@ -79,13 +79,12 @@ def falcon_h1(fields: Fields) -> Model:
         inner = 1024
     mamba = mamba2(fields, hidden_size, inner=inner)
     out_bias = fields.flag("projectors_bias", default=False)
-    extras: tuple[Weight, ...] = ()
     if out_bias and not mamba.proj_bias:
         raise fields.refuse("projectors_bias", "is true without mamba_proj_bias")
     if not out_bias and mamba.proj_bias:
         raise fields.refuse("mamba_proj_bias", "is true without projectors_bias")
     gated_norm = fields.flag("mamba_rms_norm", default=False)
-    mamba = mamba.model_copy(update={"gated_norm": gated_norm, "extras": extras})
+    mamba = mamba.model_copy(update={"gated_norm": gated_norm})
     mlp = gated_mlp(fields)
     norms = norm("layernorm", hidden_size) * 2
     groups = group_layers(count, lambda index: ((attention, mamba), mlp, norms))

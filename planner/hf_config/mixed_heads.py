@@ -23,7 +23,11 @@ LAGUNA = Sparse(
     slides=none,
     window=512,
     experts=Experts(shared_size="shared_expert_intermediate_size", score_bias=True),
-    ignored=("moe_apply_router_weight_on_input", "moe_router_logit_softcapping", "swa_rope_parameters"),
+    ignored=(
+        "moe_apply_router_weight_on_input",
+        "moe_router_logit_softcapping",
+        "swa_rope_parameters",
+    ),
 )
 
 MIMO = Sparse(

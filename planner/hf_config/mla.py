@@ -9,6 +9,7 @@ from typing import Any
 
 from planner.attention_kinds import LatentAttention
 from planner.hf_config.assembly import Layer, assemble, group_layers
+from planner.hf_config.compressed import hyper_connection
 from planner.hf_config.experts import Experts, moe, sparse_layers
 from planner.hf_config.families import family
 from planner.hf_config.mtp import prediction_layers
@@ -16,19 +17,24 @@ from planner.hf_config.reader import Fields, short
 from planner.indexer import Indexer
 from planner.mlp_kinds import Mlp
 from planner.model import Model
-from planner.tensors import linear, norm
+from planner.tensors import Weight, linear, norm
 
 
 @dataclass(frozen=True)
 class Latent:
-    """Traits of a model type with latent attention; see moe.Sparse for `defaults`."""
+    """Traits of a model type with latent attention; see moe_traits.Sparse for `defaults`.
+
+    sparse_norms: norms that only layers with experts have. streams: parallel residual streams
+    (hyper-connections), with learned sinks and an output gate in attention.
+    """
 
     experts: Experts | None = field(
         default_factory=lambda: Experts(where="first", shared=True, mlp_bias="mlp_bias")
     )
     indexer: bool = False
     tied: bool = False
-    norms_per_layer: int = 2
+    sparse_norms: int = 0
+    streams: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -48,6 +54,22 @@ TRAITS = {
     "glm4_moe_lite": Latent(
         experts=Experts(where="first", shared=True),
         defaults={"first_k_dense_replace": 1, "q_lora_rank": 768, "n_shared_experts": 1},
+    ),
+    "axk1": Latent(
+        experts=Experts(where="first", shared=True),
+        sparse_norms=1,
+        defaults={"first_k_dense_replace": 1, "q_lora_rank": 1536, "n_shared_experts": 1},
+    ),
+    "hy_v4": Latent(
+        experts=Experts(where="first", shared=True),
+        indexer=True,
+        streams=True,
+        defaults={
+            "first_k_dense_replace": 1,
+            "n_shared_experts": 1,
+            "index_topk_freq": 4,
+            "index_skip_topk_offset": 2,
+        },
     ),
     "minicpm3": Latent(experts=None, tied=True),
     "youtu": Latent(experts=None, tied=True),
@@ -69,14 +91,22 @@ def latent(fields: Fields) -> Model:
     if traits.experts is not None:
         has_experts = sparse_layers(fields, count, traits.experts.where)
         experts = moe(fields, traits.experts)
-    bias = fields.flag("mlp_bias", default=False) if traits.experts is None else None
-    if bias is None:
-        bias = traits.experts is not None and traits.experts.mlp_bias is not None
-        bias = bias and fields.flag("mlp_bias", default=False)
+    bias = False
+    if traits.experts is not None and traits.experts.mlp_bias is not None:
+        bias = fields.flag(traits.experts.mlp_bias, default=False)
+    fields.expect("mlp_bias", bias)
     dense = None
     if not all(has_experts):
         dense = Mlp(intermediate_size=fields.integer("intermediate_size"), bias=bias)
-    norms = norm("layernorm", hidden_size) * traits.norms_per_layer
+    norms = norm("layernorm", hidden_size) * 2
+    head: tuple[Weight, ...] = ()
+    if traits.streams:
+        attention = attention.model_copy(update={"extras": gated(attention, hidden_size)})
+        streams = fields.integer("hc_mult", default=4)
+        for name in ("attn_hc", "ffn_hc"):
+            norms += hyper_connection(name, streams, hidden_size, 2 * streams, 2)
+        head = hyper_connection("hc_head", streams, hidden_size, streams, 1)
+        fields.ignore("hc_magnitude", "learnable_sink_init")
     fields.ignore("intermediate_size", "num_key_value_heads", "head_dim", "qk_head_dim")
 
     def layer(index: int) -> Layer:
@@ -84,7 +114,13 @@ def latent(fields: Fields) -> Model:
         if choose is not None:
             chosen = choose if own[index] else choose.model_copy(update={"shared": True})
             mixer = attention.model_copy(update={"indexer": chosen})
-        return (mixer,), experts if has_experts[index] else dense, norms
+        if not has_experts[index]:
+            return (mixer,), dense, norms
+        return (
+            (mixer,),
+            experts,
+            norms + norm("post_mlp_layernorm", hidden_size) * traits.sparse_norms,
+        )
 
     groups = group_layers(count, layer)
     return assemble(
@@ -92,8 +128,16 @@ def latent(fields: Fields) -> Model:
         groups,
         hidden_size=hidden_size,
         tied=traits.tied,
+        extras=head,
         **prediction_layers(fields, groups, hidden_size),
     )
+
+
+def gated(attention: LatentAttention, hidden_size: int) -> tuple[Weight, ...]:
+    """A learned sink per head, and a projection whose sigmoid scales the heads' outputs."""
+    heads = attention.num_attention_heads
+    sinks = Weight("sinks", (heads,), "vector", "column")
+    return (sinks, *linear("gate_proj", heads * attention.v_head_dim, hidden_size, "column"))
 
 
 def latent_attention(fields: Fields) -> LatentAttention:
