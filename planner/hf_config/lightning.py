@@ -15,11 +15,14 @@ from planner.model import Mixer, Model
 from planner.tensors import norm
 
 SCALES = tuple(
-    f"{prefix}{part}{suffix}"
-    for part in ("full_attn", "linear_attn", "mlp", "full_attention", "linear_attention")
-    for prefix, suffixes in (("", ("_alpha_factor", "_beta_factor")), ("layernorm_", ("_alpha", "_beta")))
-    for suffix in suffixes
-)  # fmt: skip
+    name
+    for part in ("full_attn", "linear_attn", "mlp")
+    for name in (f"{part}_alpha_factor", f"{part}_beta_factor")
+) + tuple(
+    name
+    for part in ("full_attention", "linear_attention", "mlp")
+    for name in (f"layernorm_{part}_alpha", f"layernorm_{part}_beta")
+)
 
 
 @family("minimax", "minimax_text_01", "minimax_m1")

@@ -41,7 +41,9 @@ MIMO = Sparse(
         "add_swa_attention_sink_bias": (True,),
         "add_full_attention_sink_bias": (False,),
     },
-    ignored=("attention_value_scale", "attention_chunk_size", "hybrid_block_size", "swa_rope_theta"),
+    ignored=(
+        "attention_value_scale", "attention_chunk_size", "hybrid_block_size", "swa_rope_theta",
+    ),
 )  # fmt: skip
 
 
@@ -94,7 +96,7 @@ def mimo_v2(fields: Fields) -> Model:
     fields.fill(**derived)
     size = fields.optional("sliding_window_size")
     window = fields.integer("sliding_window", default=129) if size is None else size + 1
-    fields.config["sliding_window"] = window
+    fields.settle("sliding_window", window)
 
     def adjust(attention: Attention, index: int, keep: Keep) -> Attention:
         if keep.window is None:

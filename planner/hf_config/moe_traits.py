@@ -40,7 +40,6 @@ GRANITE: dict[str, Any] = {
     "defaults": {"num_local_experts": 8, "num_experts_per_tok": 2},
     "expects": {"normalization_function": ("rmsnorm",), "position_embedding_type": ("rope",)},
 }
-DERIVED_HEADS = {"divides": True}
 
 
 def sinks(attention: Attention, hidden_size: int) -> tuple[Weight, ...]:
@@ -135,7 +134,7 @@ TRAITS = {
         window=4096,
     ),
     "olmoe": Sparse(
-        **BIASED, **DERIVED_HEADS, qk_norm="width", experts=Experts(size="intermediate_size")
+        **BIASED, divides=True, qk_norm="width", experts=Experts(size="intermediate_size")
     ),
     "flex_olmo": Sparse(**BIASED, qk_norm="width", experts=Experts(size="intermediate_size")),
     "gpt_oss": Sparse(
@@ -188,8 +187,8 @@ TRAITS = {
         ),
         expects={"use_cla": (False,), "use_qk_norm": (True,), "mlp_bias": (False,)},
         ignored=(
-            "attention_head_dim", "cla_share_factor", "moe_drop_tokens", "moe_random_routing_dropped_token",
-            "norm_type", "use_rotary_pos_emb", "capacity_factor", "group_limited_greedy",
+            "attention_head_dim", "cla_share_factor", "moe_drop_tokens", "norm_type",
+            "moe_random_routing_dropped_token", "use_rotary_pos_emb", "capacity_factor", "group_limited_greedy",
         ),
     ),
     "dots1": Sparse(

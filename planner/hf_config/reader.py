@@ -75,6 +75,11 @@ class Fields:
         self.config = {**absent, **self.config}
         self.read.update(absent)
 
+    def settle(self, name: str, value: Any) -> None:
+        """Put what the model type's own class makes of a field in its place."""
+        self.config = {**self.config, name: value}
+        self.read.add(name)
+
     def __contains__(self, name: str) -> bool:
         """Whether the field is there and not null."""
         return self.config.get(name) is not None
