@@ -17,7 +17,7 @@ from planner.units import round_up
 
 @family("lfm2", "lfm2_moe", "lfm3")
 def lfm2(fields: Fields) -> Model:
-    """Gated short convolutions with grouped-query attention in the layers that layer_types names."""
+    """Gated short convolutions, with attention in the layers that layer_types names."""
     model_type = fields.text("model_type")
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")

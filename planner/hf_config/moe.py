@@ -8,9 +8,10 @@ from planner.hf_config.dense import attention_of, holds, layer_norms
 from planner.hf_config.experts import moe, sparse_layers
 from planner.hf_config.families import family
 from planner.hf_config.layer_types import typed_windows
-from planner.hf_config.moe_traits import TRAITS, Sparse
+from planner.hf_config.moe_traits import TRAITS
 from planner.hf_config.mtp import prediction_layers
 from planner.hf_config.reader import Fields
+from planner.hf_config.sparse import Sparse
 from planner.hf_config.windows import Keep, attention_windows
 from planner.mlp_kinds import Mlp
 from planner.model import Model
