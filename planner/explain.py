@@ -175,10 +175,15 @@ def _working_memory(plan: Plan) -> Iterator[Step]:
 
 
 def _runtime(plan: Plan) -> Iterator[Step]:
+    label = None if plan.gpu.calibration is None else plan.gpu.calibration.label
     for name, estimate in plan.stage.runtime.items():
+        measured = (
+            plan.gpu.calibration is not None and estimate.source == plan.gpu.calibration.label
+        )
         yield Step(
-            f"{name.replace('_', ' ').capitalize().replace('Cuda', 'CUDA')} (estimate)",
-            "measured elsewhere",
+            f"{name.replace('_', ' ').capitalize().replace('Cuda', 'CUDA')} "
+            + ("(measured)" if measured else "(estimate)"),
+            "measured on this GPU" if measured else "measured elsewhere",
             f"{estimate.low_bytes:,} to {estimate.high_bytes:,}; {estimate.source}",
             estimate.bytes,
             in_total=True,

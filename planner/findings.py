@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.attention_kinds import Attention
+from planner.overheads import moved
 from planner.plan import Plan
 from planner.units import format_bytes, format_tokens
 
@@ -189,6 +190,12 @@ def _hardware(plan: Plan) -> Iterator[Finding]:
             "shared_memory",
             "This memory is shared with the operating system and other programs.",
         )
+    if gpu.calibration is not None:
+        changes = ", ".join(
+            f"{name} {format_bytes(before)} to {format_bytes(after)}"
+            for name, before, after in moved(gpu.calibration.memory)
+        )
+        yield Finding("info", "calibrated", f"{gpu.calibration.label}: {changes}.")
     native = _capability(gpu.compute_capability)
     formats = plan.footprint.assignment.bytes_by_format()
     for name in dict.fromkeys((*formats, plan.footprint.kv_format.name)):

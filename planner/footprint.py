@@ -18,6 +18,7 @@ from planner.attention import (
     Heads,
     attention_layers,
 )
+from planner.calibration import MemoryCalibration
 from planner.deployment import Deployment
 from planner.dtypes import KvFormat, kv_format
 from planner.estimate import Estimate
@@ -99,11 +100,14 @@ def footprint(model: Model, gpu: Gpu, deployment: Deployment) -> Footprint:
 
     Raises PlanRefused where the deployment does not suit the model's shapes or formats.
     """
-    return _compiled(model, gpu.sm_count or DEFAULT_SM_COUNT, deployment)
+    measured = None if gpu.calibration is None else gpu.calibration.memory
+    return _compiled(model, gpu.sm_count or DEFAULT_SM_COUNT, deployment, measured)
 
 
 @memo(maxsize=1024)
-def _compiled(model: Model, sm_count: int, deployment: Deployment) -> Footprint:
+def _compiled(
+    model: Model, sm_count: int, deployment: Deployment, measured: MemoryCalibration | None
+) -> Footprint:
     check(model, deployment)
     assignment = assign(model, deployment.weights_dtype)
     cache_format = kv_format(deployment.kv_cache_dtype, model.dtype)
@@ -114,7 +118,17 @@ def _compiled(model: Model, sm_count: int, deployment: Deployment) -> Footprint:
         span = range(first, first + size)
         first += size
         stages.append(
-            _stage(model, deployment, assignment, cache_format, sm_count, span, index, len(sizes))
+            _stage(
+                model,
+                deployment,
+                assignment,
+                cache_format,
+                sm_count,
+                measured,
+                span,
+                index,
+                len(sizes),
+            )
         )
     heads = [h for h, _ in attention_layers(model.groups)]
     terms = cache_terms(whole(model), cache_format)
@@ -137,6 +151,7 @@ def _stage(
     assignment: Assignment,
     cache_format: KvFormat,
     sm_count: int,
+    measured: MemoryCalibration | None,
     span: range,
     index: int,
     count: int,
@@ -150,6 +165,7 @@ def _stage(
         gpus_per_replica=deployment.gpus,
         expert_parallel=deployment.enable_expert_parallel and deployment.gpus > 1,
         enforce_eager=deployment.enforce_eager,
+        measured=measured,
     )
     return Stage(
         layers=span,

@@ -11,6 +11,7 @@
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
+from planner.calibration import Calibration
 from planner.errors import PlanRefused
 from planner.frozen import Frozen
 from planner.units import format_bytes
@@ -70,6 +71,8 @@ class Gpu(Frozen):
     unverified: tuple[str, ...] = ()
     """Names of the fields above that no readable source confirms."""
     notes: tuple[str, ...] = ()
+    calibration: Calibration | None = None
+    """What `validate` measured on this very card; None for a card known from data alone."""
 
     @property
     def nvlink_bytes_per_s(self) -> int | None:
@@ -104,6 +107,19 @@ def gpu_with_memory(gpu: Gpu, memory_bytes: int) -> Gpu:
             "memory_source": "given by the user",
             "memory_verified": True,
             "unverified": tuple(field for field in gpu.unverified if field != "memory_bytes"),
+        }
+    )
+
+
+def gpu_calibrated(gpu: Gpu, calibration: Calibration) -> Gpu:
+    """`gpu` as one run of `validate` found it: its memory, its overheads, its speed."""
+    return gpu.model_copy(
+        update={
+            "memory_bytes": calibration.memory_bytes,
+            "memory_source": calibration.label,
+            "memory_verified": True,
+            "unverified": tuple(field for field in gpu.unverified if field != "memory_bytes"),
+            "calibration": calibration,
         }
     )
 

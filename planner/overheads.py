@@ -1,5 +1,6 @@
 """Memory that belongs to the run time and not to the model: estimates, each with its source."""
 
+from planner.calibration import MemoryCalibration
 from planner.estimate import Estimate
 from planner.units import MIB, ceil_div
 
@@ -37,10 +38,16 @@ BLOCK_TABLE_ENTRY_BYTES = 4
 
 
 def runtime(
-    *, gpus_per_replica: int, expert_parallel: bool, enforce_eager: bool
+    *,
+    gpus_per_replica: int,
+    expert_parallel: bool,
+    enforce_eager: bool,
+    measured: MemoryCalibration | None = None,
 ) -> dict[str, Estimate]:
-    """Overheads of one GPU by name, context first."""
+    """Overheads of one GPU by name, context first; `measured` on that GPU where it is given."""
     found = {"context": CONTEXT, "libraries": LIBRARIES}
+    if measured is not None:
+        found |= measured.estimates()
     if gpus_per_replica > 1:
         found["collectives"] = COLLECTIVES
     if expert_parallel:
@@ -48,6 +55,15 @@ def runtime(
     if not enforce_eager:
         found["cuda_graphs"] = GRAPHS
     return found
+
+
+def moved(measured: MemoryCalibration) -> tuple[tuple[str, int, int], ...]:
+    """What a calibration changes: name of the overhead, bytes without it, bytes with it."""
+    assumed = {"context": CONTEXT, "libraries": LIBRARIES}
+    return tuple(
+        (name, assumed[name].bytes if name in assumed else 0, estimate.bytes)
+        for name, estimate in measured.estimates().items()
+    )
 
 
 def block_table_bytes(sequences: int, tokens: int, block_size: int, cache_groups: int = 1) -> int:
