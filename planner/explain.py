@@ -177,9 +177,7 @@ def _working_memory(plan: Plan) -> Iterator[Step]:
 def _runtime(plan: Plan) -> Iterator[Step]:
     label = None if plan.gpu.calibration is None else plan.gpu.calibration.label
     for name, estimate in plan.stage.runtime.items():
-        measured = (
-            plan.gpu.calibration is not None and estimate.source == plan.gpu.calibration.label
-        )
+        measured = estimate.source == label
         yield Step(
             f"{name.replace('_', ' ').capitalize().replace('Cuda', 'CUDA')} "
             + ("(measured)" if measured else "(estimate)"),
