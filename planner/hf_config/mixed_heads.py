@@ -62,7 +62,8 @@ def laguna(fields: Fields) -> Model:
     heads = fields.sequence("num_attention_heads_per_layer", length=count)
     hidden_size = fields.integer("hidden_size")
     fields.fill(mlp_layer_types=["dense"] + ["sparse"] * (count - 1))
-    dense = [i for i, kind in enumerate(fields.config["mlp_layer_types"] or []) if kind == "dense"]
+    parts = fields.sequence("mlp_layer_types", length=count) or []
+    dense = [index for index, kind in enumerate(parts) if kind == "dense"]
     fields.expect("decoder_sparse_step", 1)
     fields.expect("mlp_only_layers", dense)
     own = fields.integer("num_attention_heads") if heads is None else 0

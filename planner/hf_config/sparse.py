@@ -1,4 +1,4 @@
-"""The traits of families with softmax attention and experts, and the rules their rows are made of."""
+"""Traits of families with softmax attention and experts, and the rules their rows are made of."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
