@@ -15,10 +15,11 @@ from pathlib import Path
 import triton
 
 from kernels.aot import Usage, compile_case
+from kernels.decode_cases import decode_cases
 from kernels.prefill_cases import prefill_cases
 from kernels.tiles import shared_memory_bytes
 
-CASES = (prefill_cases,)
+CASES = (prefill_cases, decode_cases)
 
 
 def report(usages: Iterable[Usage]) -> str:

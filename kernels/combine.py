@@ -1,5 +1,8 @@
 """Joins the partial results of a split-KV decode: the second kernel of every decode call."""
 
+import functools
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -10,7 +13,7 @@ _BLOCK_D = 32
 _BLOCK_SPLITS = 128
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_splits"])
 def combine_kernel(
     partial_out,  # [rows, num_splits, head_dim_v] fp32
     partial_lse,  # [rows, num_splits] fp32
@@ -58,13 +61,19 @@ def combine_kernel(
         tl.store(lse + row, lse_max + tl.log(total))
 
 
+@functools.cache
 def combine_options(num_splits: int) -> dict[str, int]:
-    """Splits handled at once and how often; a power of two, so few variants are compiled."""
+    """Splits handled at once and how often, by powers of two, so that few variants exist."""
     block = min(_BLOCK_SPLITS, max(16, 1 << (num_splits - 1).bit_length()))
-    chunks = -(-num_splits // block)
-    return {"BLOCK_SPLITS": block, "NUM_CHUNKS": chunks, "num_warps": 4}
+    return {
+        "BLOCK_SPLITS": block,
+        "NUM_CHUNKS": -(-num_splits // block),
+        "BLOCK_D": _BLOCK_D,
+        "num_warps": 4,
+    }
 
 
+@functools.cache
 def overlaps_launch(device: torch.device) -> bool:
     """Whether the combine kernel may be launched before the split kernel ends (Hopper on)."""
     return capability(device) >= 90
@@ -77,11 +86,12 @@ def combine_splits(
 
     partial_out fp32 [rows, num_splits, head_dim_v] and partial_lse fp32 [rows, num_splits]
     (natural logarithm; -inf marks an empty split, whose partial_out is never read); out
-    [rows, head_dim_v] in any float dtype; lse fp32 [rows]. All contiguous.
+    [.., head_dim_v] with `rows` rows in any float dtype; lse fp32, `rows` numbers. All contiguous.
     """
     rows, num_splits, head_dim_v = partial_out.shape
-    overlap = overlaps_launch(partial_out.device)
-    launch = {"launch_pdl": True} if overlap else {}
+    launch: dict[str, Any] = {"OVERLAP_LAUNCH": False}
+    if overlaps_launch(partial_out.device):
+        launch = {"OVERLAP_LAUNCH": True, "launch_pdl": True}
     combine_kernel[(rows, -(-head_dim_v // _BLOCK_D))](
         partial_out,
         partial_lse,
@@ -89,8 +99,6 @@ def combine_splits(
         lse,
         num_splits,
         HEAD_DIM_V=head_dim_v,
-        BLOCK_D=_BLOCK_D,
-        OVERLAP_LAUNCH=overlap,
         **combine_options(num_splits),
         **launch,
     )

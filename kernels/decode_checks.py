@@ -6,11 +6,15 @@ they are checked when they are CPU tensors (the interpreter) or when the caller 
 the kernels clamp them, so a bad one gives wrong numbers but never reads outside the cache.
 """
 
+from collections.abc import Hashable
+from typing import TypeVar
+
 import torch
 
 from kernels.checks import check_dtype, check_shape
 
-INT8 = (torch.int8,)
+Plan = TypeVar("Plan")
+MAX_PLANS = 1024
 QUANTISED = (torch.float8_e4m3fn, torch.int8)
 MIN_BLOCK_SIZE, MAX_BLOCK_SIZE = 16, 256
 
@@ -55,6 +59,20 @@ def check_table_contents(
             f"block_table[{row}, {column}] is {int(pages[row, column])}, but the cache has blocks "
             f"0 to {num_blocks - 1} and this one is within cache_seqlens"
         )
+
+
+def describe(tensor: float | torch.Tensor | None) -> Hashable:
+    """All that a plan depends on: a tensor's layout, or just the type of what is no tensor."""
+    if isinstance(tensor, torch.Tensor):
+        return tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+    return type(tensor).__name__
+
+
+def remember(plans: dict[Hashable, Plan], key: Hashable, plan: Plan) -> None:
+    """Keep a plan for the next call with these shapes; forget all when there are too many."""
+    if len(plans) >= MAX_PLANS:
+        plans.clear()
+    plans[key] = plan
 
 
 def check_kv_scale(

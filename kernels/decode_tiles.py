@@ -46,20 +46,18 @@ _PAGED = {
     (86, 128, 1): DecodeTile(16, 64, 4, 2, 3),
     (86, 256, 1): DecodeTile(16, 32, 4, 2, 3),
 }
-_PAGED_FP32 = {64: DecodeTile(16, 32, 4, 2, 2), 128: DecodeTile(16, 32, 4, 2, 2)}
-_PAGED_FP32 |= {256: DecodeTile(16, 16, 4, 2, 2)}
-
+_PAGED_FP32 = DecodeTile(16, 16, 4, 2, 2)
 
 # (architecture class, up to 16 query rows, bytes per cached element) -> tile, for rank 512.
 _MLA = {
     (90, True, 2): DecodeTile(16, 32, 4, 3, 2),
     (90, False, 2): DecodeTile(64, 64, 8, 2, 1),
     (90, True, 1): DecodeTile(16, 32, 4, 3, 3),
-    (90, False, 1): DecodeTile(64, 32, 8, 2, 1),
+    (90, False, 1): DecodeTile(32, 64, 8, 2, 1),
     (80, True, 2): DecodeTile(16, 32, 4, 2, 2),
     (80, False, 2): DecodeTile(64, 32, 8, 2, 1),
     (80, True, 1): DecodeTile(16, 32, 4, 2, 2),
-    (80, False, 1): DecodeTile(64, 32, 8, 2, 1),
+    (80, False, 1): DecodeTile(32, 32, 8, 2, 1),
     (86, True, 2): DecodeTile(16, 16, 4, 2, 1),
     (86, False, 2): DecodeTile(32, 16, 4, 2, 1),
     (86, True, 1): DecodeTile(16, 32, 4, 2, 1),
@@ -74,13 +72,14 @@ def paged_tile(capability: int, rows: int, head_dim: int, element_bytes: int) ->
     `rows` is the query heads of a KV head times the new tokens; `head_dim` the larger of K's and
     V's; `element_bytes` the cache's.
     """
-    padded = padded_head_dim(head_dim)
-    tile = _PAGED_FP32[padded]
-    if element_bytes < 4:
-        tile = _PAGED[arch_class(capability), padded, element_bytes]
+    if element_bytes == 4:
+        return _PAGED_FP32
+    tile = _PAGED[arch_class(capability), padded_head_dim(head_dim), element_bytes]
     if rows <= tile.block_m:
         return tile
-    return replace(tile, block_m=32 if rows <= 32 else 64)
+    # 8-bit caches stop at 32 rows: from 64 Triton 3.6 takes Hopper's wgmma, and the unpacked
+    # operands then fault on an H200.
+    return replace(tile, block_m=32 if rows <= 32 or element_bytes == 1 else 64)
 
 
 def mla_tile(capability: int, rows: int, element_bytes: int) -> DecodeTile:

@@ -190,14 +190,11 @@ class PagedKVCache:
         self, layer: int, key: torch.Tensor, value: torch.Tensor | None, slots: torch.Tensor
     ) -> None:
         """Write key [tokens, kv_heads, head_dim] and value [.., head_dim_v] into `slots`."""
-        for name, source, cache, scale in (
-            ("key", key, self.k_cache, self.k_scale),
-            ("value", value, self.v_cache, self.v_scale),
-        ):
-            if (source is None) != (cache is None):
-                raise ValueError(f"{name} must be given where the cache holds it, and only there")
-            if source is not None and cache is not None:
-                store_kv(source, cache[layer], slots, scale=_of_layer(scale, layer))
+        if (value is None) != (self.v_cache is None):
+            raise ValueError("value must be given where the cache holds values, and only there")
+        store_kv(key, self.k_cache[layer], slots, scale=_of_layer(self.k_scale, layer))
+        if value is not None and self.v_cache is not None:
+            store_kv(value, self.v_cache[layer], slots, scale=_of_layer(self.v_scale, layer))
 
     def layer(self, layer: int) -> tuple[torch.Tensor, torch.Tensor | None]:
         """(k_cache, v_cache) of one layer, as the decode kernels take them."""

@@ -20,7 +20,7 @@ _STEPS = tl.constexpr(12582912.0)
 _SMALLEST_NORMAL = tl.constexpr(2.0**-6)  # of fp8 e4m3, which has 8 steps to a power of two
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_slots", "kv_heads"])
 def kv_store_kernel(
     source,  # [tokens, kv_heads, head_dim]
     cache,  # [num_blocks, block_size, kv_heads, head_dim]
@@ -166,9 +166,11 @@ def store_kv_reference(
         factor: float | torch.Tensor = 1.0 if scale is None else scale
         if isinstance(scale, torch.Tensor) and scale.numel() > 1:
             peak = values.abs().amax(-1)
-            scale[page, place] = torch.where(peak > 0, peak, 1.0) / largest
+            # Dividing by a tensor: dividing by a number multiplies by its reciprocal on a GPU.
+            peak = torch.where(peak > 0, peak, 1.0)
+            scale[page, place] = peak / torch.full_like(peak, largest)
             factor = scale[page, place][..., None]
-        values = (values / factor).clamp(-largest, largest)
+        values = (values / torch.as_tensor(factor, device=values.device)).clamp(-largest, largest)
         if cache.dtype == torch.int8:
             values = values.round()
     cache[page, place] = values.to(cache.dtype)

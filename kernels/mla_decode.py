@@ -8,6 +8,8 @@ arXiv 2405.04434, section 2.1), so all heads share one key of rank + rope entrie
 value, the first `rank` of them: each cached byte is read once and used twice.
 """
 
+from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,6 +31,8 @@ from kernels.decode_checks import (
     check_cache_dtype,
     check_table,
     check_table_contents,
+    describe,
+    remember,
 )
 from kernels.decode_tiles import DecodeTile, mla_tile, sm_count, split_count
 from kernels.mla_decode_kernel import mla_decode_kernel
@@ -68,6 +72,96 @@ def mla_constexprs(
     }
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """Everything about a call that follows from shapes: checked and worked out once."""
+
+    rows: tuple[int, int, int]  # batch, q_tokens, heads
+    num_splits: int
+    grid: tuple[int, int, int]
+    sizes: tuple[int, ...]  # the kernel's integers after num_splits
+    constants: dict[str, Any]
+
+
+_PLANS: dict[Hashable, _Plan] = {}
+
+
+def _plan(
+    q_nope_absorbed: torch.Tensor,
+    q_rope: torch.Tensor,
+    latent_cache: torch.Tensor,
+    block_table: torch.Tensor,
+    cache_seqlens: torch.Tensor,
+    latent_scale: float | torch.Tensor | None,
+    num_splits: int | None,
+    tile: DecodeTile | None,
+) -> _Plan:
+    if q_nope_absorbed.dim() not in (3, 4):
+        raise ValueError(
+            "q_nope_absorbed must be [batch, heads, rank] or [batch, q_tokens, heads, rank], "
+            f"but its shape is {list(q_nope_absorbed.shape)}"
+        )
+    single = q_nope_absorbed.dim() == 3
+    nope = q_nope_absorbed.unsqueeze(1) if single else q_nope_absorbed
+    turned = q_rope.unsqueeze(1) if single else q_rope
+    batch, q_tokens, heads, rank = nope.shape
+    check_shape("q_rope", turned, batch=batch, q_tokens=q_tokens, heads=heads, rope=None)
+    rope = turned.shape[-1]
+    for name, size in (("rank", rank), ("rope", rope)):
+        smallest = 32 if latent_cache.dtype in QUANTISED else 16  # two entries to a word
+        if size < smallest or size & (size - 1):
+            raise ValueError(f"{name} is {size}; it must be a power of two from {smallest}")
+    check_shape("latent_cache", latent_cache, num_blocks=None, block_size=None, width=rank + rope)
+    num_blocks, block_size, _ = latent_cache.shape
+    check_block_size(block_size)
+    check_dtype("q_nope_absorbed", q_nope_absorbed, FLOATS)
+    check_dtype("q_rope", q_rope, (q_nope_absorbed.dtype,))
+    check_cache_dtype("latent_cache", latent_cache, q_nope_absorbed)
+    check_table(block_table, cache_seqlens, batch)
+    check_device(
+        q_nope_absorbed=q_nope_absorbed,
+        q_rope=q_rope,
+        latent_cache=latent_cache,
+        block_table=block_table,
+        cache_seqlens=cache_seqlens,
+    )
+    check_fp8_device("latent_cache", latent_cache)
+    check_scale("latent_scale", latent_scale, latent_cache.device)
+    check_rows_contiguous(
+        q_nope_absorbed=nope, q_rope=turned, latent_cache=latent_cache, block_table=block_table
+    )
+    if num_splits is not None and num_splits < 1:
+        raise ValueError(f"num_splits is {num_splits}; it must be at least 1, or None")
+
+    words = as_words("latent_cache", latent_cache)
+    max_blocks = block_table.shape[1]
+    tile = tile or mla_tile(capability(nope.device), q_tokens * heads, latent_cache.element_size())
+    row_blocks = -(-q_tokens * heads // tile.block_m)
+    if num_splits is None:
+        sms = sm_count(nope.device)
+        num_splits = split_count(batch * row_blocks, max_blocks * block_size, tile, sms)
+    constants = mla_constexprs(
+        nope.dtype,
+        latent_cache.dtype,
+        tile,
+        q_tokens=q_tokens,
+        heads=heads,
+        rank=rank,
+        rope=rope,
+        block_size=block_size,
+        has_scale=isinstance(latent_scale, torch.Tensor),
+        overlap_launch=num_splits > 1 and overlaps_launch(nope.device),
+    )
+    strides = (*nope.stride()[:3], *turned.stride()[:3], *words.stride()[:2])
+    return _Plan(
+        rows=(batch, q_tokens, heads),
+        num_splits=num_splits,
+        grid=(row_blocks, num_splits, batch),
+        sizes=(max_blocks, num_blocks, *strides, block_table.stride(0)),
+        constants=constants | {"num_warps": tile.num_warps, "num_stages": tile.num_stages},
+    )
+
+
 def mla_decode_attention(
     q_nope_absorbed: torch.Tensor,
     q_rope: torch.Tensor,
@@ -97,70 +191,32 @@ def mla_decode_attention(
     with return_lse also fp32 [batch, heads] or [batch, heads, q_tokens].
     Raises ValueError or TypeError, in one sentence, before anything is launched.
     """
-    if q_nope_absorbed.dim() not in (3, 4):
-        raise ValueError(
-            "q_nope_absorbed must be [batch, heads, rank] or [batch, q_tokens, heads, rank], "
-            f"but its shape is {list(q_nope_absorbed.shape)}"
-        )
-    single = q_nope_absorbed.dim() == 3
-    nope = q_nope_absorbed.unsqueeze(1) if single else q_nope_absorbed
-    turned = q_rope.unsqueeze(1) if single else q_rope
-    batch, q_tokens, heads, rank = nope.shape
-    check_shape("q_rope", turned, batch=batch, q_tokens=q_tokens, heads=heads, rope=None)
-    rope = turned.shape[-1]
-    for name, size in (("rank", rank), ("rope", rope)):
-        if size < 16 or size & (size - 1):
-            raise ValueError(f"{name} is {size}; it must be a power of two from 16")
-    check_shape("latent_cache", latent_cache, num_blocks=None, block_size=None, width=rank + rope)
-    num_blocks, block_size, _ = latent_cache.shape
-    check_block_size(block_size)
-    check_dtype("q_nope_absorbed", q_nope_absorbed, FLOATS)
-    check_dtype("q_rope", q_rope, (q_nope_absorbed.dtype,))
-    check_cache_dtype("latent_cache", latent_cache, q_nope_absorbed)
-    check_table(block_table, cache_seqlens, batch)
-    check_device(
-        q_nope_absorbed=q_nope_absorbed,
-        q_rope=q_rope,
-        latent_cache=latent_cache,
-        block_table=block_table,
-        cache_seqlens=cache_seqlens,
-    )
-    check_fp8_device("latent_cache", latent_cache)
-    check_scale("latent_scale", latent_scale, latent_cache.device)
-    check_rows_contiguous(
-        q_nope_absorbed=nope, q_rope=turned, latent_cache=latent_cache, block_table=block_table
-    )
-    if num_splits is not None and num_splits < 1:
-        raise ValueError(f"num_splits is {num_splits}; it must be at least 1, or None")
-    if check or not nope.is_cuda:
-        check_table_contents(block_table, cache_seqlens, num_blocks, block_size)
+    tensors = (q_nope_absorbed, q_rope, latent_cache, block_table, cache_seqlens, latent_scale)
+    key = (*map(describe, tensors), num_splits, tile)
+    plan = _PLANS.get(key)
+    if plan is None:
+        plan = _plan(*tensors, num_splits, tile)
+        remember(_PLANS, key, plan)
+    device, splits = latent_cache.device, plan.num_splits
+    if check or device.type != "cuda":
+        check_table_contents(block_table, cache_seqlens, *latent_cache.shape[:2])
 
-    words = as_words("latent_cache", latent_cache)
-    out = torch.empty_like(q_nope_absorbed, memory_format=torch.contiguous_format)
-    lse = torch.empty((batch, q_tokens, heads), dtype=torch.float32, device=nope.device)
-    max_blocks = block_table.shape[1]
-    rows = batch * q_tokens * heads
-    if rows == 0 or num_blocks == 0 or max_blocks == 0:
+    out = torch.empty(q_nope_absorbed.shape, dtype=q_nope_absorbed.dtype, device=device)
+    lse = torch.empty(plan.rows, device=device)
+    if out.numel() == 0 or latent_cache.shape[0] == 0 or block_table.shape[1] == 0:
         out.zero_()
         lse.fill_(-torch.inf)
     else:
-        tile = tile or mla_tile(
-            capability(nope.device), q_tokens * heads, latent_cache.element_size()
-        )
-        row_blocks = -(-q_tokens * heads // tile.block_m)
-        if num_splits is None:
-            sms = sm_count(nope.device)
-            num_splits = split_count(batch * row_blocks, max_blocks * block_size, tile, sms)
+        partial_out, partial_lse = out, lse
+        if splits > 1:
+            partial_out = torch.empty((lse.numel(), splits, out.shape[-1]), device=device)
+            partial_lse = torch.empty((lse.numel(), splits), device=device)
         is_tensor = isinstance(latent_scale, torch.Tensor)
         factor = 1.0 if latent_scale is None or is_tensor else float(latent_scale)
-        partial_out, partial_lse = out, lse
-        if num_splits > 1:
-            partial_out = torch.empty((rows, num_splits, rank), device=nope.device)
-            partial_lse = torch.empty((rows, num_splits), device=nope.device)
-        mla_decode_kernel[(row_blocks, num_splits, batch)](
-            nope,
-            turned,
-            words,
+        mla_decode_kernel[plan.grid](
+            q_nope_absorbed,
+            q_rope,
+            as_words("latent_cache", latent_cache),
             block_table,
             cache_seqlens,
             latent_scale if is_tensor else lse,
@@ -168,30 +224,12 @@ def mla_decode_attention(
             partial_lse,
             softmax_scale * LOG2E * factor,
             factor,
-            num_splits,
-            max_blocks,
-            num_blocks,
-            *nope.stride()[:3],
-            *turned.stride()[:3],
-            *words.stride()[:2],
-            block_table.stride(0),
-            **mla_constexprs(
-                nope.dtype,
-                latent_cache.dtype,
-                tile,
-                q_tokens=q_tokens,
-                heads=heads,
-                rank=rank,
-                rope=rope,
-                block_size=block_size,
-                has_scale=is_tensor,
-                overlap_launch=num_splits > 1 and overlaps_launch(nope.device),
-            ),
-            num_warps=tile.num_warps,
-            num_stages=tile.num_stages,
+            splits,
+            *plan.sizes,
+            **plan.constants,
         )
-        if num_splits > 1:
-            combine_splits(partial_out, partial_lse, out.view(rows, rank), lse.view(rows))
+        if splits > 1:
+            combine_splits(partial_out, partial_lse, out, lse)
     if not return_lse:
         return out
-    return out, lse[:, 0] if single else lse.transpose(1, 2)
+    return out, lse[:, 0] if out.dim() == 3 else lse.transpose(1, 2)

@@ -6,7 +6,7 @@ import triton.language as tl
 from kernels.packed_bytes import unpack_bytes
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_splits", "max_blocks", "num_blocks"])
 def mla_decode_kernel(
     q_nope,  # [batch, q_tokens, heads, rank]
     q_rope,  # [batch, q_tokens, heads, rope]
@@ -93,19 +93,23 @@ def mla_decode_kernel(
     acc = tl.zeros([BLOCK_M, RANK], tl.float32)
     acc_odd = tl.zeros([BLOCK_M, RANK], tl.float32)
     row_max = tl.full([BLOCK_M], float("-inf"), tl.float32)
-    row_sum = tl.zeros([BLOCK_M], tl.float32)
+    # Added up across columns at the end, where there are registers to keep them apart.
+    sums = tl.zeros([BLOCK_M, BLOCK_N if BLOCK_M < 64 else 1], tl.float32)
     table = block_table + seq64 * stride_table
-    key = begin * BLOCK_N + offs_n
-    page = tl.load(table + key // BLOCK_SIZE, mask=key < seqlen, other=0)
+    # Past the end the last key is read again: its score is masked, and nothing unused is touched.
+    last = tl.maximum(seqlen - 1, 0)
+    place = tl.minimum(begin * BLOCK_N + offs_n, last).to(tl.uint32)
+    page = tl.load(table + place // BLOCK_SIZE)
     for tile in range(begin, end):
         key = tile * BLOCK_N + offs_n
-        key_valid = key < seqlen
+        slot = (tl.minimum(key, last).to(tl.uint32) % BLOCK_SIZE).to(tl.int32)
         this_page = tl.minimum(tl.maximum(page, 0), num_blocks - 1).to(tl.int64)
-        place = latent + (this_page * stride_lb + (key % BLOCK_SIZE) * stride_lt)[:, None]
         # One tile ahead, so that the gathers below never wait for the table.
-        page = tl.load(table + (key + BLOCK_N) // BLOCK_SIZE, mask=key + BLOCK_N < seqlen, other=0)
-        values = tl.load(place + offs_rank[None, :], mask=key_valid[:, None], other=0)
-        turned = tl.load(place + RANK + offs_rope[None, :], mask=key_valid[:, None], other=0)
+        place = tl.minimum(key + BLOCK_N, last).to(tl.uint32)
+        page = tl.load(table + place // BLOCK_SIZE)
+        row_base = latent + (this_page * stride_lb + slot * stride_lt)[:, None]
+        values = tl.load(row_base + offs_rank[None, :])  # [BLOCK_N, RANK]
+        turned = tl.load(row_base + RANK + offs_rope[None, :])  # [BLOCK_N, ROPE]
         if PACKED == "none":
             scores = tl.dot(nope, tl.trans(values), input_precision="ieee")
             scores = tl.dot(rope, tl.trans(turned), scores, input_precision="ieee")
@@ -117,12 +121,16 @@ def mla_decode_kernel(
             scores = tl.dot(rope, even, scores, input_precision="ieee")
             scores = tl.dot(rope_odd, odd, scores, input_precision="ieee")
         scores *= row_scale[:, None]
-        scores = tl.where(key[None, :] <= position[:, None], scores, float("-inf"))
+        allowed = key[None, :] <= position[:, None]
+        if Q_TOKENS == 1:
+            allowed = (key < seqlen)[None, :]
+        scores = tl.where(allowed, scores, float("-inf"))
         new_max = tl.maximum(row_max, tl.max(scores, axis=1))
         shift = tl.where(new_max == float("-inf"), 0.0, new_max)
         weights = tl.exp2(scores - shift[:, None])
         rescale = tl.exp2(row_max - shift)
-        row_sum = row_sum * rescale + tl.sum(weights, axis=1)
+        sums *= rescale[:, None]
+        sums += weights if BLOCK_M < 64 else tl.sum(weights, axis=1)[:, None]
         row_max = new_max
         weights = weights.to(COMPUTE)
         acc *= rescale[:, None]
@@ -135,6 +143,7 @@ def mla_decode_kernel(
     if OVERLAP_LAUNCH:
         tl.extra.cuda.gdc_launch_dependents()
 
+    row_sum = tl.sum(sums, axis=1)
     row_sum = tl.where(row_sum == 0.0, 1.0, row_sum)  # rows with nothing to attend to
     norm = out_scale / row_sum
     acc *= norm[:, None]

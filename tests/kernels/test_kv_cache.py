@@ -283,7 +283,7 @@ def test_store_matches_plain_pytorch(dtype, scaling, head_dim, device):
         ({"scale": 2.0}, ValueError, "scale is for 8-bit caches"),
     ],
 )
-def test_bad_store_gives_one_clear_error(change, error, words):
+def test_bad_store_gives_one_clear_error(change, error, words, device):
     arguments = {
         "source": torch.ones(2, 2, 64),
         "cache": torch.zeros(3, 16, 2, 64),
@@ -291,6 +291,7 @@ def test_bad_store_gives_one_clear_error(change, error, words):
     }
     arguments |= change
     scale = arguments.pop("scale", None)
+    arguments = {name: tensor.to(device) for name, tensor in arguments.items()}
     with pytest.raises(error, match=words):
         store_kv(**arguments, scale=scale)
 

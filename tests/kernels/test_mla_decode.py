@@ -67,8 +67,8 @@ def test_sizes_of_deepseek(heads, device):
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8])
 @pytest.mark.parametrize("as_tensor", [False, True])
 def test_8_bit_latents(dtype, as_tensor, device):
-    cache = latents([33, 1, 0], dtype=dtype, device=device)
-    q = queries(3, 20, dtype=torch.float16, device=device)
+    cache = latents([33, 1, 0], rope=32, dtype=dtype, device=device)
+    q = queries(3, 20, rope=32, dtype=torch.float16, device=device)
     scale = 0.9 if dtype == torch.float8_e4m3fn else 0.01
     scale = torch.tensor([scale], device=device) if as_tensor else scale
     for num_splits in (1, 2):
@@ -130,6 +130,7 @@ def test_splits_leave_no_nearly_empty_round():
         ({"latent_cache": lambda a: a["latent_cache"].half()}, TypeError, "latent_cache is"),
         ({"cache_seqlens": lambda a: a["cache_seqlens"] * 9}, ValueError, "holds 0 to 64 tokens"),
         ({"latent_scale": lambda a: torch.ones(2)}, ValueError, "latent_scale must be"),
+        ({"latent_cache": lambda a: a["latent_cache"].to(torch.int8)}, ValueError, "rope is 16"),
         ({"num_splits": lambda a: -1}, ValueError, "num_splits is -1"),
     ],
 )  # fmt: skip

@@ -67,6 +67,12 @@ def test_more_query_rows_than_one_program_holds(device):
     assert_matches(torch.randn(2, 5, 17, 64, device=device), cache, window_size=(9, 0))
 
 
+@pytest.mark.parametrize("dtype", QUANTISED)
+def test_many_query_rows_over_an_8_bit_cache(dtype, device):
+    cache = paged([40, 21], kv_heads=1, dtype=dtype, device=device)
+    assert_matches(torch.randn(2, 71, 64, device=device).half(), cache, k_scale=0.01, v_scale=0.02)
+
+
 def test_scores_far_apart_do_not_overflow(device):
     cache = paged([90], device=device)
     cache.k_cache[cache.block_table[0, 2]] *= 200

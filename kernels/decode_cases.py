@@ -1,0 +1,164 @@
+"""The decode kernels with their default tiles, as cases for ahead-of-time compilation."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from kernels.aot import Case
+from kernels.combine import combine_kernel, combine_options
+from kernels.decode_tiles import DecodeTile, mla_tile, paged_tile
+from kernels.kv_store import LARGEST, kv_store_kernel
+from kernels.mla_decode import mla_constexprs
+from kernels.mla_decode_kernel import mla_decode_kernel
+from kernels.paged_decode import paged_constexprs
+from kernels.paged_decode_kernel import paged_decode_kernel
+
+HEAD_DIMS = ((64, 64), (96, 96), (128, 128), (192, 128), (256, 256))
+TYPES = {
+    torch.float32: "fp32",
+    torch.bfloat16: "bf16",
+    torch.float16: "fp16",
+    torch.float8_e4m3fn: "fp8e4nv",
+    torch.int8: "i8",
+    torch.int16: "i16",
+}
+PAIRS = (
+    (torch.float32, torch.float32),
+    (torch.bfloat16, torch.bfloat16),
+    (torch.bfloat16, torch.float8_e4m3fn),
+    (torch.float16, torch.int8),
+)
+# Pointers come aligned to 16 bytes; the strides of a cache are multiples of 16 entries.
+UNALIGNED = frozenset(
+    ("window_left", "num_splits", "max_blocks", "num_blocks", "kv_heads", "num_slots")
+)
+
+
+def decode_cases(capability: int) -> Iterator[Case]:
+    """Every kernel a card of this compute capability would run for decoding."""
+    for q, cache in PAIRS:
+        if cache == torch.float8_e4m3fn and capability < 89:
+            continue
+        for head_dim, head_dim_v in HEAD_DIMS:
+            for group in (4, 64) if head_dim == 128 else (4,):
+                yield _paged(capability, q, cache, head_dim, head_dim_v, group)
+        for heads in (16, 128):
+            yield _mla(capability, q, cache, heads)
+        yield _store(q, cache)
+    for num_splits in (16, 66, 528):
+        yield _combine(capability, num_splits)
+
+
+def _case(
+    name: str,
+    kernel: Any,
+    pointers: Mapping[str, torch.dtype],
+    constants: dict[str, Any],
+    tile: DecodeTile,
+    floats: tuple[str, ...] = (),
+    integers: Mapping[str, str] | None = None,
+) -> Case:
+    """Arguments that are neither pointers, floats nor constants are 32-bit integers."""
+    signature = {parameter.name: "i32" for parameter in kernel.params}
+    signature |= {key: f"*{TYPES[dtype]}" for key, dtype in pointers.items()}
+    signature |= dict.fromkeys(floats, "fp32") | dict(integers or {})
+    signature = {key: kind for key, kind in signature.items() if key not in constants}
+    return Case(name, kernel, signature, constants, tile.num_warps, tile.num_stages, UNALIGNED)
+
+
+def _paged(
+    capability: int,
+    q: torch.dtype,
+    cache: torch.dtype,
+    head_dim: int,
+    head_dim_v: int,
+    group: int,
+) -> Case:
+    tile = paged_tile(capability, group, max(head_dim, head_dim_v), cache.itemsize)
+    constants = paged_constexprs(
+        q,
+        cache,
+        tile,
+        q_tokens=1,
+        group=group,
+        head_dim=head_dim,
+        head_dim_v=head_dim_v,
+        block_size=16,
+        overlap_launch=capability >= 90,
+    )
+    words = torch.int16 if cache.itemsize == 1 else cache
+    pointers = {"q": q, "k_cache": words, "v_cache": words}
+    pointers |= dict.fromkeys(("k_scale", "v_scale", "out", "lse"), torch.float32)
+    name = f"paged_decode {TYPES[q]}/{TYPES[cache]} {head_dim}/{head_dim_v}"
+    return _case(
+        f"{name} {tile.block_m}x{tile.block_n}",
+        paged_decode_kernel,
+        pointers,
+        constants,
+        tile,
+        ("score_scale", "out_scale"),
+        {"block_table": "*i32", "cache_seqlens": "*i32"},
+    )
+
+
+def _mla(capability: int, q: torch.dtype, cache: torch.dtype, heads: int) -> Case:
+    tile = mla_tile(capability, heads, cache.itemsize)
+    constants = mla_constexprs(
+        q,
+        cache,
+        tile,
+        q_tokens=1,
+        heads=heads,
+        rank=512,
+        rope=64,
+        block_size=16,
+        overlap_launch=capability >= 90,
+    )
+    words = torch.int16 if cache.itemsize == 1 else cache
+    pointers = {"q_nope": q, "q_rope": q, "latent": words}
+    pointers |= dict.fromkeys(("latent_scale", "out", "lse"), torch.float32)
+    return _case(
+        f"mla_decode {TYPES[q]}/{TYPES[cache]} {tile.block_m}x{tile.block_n}",
+        mla_decode_kernel,
+        pointers,
+        constants,
+        tile,
+        ("score_scale", "out_scale"),
+        {"block_table": "*i32", "cache_seqlens": "*i32"},
+    )
+
+
+def _combine(capability: int, num_splits: int) -> Case:
+    options = combine_options(num_splits)
+    tile = DecodeTile(1, 1, options.pop("num_warps"), 2, 1)
+    constants = {
+        "HEAD_DIM_V": 128,
+        "OVERLAP_LAUNCH": capability >= 90,
+        **options,
+    }
+    pointers = dict.fromkeys(("partial_out", "partial_lse", "lse"), torch.float32)
+    pointers["out"] = torch.bfloat16
+    return _case(f"combine {num_splits} splits", combine_kernel, pointers, constants, tile)
+
+
+def _store(source: torch.dtype, cache: torch.dtype) -> Case:
+    largest = LARGEST.get(cache, 0.0)
+    constants = {
+        "BLOCK_SIZE": 16,
+        "HEAD_DIM": 128,
+        "BLOCK_H": 8,
+        "BLOCK_D": 128,
+        "LARGEST_VALUE": largest,
+        "FP8": cache == torch.float8_e4m3fn,
+        "SCALE": "token_head" if largest else "number",
+    }
+    return _case(
+        f"kv_store {TYPES[source]}/{TYPES[cache]}",
+        kv_store_kernel,
+        {"source": source, "cache": cache, "scale": torch.float32},
+        constants,
+        DecodeTile(1, 1, 4, 2, 1),
+        ("scale_number",),
+        {"slot_mapping": "*i64"},
+    )
