@@ -11,6 +11,9 @@ from typing import Any
 from planner.errors import ConfigRefused
 
 LARGEST = 2**31 - 1
+# Fields that make a list as long as they say.
+COUNTS = ("layers", "layer", "depth", "blocks")
+MOST_LAYERS = 10_000
 
 # Fields that change no weight, no cache and no state: tokens, positions, losses, numerics.
 HARMLESS = re.compile(
@@ -46,7 +49,7 @@ HARMLESS = re.compile(
     |moe_scoring_func|moe_router_(dtype|activation_func|.*coef.*|topk_scaling_factor)
     |routed_scaling_factor|router_scaling_factor|moe_routed_scaling_factor|route_(scale|norm)
     |pretraining_tp|ep_size|tensor_parallel.*|gradient_checkpointing.*|chunk_size_feed_forward
-    |attn_implementation|cache_implementation|prefill_chunk_size|context_window_size
+    |num_image_tokens|attn_implementation|cache_implementation|prefill_chunk_size|context_window_size
     |summary_(type|use_proj|activation|proj_to_labels|first_dropout)|predict_special_tokens|n_special
     |use_bfloat16|tf_legacy_loss|remove_invalid_values|num_logits_to_keep|logits_to_keep
     |keys_to_ignore_at_inference|scale_embedding
@@ -128,6 +131,8 @@ class Fields:
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise self.refuse(name, f"{short(value)} is not a whole number of at least {least}")
+        if value > MOST_LAYERS and name.endswith(COUNTS):
+            raise self.refuse(name, f"{value} is more layers than any model has")
         return value
 
     def optional(self, *names: str, least: int = 1) -> int | None:

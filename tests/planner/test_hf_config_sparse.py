@@ -65,14 +65,16 @@ def test_a_field_nobody_knows_is_refused_by_name(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_bad_values_are_refused_and_never_crash(case: dict[str, Any]) -> None:
     """Any one field with a value that makes no sense: a Model, or a sentence that names a field."""
+    unnamed = []
     for name in case["config"]:
-        for value in (-3, "many", [1, "x"], {"a": 1}, 2**40, 0, True, 1.5):
+        for value in (-3, "many", [1, "x"], {"a": 1}, 2**40, 10**9, 0, True, 1.5):
             config = copy.deepcopy(case["config"])
             config[name] = value
             try:
                 count(parse(config))
             except ConfigRefused as refused:
-                assert refused.field, (name, value)
+                unnamed += [] if refused.field else [(name, value)]
+    assert not unnamed
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -82,7 +84,7 @@ def test_every_weight_can_be_split_as_it_says(case: dict[str, Any]) -> None:
     for group in model.groups:
         weights += group.weights(model.hidden_size)
     for weight in weights:
-        assert weight.shape and all(size > 0 for size in weight.shape), weight.name
+        assert min(weight.shape, default=0) > 0, weight.name
         assert weight.split != "kv" or weight.shape[0] % weight.kv_heads == 0, weight.name
         assert weight.split != "row" or len(weight.shape) > 1, weight.name
 
