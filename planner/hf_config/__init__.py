@@ -66,6 +66,8 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
             field="model_type",
         )
     quantization = outer.get("quantization_config") or text.get("quantization_config")
+    if quantization is not None and not isinstance(quantization, Mapping):
+        raise fields.refuse("quantization_config", f"{short(quantization)} is not an object")
     fields.ignore("quantization_config", *TOWERS)
     if isinstance(quantization, Mapping) and isinstance(text.get("expert_dtype"), str):
         fields.ignore("expert_dtype")
@@ -97,7 +99,7 @@ def longest_position(text: Mapping[str, Any]) -> int | None:
     """The context length the configuration states, under the names families use for it."""
     names = ("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length")
     found = (text.get(n) for n in (*names, "max_seq_len", "model_max_length", "n_ctx"))
-    return next((n for n in found if isinstance(n, int) and n > 0), None)
+    return next((n for n in found if type(n) is int and n > 0), None)
 
 
 def depth_exceeds(value: object, limit: int) -> bool:

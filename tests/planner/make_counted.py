@@ -29,6 +29,7 @@ def text_model(config: dict[str, Any], device: str = "meta") -> tuple[Any, Any, 
 
     whole = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
     text = whole.get_text_config(decoder=True)
+    text.pad_token_id = None
     for switch in ("num_mtp_layers", "num_nextn_predict_layers"):
         if getattr(text, switch, None):
             setattr(text, switch, 0)
@@ -113,7 +114,10 @@ def main(path: Path) -> None:
 
     data = json.loads(path.read_text())
     for case in data["cases"]:
-        case |= count(case["config"])
+        try:
+            case |= count(case["config"])
+        except Exception as error:
+            raise SystemExit(f"{case.get('name')}: {type(error).__name__}: {error}") from error
     data["made_with"] = f"transformers {transformers.__version__} on the meta device"
     lines = ",\n".join(json.dumps(case) for case in data["cases"])
     head = json.dumps({k: v for k, v in data.items() if k != "cases"})[:-1]

@@ -1,0 +1,207 @@
+"""Broken and hostile configurations: one clear sentence each, and never anything else."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.errors import ConfigRefused
+from planner.hf_config import parse
+from planner.hf_config.document import MAX_BYTES, read_document
+from planner.parameters import count
+
+DATA = Path(__file__).parent / "data"
+CONFIGS: list[dict[str, Any]] = [
+    case["config"]
+    for name in ("counted_dense.json", "counted_sparse.json")
+    if (DATA / name).exists()
+    for case in json.loads((DATA / name).read_text())["cases"]
+]
+LLAMA = {
+    "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
+    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+    "vocab_size": 128256,
+}  # fmt: skip
+ODD: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(min_value=-(2**70), max_value=2**70),
+    st.sampled_from([0, 1, -1, 2**31, 2**63, 10**400, 3.5, -0.0, 1e308, math.nan, math.inf]),
+    st.sampled_from(
+        ["", "0", "12", "full_attention", "bfloat16", "llama", "NaN", "\x00", "é" * 99]
+    ),
+    st.lists(st.one_of(st.integers(-5, 9), st.text(max_size=3), st.none()), max_size=5),
+    st.dictionaries(st.text(max_size=5), st.integers(), max_size=3),
+    st.just([[["global"], 10**9]]),
+    st.just({"attention": {"no_op": 3}}),
+)
+
+
+def sized_or_refused(config: Any) -> None:
+    """Whatever stands in a configuration: parsing counts it, or refuses it in one line."""
+    try:
+        model = parse(config)
+    except ConfigRefused as refused:
+        message = str(refused)
+        assert message
+        assert "\n" not in message
+        assert len(message) < 400
+    else:
+        assert count(model).total > 0
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(CONFIGS), st.data())
+def test_changed_fields_never_raise_anything_else(
+    config: dict[str, Any], data: st.DataObject
+) -> None:
+    names = data.draw(st.lists(st.sampled_from(sorted(config)), min_size=1, max_size=3))
+    changed = {**config, **{name: data.draw(ODD) for name in names}}
+    if data.draw(st.booleans()):
+        nested = next((n for n, value in config.items() if n == "text_config" and value), None)
+        if nested is not None:
+            name = data.draw(st.sampled_from(sorted(config[nested])))
+            changed[nested] = {**config[nested], name: data.draw(ODD)}
+    sized_or_refused(changed)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(CONFIGS), st.data())
+def test_missing_and_added_fields_never_raise_anything_else(
+    config: dict[str, Any], data: st.DataObject
+) -> None:
+    dropped = data.draw(st.sets(st.sampled_from(sorted(config)), max_size=3))
+    kept = {name: value for name, value in config.items() if name not in dropped}
+    other = data.draw(st.sampled_from(CONFIGS))
+    name = data.draw(st.sampled_from(sorted(other)))
+    sized_or_refused({**kept, name: data.draw(st.one_of(ODD, st.just(other[name])))})
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5)),
+                    lambda inner: st.one_of(st.lists(inner, max_size=3),
+                                            st.dictionaries(st.text(max_size=9), inner)),
+                    max_leaves=20))  # fmt: skip
+def test_any_json_is_sized_or_refused(value: Any) -> None:
+    sized_or_refused(value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in LLAMA if name not in ("model_type", "num_key_value_heads")],
+)
+def test_a_missing_size_is_refused_by_name(name: str) -> None:
+    with pytest.raises(ConfigRefused, match=f"{name}: is missing"):
+        parse({key: value for key, value in LLAMA.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, -4096, 2**31, 10**30, "4096", True, False, 4096.5, math.nan, math.inf, -math.inf,
+     [4096], {"value": 4096}],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    ["hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "intermediate_size",
+     "head_dim"],
+)  # fmt: skip
+def test_a_size_that_is_none_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(ConfigRefused, match=name):
+        parse({**LLAMA, name: value})
+
+
+def test_more_layers_than_any_model_has_are_refused_at_once() -> None:
+    with pytest.raises(ConfigRefused, match="num_hidden_layers"):
+        parse({**LLAMA, "num_hidden_layers": 2**31 - 1})
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"num_key_value_heads": 5}, "num_key_value_heads"),
+        ({"num_key_value_heads": 64}, "num_key_value_heads"),
+        ({"hidden_size": 4097}, "num_attention_heads"),
+        ({"layer_types": ["full_attention"] * 31}, "layer_types"),
+        ({"layer_types": ["full_attention"] * 31 + ["banana"]}, "layer_types"),
+        ({"layer_types": "full_attention"}, "layer_types"),
+        ({"sliding_window": 4096}, "sliding_window"),
+        ({"attention_bias": "yes"}, "attention_bias"),
+        ({"attention_bias": 1}, "attention_bias"),
+        ({"tie_word_embeddings": "true"}, "tie_word_embeddings"),
+        ({"torch_dtype": "banana"}, "torch_dtype"),
+        ({"quantization_config": "int4"}, "quantization_config"),
+        ({"kv_lora_rank": 512}, "kv_lora_rank"),
+        ({"num_experts": 8}, "num_experts"),
+        ({"is_encoder_decoder": True}, "is_encoder_decoder"),
+        ({"add_cross_attention": True}, "add_cross_attention"),
+        ({"pruned_heads": {"1": [0]}}, "pruned_heads"),
+        ({"model_type": "banana"}, "model_type"),
+        ({"model_type": ["llama"]}, "model_type"),
+        ({"model_type": None}, "model_type"),
+    ],
+)
+def test_a_contradiction_names_its_field(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigRefused, match=field) as refused:
+        parse({**LLAMA, **change})
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize("model_type", ["t5", "bart", "whisper", "t5gemma", "pegasus"])
+def test_encoder_decoders_are_refused_with_the_reason(model_type: str) -> None:
+    with pytest.raises(ConfigRefused, match="encoder-decoder"):
+        parse({**LLAMA, "model_type": model_type})
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "modernbert"])
+def test_encoders_are_refused_with_the_reason(model_type: str) -> None:
+    with pytest.raises(ConfigRefused, match="generates no text"):
+        parse({**LLAMA, "model_type": model_type})
+
+
+def test_what_stands_beside_a_nested_model_is_not_swallowed() -> None:
+    text = {"text_config": LLAMA, "model_type": "llava", "vision_config": {"hidden_size": 1024}}
+    assert parse(text).parameters_elsewhere == ("vision_config",)
+    with pytest.raises(ConfigRefused, match="num_memory_tokens"):
+        parse({**text, "num_memory_tokens": 4})
+    tied = {**LLAMA, "tie_word_embeddings": True}
+    with pytest.raises(ConfigRefused, match="tie_word_embeddings"):
+        parse({**text, "text_config": tied, "tie_word_embeddings": False})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "null", "12", '"llama"', "{", '{"model_type": "llama"', "{'model_type': 'llama'}",
+        "[" * 5000 + "]" * 5000,
+        '{"a":' * 5000 + "1" + "}" * 5000,
+        '{"hidden_size": 1' + "0" * 5000 + "}",
+        " " * (MAX_BYTES + 1),
+        json.dumps({**LLAMA, "padding": "x" * 10_000_000}),
+        b"\xff\xfe\x00\x01",
+    ],
+    ids=lambda text: repr(text[:20]),
+)  # fmt: skip
+def test_a_broken_file_is_refused(text: str | bytes) -> None:
+    with pytest.raises(ConfigRefused) as refused:
+        parse(read_document(text))
+    assert len(str(refused.value)) < 300
+
+
+def test_a_deep_object_is_refused_without_recursion() -> None:
+    deep: Any = 1
+    for _ in range(5000):
+        deep = {"text_config": deep}
+    with pytest.raises(ConfigRefused, match="nested too deeply"):
+        parse(deep)
+    with pytest.raises(ConfigRefused, match="nested too deeply"):
+        parse({**LLAMA, "rope_scaling": deep})
+
+
+def test_numbers_that_json_cannot_hold_are_refused() -> None:
+    written = json.dumps(LLAMA).replace("4096", "NaN")
+    with pytest.raises(ConfigRefused, match="hidden_size"):
+        parse(read_document(written))
