@@ -23,6 +23,8 @@ class Roofs(Frozen):
     bf16_flops_per_s: PositiveFloat | None = None
     fp16_flops_per_s: PositiveFloat | None = None
     fp8_flops_per_s: PositiveFloat | None = None
+    int8_flops_per_s: PositiveFloat | None = None
+    fp4_flops_per_s: PositiveFloat | None = None
     fp32_flops_per_s: PositiveFloat | None = None
 
     def flops_per_s(self, numbers: str) -> float:

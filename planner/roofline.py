@@ -82,6 +82,8 @@ def roofs_of(gpu: Gpu) -> Roofs:
         bf16_flops_per_s=gpu.bf16_flops_per_s,
         fp16_flops_per_s=gpu.fp16_flops_per_s,
         fp8_flops_per_s=gpu.fp8_flops_per_s,
+        int8_flops_per_s=gpu.int8_ops_per_s,
+        fp4_flops_per_s=gpu.fp4_flops_per_s,
         fp32_flops_per_s=gpu.fp32_flops_per_s,
     )
 

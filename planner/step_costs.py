@@ -2,6 +2,7 @@
 
     step_costs(model, deployment, "prefill", 8192, [8192])       # one chunk of one sequence
     step_costs(model, deployment, "decode", 1, [8192] * 64)      # one step of 64 sequences
+    step_costs(model, deployment, "decode", 1, {8192: batches})  # of a NumPy array of batches
 
 The launches are those of a fused engine: projections that read the same input are one matmul,
 residual and norm are one kernel, attention is flash in prefill and paged in decode, and experts
@@ -9,8 +10,8 @@ are one grouped matmul. Links between GPUs are not in here.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from planner.attention import Heads, flops, heads_of
 from planner.attention_kinds import Attention, LatentAttention
@@ -33,29 +34,53 @@ FUSED = {
 }  # fmt: skip
 """Projections that are one matmul with the one named, when the layer has that one."""
 
+SAMPLED = 5
+"""Elements moved per logit: read in 16 bits, written and read again in 32."""
+
 
 def step_costs(
-    model: Model, deployment: Deployment, phase: Phase, tokens: int, contexts: Sequence[int]
+    model: Model,
+    deployment: Deployment,
+    phase: Phase,
+    tokens: int,
+    contexts: Sequence[int] | Mapping[int, Any],
+    span: range | None = None,
 ) -> Costs:
     """One pass over `tokens` new tokens of each sequence; contexts count them already.
 
-    Prefill computes the head for the last token of each sequence. Raises PlanRefused where the
-    deployment's formats do not suit the model.
+    contexts: one length per sequence, or the number of sequences of each length, which may be an
+    int64 array: the figures are then arrays too. span: the layers of one pipeline stage, of which
+    the first has the embedding and the last the head. Prefill computes the head for the last token
+    of each sequence. Raises PlanRefused where the deployment's formats do not suit the model.
     """
-    return Costs(tuple(_Step(model, deployment, phase, tokens, contexts).work()))
+    counts = contexts if isinstance(contexts, Mapping) else Counter(contexts)
+    span = range(model.num_hidden_layers) if span is None else span
+    return Costs(tuple(_Step(model, deployment, phase, tokens, counts, span).work()))
+
+
+def _whole(value: Any) -> Any:
+    """The integer part of a number or of every number of an array."""
+    return int(value) if isinstance(value, (int, float)) else value.astype("int64")
+
+
+def multiplied_in(fmt: WeightFormat, otherwise: str) -> str:
+    """The arithmetic of a matmul over such weights where a card has it, inputs quantised alike."""
+    native = {"fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4", "int8": "int8"}
+    return native.get(fmt.name.split("_")[0], otherwise)
 
 
 class _Step:
     def __init__(
         self, model: Model, deployment: Deployment, phase: Phase, tokens: int,
-        contexts: Sequence[int],
+        contexts: Mapping[int, Any], span: range,
     ) -> None:  # fmt: skip
         self.model = model
         self.deployment = deployment
         self.decode = phase == "decode"
         self.tokens = tokens
-        self.contexts = Counter(contexts)
-        self.sequences = len(contexts)
+        self.contexts = contexts
+        self.span = span
+        self.sequences: Any = sum(contexts.values())
         self.rows = tokens * self.sequences
         self.size = DTYPE_BYTES[model.dtype]
         self.numbers = NAME_OF_DTYPE[model.dtype]
@@ -64,9 +89,14 @@ class _Step:
     def work(self) -> Iterator[Work]:
         assignment = assign(self.model, self.deployment.weights_dtype)
         hidden = self.model.hidden_size
-        yield self.elementwise("embedding", 1, 2 * self.rows * hidden)
+        if self.span.start == 0:
+            yield self.elementwise("embedding", 1, 2 * self.rows * hidden)
         for part in assignment.layers:
-            yield from self.layer(part)
+            held = sum(1 for index in part.layers if index in self.span)
+            if held:
+                yield from self.layer(part, held)
+        if self.span.stop < self.model.num_hidden_layers:
+            return
         yield self.elementwise("final norm", 1, 2 * self.sequences * hidden)
         outside = {w.name: (w, fmt) for w, fmt in assignment.outside}
         head = next(
@@ -75,10 +105,10 @@ class _Step:
         )
         if head is not None:
             yield self.matmul("head", 1, [head], self.sequences)
-        yield self.elementwise("sample", 1, self.sequences * self.model.vocab_size)
+        yield self.elementwise("sample", 1, SAMPLED * self.sequences * self.model.vocab_size)
 
-    def layer(self, part: Part) -> Iterator[Work]:
-        group, count = part.group, len(part.layers)
+    def layer(self, part: Part, count: int) -> Iterator[Work]:
+        group = part.group
         hidden = self.model.hidden_size
         norms = sum(1 for w in group.norms if w.role == "norm" and w.shape == (hidden,))
         yield self.elementwise("norm", norms * count, 4 * self.rows * hidden)
@@ -103,7 +133,7 @@ class _Step:
     def _tp(self) -> int:
         return self.deployment.tensor_parallel_size
 
-    def elementwise(self, name: str, launches: int, elements: int) -> Work:
+    def elementwise(self, name: str, launches: int, elements: Any) -> Work:
         """A kernel that moves `elements` of the model's dtype and does little arithmetic."""
         return Work(
             "elementwise", self.numbers, name, launches, self.numbers,
@@ -111,10 +141,11 @@ class _Step:
         )  # fmt: skip
 
     def matmul(
-        self, name: str, launches: int, weights: Iterable[tuple[Weight, WeightFormat]], rows: int
+        self, name: str, launches: int, weights: Iterable[tuple[Weight, WeightFormat]], rows: Any
     ) -> Work:
         """Projections of the same input as one launch."""
-        arithmetic = stored = inputs = outputs = 0
+        arithmetic: Any = 0
+        stored = inputs = outputs = 0
         numbers = self.numbers
         for weight, fmt in weights:
             shape = shard(weight, self.deployment).shape
@@ -122,7 +153,7 @@ class _Step:
             if len(shape) == 2:
                 arithmetic += 2 * rows * shape[0] * shape[1]
                 inputs, outputs = rows * shape[1], outputs + rows * shape[0]
-                numbers = "fp8" if fmt.name.startswith("fp8") else self.numbers
+                numbers = multiplied_in(fmt, self.numbers)
         return Work(
             "matmul", numbers, name, launches, numbers, arithmetic, stored,
             activation_bytes=(inputs + outputs) * self.size,
@@ -170,12 +201,11 @@ class _Step:
         queries = self.rows * heads.num_heads * (heads.score_dim + heads.value_dim)
         if self.decode:
             per_entry = sum(entry_bytes(t, self.cache, self._tp) for t in own)
-            reach = (min(n, heads.window or n) * times for n, times in self.contexts.items())
             kernel, variant = "paged_decode", f"{variant} {self.cache.name}"
-            kv = per_entry * sum(reach)
+            kv = per_entry * self.reach(heads.window)
         else:
             per_token = heads.num_kv_heads * (heads.score_dim + heads.value_dim) * self.size
-            kernel, kv = "flash_attention", per_token * sum(self.contexts.elements())
+            kernel, kv = "flash_attention", per_token * self.reach(heads.window, self.tokens)
         if heads.window is not None:
             variant += " window"
         yield Work(
@@ -202,7 +232,7 @@ class _Step:
             )  # fmt: skip
             return
         yield self.elementwise("join heads", count, 2 * self.rows * heads.num_heads * 128)
-        tokens = sum(self.contexts.elements())
+        tokens = self.reach(None)
         latent = entry_bytes(mixer.cache()[0], self.cache, self._tp)
         queries = self.rows * heads.num_heads * (width + mixer.kv_lora_rank)
         arithmetic = 2 * self.tokens * tokens * heads.num_heads * (width + mixer.kv_lora_rank)
@@ -212,8 +242,15 @@ class _Step:
             activation_bytes=queries * self.size,
         )  # fmt: skip
 
-    def pair_flops(self, heads: Heads) -> int:
+    def pair_flops(self, heads: Heads) -> Any:
         return sum(times * flops(heads, self.tokens, n) for n, times in self.contexts.items())
+
+    def reach(self, window: int | None, more: int = 0) -> Any:
+        """Keys that all sequences together attend to; `more` when several queries share them."""
+        found = self.contexts.items()
+        if window is None:
+            return sum(n * times for n, times in found)
+        return sum(min(n, window + more) * times for n, times in found)
 
     def store(self, width: int, count: int) -> Work:
         """New tokens written into the cache, in the cache's format."""
@@ -222,19 +259,21 @@ class _Step:
     def experts(self, stored: Stored, moe: MoE, count: int) -> Iterator[Work]:
         """Routing, both grouped matmuls and the sum; experts are taken to be drawn uniformly.
 
-        Of E experts, a draw of k for each of n tokens leaves E (1 - (1 - k/E)^n) at work.
+        Of E experts, a draw of k for each of n tokens leaves E (1 - (1 - k/E)^n) at work. Tokens of
+        all data-parallel replicas meet in them.
         """
-        rows = self.rows * moe.num_experts_per_tok
+        tokens = self.rows * self.deployment.data_parallel_size
+        rows = tokens * moe.num_experts_per_tok
         width = moe.input_size or self.model.hidden_size
         share = moe.num_experts_per_tok / moe.num_experts
-        idle: float = (1 - share) ** self.rows
+        idle: Any = (1 - share) ** tokens
         yield Work(
             "routing", "int64", "route", count, self.numbers, activation_bytes=rows * 8
         )  # fmt: skip
         yield self.elementwise("gather tokens", count, 2 * rows * width)
         inner = (3 if moe.gated else 2) * moe.moe_intermediate_size
         yield self.elementwise("expert activation", count, rows * inner)
-        yield self.elementwise("sum experts", count, (rows + self.rows) * width)
+        yield self.elementwise("sum experts", count, (rows + tokens) * width)
         halves: dict[str, Stored] = {"experts.gate_proj": (), "experts.down_proj": ()}
         for weight, fmt in stored:
             if weight.role == "expert":
@@ -250,6 +289,6 @@ class _Step:
             split = moe.num_experts / held
             yield Work(
                 "grouped_matmul", one.numbers, name, count, one.numbers,
-                int(one.flops / split), int(one.weight_bytes * touched),
-                activation_bytes=int(one.activation_bytes / split),
+                _whole(one.flops / split), _whole(one.weight_bytes * touched),
+                activation_bytes=_whole(one.activation_bytes / split),
             )  # fmt: skip
