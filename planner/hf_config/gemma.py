@@ -62,7 +62,14 @@ def gemma3n(fields: Fields) -> Model:
 
 @family("gemma4_text", "gemma4_unified_text")
 def gemma4(fields: Fields) -> Model:
-    """Gemma 4: global layers have heads of their own size, and may take values from keys."""
+    """Gemma 4: global layers have heads of their own size, and may take values from keys.
+
+    The unified type has neither experts nor embeddings for every layer.
+    """
+    if fields.text("model_type") == "gemma4_unified_text":
+        fields.fill(hidden_size_per_layer_input=0, sliding_window=1024)
+        fields.expect("hidden_size_per_layer_input", 0)
+        fields.expect("enable_moe_block", False)
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
     local = heads(fields, hidden_size, head_dim=256, num_key_value_heads=4)

@@ -1,4 +1,4 @@
-"""Decoders with experts whose layers differ in heads: Laguna and MiMo-V2.
+"""Decoders with experts whose layers differ in heads: Laguna, Step 3.5 and MiMo-V2.
 
 Source: the reference implementation of each type in Hugging Face transformers 5.23.
 """
@@ -27,6 +27,35 @@ LAGUNA = Sparse(
         "moe_apply_router_weight_on_input",
         "moe_router_logit_softcapping",
         "swa_rope_parameters",
+    ),
+)
+
+STEP = Sparse(
+    **BIASED,
+    qk_norm="head",
+    head_dim=128,
+    num_key_value_heads=8,
+    slides=none,
+    experts=Experts(where="first", shared_size="share_expert_dim"),
+    defaults={"first_k_dense_replace": 3},
+    expects={"use_head_wise_attn_gate": (True,), "gating": (True,), "mlp_bias": (False,)},
+    ignored=(
+        "use_moe",
+        "use_moe_router_bias",
+        "moe_router_activation",
+        "moe_router_scaling_factor",
+        "swiglu_limits",
+        "swiglu_limits_shared",
+        "yarn_only_types",
+        "use_qk_norm",
+        "norm_expert_weight",
+        "need_fp32_gate",
+        "sink",
+        "zero_centered",
+        "att_impl_type",
+        "use_rope_layers",
+        "mtp_layer_types",
+        "mtp_mlp_layer_types",
     ),
 )
 
@@ -77,6 +106,66 @@ def laguna(fields: Fields) -> Model:
         return attention.model_copy(update={"num_attention_heads": count_here, "extras": extras})
 
     return sparse_decoder(fields, LAGUNA, adjust)
+
+
+@family("step3p5", "step3p7")
+def step3(fields: Fields) -> Model:
+    """Window layers have their own number of query heads; a gate per head scales them all."""
+    for name, other in STEP_NAMES.items():
+        value = fields.raw(name)
+        if value is not None:
+            fields.fill(**{other: value})
+            fields.expect(other, value)
+    count = fields.integer("num_hidden_layers")
+    hidden_size = fields.integer("hidden_size")
+    types = fields.config.get("layer_types")
+    later = fields.integer("num_nextn_predict_layers", default=0, least=0)
+    for name in ("layer_types", "mlp_layer_types"):
+        listed = fields.config.get(name)
+        if isinstance(listed, list) and len(listed) == count + later:
+            fields.settle(name, listed[:count])
+    listed = fields.raw("moe_layers_enum")
+    if listed is not None:
+        fields.fill(mlp_layer_types=step3_experts(fields, listed, count))
+    others = fields.child("attention_other_setting") or Fields({}, "attention_other_setting.")
+    others.ignore("attention_type", "true_head_dim")
+    others.expect("head_dim", fields.config.get("head_dim", 128))
+    others.expect("num_attention_groups", fields.config.get("num_key_value_heads", 8))
+    default = others.optional("num_attention_heads")
+    own = fields.optional("num_sliding_attention_heads") or default
+    others.finish()
+    if own is None and isinstance(types, list) and "sliding_attention" in types:
+        raise fields.refuse(
+            "num_sliding_attention_heads", "is missing, as is attention_other_setting"
+        )
+
+    def adjust(attention: Attention, index: int, keep: Keep) -> Attention:
+        heads = attention.num_attention_heads if keep.window is None or own is None else own
+        if heads % attention.num_key_value_heads:
+            raise fields.refuse(
+                "num_sliding_attention_heads", f"{heads} is not divided by KV heads"
+            )
+        extras = linear("g_proj", heads, hidden_size, "column")
+        return attention.model_copy(update={"num_attention_heads": heads, "extras": extras})
+
+    return sparse_decoder(fields, STEP, adjust)
+
+
+STEP_NAMES = {
+    "num_attention_groups": "num_key_value_heads",
+    "moe_num_experts": "n_routed_experts",
+    "moe_top_k": "num_experts_per_tok",
+    "share_expert_dims": "share_expert_dim",
+}
+
+
+def step3_experts(fields: Fields, listed: object, count: int) -> list[str]:
+    """mlp_layer_types from positions as a list or as a text with commas."""
+    items = listed.split(",") if isinstance(listed, str) else listed
+    if not isinstance(items, list) or not all(str(item).strip().isdigit() for item in items):
+        raise fields.refuse("moe_layers_enum", f"{short(listed)} does not list positions of layers")
+    sparse = {int(item) for item in items}
+    return ["sparse" if index in sparse else "dense" for index in range(count)]
 
 
 @family("mimo_v2_flash")

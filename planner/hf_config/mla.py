@@ -55,6 +55,10 @@ TRAITS = {
         experts=Experts(where="first", shared=True),
         defaults={"first_k_dense_replace": 1, "q_lora_rank": 768, "n_shared_experts": 1},
     ),
+    "mistral4": Latent(
+        experts=Experts(where="first", shared=True),
+        defaults={"first_k_dense_replace": 0, "q_lora_rank": 1024, "n_shared_experts": 1},
+    ),
     "axk1": Latent(
         experts=Experts(where="first", shared=True),
         sparse_norms=1,

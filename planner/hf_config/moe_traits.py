@@ -1,7 +1,8 @@
 """What each family with softmax attention and experts does that its configuration does not say.
 
 `defaults` are its class's values for fields that configurations leave out.
-Source of the rows: the reference implementation of each type in Hugging Face transformers 5.23.
+Source of the rows: the reference implementation of each type in Hugging Face transformers 5.23;
+deepseek and bailing_moe: the modelling code published beside their weights.
 """
 
 from planner.hf_config.experts import Experts
@@ -73,6 +74,12 @@ TRAITS = {
         experts=Experts(where="first", shared=True),
         defaults={"first_k_dense_replace": 1, "n_shared_experts": 1},
     ),
+    "glm4v_moe_text": Sparse(
+        qkv_bias=("attention_bias", True),
+        experts=Experts(where="first", shared=True),
+        defaults={"first_k_dense_replace": 1, "n_shared_experts": 1},
+        expects={"use_qk_norm": (False,)},
+    ),
     "granitemoe": Sparse(**GRANITE, experts=Experts(size="intermediate_size")),
     "granitemoeshared": Sparse(
         **GRANITE,
@@ -97,6 +104,23 @@ TRAITS = {
         defaults={"moe_num_experts": 64, "moe_k": 6, "moe_num_shared_experts": 2},
         expects={"use_rmsnorm": (True,), "moe_gate": ("topk",), "moe_use_aux_free": (True,)},
         ignored=("moe_capacity", "moe_norm_min", "moe_gate_act", "compression_ratio"),
+    ),
+    "deepseek": Sparse(
+        **BIASED, experts=Experts(where="first", shared=True), expects={"mlp_bias": (False,)}
+    ),
+    "bailing_moe": Sparse(
+        qkv_bias=("use_qkv_bias", False),
+        o_bias=("use_bias", False),
+        qk_norm=("use_qk_norm", "head"),
+        experts=Experts(
+            where="first", shared=True, same_size="moe_shared_expert_intermediate_size"
+        ),
+        expects={
+            "use_bias": (False,), "norm_head": (False,),
+            "moe_router_enable_expert_bias": (True, False),
+            "moe_router_enable_shared_expert": (True,), "use_sliding_window": (False,),
+        },
+        ignored=("norm_softmax", "score_function", "max_window_layers", "use_rmsnorm"),
     ),
     "hunyuan_v1_moe": Sparse(
         **BIASED,
@@ -227,6 +251,6 @@ TRAITS = {
 for _text, _like in {
     "qwen3_vl_moe_text": "qwen3_moe",
     "qwen3_omni_moe_text": "qwen3_moe",
-    "glm4v_moe_text": "glm4_moe",
+    "bailing_moe_v2": "bailing_moe",
 }.items():
     TRAITS[_text] = TRAITS[_like]
