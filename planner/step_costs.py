@@ -24,7 +24,7 @@ from planner.model import LayerGroup, Model
 from planner.parallelism import shard
 from planner.quantization import Part, assign
 from planner.roofline import Costs, Work
-from planner.tensors import Weight
+from planner.tensors import CacheTensor, Weight
 from planner.weight_formats import WeightFormat
 
 Phase = Literal["prefill", "decode"]
@@ -110,7 +110,7 @@ class _Step:
     def layer(self, part: Part, count: int) -> Iterator[Work]:
         group = part.group
         hidden = self.model.hidden_size
-        norms = sum(1 for w in group.norms if w.role == "norm" and w.shape == (hidden,))
+        norms = sum(1 for w in group.norms if w.shape == (hidden,) and w.name[-5:] != ".bias")
         yield self.elementwise("norm", norms * count, 4 * self.rows * hidden)
         for mixer in group.mixers:
             if isinstance(mixer, Attention):
@@ -136,7 +136,7 @@ class _Step:
     def elementwise(self, name: str, launches: int, elements: Any) -> Work:
         """A kernel that moves `elements` of the model's dtype and does little arithmetic."""
         return Work(
-            "elementwise", self.numbers, name, launches, self.numbers,
+            "elementwise", name, name, launches, self.numbers,
             activation_bytes=elements * self.size,
         )  # fmt: skip
 
@@ -190,17 +190,21 @@ class _Step:
 
     def attention(self, mixer: Attention, count: int) -> Iterator[Work]:
         heads = heads_of(mixer, self._tp)
-        widths = heads.num_heads * heads.score_dim + heads.num_kv_heads * heads.score_dim
-        yield self.elementwise("rope", count, 2 * self.rows * widths)
-        own = mixer.cache()
-        for tensor in own:
-            yield self.store(tensor.heads // self._tp * tensor.width, count)
+        turned = [heads.num_heads, heads.num_kv_heads]
+        for each in [sum(turned)] if mixer.qk_norm == "none" else turned:
+            yield self.elementwise("rope", count, 2 * self.rows * each * heads.score_dim)
+        kept = (
+            CacheTensor("keys", heads.num_kv_heads, heads.score_dim),
+            CacheTensor("values", heads.num_kv_heads, heads.value_dim),
+        )
+        for tensor in () if mixer.shares_cache else kept:
+            yield self.store(tensor.heads * tensor.width, count)
         variant = f"d{heads.score_dim}"
         if heads.value_dim != heads.score_dim:
             variant += f"/{heads.value_dim}"
         queries = self.rows * heads.num_heads * (heads.score_dim + heads.value_dim)
         if self.decode:
-            per_entry = sum(entry_bytes(t, self.cache, self._tp) for t in own)
+            per_entry = sum(entry_bytes(t, self.cache) for t in kept)
             kernel, variant = "paged_decode", f"{variant} {self.cache.name}"
             kv = per_entry * self.reach(heads.window)
         else:
@@ -215,10 +219,10 @@ class _Step:
 
     def latent_attention(self, mixer: LatentAttention, count: int) -> Iterator[Work]:
         heads = heads_of(mixer, self._tp)
-        rope = (heads.num_heads + 1) * mixer.qk_rope_head_dim
         width = mixer.kv_lora_rank + mixer.qk_rope_head_dim
         yield self.elementwise("latent norm", count, 2 * self.rows * mixer.kv_lora_rank)
-        yield self.elementwise("rope", count, 2 * self.rows * rope)
+        for each in (heads.num_heads, 1):
+            yield self.elementwise("rope", count, 2 * self.rows * each * mixer.qk_rope_head_dim)
         yield self.store(width, count)
         if not self.decode:
             joined = heads.num_heads * heads.score_dim
@@ -231,7 +235,8 @@ class _Step:
                 activation_bytes=queries * self.size,
             )  # fmt: skip
             return
-        yield self.elementwise("join heads", count, 2 * self.rows * heads.num_heads * 128)
+        values = self.rows * heads.num_heads * heads.value_dim
+        yield self.elementwise("join heads", count, 2 * values)
         tokens = self.reach(None)
         latent = entry_bytes(mixer.cache()[0], self.cache, self._tp)
         queries = self.rows * heads.num_heads * (width + mixer.kv_lora_rank)
