@@ -6,7 +6,6 @@ Source of the rows: the reference implementation of each type in transformers 5.
 from dataclasses import replace
 
 from planner.hf_config.traits import Traits
-from planner.tensors import Weight, linear, norm
 
 LLAMA = Traits(
     qkv_bias=("attention_bias", False),
@@ -75,29 +74,7 @@ STABLELM = Traits(
 )
 
 TRAITS: dict[str, Traits] = {
-    "apertus": replace(
-        ATTENTION_BIAS,
-        gated=False,
-        qk_norm="head",
-        divides=True,
-        mlp_extras=lambda hidden, inner: tuple(
-            Weight(f"act_fn.{name}", (1,), "vector") for name in ("alpha_p", "alpha_n")
-        ),
-        expects={
-            "hidden_act": ("xielu",),
-            "mlp_bias": (False,),
-            "post_norm": (False,),
-            "qk_norm": (True,),
-        },
-    ),
     "arcee": replace(LLAMA, gated=False),
-    "bitnet": replace(
-        ATTENTION_BIAS,
-        num_key_value_heads=5,
-        divides=True,
-        attention_extras=lambda attention, hidden: norm("attn_sub_norm", hidden),
-        mlp_extras=lambda hidden, inner: norm("ffn_sub_norm", inner),
-    ),
     "cohere": COHERE,
     "cohere2": replace(
         COHERE,
@@ -119,36 +96,6 @@ TRAITS: dict[str, Traits] = {
     "cwm": replace(
         BIASLESS, num_key_value_heads=8, head_dim=128, windows="first", window=8192, period=4
     ),
-    "diffllama": replace(
-        ATTENTION_BIAS,
-        divides=True,
-        attention_extras=lambda attention, hidden: tuple(
-            Weight(f"lambda_{name}", (attention.head_dim,), "vector")
-            for name in ("q1", "k1", "q2", "k2")
-        ),
-        ignored=("lambda_std_dev",),
-    ),
-    "doge": replace(
-        LLAMA,
-        divides=True,
-        qk_norm="head",
-        attention_extras=lambda attention, hidden: (
-            Weight("A", (attention.num_key_value_heads,), "vector"),
-            *linear(
-                "dt_proj",
-                attention.num_key_value_heads,
-                attention.num_key_value_heads * attention.head_dim,
-                bias=attention.qkv_bias,
-            ),
-        ),
-        layer_extras=lambda hidden: (
-            Weight("input_residual", (hidden,), "vector"),
-            Weight("post_attention_residual", (hidden,), "vector"),
-        ),
-        windows="every",
-        expects={"is_moe": (False,)},
-        ignored=("keep_window_size", "num_experts", "num_experts_per_tok"),
-    ),
     "ernie4_5": Traits(
         qkv_bias=("use_bias", False),
         o_bias=("use_bias", False),
@@ -156,32 +103,39 @@ TRAITS: dict[str, Traits] = {
         tied=True,
         num_key_value_heads=2,
         head_dim=128,
+        ignored=("compression_ratio", "weight_share_add_bias"),
     ),
     "exaone4": EXAONE4,
     "gemma": GEMMA,
     "gemma2": GEMMA2,
-    "gemma3_text": replace(
-        GEMMA2, qk_norm="head", windows="pattern", period=6, ignored=()
-    ),
+    "gemma3_text": replace(GEMMA2, qk_norm="head", windows="pattern", period=6, ignored=()),
     "vaultgemma": replace(GEMMA2, norms_per_layer=2, ignored=()),
     "glm": GLM,
     "glm4": replace(GLM, norms_per_layer=4),
     "glm4v_text": replace(GLM, norms_per_layer=4, head_dim=None),
     "granite": LLAMA,
-    "granite_swa": replace(
-        LLAMA,
-        tied=True,
-        num_key_value_heads=4,
-        windows="first",
-        window=128,
-        period=4,
-        attention_extras=lambda attention, hidden: (
-            Weight("sinks", (attention.num_attention_heads,), "vector", "column"),
-        ),
-    ),
     "helium": replace(LLAMA, o_bias=False, num_key_value_heads=20, head_dim=128, divides=True),
     "hunyuan_v1_dense": replace(
-        ATTENTION_BIAS, qk_norm="head", expects={"use_qk_norm": (True,), "use_cla": (False,)}
+        ATTENTION_BIAS,
+        qk_norm="head",
+        expects={
+            "use_qk_norm": (True,),
+            "use_cla": (False,),
+            "mlp_bias": (False,),
+            "num_experts": (1,),
+            "add_classification_head": (False,),
+        },
+        aliases={"head_dim": ("attention_head_dim",)},
+        ignored=(
+            "cla_share_factor",
+            "class_num",
+            "dense_list",
+            "norm_type",
+            "num_media_embeds",
+            "org_vocab_size",
+            "pool_type",
+            "use_rotary_pos_emb",
+        ),
     ),
     "hyperclovax": replace(LLAMA, norms_per_layer=2, other_norms=("use_post_norm", True, 4)),
     "internlm3": replace(
@@ -207,9 +161,7 @@ TRAITS: dict[str, Traits] = {
         aliases={"sliding_window": ("sliding_window_size",)},
         ignored=("attention_sink_size",),
     ),
-    "nanochat": replace(
-        ATTENTION_BIAS, norm="none", norms_per_layer=0, gated=False, divides=True
-    ),
+    "nanochat": replace(ATTENTION_BIAS, norm="none", norms_per_layer=0, gated=False, divides=True),
     "nemotron": replace(LLAMA, norm="layer", gated=False),
     "olmo": replace(ATTENTION_BIAS, norm="none", norms_per_layer=0, divides=True),
     "olmo2": OLMO2,
@@ -249,6 +201,7 @@ TRAITS: dict[str, Traits] = {
         },
         ignored=("interpolate_factor",),
     ),
+    "phi3_v": replace(BIASLESS, windows="every", ignored=("embd_layer", "img_processor")),
     "qwen2": QWEN2,
     "qwen2_vl": QWEN2_VL,
     "qwen2_vl_text": QWEN2_VL,
@@ -263,7 +216,13 @@ TRAITS: dict[str, Traits] = {
         num_key_value_heads=8,
         head_dim=128,
     ),
-    "smollm3": replace(LLAMA, tied=True, num_key_value_heads=4, windows="without_rope"),
+    "smollm3": replace(
+        LLAMA,
+        tied=True,
+        num_key_value_heads=4,
+        windows="without_rope",
+        ignored=("max_window_layers",),
+    ),
     "stablelm": STABLELM,
     "starcoder2": Traits(
         norm="layer",
@@ -276,4 +235,4 @@ TRAITS: dict[str, Traits] = {
         windows="every",
         expects={"mlp_type": ("default",), "norm_type": ("layer_norm",)},
     ),
-}  # fmt: skip
+}

@@ -23,7 +23,7 @@ GPT_NAMES = {
     "intermediate_size": ("n_inner",),
     "n_positions": ("max_position_embeddings",),
 }
-WITHOUT_POSITIONS = ("n_positions",)
+WITHOUT_POSITIONS = ("n_positions", "rotary")
 PLAIN = Traits(
     norm="layer",
     qkv_bias=True,
@@ -63,7 +63,6 @@ TRAITS = {
         },
         ignored=(
             "apply_residual_connection_post_layernorm",
-            "attention_softmax_in_fp32",
             "bias_dropout_fusion",
             "masked_softmax_fusion",
             "offset_alibi",
@@ -87,6 +86,16 @@ TRAITS = {
         ignored=("use_parallel_residual",),
     ),
     "gptj": GPTJ,
+    "phi-msft": replace(
+        GPT2,
+        positions=None,
+        norms_per_layer=1,
+        head_bias=True,
+        tied=False,
+        multi_head=False,
+        aliases={**GPT_NAMES, "num_key_value_heads": ("n_head_kv",)},
+        ignored=(*WITHOUT_POSITIONS, "flash_attn", "flash_rotary", "fused_dense"),
+    ),
     "xglm": replace(
         PLAIN,
         aliases={
@@ -117,8 +126,6 @@ def gpt_bigcode(fields: Fields) -> Model:
         GPT2,
         multi_head=False,
         ignored=(
-            "attention_softmax_in_fp32",
-            "scale_attention_softmax_in_fp32",
             "inference_runner",
             "validate_runner_input",
             "pad_key_length",

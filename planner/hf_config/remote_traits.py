@@ -32,7 +32,9 @@ TRAITS = {
         qkv_bias=("bias", True), o_bias=("bias", True), multi_head=True, divides=True
     ),
     "internlm2": Traits(qkv_bias=("bias", True), o_bias=("bias", True), divides=True),
-    "minicpm": replace(LLAMA, mlp_bias=False, tied=True, ignored=(), divides=True),
+    "minicpm": replace(
+        LLAMA, mlp_bias=False, tied=True, ignored=("mup_denominator",), divides=True
+    ),
     "orion": Traits(
         norm="layer",
         qkv_bias=("attention_bias", False),

@@ -11,6 +11,7 @@ from planner.hf_config.reader import HARMLESS, short
 TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
 TOWERS = (
     "vision_config", "audio_config", "speech_config", "qformer_config", "perceiver_config",
+    "img_processor",
 )  # fmt: skip
 
 # Wrappers of a text model, and the text model type where the nested object does not say it.
@@ -30,7 +31,7 @@ BESIDE = re.compile(
     r"""(image|video|vision|visual|audio|speech|mm|multi_?modal|projector|projection|patch|pixel
         |boi|eoi|boa|eoa|im|media|frame|slice|newline|spatial|downsample|merger?|merged|aligner
         |alignment|low_res_image|max_value_projector)s?(_.*)?
-    |use_unified_vision_chunk|process_image_mode|num_reward_heads|.*_config|model_type|tie_word_embeddings|num_query_tokens|use_decoder_only_language_model
+    |use_unified_vision_chunk|process_image_mode|num_reward_heads|system_message|.*_config|model_type|tie_word_embeddings|num_query_tokens|use_decoder_only_language_model
     |use_image_text_matching_head|image_text_hidden_size|scale_factor|_pad_token_id|ignore_index
     |vocabulary_map|(dynamic|force)_image_size|(max|min)_dynamic_patch|use_thumbnail|ps_version
     |select_layer|template|pad2square|drop_vision_last_layer|seconds_per_chunk|num_channels
@@ -63,7 +64,7 @@ def from_wrapper(config: Mapping[str, Any], nested: Mapping[str, Any], name: str
     for field, value in config.items():
         if BESIDE.fullmatch(field) or HARMLESS.fullmatch(field) or text.get(field) == value:
             continue
-        if value is not None and value is not False and value not in ("", [], {}):
+        if value not in (None, False, "", [], {}):
             raise ConfigRefused(
                 f"{field}: {short(value)} beside {name} is not understood, and could change memory",
                 field=field,
