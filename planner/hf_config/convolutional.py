@@ -23,6 +23,7 @@ def lfm2(fields: Fields) -> Model:
     count = fields.integer("num_hidden_layers")
     fields.ignore("block_use_swiglu", "block_use_xavier_init", "use_pos_enc", "block_norm_eps")
     fields.ignore("block_mlp_init_scale", "block_out_init_scale", "conv_use_xavier_init")
+    fields.ignore("theta")
     for name in ("conv_dim", "conv_dim_out", "block_dim"):
         fields.expect(name, hidden_size)
     fields.expect("num_heads", fields.config.get("num_attention_heads"))

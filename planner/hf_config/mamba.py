@@ -15,6 +15,7 @@ HARMLESS = (
     "time_step_min", "time_step_max", "time_step_limit", "time_step_floor", "time_step_scale",
     "time_step_init_scheme", "rescale_prenorm_residual", "residual_in_fp32", "use_mambapy",
     "use_associative_scan", "use_mamba_kernels", "chunk_size", "mixer_rms_eps", "ssm_cfg",
+    "fused_add_norm", "pad_vocab_size_multiple",
 )  # fmt: skip
 
 
@@ -42,9 +43,11 @@ def mamba(fields: Fields) -> Model:
 
 def mamba1(fields: Fields, hidden_size: int) -> Mamba1:
     """A Mamba layer under the names of the Mamba configuration."""
+    fields.expect("rms_norm", True)
+    own = fields.optional("intermediate_size", "d_inner")
     inner = inner_size(fields, hidden_size)
     return Mamba1(
-        intermediate_size=inner,
+        intermediate_size=inner if own is None else own,
         state_size=fields.integer("state_size", default=16),
         conv_kernel=fields.integer("conv_kernel", default=4),
         time_step_rank=rank(fields, "time_step_rank", hidden_size),
@@ -58,6 +61,7 @@ def mamba2(fields: Fields, hidden_size: int) -> Mamba2:
     heads = fields.integer("num_heads", default=128)
     head_dim = fields.integer("head_dim", default=64)
     inner = inner_size(fields, hidden_size)
+    fields.expect("intermediate_size", inner)
     if heads * head_dim != inner:
         raise fields.refuse("num_heads", f"times head_dim is not the inner size {inner}")
     fields.expect("norm_before_gate", True, False)
@@ -74,17 +78,13 @@ def mamba2(fields: Fields, hidden_size: int) -> Mamba2:
 
 
 def inner_size(fields: Fields, hidden_size: int) -> int:
-    """expand x hidden_size, which intermediate_size may repeat but not contradict."""
+    """expand x hidden_size."""
     expand = fields.raw("expand")
     if expand is None:
         expand = 2
     if isinstance(expand, bool) or not isinstance(expand, (int, float)) or not 0 < expand < 1024:
         raise fields.refuse("expand", "is not a positive number")
-    inner = int(expand * hidden_size)
-    given = fields.optional("intermediate_size", "d_inner")
-    if given is not None and given != inner:
-        raise fields.refuse("intermediate_size", f"{given} is not expand x hidden_size, {inner}")
-    return inner
+    return int(expand * hidden_size)
 
 
 def rank(fields: Fields, name: str, hidden_size: int) -> int:

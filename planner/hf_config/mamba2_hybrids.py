@@ -70,7 +70,8 @@ def falcon_h1(fields: Fields) -> Model:
     """Every layer runs attention and Mamba-2 side by side."""
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
-    fields.ignore("lm_head_multiplier", "ssm_multipliers", "mlp_multipliers")
+    fields.ignore("ssm_multipliers", "mlp_multipliers", "mlp_expansion_factor", "mamba_expand")
+    fields.ignore("time_step_rank")
     fields.expect("attn_layer_indices", None)
     fields.expect("mamba_use_mlp", True)
     attention = biased_attention(fields, hidden_size, kv_heads=8)

@@ -132,8 +132,11 @@ TRAITS = {
         expects={"use_cla": (False,), "use_qk_norm": (True,), "mlp_bias": (False,)},
         ignored=(
             "attention_head_dim", "cla_share_factor", "moe_drop_tokens", "norm_type",
-            "moe_random_routing_dropped_token", "use_rotary_pos_emb", "capacity_factor",
-            "group_limited_greedy",
+            "moe_random_routing_dropped_token", "class_num", "dense_list",
+            "num_media_embeds", "org_vocab_size", "pool_type", "use_rotary_pos_emb",
+            "capacity_factor", "group_limited_greedy", "pad_id", "mask_init_id", "im_start_id",
+            "im_end_id", "im_newline_id", "text_start_id", "text_end_id", "video_start_id",
+            "video_end_id",
         ),
     ),
     "dots1": Sparse(
@@ -156,6 +159,7 @@ TRAITS = {
         },
         ignored=(
             "use_routing_bias", "shared_moe_mode", "num_mtp_modules", "mtp_transformer_layers",
+            "mlp_intermediate_size",
             "use_mtp", "layernorm_full_attention_beta", "layernorm_linear_attention_beta",
             "layernorm_mlp_beta",
         ),
@@ -206,7 +210,10 @@ TRAITS = {
         experts=Experts(where="first", shared=True, score_bias=True),
         defaults={"num_dense_layers": 1, "num_shared_experts": 2},
         expects={"attention_bias": (False,)},
-        ignored=("mup_enabled", "load_balance_coeff"),
+        ignored=(
+            "mup_enabled", "load_balance_coeff", "num_expert_groups", "num_limited_groups",
+            "score_func", "use_grouped_mm",
+        ),
     ),
     "hy_v3": Sparse(
         **BIASED,

@@ -17,6 +17,7 @@ XLSTM_NUMERICS = (
     "return_last_states", "autocast_kernel_dtype", "gate_soft_cap", "output_logit_soft_cap",
     "max_inference_chunksize", "chunk_size", "force_bos_token_insert", "inference_state_dtype",
     "num_blocks", "embedding_dim", "add_forward_backend_padding", "add_embedding_dropout",
+    "cell_norm_eps", "igate_bias_init_range", "head_dim",
 )  # fmt: skip
 
 
@@ -46,7 +47,10 @@ def xlstm(fields: Fields) -> Model:
     count = fields.integer("num_hidden_layers", "num_blocks")
     fields.ignore(*XLSTM_NUMERICS)
     fields.expect("weight_mode", "single")
-    fields.expect("add_out_norm", True)
+    for name in ("add_out_norm", "add_post_blocks_norm"):
+        fields.expect(name, True)
+    for name in ("add_post_norm", "add_qk_norm"):
+        fields.expect(name, False)
     fields.expect("tie_word_embeddings", False)
     bias = fields.flag("use_bias", default=False)
     mixer = MatrixLstm(
