@@ -82,7 +82,7 @@ def table(found: Sequence[Alternative], first: str) -> str:
         first, "Weights, whole model", "KV cache per token", "One sequence", "Per GPU", "Left",
         "Verdict", "Most users", "Longest context",
     )  # fmt: skip
-    return html_table(head, [_row(a) for a in found], numeric=(1, 2, 3, 4, 5, 7, 8))
+    return html_table(head, [_row(a) for a in found], numeric=(1, 2, 3, 4, 5, 7, 8), stack=True)
 
 
 def _row(alternative: Alternative) -> tuple[str, ...]:

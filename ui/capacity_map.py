@@ -1,5 +1,6 @@
 """Context x users: how much of a GPU each combination takes, and the frontier where it is full."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, floor, log2
 from typing import Any
@@ -42,7 +43,8 @@ def capacity_map(plan: Plan) -> CapacityMap:
     totals = total_bytes_grid(
         plan.footprint, [round(n) for n in contexts], [round(n) for n in users], work
     )
-    return CapacityMap(contexts, users, totals / plan.gpu.memory_bytes, x, y)
+    used = (totals / plan.gpu.memory_bytes).astype("float32")
+    return CapacityMap(contexts, users, used, x, y)
 
 
 def _points(low: int, high: int) -> list[float]:
@@ -50,15 +52,34 @@ def _points(low: int, high: int) -> list[float]:
     return [2.0 ** (low + i * step) for i in range(CELLS)]
 
 
-def frontier(plan: Plan, grid: CapacityMap) -> list[tuple[int, int]]:
-    """(users, longest context) at powers of two, exactly; 0 tokens where not even one fits."""
+def frontier(plan: Plan, users: Iterable[int]) -> list[tuple[int, int]]:
+    """(users, longest context), exactly; 0 tokens where not even the shortest context fits."""
+    memory = plan.gpu.memory_bytes
+    found = []
+    for n in users:
+        work = plan.workload.model_copy(update={"concurrency": n})
+        found.append((n, max_context_tokens(plan.footprint, memory, work)))
+    return found
+
+
+def frontier_line(plan: Plan, grid: CapacityMap) -> list[tuple[int, int]]:
+    """The frontier for every whole number of users that the map shows a row of."""
+    rows = sorted({round(n) for n in grid.users})
+    return [(users, tokens) for users, tokens in frontier(plan, rows) if tokens]
+
+
+def frontier_rows(plan: Plan, grid: CapacityMap) -> list[tuple[str, str]]:
+    """The frontier at powers of two, as text for a table."""
     low, high = grid.user_exponents
     stride = max(1, ceil((high - low + 1) / TABLE_ROWS))
-    found = []
-    for users in (2**e for e in range(low, high + 1, stride)):
-        work = plan.workload.model_copy(update={"concurrency": users})
-        found.append((users, max_context_tokens(plan.footprint, plan.gpu.memory_bytes, work)))
-    return found
+    found = frontier(plan, (2**e for e in range(low, high + 1, stride)))
+    return [(format_tokens(n), _longest(tokens)) for n, tokens in found]
+
+
+def _longest(tokens: int) -> str:
+    if tokens >= MAX_TOKENS:
+        return "memory sets no limit"
+    return format_tokens(tokens) if tokens else "none fits"
 
 
 def short_tokens(n: int) -> str:

@@ -73,6 +73,7 @@ def _attention(plan: Plan) -> None:
             names,
             alternatives.CONTEXTS,
             alternatives.cache_sizes(found, alternatives.CONTEXTS),
+            dark=st.context.theme.type == "dark",
         ),
         key="cache_lines",
         config=figures.CONFIG,

@@ -14,8 +14,12 @@ from planner.hardware import Gpu
 from planner.model import Model
 from planner.units import format_bytes, format_tokens
 from planner.workload import MAX_SEQUENCES, MAX_TOKENS, Workload
-from ui import options
-from ui.model_source import ModelChoice, NothingYet, fetch_from_hub, from_preset, from_text
+from presets.gpus import load_gpu
+from ui import model_input, options
+from ui.model_source import (
+    ModelChoice,
+    NothingYet,
+)
 from ui.saved import (
     DEFAULTS,
     deployment_of,
@@ -24,9 +28,8 @@ from ui.saved import (
     values_of_saved,
     workload_of,
 )
+from ui.uploads import text_of
 
-SOURCES = ("Preset", "config.json", "Hub")
-MAX_UPLOAD_BYTES = 10 * 2**20
 BOUND: dict[str, Any] = {"bind": "query-params"}
 
 
@@ -49,7 +52,7 @@ def sidebar() -> Chosen:
     All inputs are drawn before anything is refused, so a mistake never takes them away.
     """
     with st.sidebar:
-        complaint, choice = _model()
+        complaint, choice = model_input.choose()
         values = {**_gpu(), **_formats(choice), **_work(), **_parallel(), **_advanced()}
         _saved_plan()
     if choice is None:
@@ -58,7 +61,7 @@ def sidebar() -> Chosen:
         deployment, workload = deployment_of(values), workload_of(values)
     except ValidationError as error:
         raise PlanRefused(first_error(error)) from None
-    linkable = st.session_state["from"] == "Preset"
+    linkable = choice.preset is not None
     return Chosen(choice.model, choice.config, gpu_of(values), deployment, workload, linkable)
 
 
@@ -70,89 +73,6 @@ def apply_fix(fix: Fix) -> None:
 def _set(values: dict[str, Any]) -> None:
     for key, value in values.items():
         st.session_state[key] = value
-
-
-def _model() -> tuple[SizewellError | None, ModelChoice | None]:
-    source = st.segmented_control(
-        "Model from", SOURCES, default="Preset", key="from", required=True, **BOUND
-    )
-    try:
-        if source == "config.json":
-            choice = _from_config()
-        elif source == "Hub":
-            choice = _from_hub()
-        else:
-            names = tuple(options.model_names())
-            model_id = st.selectbox(
-                "Model",
-                names,
-                index=names.index(DEFAULTS["model"]),
-                key="model",
-                help="Type to search. A configuration that is not listed can be pasted.",
-                **BOUND,
-            )
-            choice = from_preset(model_id)
-    except NothingYet as hint:
-        st.caption(str(hint))
-        return hint, None
-    except SizewellError as error:
-        return error, None
-    return None, choice
-
-
-def _from_config() -> ModelChoice:
-    st.file_uploader(
-        "Open config.json", key="config_file", on_change=_read_config_file, max_upload_size=10
-    )
-    if complaint := st.session_state.get("config_complaint"):
-        raise PlanRefused(complaint)
-    text = st.text_area(
-        "or paste it",
-        key="config",
-        height=160,
-        persist_state="session",
-        placeholder='{"model_type": "llama", "hidden_size": 4096, ...}',
-    )
-    return from_text(text or "")
-
-
-def _read_config_file() -> None:
-    file = st.session_state["config_file"]
-    st.session_state["config_complaint"] = None
-    if file is None:
-        return
-    try:
-        st.session_state["config"] = _text_of(file)
-    except SizewellError as error:
-        st.session_state["config_complaint"] = str(error)
-
-
-def _text_of(file: Any) -> str:
-    if file.size > MAX_UPLOAD_BYTES:
-        raise PlanRefused(
-            f"{file.name} has {format_bytes(file.size)}; files up to "
-            f"{format_bytes(MAX_UPLOAD_BYTES)} can be opened, and a config.json has a few KiB."
-        )
-    try:
-        return str(file.getvalue().decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise PlanRefused(f"{file.name} is not text, so it is no JSON file.") from None
-
-
-def _from_hub() -> ModelChoice:
-    hub_id = st.text_input(
-        "Hub id", key="hub", placeholder="Qwen/Qwen3-8B", max_chars=200, **BOUND
-    ).strip()
-    pressed = st.button("Read config.json from the Hub", disabled=not hub_id)
-    fetched: dict[str, str] = st.session_state.setdefault("fetched", {})
-    if pressed and hub_id not in fetched:
-        with st.spinner("Asking huggingface.co"):
-            fetched[hub_id] = fetch_from_hub(hub_id)
-    if not hub_id:
-        raise NothingYet("Give a Hub id. Nothing is read from the Hub before you press the button.")
-    if hub_id not in fetched:
-        raise NothingYet(f"Press the button to read the configuration of {hub_id} from the Hub.")
-    return from_text(fetched[hub_id], hub_id)
 
 
 def _gpu() -> dict[str, Any]:
@@ -169,6 +89,12 @@ def _gpu() -> dict[str, Any]:
     memory = None
     if gpu == options.CUSTOM_GPU:
         memory = _memory("Memory of one GPU (MiB)")
+    else:
+        found = load_gpu(gpu)
+        sold = (
+            "" if found.memory_marketed_gb is None else f", sold as {found.memory_marketed_gb:g} GB"
+        )
+        st.caption(f"{format_bytes(found.memory_bytes)} for programs{sold}")
     return {"gpu": gpu, "gpus": gpus, "memory": memory}
 
 
@@ -280,9 +206,7 @@ def _count(label: str, key: str, help_text: str, most: int, least: int = 1) -> i
 
 def _saved_plan() -> None:
     with st.expander("Open a saved plan", key="open_saved"):
-        st.file_uploader(
-            "Plan saved as JSON", key="plan_file", on_change=_open_plan, max_upload_size=10
-        )
+        st.file_uploader("Plan saved as JSON (up to 10 MiB)", key="plan_file", on_change=_open_plan)
         if complaint := st.session_state.get("plan_complaint"):
             st.error(complaint, icon=":material/error:")
 
@@ -293,6 +217,6 @@ def _open_plan() -> None:
     if file is None:
         return
     try:
-        _set(values_of_saved(_text_of(file)))
+        _set(values_of_saved(text_of(file)))
     except SizewellError as error:
         st.session_state["plan_complaint"] = f"{file.name} was not opened: {error}"

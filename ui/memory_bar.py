@@ -14,7 +14,7 @@ from planner.units import format_bytes, format_tokens
 from ui.components import COMPONENTS, component_bytes
 
 ROW, BAR_TOP, BAR_HEIGHT = 62, 22, 30
-SHARE_FOR_SIZE, SHARE_FOR_NAME = 0.10, 0.24
+SHARE_FOR_SIZE, SHARE_FOR_NAME = 0.14, 0.42
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from presets.models import load_model_config
 from ui.options import model_names
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-PASTED = "pasted config.json"
+PASTED = "Pasted config.json"
 
 
 class NothingYet(SizewellError):
@@ -23,10 +23,11 @@ class NothingYet(SizewellError):
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model and the configuration it was read from."""
+    """A model and the configuration it was read from; preset: its id, if it is one."""
 
     model: Model
     config: dict[str, Any]
+    preset: str | None = None
 
 
 @lru_cache(maxsize=64)
@@ -34,7 +35,7 @@ def from_preset(model_id: str) -> ModelChoice:
     """The preset of that id. The same object every time, so that plans of it are compiled once."""
     name = model_names()[model_id]
     config = load_model_config(name.hub_id)
-    return ModelChoice(parse(config, name.hub_id), config)
+    return ModelChoice(parse(config, name.hub_id), config, model_id)
 
 
 @lru_cache(maxsize=8)
@@ -65,10 +66,17 @@ def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
     return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
 
 
+def hub_preset(hub_id: str) -> str | None:
+    """The preset of a repository, so that a well-known one needs no network."""
+    wanted = hub_id.strip().lower()
+    names = model_names().items()
+    return next((i for i, name in names if name.hub_id.lower() == wanted), None)
+
+
 def fetch_from_hub(hub_id: str) -> str:
     """The text of config.json of a repository. Raises ConfigRefused saying why there is none.
 
-    Reads huggingface.co, and only when it is called.
+    Reads huggingface.co once, with the token of the machine if it has one, and only when called.
     """
     wanted = hub_id.strip()
     if not HUB_ID.fullmatch(wanted):
@@ -77,27 +85,27 @@ def fetch_from_hub(hub_id: str) -> str:
             "Qwen/Qwen3-8B"
         )
     try:
-        from huggingface_hub import errors as hub
-        from huggingface_hub import hf_hub_download
+        import huggingface_hub as hub
+        from huggingface_hub import errors
     except ImportError:
         raise ConfigRefused(
             "reading the Hub needs the huggingface_hub package: install it, or paste the "
             "config.json"
         ) from None
+    utils: Any = hub.utils  # its names are loaded lazily, so that types do not see them
     try:
-        path = hf_hub_download(wanted, "config.json", etag_timeout=5)
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except hub.GatedRepoError:
+        url = hub.hf_hub_url(wanted, "config.json")
+        answer = hub.get_session().get(
+            url, headers=utils.build_hf_headers(), timeout=10, follow_redirects=True
+        )
+        utils.hf_raise_for_status(answer)
+        return str(answer.text)
+    except errors.GatedRepoError:
         why = "is gated: accept its licence on the Hub and set HF_TOKEN, or paste its config.json"
-    except hub.RepositoryNotFoundError:
+    except errors.RepositoryNotFoundError:
         why = "does not exist on the Hub, or is private and needs HF_TOKEN"
-    except hub.EntryNotFoundError as error:
-        offline = isinstance(error, hub.LocalEntryNotFoundError)
-        why = OFFLINE if offline else "has no config.json: it may hold adapters or GGUF files only"
-    except Exception:  # the client raises its transport's own errors, whichever that is
-        why = OFFLINE
+    except errors.EntryNotFoundError:
+        why = "has no config.json: it may hold adapters or GGUF files only"
+    except Exception:  # the transport's own errors, whichever client the package uses
+        why = "cannot be read: the Hub does not answer from here; paste its config.json instead"
     raise ConfigRefused(f"{wanted} {why}.")
-
-
-OFFLINE = "cannot be read: the Hub does not answer from here; paste its config.json instead"

@@ -1,8 +1,10 @@
 """The depth of a plan as HTML tables: derivation, assumptions, model, cache, inputs."""
 
-from planner.explain import derivation
+from planner.errors import SizewellError
+from planner.explain import COMPONENT_LABELS, derivation
 from planner.plan import Plan
 from planner.units import format_bytes, format_tokens
+from presets.models import load_model_source
 from ui import report_markdown
 from ui.tables import html_table
 
@@ -19,6 +21,7 @@ def derivation_html(plan: Plan) -> str:
             rows,
             numeric=(3, 4),
             strong=[i for i, s in enumerate(steps) if s.in_total],
+            stack=True,
         )
     )
 
@@ -47,7 +50,9 @@ def assumptions_html(plan: Plan) -> str:
         "<p class='sz-note'>Weights, cache, state and block tables are exact: they follow from the "
         "configuration. What is below is not, and the total is given with its range.</p>"
     )
-    return note + html_table(("Assumption", "Value", "Range", "Source"), rows, numeric=(1,))
+    return note + html_table(
+        ("Assumption", "Value", "Range", "Source"), rows, numeric=(1,), stack=True
+    )
 
 
 def model_html(plan: Plan) -> str:
@@ -68,7 +73,10 @@ def model_html(plan: Plan) -> str:
     if parameters.mtp:
         facts.append(("Multi-token prediction, not loaded", f"{parameters.mtp:,}"))
     layers = [(kind, f"{n}", _positions(plan, kind)) for kind, n in model.layer_counts.items()]
-    weights = [(name, format_bytes(size)) for name, size in plan.stage.weights.items()]
+    weights = [
+        (COMPONENT_LABELS.get(name, name), format_bytes(size))
+        for name, size in plan.stage.weights.items()
+    ]
     return (
         html_table(("Fact", "Value"), facts, caption="Model")
         + html_table(("Kind of layer", "Layers", "Positions"), layers, caption="Layers")
@@ -114,8 +122,18 @@ def cache_html(plan: Plan) -> str:
 
 
 def inputs_html(plan: Plan) -> str:
-    """Everything the plan was made from."""
-    return html_table(("Input", "Value"), report_markdown.inputs(plan))
+    """Everything the plan was made from, and where the configuration comes from."""
+    rows = report_markdown.inputs(plan) + _origin(plan.model.source)
+    return html_table(("Input", "Value"), rows)
+
+
+def _origin(source: str) -> list[tuple[str, str]]:
+    """Sources of a preset's configuration; nothing for one that was given."""
+    try:
+        found = load_model_source(source)
+    except SizewellError:
+        return []
+    return [(f"Configuration ({found.config_kind})", "; ".join(found.sources))]
 
 
 def _tokens(n: int | None) -> str:

@@ -6,7 +6,7 @@ from planner.fixes import Fix, fixes
 from planner.plan import Plan
 from planner.verdict import remedy, verdict
 from ui import details, downloads, figures, kept, style, summary
-from ui.capacity_map import capacity_map, frontier
+from ui.capacity_map import capacity_map, frontier_rows
 from ui.inputs import Chosen, apply_fix
 from ui.memory_bar import bar_alt, memory_bar, stage_bars
 from ui.refusal import as_sentence
@@ -78,7 +78,7 @@ def _map(plan: Plan) -> None:
     grid = capacity_map(plan)
     reach = "no limit" if plan.max_context_tokens is None else f"{plan.max_context_tokens:,}"
     st.plotly_chart(
-        figures.capacity_figure(plan, grid),
+        figures.capacity_figure(plan, grid, dark=st.context.theme.type == "dark"),
         key="map",
         config=figures.CONFIG,
         alt=f"Heat map of memory used by context and users. {plan.workload.concurrency:,} users "
@@ -87,13 +87,5 @@ def _map(plan: Plan) -> None:
     st.caption(summary.MAP_NOTE)
     with st.expander("The frontier in numbers", key="open_frontier", on_change="rerun") as panel:
         if panel.open:
-            st.html(
-                html_table(
-                    ("Users", "Longest context (tokens)"),
-                    [
-                        (f"{n:,}", f"{tokens:,}" if tokens else "none fits")
-                        for n, tokens in frontier(plan, grid)
-                    ],
-                    numeric=(1,),
-                )
-            )
+            head = ("Users", "Longest context (tokens)")
+            st.html(html_table(head, frontier_rows(plan, grid), numeric=(1,)))

@@ -16,7 +16,7 @@ from planner.export import as_data
 from planner.plan import SCHEMA_VERSION, Plan
 from planner.verdict import verdict
 from ui import style, summary
-from ui.capacity_map import capacity_map, frontier
+from ui.capacity_map import capacity_map, frontier_rows
 from ui.memory_bar import bar_alt, memory_bar, stage_bars
 from ui.plan_tables import assumptions_html, cache_html, derivation_html, inputs_html, model_html
 from ui.tables import html_table, memory_table
@@ -30,7 +30,7 @@ h1{font-size:1.6rem;line-height:1.25;margin:.2rem 0}h2{font-size:1.2rem;margin:2
 background:light-dark(#eef7f1,#16261e)}
 .sz-verdict.sz-no{border-color:light-dark(#b3261e,#f2837b);background:light-dark(#fdf0ef,#2d1a19)}
 .sz-chart{background:#fff;color-scheme:light;border-radius:6px;padding:.5rem}
-details{margin:.5rem 0}summary{cursor:pointer;font-weight:600}
+.sz-table{width:auto;min-width:min(100%,30rem)}
 footer{margin-top:2.5rem;font-size:.875rem;border-top:1px solid var(--line);padding-top:.6rem}
 @media print{:root{color-scheme:light}body{max-width:none;padding:0;font-size:11pt;background:#fff}
 .sz-scroll{overflow:visible}tr,.sz-kpis div,.sz-bar,.sz-chart{break-inside:avoid}
@@ -81,12 +81,11 @@ def _map(plan: Plan) -> str:
         figure, full_html=False, include_plotlyjs=False, config=CONFIG | {"responsive": True}
     )
     alt = "Heat map of memory used by context and users; the table below has its frontier."
-    rows = [(f"{n:,}", f"{t:,}" if t else "none fits") for n, t in frontier(plan, grid)]
     return (
         f"<script>{get_plotlyjs()}</script>"
         f'<div class="sz-chart" role="img" aria-label="{alt}">{chart}</div>'
         + _note(summary.MAP_NOTE)
-        + html_table(("Users", "Longest context (tokens)"), rows, numeric=(1,))
+        + html_table(("Users", "Longest context (tokens)"), frontier_rows(plan, grid), numeric=(1,))
     )
 
 

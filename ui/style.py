@@ -33,6 +33,7 @@ border-bottom:1px solid rgba(128,140,160,.35)}
 .sz-table .num{text-align:right;white-space:nowrap}
 .sz-table th.num{white-space:normal}
 .sz-table tr.sz-strong .num,.sz-table tr.sz-strong th{font-weight:600}
+.sz-table tbody th{min-width:7rem}
 .sz-scroll{overflow-x:auto}
 .sz-kpis{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.6rem;margin:0;padding:0!important}
 .sz-kpis div{border:1px solid rgba(128,140,160,.45);border-radius:6px;padding:.55rem .75rem}
@@ -45,7 +46,13 @@ font-variant-numeric:tabular-nums}
 border-bottom:1px solid rgba(128,140,160,.25)}
 .sz-findings b{position:absolute;left:0}
 .sz-note{font-size:.875rem;margin:.25rem 0}
-@media(max-width:640px){.sz-wide{display:none}.sz-findings li{padding-left:0}
+.sz-table .sz-hint{display:none}
+@media screen and (max-width:640px){.sz-wide{display:none}
+.sz-stack thead{display:none}.sz-stack,.sz-stack tbody,.sz-stack tr,.sz-stack th,
+.sz-stack td{display:block;width:100%}.sz-stack th,.sz-stack td{border:0;padding:.1rem 0}
+.sz-stack tr{border-bottom:1px solid rgba(128,140,160,.35);padding:.35rem 0}
+.sz-stack td.num{text-align:left}.sz-stack .sz-hint{display:inline;opacity:.85}
+.sz-stack tbody th{font-weight:600}.sz-findings li{padding-left:0}
 .sz-findings b{position:static;margin-right:.4rem}}
 """
 
@@ -56,7 +63,9 @@ def css() -> str:
 
 
 STREAMLIT_CSS = """
-.stMainBlockContainer{padding-top:3.6rem;padding-bottom:3rem}
+.stMainBlockContainer{padding:4.2rem clamp(1rem,3vw,3rem) 3rem}
+[data-testid=stCaptionContainer],[data-testid=stCaptionContainer] *{color:#46505f;
+color:light-dark(#46505f,#b9c3d1);opacity:1}
 .stMain h1{font-size:1.6rem;line-height:1.25;padding:0}
 .stMain h2{font-size:1.15rem;line-height:1.3;padding:.4rem 0 0}
 [data-testid=stSidebarUserContent]{padding-top:0}

@@ -56,7 +56,7 @@ def key_figures(plan: Plan) -> str:
         (
             "Needed per GPU" if len(plan.footprint.stages) == 1 else "Needed on the fullest GPU",
             format_bytes(need),
-            f"{need / memory:.0%} of {format_bytes(memory)}; with the estimates' ranges "
+            f"{need / memory:.0%} of {format_bytes(memory)}; estimated range "
             f"{format_bytes(low)} to {format_bytes(high)}",
         ),
         (
@@ -67,12 +67,12 @@ def key_figures(plan: Plan) -> str:
         (
             "Longest context",
             _tokens(plan.max_context_tokens),
-            f"for {count(work.concurrency, 'user')}" + _stated(plan),
+            _reach(plan) or f"for {count(work.concurrency, 'user')}" + _stated(plan),
         ),
         (
             "Most users",
-            "no limit" if plan.max_concurrency is None else format_tokens(plan.max_concurrency),
-            f"at {format_tokens(work.context)} tokens each",
+            _tokens(plan.max_concurrency),
+            _reach(plan) or f"at {format_tokens(work.context)} tokens each",
         ),
         (
             "KV cache per token",
@@ -87,7 +87,14 @@ def key_figures(plan: Plan) -> str:
 
 
 def _tokens(n: int | None) -> str:
-    return "no limit" if n is None else format_tokens(n)
+    return "no limit" if n is None else format_tokens(n) if n else "none"
+
+
+def _reach(plan: Plan) -> str:
+    """Said instead of a limit where not even the smallest workload fits."""
+    if plan.max_context_tokens == 0:
+        return f"{count(plan.workload.concurrency, 'user')} do not fit at any length"
+    return ""
 
 
 def _stated(plan: Plan) -> str:

@@ -16,27 +16,31 @@ def html_table(
     numeric: Sequence[int] = (),
     strong: Sequence[int] = (),
     swatches: Sequence[str] = (),
+    stack: bool = False,
 ) -> str:
     """A table whose first column heads its rows.
 
-    numeric: columns set to the right; strong: rows in bold; swatches: component key per row.
+    numeric: columns set to the right; strong: rows in bold; swatches: component key per row;
+    stack: on a phone each row becomes a paragraph with its column names.
     """
     columns = "".join(
         f'<th scope="col"{_num(i, numeric)}>{escape(text)}</th>' for i, text in enumerate(head)
     )
+    hints = [f'<span class="sz-hint">{escape(t)}: </span>' if stack else "" for t in head]
     body = []
     for r, row in enumerate(rows):
         key = swatches[r] if r < len(swatches) else ""
         swatch = f'<span class="sz-swatch sz-{key}"></span>' if key else ""
         first, *rest = row
         cells = "".join(
-            f"<td{_num(i, numeric)}>{escape(text)}</td>" for i, text in enumerate(rest, 1)
+            f"<td{_num(i, numeric)}>{hints[i]}{escape(text)}</td>" for i, text in enumerate(rest, 1)
         )
         bold = ' class="sz-strong"' if r in strong else ""
         body.append(f'<tr{bold}><th scope="row">{swatch}{escape(first)}</th>{cells}</tr>')
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    kind = "sz-table sz-stack" if stack else "sz-table"
     return (
-        f'<div class="sz-scroll"><table class="sz-table">{title}<thead><tr>{columns}</tr></thead>'
+        f'<div class="sz-scroll"><table class="{kind}">{title}<thead><tr>{columns}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 

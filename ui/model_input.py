@@ -1,0 +1,115 @@
+"""Which model: a preset, a pasted or opened config.json, or a repository of the Hub."""
+
+from typing import Any
+
+import streamlit as st
+
+from planner.errors import PlanRefused, SizewellError
+from planner.model import Model
+from planner.parameters import count
+from ui import options
+from ui.model_source import (
+    ModelChoice,
+    NothingYet,
+    fetch_from_hub,
+    from_preset,
+    from_text,
+    hub_preset,
+)
+from ui.refusal import as_sentence
+from ui.saved import DEFAULTS
+from ui.uploads import text_of
+
+SOURCES = ("Preset", "config.json", "Hub")
+BOUND: dict[str, Any] = {"bind": "query-params"}
+
+
+def choose() -> tuple[SizewellError | None, ModelChoice | None]:
+    """Draw the inputs of the model; the model, or why there is none yet."""
+    source = st.segmented_control(
+        "Model from", SOURCES, default="Preset", key="from", required=True, **BOUND
+    )
+    try:
+        if source == "config.json":
+            choice = _from_config()
+        elif source == "Hub":
+            choice = _from_hub()
+        else:
+            names = tuple(options.model_names())
+            model_id = st.selectbox(
+                "Model",
+                names,
+                index=names.index(DEFAULTS["model"]),
+                key="model",
+                help="Type to search. A configuration that is not listed can be pasted.",
+                **BOUND,
+            )
+            choice = from_preset(model_id)
+        st.caption(_facts(choice.model))
+    except NothingYet as hint:
+        st.caption(str(hint))
+        return hint, None
+    except SizewellError as error:
+        return error, None
+    return None, choice
+
+
+def _facts(model: Model) -> str:
+    total, active = count(model).total, count(model).active
+    parts = [f"{total / 1e9:,.2f} B parameters"]
+    if active != total:
+        parts.append(f"{active / 1e9:,.2f} B active")
+    parts += [f"{n} {kind} layers" for kind, n in model.layer_counts.items()]
+    return as_sentence(", ".join(parts))
+
+
+def _from_config() -> ModelChoice:
+    st.file_uploader(
+        "Open config.json (up to 10 MiB)", key="config_file", on_change=_read_config_file
+    )
+    text = st.text_area(
+        "or paste it",
+        key="config",
+        on_change=_forget_complaint,
+        height=160,
+        persist_state="session",
+        placeholder='{"model_type": "llama", "hidden_size": 4096, ...}',
+    )
+    if complaint := st.session_state.get("config_complaint"):
+        raise PlanRefused(complaint)
+    return from_text(text or "")
+
+
+def _forget_complaint() -> None:
+    st.session_state["config_complaint"] = None
+
+
+def _read_config_file() -> None:
+    file = st.session_state["config_file"]
+    st.session_state["config_complaint"] = None
+    if file is None:
+        return
+    try:
+        st.session_state["config"] = text_of(file)
+    except SizewellError as error:
+        st.session_state["config_complaint"] = str(error)
+
+
+def _from_hub() -> ModelChoice:
+    hub_id = st.text_input(
+        "Hub id", key="hub", placeholder="Qwen/Qwen3-8B", max_chars=200, **BOUND
+    ).strip()
+    pressed = st.button("Read config.json from the Hub", disabled=not hub_id)
+    fetched: dict[str, str] = st.session_state.setdefault("fetched", {})
+    if pressed and hub_id not in fetched:
+        with st.spinner("Asking huggingface.co"):
+            fetched[hub_id] = fetch_from_hub(hub_id)
+    if not hub_id:
+        raise NothingYet("Give a Hub id. Nothing is read from the Hub before you press the button.")
+    preset = hub_preset(hub_id)
+    if hub_id not in fetched and preset is not None:
+        st.caption(f"Known here as the preset {preset}; nothing was read from the Hub.")
+        return from_preset(preset)
+    if hub_id not in fetched:
+        raise NothingYet(f"Press the button to read the configuration of {hub_id} from the Hub.")
+    return from_text(fetched[hub_id], hub_id)

@@ -1,0 +1,21 @@
+"""An uploaded file as text, or one sentence about why not."""
+
+from typing import Any
+
+from planner.errors import PlanRefused
+from planner.units import format_bytes
+
+MAX_UPLOAD_BYTES = 10 * 2**20
+
+
+def text_of(file: Any) -> str:
+    """The content of a file of at most MAX_UPLOAD_BYTES in UTF-8. Raises PlanRefused."""
+    if file.size > MAX_UPLOAD_BYTES:
+        raise PlanRefused(
+            f"{file.name} has {format_bytes(file.size)}; files up to "
+            f"{format_bytes(MAX_UPLOAD_BYTES)} can be opened, and a config.json has a few KiB."
+        )
+    try:
+        return str(file.getvalue().decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise PlanRefused(f"{file.name} is not text, so it is no JSON file.") from None
