@@ -9,6 +9,7 @@ tables and scale with the link. Bytes may be a NumPy array.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from planner.elementwise import larger
 from planner.hardware import Gpu
 
 GPUS_PER_MACHINE = 8
@@ -69,7 +70,7 @@ def all_reduce_s(size_bytes: Any, ranks: int, link: Link) -> Any:
     if ranks == 1:
         return 0.0 * size_bytes
     wire = 2 * (ranks - 1) / ranks / link.bytes_per_s
-    beyond = (size_bytes - SMALL_BYTES + abs(size_bytes - SMALL_BYTES)) / 2
+    beyond = larger(size_bytes - SMALL_BYTES, 0)
     return (
         link.start_s
         + (size_bytes - beyond) * wire / link.small

@@ -1,0 +1,59 @@
+"""Speculative decoding: what an acceptance rate is worth, and what it costs.
+
+A draft proposes k tokens, the model checks them in one pass of k + 1 tokens a sequence and keeps
+the agreeing prefix plus one token of its own (Leviathan et al. 2023).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Speculation:
+    """k draft tokens a step: what a step takes, and what a token takes on average.
+
+    speedup compares with decoding one token a step; below 1 speculation loses.
+    """
+
+    draft_tokens: int
+    tokens_per_step: float
+    step_s: float
+    tpot_s: float
+    speedup: float
+
+
+def tokens_per_step(acceptance: float, draft_tokens: int) -> float:
+    """Expected tokens of one step when each draft token is accepted with this probability.
+
+    1 + a + a^2 + ... + a^k: a token counts only if all before it were accepted.
+    """
+    return sum(acceptance**i for i in range(draft_tokens + 1))
+
+
+def acceptance_of(tokens: float, draft_tokens: int) -> float:
+    """The acceptance rate that gives `tokens` a step: tokens_per_step solved backwards."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if tokens_per_step(middle, draft_tokens) < tokens:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def speculate(
+    step_s: Callable[[int], float], draft_s: float, acceptance: float, draft_tokens: int
+) -> Speculation:
+    """One choice of k. step_s(m) is a pass of m tokens a sequence, draft_s one draft token."""
+    tokens = tokens_per_step(acceptance, draft_tokens)
+    total = step_s(draft_tokens + 1) + draft_tokens * draft_s
+    return Speculation(draft_tokens, tokens, total, total / tokens, step_s(1) * tokens / total)
+
+
+def best(
+    step_s: Callable[[int], float], draft_s: float, acceptance: float, most: int = 8
+) -> Speculation:
+    """The k in 0..most of lowest time per token; k = 0 says not to speculate."""
+    tried = (speculate(step_s, draft_s, acceptance, k) for k in range(most + 1))
+    return min(tried, key=lambda found: found.tpot_s)

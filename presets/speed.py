@@ -1,0 +1,22 @@
+"""The reference card of speed.json: what its kernels reach, for cards that nobody measured."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+from planner import speed
+from planner.hardware import Gpu
+from planner.speed import Reference, Speed
+
+_FILE = Path(__file__).with_name("speed.json")
+
+
+@cache
+def reference() -> Reference:
+    """The reference card's points and shares, with their source."""
+    return Reference(**json.loads(_FILE.read_text(encoding="utf-8")))
+
+
+def speed_of(gpu: Gpu) -> Speed:
+    """The Speed of any GPU. Raises PlanRefused where no memory bandwidth is known."""
+    return speed.speed_of(gpu, reference())
