@@ -37,7 +37,7 @@ from planner.hf_config import (  # noqa: F401
 )
 from planner.hf_config.families import BUILDERS
 from planner.hf_config.reader import Fields, short
-from planner.hf_config.refused_types import refusal
+from planner.hf_config.refused_types import refusal, refuse_other_heads
 from planner.hf_config.wrappers import TOWERS, split
 from planner.model import Model
 
@@ -65,6 +65,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
             "told from the fields alone",
             field="model_type",
         )
+    refuse_other_heads(outer.get("architectures"))
     quantization = outer.get("quantization_config") or text.get("quantization_config")
     if quantization is not None and not isinstance(quantization, Mapping):
         raise fields.refuse("quantization_config", f"{short(quantization)} is not an object")

@@ -11,6 +11,8 @@ from typing import Any
 from planner.errors import ConfigRefused
 
 LARGEST = 2**31 - 1
+# Activation functions that bring parameters of their own.
+LEARNED = ("xielu", "prelu")
 # Fields that make a list as long as they say.
 COUNTS = ("layers", "layer", "depth", "blocks")
 MOST_LAYERS = 10_000
@@ -77,6 +79,12 @@ class Fields:
         """Values of the model type's own class for fields that the configuration leaves out."""
         absent = {name: value for name, value in defaults.items() if name not in self.config}
         self.config = {**absent, **self.config}
+        self.read.update(absent)
+
+    def derive(self, **values: Any) -> None:
+        """As `fill`, but also for fields that are null: what the class derives for itself."""
+        absent = {name: value for name, value in values.items() if name not in self}
+        self.config = {**self.config, **absent}
         self.read.update(absent)
 
     def settle(self, name: str, value: Any) -> None:
@@ -195,7 +203,7 @@ class Fields:
     def finish(self) -> None:
         """Refuse the first field that nobody read and that is not known to be harmless."""
         for name, value in self.config.items():
-            if name in self.read or HARMLESS.fullmatch(name):
+            if name in self.read or (HARMLESS.fullmatch(name) and value not in LEARNED):
                 continue
             if value is None or value is False or value in ("", [], {}):
                 continue

@@ -19,7 +19,19 @@ ENCODER = (
     "roberta-prelayernorm", "roc_bert", "roformer", "siglip", "splinter", "squeezebert",
     "vit", "xlm-roberta", "xlm-roberta-xl", "xmod", "yoso",
 )  # fmt: skip
+HEADS = ("SequenceClassification", "TokenClassification", "QuestionAnswering", "MaskedLM")
 CROSS = ("mllama", "mllama_text_model", "mllama_text")
+
+
+def refuse_other_heads(architectures: object) -> None:
+    """Refuse a decoder whose language-model head was exchanged for one of another size."""
+    for name in architectures if isinstance(architectures, list) else ():
+        if isinstance(name, str) and name.endswith(HEADS):
+            raise ConfigRefused(
+                f"architectures: {name[:60]} has another head in place of the language model's, "
+                "which no field sizes",
+                field="architectures",
+            )
 
 
 def refusal(model_type: str) -> ConfigRefused | None:

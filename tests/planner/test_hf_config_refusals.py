@@ -139,6 +139,8 @@ def test_more_layers_than_any_model_has_are_refused_at_once() -> None:
         ({"is_encoder_decoder": True}, "is_encoder_decoder"),
         ({"add_cross_attention": True}, "add_cross_attention"),
         ({"pruned_heads": {"1": [0]}}, "pruned_heads"),
+        ({"hidden_act": "xielu"}, "hidden_act"),
+        ({"architectures": ["LlamaForSequenceClassification"]}, "architectures"),
         ({"model_type": "banana"}, "model_type"),
         ({"model_type": ["llama"]}, "model_type"),
         ({"model_type": None}, "model_type"),
