@@ -31,7 +31,7 @@ def delta(fields: Fields) -> Model:
     fields.expect("mamba_ssm_dtype", "float32")
     fields.ignore("output_gate_type")
     attention = Attention(
-        **heads(fields, hidden_size, head_dim=256),
+        **heads(fields, hidden_size, head_dim=256, num_key_value_heads=4 if dense else 2),
         qkv_bias=bias,
         o_bias=bias,
         qk_norm="head",
@@ -47,6 +47,7 @@ def delta(fields: Fields) -> Model:
     has_experts = [False] * count
     experts = None
     if not dense:
+        fields.fill(shared_expert_intermediate_size=512)
         has_experts = sparse_layers(fields, count, "step")
         traits = Experts(shared_size="shared_expert_intermediate_size", shared_gate=True)
         experts = moe(fields, traits)

@@ -34,7 +34,7 @@ def mamba2(fields: Fields, hidden_size: int, *, inner: int | None = None) -> Mam
         state_size=fields.integer("mamba_d_state", default=256),
         n_groups=fields.integer("mamba_n_groups", default=1),
         conv_kernel=fields.integer("mamba_d_conv", default=4),
-        conv_bias=fields.flag("mamba_conv_bias", default=True),
+        conv_bias=fields.flag("mamba_conv_bias", default=not fields.given("mamba_conv_bias")),
         proj_bias=fields.flag("mamba_proj_bias", default=False),
     )
 

@@ -23,6 +23,7 @@ LAGUNA = Sparse(
     slides=none,
     window=512,
     experts=Experts(shared_size="shared_expert_intermediate_size", score_bias=True),
+    defaults={"shared_expert_intermediate_size": 512},
     ignored=(
         "moe_apply_router_weight_on_input",
         "moe_router_logit_softcapping",
@@ -90,7 +91,7 @@ def laguna(fields: Fields) -> Model:
         raise fields.refuse("gating_types", "does not agree with gating in every layer")
     heads = fields.sequence("num_attention_heads_per_layer", length=count)
     hidden_size = fields.integer("hidden_size")
-    fields.fill(mlp_layer_types=["dense"] + ["sparse"] * (count - 1))
+    fields.derive(mlp_layer_types=["dense"] + ["sparse"] * (count - 1))
     parts = fields.sequence("mlp_layer_types", length=count) or []
     dense = [index for index, kind in enumerate(parts) if kind == "dense"]
     fields.expect("decoder_sparse_step", 1)
@@ -183,7 +184,7 @@ def mimo_v2(fields: Fields) -> Model:
     derived: dict[str, Any] = {"layer_types": mimo_types(fields, count)}
     if fields.config.get("moe_layer_freq") is None:
         derived["mlp_layer_types"] = ["dense"] + ["sparse"] * (count - 1)
-    fields.fill(**derived)
+    fields.derive(**derived)
     size = fields.optional("sliding_window_size")
     window = fields.integer("sliding_window", default=129) if size is None else size + 1
     fields.settle("sliding_window", window)

@@ -38,6 +38,11 @@ class Latent:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
+def indexed(heads: int) -> dict[str, int]:
+    """The defaults of an indexer with so many heads."""
+    return {"index_n_heads": heads, "index_head_dim": 128, "index_topk": 2048}
+
+
 DEEPSEEK_V3 = Latent(
     experts=Experts(where="first", shared=True),
     defaults={"first_k_dense_replace": 3, "q_lora_rank": 1536, "n_shared_experts": 1},
@@ -48,9 +53,23 @@ TRAITS = {
     "deepseek_v3": DEEPSEEK_V3,
     "kimi_k2": DEEPSEEK_V3,
     "deepseek_v32": Latent(
-        indexer=True, defaults={"first_k_dense_replace": 3, "q_lora_rank": 1536}
+        indexer=True,
+        defaults={
+            "first_k_dense_replace": 3,
+            "q_lora_rank": 1536,
+            "n_shared_experts": 1,
+            **indexed(64),
+        },
     ),
-    "glm_moe_dsa": Latent(indexer=True, defaults={"first_k_dense_replace": 3, "q_lora_rank": 2048}),
+    "glm_moe_dsa": Latent(
+        indexer=True,
+        defaults={
+            "first_k_dense_replace": 3,
+            "q_lora_rank": 2048,
+            "n_shared_experts": 1,
+            **indexed(32),
+        },
+    ),
     "glm4_moe_lite": Latent(
         experts=Experts(where="first", shared=True),
         defaults={"first_k_dense_replace": 1, "q_lora_rank": 768, "n_shared_experts": 1},
@@ -71,12 +90,14 @@ TRAITS = {
         defaults={
             "first_k_dense_replace": 1,
             "n_shared_experts": 1,
+            "q_lora_rank": 1536,
+            **indexed(16),
             "index_topk_freq": 4,
             "index_skip_topk_offset": 2,
         },
     ),
-    "minicpm3": Latent(experts=None, tied=True),
-    "youtu": Latent(experts=None, tied=True),
+    "minicpm3": Latent(experts=None, tied=True, defaults={"q_lora_rank": 768}),
+    "youtu": Latent(experts=None, tied=True, defaults={"q_lora_rank": 1536}),
 }
 
 

@@ -29,10 +29,14 @@ def sparse(fields: Fields) -> Model:
 def sparse_decoder(fields: Fields, traits: Sparse, adjust: Adjust | None = None) -> Model:
     """A decoder of these traits; adjust changes the attention of single layers."""
     fields.fill(**traits.defaults)
+    fields.derive(**{k: value for k, value in traits.defaults.items() if isinstance(value, list)})
     fields.aliases.update(traits.aliases)
     fields.ignore("intermediate_size", *traits.ignored)
     for name in traits.zero:
         fields.expect(name, 0)
+    for name in traits.needs:
+        if not fields.given(name):
+            raise fields.refuse(name, "is missing, and the model cannot be sized without it")
     for name, allowed in traits.expects.items():
         fields.expect(name, *allowed)
     hidden_size = fields.integer("hidden_size")

@@ -38,14 +38,17 @@ TRAITS = {
         ignored=("input_jitter_noise",),
     ),
     "qwen2_moe": Sparse(
+        num_key_value_heads=16,
         qkv_bias=("qkv_bias", True),
         experts=Experts(
             where="step", shared_size="shared_expert_intermediate_size", shared_gate=True
         ),
         slides=qwen2_moe_slides,
+        defaults={"shared_expert_intermediate_size": 5632},
         window=4096,
     ),
     "qwen3_moe": Sparse(
+        num_key_value_heads=4,
         **BIASED,
         qk_norm="head",
         experts=Experts(where="step"),
@@ -54,11 +57,20 @@ TRAITS = {
         slides=qwen3_moe_slides,
         window=4096,
     ),
+    "qwen3_vl_moe_text": Sparse(
+        **BIASED,
+        num_key_value_heads=16,
+        qk_norm="head",
+        experts=Experts(where="step"),
+        expects={"sliding_window": (None,), "use_sliding_window": (False,)},
+        needs=("tie_word_embeddings",),
+    ),
     "olmoe": Sparse(
         **BIASED, divides=True, qk_norm="width", experts=Experts(size="intermediate_size")
     ),
     "flex_olmo": Sparse(**BIASED, qk_norm="width", experts=Experts(size="intermediate_size")),
     "gpt_oss": Sparse(
+        num_key_value_heads=8,
         qkv_bias=("attention_bias", True),
         o_bias=("attention_bias", True),
         head_dim=64,
@@ -69,12 +81,14 @@ TRAITS = {
         ignored=("experts_per_token",),
     ),
     "glm4_moe": Sparse(
+        num_key_value_heads=8,
         qkv_bias=("attention_bias", False),
         qk_norm=("use_qk_norm", "head"),
         experts=Experts(where="first", shared=True),
         defaults={"first_k_dense_replace": 1, "n_shared_experts": 1},
     ),
     "glm4v_moe_text": Sparse(
+        num_key_value_heads=8,
         qkv_bias=("attention_bias", True),
         experts=Experts(where="first", shared=True),
         defaults={"first_k_dense_replace": 1, "n_shared_experts": 1},
@@ -95,6 +109,7 @@ TRAITS = {
         ignored=("layer_rope_theta",),
     ),
     "ernie4_5_moe": Sparse(
+        num_key_value_heads=4,
         qkv_bias=("use_bias", False),
         o_bias=("use_bias", False),
         mlp_bias=("use_bias", False),
@@ -140,6 +155,7 @@ TRAITS = {
         ),
     ),
     "dots1": Sparse(
+        num_key_value_heads=32,
         **BIASED,
         qk_norm="head",
         slides=dots1_slides,
@@ -185,6 +201,7 @@ TRAITS = {
         ),
     ),
     "exaone_moe": Sparse(
+        num_key_value_heads=32,
         qk_norm="head",
         windows="pattern",
         window=4096,
@@ -193,6 +210,7 @@ TRAITS = {
         defaults={"first_k_dense_replace": 1, "num_shared_experts": 1},
     ),
     "solar_open": Sparse(
+        num_key_value_heads=8,
         qkv_bias=("attention_bias", False),
         head_dim=128,
         experts=Experts(shared=True),
@@ -216,6 +234,7 @@ TRAITS = {
         ),
     ),
     "hy_v3": Sparse(
+        num_key_value_heads=8,
         **BIASED,
         mlp_bias=("mlp_bias", False),
         head_dim=128,
@@ -226,6 +245,7 @@ TRAITS = {
         ignored=("enable_moe_fp32_combine", "enable_lm_head_fp32", "enable_attention_fp32_softmax"),
     ),
     "mellum": Sparse(
+        num_key_value_heads=4,
         **BIASED,
         qk_norm="head",
         head_dim=128,
@@ -235,6 +255,7 @@ TRAITS = {
         ignored=("mtp_layer_types", "mtp_mlp_layer_types"),
     ),
     "flint": Sparse(
+        num_key_value_heads=4,
         **BIASED,
         qk_norm="head",
         head_dim=128,
@@ -242,7 +263,7 @@ TRAITS = {
         slides=flint_slides,
         window=513,
         experts=Experts(where="step", shared_size="shared_expert_intermediate_size"),
-        defaults={"mlp_only_layers": [0, 1]},
+        defaults={"mlp_only_layers": [0, 1], "shared_expert_intermediate_size": 1024},
     ),
     "kolibri1": Sparse(
         norms_per_layer=4,
@@ -252,11 +273,11 @@ TRAITS = {
         slides=fifth_full,
         window=513,
         experts=Experts(shared_size="shared_expert_intermediate_size"),
+        defaults={"shared_expert_intermediate_size": 512},
     ),
 }  # fmt: skip
 
 for _text, _like in {
-    "qwen3_vl_moe_text": "qwen3_moe",
     "qwen3_omni_moe_text": "qwen3_moe",
     "bailing_moe_v2": "bailing_moe",
 }.items():

@@ -17,7 +17,8 @@ class Sparse(Traits):
     """Traits of a decoder with experts.
 
     slides: which layers have a window where `layer_types` does not say it, instead of a rule.
-    zero: fields that are understood only where they are 0.
+    zero: fields that are understood only where they are 0. needs: fields that must be there, as
+    a type and its wrapper have different values for them.
     """
 
     experts: Experts = field(default_factory=Experts)
@@ -25,6 +26,7 @@ class Sparse(Traits):
     slides: Slides | None = None
     dense_size: str = "intermediate_size"
     zero: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 BIASED: dict[str, Any] = {

@@ -23,6 +23,10 @@ WRAPPERS = {
     "llava_next": "llama", "llava_next_video": "llama", "llava_onevision": "qwen2",
     "mistral3": "mistral", "ovis2": "qwen2", "paligemma": "gemma", "qwen2_5_vl": "qwen2_5_vl_text",
     "qwen2_audio": "qwen2", "qwen2_vl": "qwen2_vl_text", "qwen3_vl": "qwen3_vl_text",
+    "qwen3_vl_moe": "qwen3_vl_moe_text", "glm4v_moe": "glm4v_moe_text", "lfm2_vl": "lfm2",
+    "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text", "kimi_k25": "deepseek_v3",
+    "minimax_m3_vl": "minimax_m3_vl_text", "gemma4_unified": "gemma4_unified_text",
+    "step3p7": "step3p5",
     "smolvlm": "llama", "video_llava": "llama", "vipllava": "llama", "voxtral": "llama",
 }  # fmt: skip
 

@@ -35,7 +35,7 @@ def zamba(fields: Fields) -> Model:
     heads = fields.integer("num_attention_heads")
     width = fields.integer("attention_hidden_size", default=2 * hidden_size)
     head_dim = fields.integer("attention_head_dim", default=2 * hidden_size // heads)
-    kv_heads = fields.integer("num_key_value_heads", default=heads)
+    kv_heads = fields.integer("num_key_value_heads", default=16)
     inner = fields.integer("mamba_expand", default=2) * hidden_size
     parts = fields.integer("n_mamba_heads", default=2)
     if inner % parts:
@@ -48,7 +48,7 @@ def zamba(fields: Fields) -> Model:
         time_step_rank=rank(fields, "mamba_dt_rank", hidden_size),
         conv_bias=fields.flag("mamba_conv_bias", default=True),
     )
-    size = fields.integer("intermediate_size", default=4 * hidden_size)
+    size = fields.integer("intermediate_size", default=14848)
     shared = shared_projections(hidden_size, width, heads * head_dim, kv_heads * head_dim, kv_heads)
     for name in ("gate_proj", "up_proj"):
         shared += linear(f"shared.{name}", size, hidden_size, "column")
