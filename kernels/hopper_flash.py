@@ -91,7 +91,7 @@ def launch(
             GROUP=heads // kv_heads, BLOCK_N=tile.block_n, STAGES=tile.num_stages,
             CONSUMERS=tile.consumers, CAUSAL=causal, PINGPONG=tile.pingpong,
             OUT_IN_Q=tile.out_in_q, SHIFT=8.0 if fp8 else 0.0,
-            REGISTERS=240 if tile.consumers == 2 else 160, num_warps=4,
+            REGISTERS=240 if tile.consumers == 2 else 160, CONVERT=tile.convert, num_warps=4,
         )  # fmt: skip
 
 

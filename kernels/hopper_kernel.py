@@ -101,34 +101,67 @@ def _partial_sums(weights):
 
 
 @gluon.jit
-def _operand(weights, dtype: gl.constexpr, LAYOUT: gl.constexpr):
+def _operand(weights, dtype: gl.constexpr, LAYOUT: gl.constexpr, PINNED: gl.constexpr):
     """Weights as the left operand of the second product, without leaving their thread.
 
     fp8 wants four neighbouring keys in one thread where the scores have two and two: the keys are
     renamed within each 16, and the transposed values come in that order (see `transpose_values`).
+    PINNED: a conversion in assembly, which the compiler may not move past the wait that follows.
     """
     M: gl.constexpr = weights.shape[0]
     N: gl.constexpr = weights.shape[1]
     if dtype.primitive_bitwidth == 8:
         weights = weights.reshape([M, N // 16, 2, 4, 2]).permute([0, 1, 3, 2, 4]).reshape([M, N])
+    if PINNED and dtype == gl.bfloat16:
+        weights = gl.inline_asm_elementwise(
+            "cvt.rn.bf16x2.f32 $0, $2, $1;", "=r,f,f", [weights],
+            dtype=gl.bfloat16, is_pure=False, pack=2,
+        )  # fmt: skip
+    elif PINNED:
+        weights = gl.inline_asm_elementwise(
+            "cvt.rn.f16x2.f32 $0, $2, $1;", "=r,f,f", [weights],
+            dtype=gl.float16, is_pure=False, pack=2,
+        )  # fmt: skip
     return gl.convert_layout(weights.to(dtype), LAYOUT)
 
 
 @gluon.jit
-def _softmax(scores, row_max, scale, first_row, first_key, offset, seqlen_k,
-             MASKED: gl.constexpr, CAUSAL: gl.constexpr, SHIFT: gl.constexpr):  # fmt: skip
-    """Weights of one key tile, the new row maxima and the decay of everything before it."""
+def _mask(scores, limit):
+    """-inf from column limit[row] on.
+
+    Key 8a + 2b + c of a row is in register (a, c) of lane b of its quad: with 2b on the limit's
+    side, every register compares against a constant and none holds a column number.
+    """
+    M: gl.constexpr = scores.shape[0]
+    N: gl.constexpr = scores.shape[1]
     LAYOUT: gl.constexpr = scores.type.layout
-    if MASKED:
-        key = first_key + gl.arange(0, scores.shape[1], gl.SliceLayout(0, LAYOUT))
-        row = first_row + gl.arange(0, scores.shape[0], gl.SliceLayout(1, LAYOUT))
+    parts = scores.reshape([M, N // 8, 4, 2])
+    PARTS: gl.constexpr = parts.type.layout
+    MAB: gl.constexpr = gl.SliceLayout(3, PARTS)
+    MB: gl.constexpr = gl.SliceLayout(1, MAB)
+    a = gl.arange(0, N // 8, gl.SliceLayout(0, gl.SliceLayout(2, MAB)))
+    c = gl.arange(0, 2, gl.SliceLayout(0, gl.SliceLayout(1, gl.SliceLayout(2, PARTS))))
+    b = gl.arange(0, 4, gl.SliceLayout(0, MB))
+    column = 8 * a[None, :][:, :, None][:, :, :, None] + c[None, :][:, None, :][:, :, None, :]
+    rest = gl.convert_layout(limit, gl.SliceLayout(1, MB))[:, None] - 2 * b[None, :]
+    parts = gl.where(column < rest[:, None, :][:, :, :, None], parts, -float("inf"))
+    return gl.convert_layout(parts.reshape([M, N]), LAYOUT, assert_trivial=True)
+
+
+@gluon.jit
+def _softmax(scores, row_max, scale, masked, first_row, first_key, offset, seqlen_k,
+             CAUSAL: gl.constexpr, SHIFT: gl.constexpr):  # fmt: skip
+    """Weights of one key tile, the new row maxima and the decay of everything before it."""
+    if masked:
+        ROW: gl.constexpr = gl.SliceLayout(1, scores.type.layout)
+        row = first_row + gl.arange(0, scores.shape[0], ROW)
         limit = gl.full_like(row, 0) + seqlen_k
         if CAUSAL:
             limit = gl.minimum(limit, row + offset + 1)
-        scores = gl.where(key[None, :] < limit[:, None], scores, -float("inf"))
+        scores = _mask(scores, limit - first_key)
     new_max = gl.maximum(row_max, gl.max(scores, 1) * scale)
     reference = new_max
-    if MASKED:  # a row that has seen no key yet: avoid inf - inf
+    if CAUSAL:  # a row that has seen no key yet: avoid inf - inf
         reference = gl.where(new_max == -float("inf"), 0.0, new_max)
     weights = gl.exp2(scores * scale - (reference - SHIFT)[:, None])
     return weights, new_max, gl.exp2(row_max - reference)
@@ -136,36 +169,37 @@ def _softmax(scores, row_max, scale, first_row, first_key, offset, seqlen_k,
 
 @gluon.jit
 def _turn_wait(CONSUMER: gl.constexpr):
-    """Wait for this consumer's turn at the tensor cores (named barrier, two consumers)."""
+    """Wait for this consumer's turn at the tensor cores (a named barrier of two warpgroups)."""
     if CONSUMER == 0:
-        gl.inline_asm_elementwise(
-            "bar.sync 8, 256; mov.b32 $0, 0;", "=r", [], dtype=gl.int32, is_pure=False, pack=1
-        )
+        _asm("bar.sync 8, 256; mov.b32 $0, 0;")
+    elif CONSUMER == 1:
+        _asm("bar.sync 9, 256; mov.b32 $0, 0;")
     else:
-        gl.inline_asm_elementwise(
-            "bar.sync 9, 256; mov.b32 $0, 0;", "=r", [], dtype=gl.int32, is_pure=False, pack=1
-        )
+        _asm("bar.sync 10, 256; mov.b32 $0, 0;")
 
 
 @gluon.jit
-def _turn_pass(CONSUMER: gl.constexpr):
-    """Give the turn to the other consumer."""
-    if CONSUMER == 0:
-        gl.inline_asm_elementwise(
-            "bar.arrive 9, 256; mov.b32 $0, 0;", "=r", [], dtype=gl.int32, is_pure=False, pack=1
-        )
+def _turn_pass(CONSUMER: gl.constexpr, CONSUMERS: gl.constexpr):
+    """Give the turn to the next consumer."""
+    if (CONSUMER + 1) % CONSUMERS == 0:
+        _asm("bar.arrive 8, 256; mov.b32 $0, 0;")
+    elif CONSUMER == 0:
+        _asm("bar.arrive 9, 256; mov.b32 $0, 0;")
     else:
-        gl.inline_asm_elementwise(
-            "bar.arrive 8, 256; mov.b32 $0, 0;", "=r", [], dtype=gl.int32, is_pure=False, pack=1
-        )
+        _asm("bar.arrive 10, 256; mov.b32 $0, 0;")
+
+
+@gluon.jit
+def _asm(CODE: gl.constexpr):
+    gl.inline_asm_elementwise(CODE, "=r", [], dtype=gl.int32, is_pure=False, pack=1)
 
 
 @gluon.jit
 def _step(
     q, k_ring, v_ring, k_full, k_empty, v_full, v_empty, count,
-    weights, acc, row_max, row_sum, scale, first_row, first_key, offset, seqlen_k,
-    STAGES: gl.constexpr, CAUSAL: gl.constexpr, MASKED: gl.constexpr, PINGPONG: gl.constexpr,
-    CONSUMER: gl.constexpr, SHIFT: gl.constexpr,
+    weights, acc, row_max, row_sum, scale, masked, first_row, first_key, offset, seqlen_k,
+    STAGES: gl.constexpr, CAUSAL: gl.constexpr, PINGPONG: gl.constexpr,
+    CONSUMER: gl.constexpr, CONSUMERS: gl.constexpr, SHIFT: gl.constexpr, CONVERT: gl.constexpr,
 ):  # fmt: skip
     """Scores of key tile `count`, values of the tile before it, one softmax."""
     dtype: gl.constexpr = k_ring.dtype
@@ -185,22 +219,31 @@ def _step(
     pending_scores = mma(q, k.permute([1, 0]), zeros, use_acc=False, is_async=True)
     mbarrier.wait(v_full.index(v_slot), (count - 1) // STAGES & 1)
     v = _values(v_ring.index(v_slot), fp8)
+    A_LAYOUT: gl.constexpr = gl.DotOperandLayout(0, acc.type.layout, 32 // dtype.primitive_bitwidth)
+    if CONVERT == "late":
+        weights = _operand(weights, dtype, A_LAYOUT, False)
     pending_acc = mma(weights, v, acc, is_async=True)
     if PINGPONG:
-        _turn_pass(CONSUMER)
+        _turn_pass(CONSUMER, CONSUMERS)
     scores = mma_wait(1, deps=[pending_scores])
     mbarrier.arrive(k_empty.index(k_slot), count=1)
     new_weights, row_max, decay = _softmax(
-        scores, row_max, scale, first_row, first_key, offset, seqlen_k, MASKED, CAUSAL, SHIFT
+        scores, row_max, scale, masked, first_row, first_key, offset, seqlen_k, CAUSAL, SHIFT
     )
     S_SUM: gl.constexpr = gl.SliceLayout(1, row_sum.type.layout)
     row_sum = row_sum * gl.convert_layout(decay, S_SUM)[:, None] + _partial_sums(new_weights)
-    acc = mma_wait(0, deps=[pending_acc])
+    if CONVERT == "late":
+        weights = new_weights
+    else:
+        weights = _operand(new_weights, dtype, A_LAYOUT, CONVERT == "pinned")
+    # ptxas would hoist the wait for the tensor cores above the exponentials. It does not move it
+    # out of its basic block: this barrier, long since complete, starts one. LLVM keeps the
+    # exponentials before it because row_sum passes through the wait.
+    mbarrier.wait(v_full.index(v_slot), (count - 1) // STAGES & 1)
+    acc, row_sum = mma_wait(0, deps=[pending_acc, row_sum])
     mbarrier.arrive(v_empty.index(v_slot), count=1)
-    A_LAYOUT: gl.constexpr = weights.type.layout
-    O_ROWS: gl.constexpr = gl.SliceLayout(1, acc.type.layout)
-    acc = acc * gl.convert_layout(decay, O_ROWS)[:, None]
-    return _operand(new_weights, dtype, A_LAYOUT), acc, row_max, row_sum
+    acc = acc * gl.convert_layout(decay, gl.SliceLayout(1, acc.type.layout))[:, None]
+    return weights, acc, row_max, row_sum
 
 
 @gluon.jit
@@ -219,6 +262,7 @@ def _consume(
     total, tiles, kv_heads, seqlen_q, seqlen_k, scale, value_scale,
     GROUP: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr, CAUSAL: gl.constexpr,
     PINGPONG: gl.constexpr, OUT_IN_Q: gl.constexpr, CONSUMER: gl.constexpr, SHIFT: gl.constexpr,
+    CONVERT: gl.constexpr,
 ):  # fmt: skip
     dtype: gl.constexpr = k_ring.dtype
     bits: gl.constexpr = dtype.primitive_bitwidth
@@ -231,8 +275,8 @@ def _consume(
     S_ROWS: gl.constexpr = gl.SliceLayout(1, S_LAYOUT)
     offset = seqlen_k - seqlen_q
     q = q_smem.index(CONSUMER).reshape([ROWS, D])
-    if PINGPONG and CONSUMER == 1:
-        _turn_pass(CONSUMER)
+    if PINGPONG and CONSUMER == CONSUMERS - 1:
+        _turn_pass(CONSUMER, CONSUMERS)
     count = 0
     turn = 0
     for index in range(gl.program_id(0), total, gl.num_programs(0)):
@@ -250,28 +294,25 @@ def _consume(
         row_max = gl.full([ROWS], -float("inf"), gl.float32, S_ROWS)
         first_key = (steps - 1) * BLOCK_N
         probs, row_max, _ = _softmax(
-            scores, row_max, scale, first_row, first_key, offset, seqlen_k, True, CAUSAL, SHIFT
+            scores, row_max, scale, True, first_row, first_key, offset, seqlen_k, CAUSAL, SHIFT
         )
         row_sum = _partial_sums(probs)
-        weights = _operand(probs, dtype, A_LAYOUT)
+        if CONVERT == "late":
+            weights = probs
+        else:
+            weights = _operand(probs, dtype, A_LAYOUT, CONVERT == "pinned")
         acc = gl.zeros([ROWS, DV], gl.float32, O_LAYOUT)
-        whole = steps - 1
-        if CAUSAL:
-            whole = gl.maximum(gl.minimum(whole, (first_row + offset + 1) // BLOCK_N), 0)
-            for step in range(steps - 1 - whole):
-                count += 1
-                weights, acc, row_max, row_sum = _step(
-                    q, k_ring, v_ring, k_full, k_empty, v_full, v_empty, count,
-                    weights, acc, row_max, row_sum, scale, first_row,
-                    first_key - (step + 1) * BLOCK_N, offset, seqlen_k,
-                    STAGES, CAUSAL, True, PINGPONG, CONSUMER, SHIFT,
-                )  # fmt: skip
-        for _ in range(whole):
+        whole = (first_row + offset + 1) // BLOCK_N  # key tiles that every row sees whole
+        for step in range(1, steps):
             count += 1
+            masked = False
+            if CAUSAL:
+                masked = steps - step > whole
             weights, acc, row_max, row_sum = _step(
                 q, k_ring, v_ring, k_full, k_empty, v_full, v_empty, count,
-                weights, acc, row_max, row_sum, scale, first_row, 0, offset, seqlen_k,
-                STAGES, CAUSAL, False, PINGPONG, CONSUMER, SHIFT,
+                weights, acc, row_max, row_sum, scale, masked, first_row,
+                first_key - step * BLOCK_N, offset, seqlen_k,
+                STAGES, CAUSAL, PINGPONG, CONSUMER, CONSUMERS, SHIFT, CONVERT,
             )  # fmt: skip
         if not OUT_IN_Q:
             mbarrier.arrive(q_empty, count=1)
@@ -279,6 +320,8 @@ def _consume(
         slot = count % STAGES
         mbarrier.wait(v_full.index(slot), count // STAGES & 1)
         v = _values(v_ring.index(slot), bits == 8)
+        if CONVERT == "late":
+            weights = _operand(weights, dtype, A_LAYOUT, False)
         pending = mma(weights, v, acc, is_async=True)
         total_sum = gl.convert_layout(gl.sum(row_sum, axis=1), S_ROWS)
         saw_keys = total_sum > 0.0
@@ -312,7 +355,7 @@ def hopper_flash_kernel(
     total, tiles, kv_heads, seqlen_q, seqlen_k, scale, value_scale,
     GROUP: gl.constexpr, BLOCK_N: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr,
     CAUSAL: gl.constexpr, PINGPONG: gl.constexpr, OUT_IN_Q: gl.constexpr, SHIFT: gl.constexpr,
-    REGISTERS: gl.constexpr,
+    REGISTERS: gl.constexpr, CONVERT: gl.constexpr,
 ):  # fmt: skip
     """CONSUMERS * 64 query rows at a time; the grid may be smaller than the number of tiles."""
     if q_scale_ptr is not None:
@@ -358,13 +401,13 @@ def hopper_flash_kernel(
                     out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem,
                     q_full, q_empty, k_full, k_empty, v_full, v_empty,
                     total, tiles, kv_heads, seqlen_q, seqlen_k, scale, value_scale,
-                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, OUT_IN_Q, FIRST, SHIFT,
+                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, OUT_IN_Q, FIRST, SHIFT, CONVERT,
                 )),
                 (_consume, (
                     out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem,
                     q_full, q_empty, k_full, k_empty, v_full, v_empty,
                     total, tiles, kv_heads, seqlen_q, seqlen_k, scale, value_scale,
-                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, OUT_IN_Q, SECOND, SHIFT,
+                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, OUT_IN_Q, SECOND, SHIFT, CONVERT,
                 )),
                 (_produce, (
                     q_desc, k_desc, v_desc, q_smem, k_ring, v_ring,
@@ -383,19 +426,19 @@ def hopper_flash_kernel(
                     out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem,
                     q_full, q_empty, k_full, k_empty, v_full, v_empty,
                     total, tiles, kv_heads, seqlen_q, seqlen_k, scale, value_scale,
-                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, OUT_IN_Q, FIRST, SHIFT,
+                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, OUT_IN_Q, FIRST, SHIFT, CONVERT,
                 )),
                 (_consume, (
                     out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem,
                     q_full, q_empty, k_full, k_empty, v_full, v_empty,
                     total, tiles, kv_heads, seqlen_q, seqlen_k, scale, value_scale,
-                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, OUT_IN_Q, SECOND, SHIFT,
+                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, OUT_IN_Q, SECOND, SHIFT, CONVERT,
                 )),
                 (_consume, (
                     out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem,
                     q_full, q_empty, k_full, k_empty, v_full, v_empty,
                     total, tiles, kv_heads, seqlen_q, seqlen_k, scale, value_scale,
-                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, OUT_IN_Q, THIRD, SHIFT,
+                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, OUT_IN_Q, THIRD, SHIFT, CONVERT,
                 )),
                 (_produce, (
                     q_desc, k_desc, v_desc, q_smem, k_ring, v_ring,

@@ -1,10 +1,11 @@
 """The prefill kernels with their default tiles, as cases for ahead-of-time compilation."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from kernels.aot import Case
-from kernels.tiles import hopper_tile, padded_head_dim, prefill_tile
+from kernels.tiles import HopperTile, hopper_tile, padded_head_dim, prefill_tile
 
 HEAD_DIMS = ((64, 64), (80, 80), (128, 128), (192, 128), (256, 256))
 BITS = {"fp32": 32, "bf16": 16, "fp8e4nv": 8}
@@ -19,7 +20,12 @@ def prefill_cases(capability: int) -> Iterator[Case]:
             yield _portable(capability, head_dim, head_dim_v, dtype)
             if capability == 90 and bits < 32:
                 for causal in (True, False):
-                    yield _hopper(head_dim, head_dim_v, dtype, causal)
+                    lengths = (2048, 16384)
+                    tiles = [
+                        hopper_tile(head_dim, head_dim_v, bits // 8, causal, n) for n in lengths
+                    ]
+                    for tile in {replace(tile, persistent=False) for tile in tiles if tile}:
+                        yield _hopper(head_dim, head_dim_v, dtype, causal, tile)
 
 
 def _portable(capability: int, head_dim: int, head_dim_v: int, dtype: str) -> Case:
@@ -54,14 +60,12 @@ def _portable(capability: int, head_dim: int, head_dim_v: int, dtype: str) -> Ca
     )
 
 
-def _hopper(head_dim: int, head_dim_v: int, dtype: str, causal: bool) -> Case:
+def _hopper(head_dim: int, head_dim_v: int, dtype: str, causal: bool, tile: HopperTile) -> Case:
     from triton.experimental.gluon.language import NVMMASharedLayout
 
     from kernels.hopper_kernel import hopper_flash_kernel
 
     bits = BITS[dtype]
-    tile = hopper_tile(head_dim, head_dim_v, bits // 8, causal, 8192)
-    assert tile is not None
     block_d, block_dv = padded_head_dim(head_dim), padded_head_dim(head_dim_v)
 
     def descriptor(kind: str, width: int, rows: int, columns: int) -> str:
@@ -88,7 +92,7 @@ def _hopper(head_dim: int, head_dim_v: int, dtype: str, causal: bool) -> Case:
             "GROUP": 4, "BLOCK_N": tile.block_n, "STAGES": tile.num_stages,
             "CONSUMERS": tile.consumers, "CAUSAL": causal, "PINGPONG": tile.pingpong,
             "OUT_IN_Q": tile.out_in_q, "SHIFT": 8.0 if bits == 8 else 0.0,
-            "REGISTERS": 240 if tile.consumers == 2 else 160,
+            "REGISTERS": 240 if tile.consumers == 2 else 160, "CONVERT": tile.convert,
             "q_scale_ptr": None, "k_scale_ptr": None, "v_scale_ptr": None,
         },
         unaligned=frozenset(lengths),

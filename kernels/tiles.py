@@ -74,7 +74,12 @@ def prefill_tile(capability: int, head_dim: int, element_bytes: int) -> Tile:
 
 @dataclass(frozen=True)
 class HopperTile:
-    """Shape of the Hopper kernel: 64 query rows for each consumer, keys per step, ring stages."""
+    """Shape of the Hopper kernel: 64 query rows for each consumer, keys per step, ring stages.
+
+    `convert` says when the fp32 weights become the second product's operand: "plain", wherever the
+    compiler likes; "pinned", before the wait for the previous product; "late", after the next
+    scores are under way (fp32 is then carried over, which takes registers).
+    """
 
     consumers: int
     block_n: int
@@ -82,21 +87,25 @@ class HopperTile:
     pingpong: bool = False
     out_in_q: bool = False  # the output leaves through Q's buffer: no room for its own
     persistent: bool = False
+    convert: str = "pinned"
 
 
 def hopper_tile(
     head_dim: int, head_dim_v: int, element_bytes: int, causal: bool, seqlen_q: int
 ) -> HopperTile | None:
     """Tile of the Hopper kernel, None where only the portable kernel fits."""
-    padded = padded_head_dim(head_dim)
-    padded_v = padded_head_dim(head_dim_v)
+    shape = padded_head_dim(head_dim), padded_head_dim(head_dim_v)
+    if shape not in ((64, 64), (128, 128), (256, 128), (256, 256)):
+        return None
     short = seqlen_q <= 4096
-    if (padded, padded_v) == (256, 256):
-        return HopperTile(2, 64, out_in_q=element_bytes == 2, persistent=False)
-    if (padded, padded_v) == (256, 128):
+    if element_bytes == 1:
+        return HopperTile(2, 64 if shape[0] == 256 else 128, persistent=short, convert="late")
+    if shape == (256, 256):
+        return HopperTile(2, 64, out_in_q=True)
+    if shape == (256, 128):
         return HopperTile(2, 64, persistent=short)
-    if padded == padded_v == 64 and not causal and element_bytes == 2:
-        return HopperTile(3, 128, persistent=short)
-    if padded == padded_v:
-        return HopperTile(2, 128, persistent=short)
-    return None
+    if shape == (128, 128):
+        return HopperTile(2, 128, pingpong=causal and not short, persistent=short)
+    if causal and short:
+        return HopperTile(2, 128, 3, persistent=True, convert="late")
+    return HopperTile(3, 128, 3, pingpong=causal, persistent=not causal, convert="plain")
