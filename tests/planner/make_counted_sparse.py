@@ -6,7 +6,8 @@ Every entry of "cases" holds a "config". This adds what transformers 5.23 makes 
 parameters of the text decoder and its head (tied weights once, buffers left out), those that work
 on one token, the embedding's, and, from two runs of the model on the CPU in bfloat16, the bytes of
 one sequence's cache at four lengths (windows as the cache layers state them) and of its recurrent
-state. Nothing here imports the planner. transformers makes the file; the tests do not need it.
+state. "without" holds total and active parameters where one field is left out and its class has a
+value for it. Nothing here imports the planner. transformers makes the file; tests do not need it.
 """
 
 import json
@@ -60,6 +61,18 @@ def parameters(config: dict[str, Any]) -> dict[str, int]:
             count = experts or weight.shape[0]
             idle += weight.numel() // count * (count - active)
     return {"total": total, "active": total - idle, "embedding": embedding}
+
+
+def without(config: dict[str, Any]) -> dict[str, list[int]]:
+    """Total and active parameters where one field is left out, as far as the class allows it."""
+    found = {}
+    for name in config:
+        try:
+            counted = parameters({k: value for k, value in config.items() if k != name})
+        except Exception:  # whatever the class says where it cannot do without
+            continue
+        found[name] = [counted["total"], counted["active"]]
+    return found
 
 
 def tensors(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
@@ -135,6 +148,7 @@ def main(path: Path) -> None:
     data = json.loads(path.read_text())
     for case in data["cases"]:
         case["parameters"] = parameters(case["config"])
+        case["without"] = without(case["config"])
         if case["config"]["model_type"] not in COUNTED_ONLY:
             case |= memory(case["config"])
     data["made_with"] = f"transformers {transformers.__version__}"

@@ -56,6 +56,20 @@ def test_cache_and_state_are_what_a_run_leaves_behind(case: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("case", CASES)
+def test_a_field_left_out_has_the_value_of_its_class_or_is_missed(case: dict[str, Any]) -> None:
+    differing = {}
+    for name, expected in case["without"].items():
+        config = {key: value for key, value in case["config"].items() if key != name}
+        try:
+            found = count(parse(config))
+        except ConfigRefused:
+            continue
+        if [found.total, found.active] != expected:
+            differing[name] = (found.total, found.active, expected)
+    assert not differing
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_a_field_nobody_knows_is_refused_by_name(case: dict[str, Any]) -> None:
     config = {**case["config"], "extra_memory_tokens": 17}
     with pytest.raises(ConfigRefused, match="extra_memory_tokens"):
