@@ -84,11 +84,14 @@ class Lengths:
         )
 
 
-def align(specs: Sequence[LayerSpec], rules: Rules) -> list[LayerSpec]:
+def align(
+    specs: Sequence[LayerSpec], rules: Rules, *, states_per_block: bool = False
+) -> list[LayerSpec]:
     """Layers of a model that mixes attention with recurrent states, their pages made equal.
 
     Attention blocks grow, in steps of the kernel's block or the block size, until a page holds
-    the largest state; a state's page is padded to that.
+    the largest state; a state's page is padded to that. states_per_block: prefix caching keeps
+    states at block ends, so their block is attention's and not the whole sequence.
     """
     states = [spec.state_bytes for spec in specs if spec.kind == "mamba"]
     attention = [spec for spec in specs if spec.kind != "mamba"]
@@ -103,10 +106,15 @@ def align(specs: Sequence[LayerSpec], rules: Rules) -> list[LayerSpec]:
     per_token = max(spec.token_bytes for spec in attention)
     size = max(size, step * ceil_div(max(states), step * per_token))
     page = size * per_token
-    return [
-        replace(spec, page_padded=page) if spec.kind == "mamba" else replace(spec, block_size=size)
-        for spec in specs
-    ]
+    found = []
+    for spec in specs:
+        if spec.kind != "mamba":
+            found.append(replace(spec, block_size=size))
+        elif states_per_block:
+            found.append(replace(spec, page_padded=page, block_size=size))
+        else:
+            found.append(replace(spec, page_padded=page))
+    return found
 
 
 def in_flight_tokens(rules: Rules, max_num_batched_tokens: int, stages: int = 1) -> int:

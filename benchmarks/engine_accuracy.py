@@ -1,0 +1,234 @@
+"""What planner.engines says of vLLM against public start-up logs.
+
+    python -m benchmarks.engine_accuracy LOGS.jsonl [--records] [--leave-one-out]
+
+LOGS holds one record a line: engine, engine_version, model, gpu, tp, pp, the flags, and `reported`
+GiB. A record counts where its model's dimensions, its version and its GPU's memory are known.
+Prints error by component and version, and refusals.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from planner.deployment import Deployment
+from planner.engines.engine import EngineFigures
+from planner.engines.vllm import vllm_figures
+from planner.engines.vllm_options import VllmOptions
+from planner.errors import SizewellError
+from planner.hardware import Gpu, custom_gpu
+from planner.hf_config import parse
+from planner.units import GIB
+from presets.models import load_model_config
+
+MODELS = Path(__file__).with_name("engine_models.json")
+DEFAULT_LOGS = Path(__file__).parents[2] / "shared" / "truth" / "engine_logs.jsonl"
+TOTAL_GIB = (
+    ("H100", 79.19), ("H200", 139.8), ("A100-SXM4-40", 39.49), ("A100 40", 39.39), ("L40S", 44.4),
+    ("L4 ", 22.03), ("RTX 3090", 23.58), ("RTX 4090", 23.52), ("RTX 5090", 31.36), ("31.4 GiB", 31.36),
+    ("RTX PRO 6000", 95.01), ("T4", 14.56), ("V100", 31.74), ("GH200", 94.5), ("GB10", 119.6),
+    ("44.31 GiB", 44.31), ("48 GB", 44.4),
+)  # fmt: skip
+OLD_CARDS = ("T4", "V100")
+COMPONENTS = ("weights", "activation", "non_torch", "kv_cache")
+REPORTED = {
+    "weights": "weights_gib_per_gpu",
+    "activation": "activation_peak_gib",
+    "non_torch": "non_torch_gib",
+    "kv_cache": "kv_available_gib",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One record with the figures for it."""
+
+    record: dict[str, Any]
+    version: str
+    figures: EngineFigures
+
+    def predicted(self, component: str) -> float:
+        if component == "kv_cache":
+            return self.figures.kv_cache.bytes / GIB
+        if component == "activation":
+            parts = ("activation", "cuda_graphs") if self.folds_graphs else ("activation",)
+            return (
+                sum(self.figures.components[p].bytes for p in parts if p in self.figures.components)
+                / GIB
+            )
+        if component == "weights":
+            parts = ("weights", "draft_weights", "lora_slots")
+            return (
+                sum(self.figures.components[p].bytes for p in parts if p in self.figures.components)
+                / GIB
+            )
+        return self.figures.components[component].bytes / GIB
+
+    @property
+    def folds_graphs(self) -> bool:
+        """From 0.20 the printed activation includes the estimate of graphs."""
+        return "cuda_graphs" in self.figures.components
+
+    def reported(self, component: str) -> float | None:
+        found = self.record["reported"].get(REPORTED[component])
+        return None if found is None else float(found)
+
+    def error(self, component: str) -> float | None:
+        """Relative error in percent; None where the record does not say."""
+        want = self.reported(component)
+        if want is None or want <= 0:
+            return None
+        return 100 * (self.predicted(component) / want - 1)
+
+
+def known_models() -> dict[str, dict[str, Any]]:
+    models = json.loads(MODELS.read_text(encoding="utf-8"))["models"]
+    return {name.lower(): entry for name, entry in models.items()}
+
+
+def config_of(name: str, models: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    """A configuration and the weight format that its name states."""
+    entry = models.get(name.lower())
+    if entry is None:
+        return load_model_config(name), "auto"
+    if "config" in entry:
+        return json.loads(json.dumps(entry["config"])), entry.get("weights_dtype", "auto")
+    config, dtype = config_of(entry["config_of"], models)
+    config = json.loads(json.dumps(config)) | entry.get("set", {})
+    if "text" in entry:
+        text = config["text_config"]
+        text.update(entry["text"])
+        text["layer_types"] = None
+        text.pop("layer_types")
+        config["tie_word_embeddings"] = entry["text"].get("tie_word_embeddings", False)
+    return config, entry.get("weights_dtype", dtype)
+
+
+def version_of(text: str | None) -> str | None:
+    found = re.search(r"0\.(\d+)(\.\d+)?", text or "")
+    return None if found is None else found[0]
+
+
+def gpu_of(record: dict[str, Any]) -> Gpu | None:
+    text = record["gpu"] or ""
+    total = record["reported"].get("total_gpu_memory_gib")
+    if total is None:
+        total = next((size for name, size in TOTAL_GIB if name in text), None)
+    if total is None:
+        return None
+    old = any(name in text for name in OLD_CARDS)
+    name = "a100" if "A100" in text and "H100" not in text else "card"
+    gpu = custom_gpu(int(float(total) * GIB))
+    return gpu.model_copy(update={"id": name, "compute_capability": "7.0" if old else "9.0"})
+
+
+def result_of(record: dict[str, Any], models: dict[str, dict[str, Any]]) -> Result | str:
+    """The record with its figures, or why it does not count."""
+    version, gpu = version_of(record["engine_version"]), gpu_of(record)
+    if record["engine"] != "vllm":
+        return "another engine"
+    if version is None or gpu is None:
+        return "version or GPU unknown"
+    if not record["tags"].get("predict_ready"):
+        return "flags unknown"
+    dcp = re.search(r"DCP=(\d+)", record["dp_ep_notes"] or "")
+    try:
+        config, dtype = config_of(record["model"], models)
+        model = parse(config, record["model"])
+        if record["weights_quant"] == "fp32":
+            model, dtype = model.model_copy(update={"dtype": "float32"}), "fp32"
+        deployment = Deployment(
+            tensor_parallel_size=record["tp"] or 1,
+            pipeline_parallel_size=record["pp"] or 1,
+            decode_context_parallel_size=int(dcp[1]) if dcp else 1,
+            enable_expert_parallel="EP on" in (record["dp_ep_notes"] or ""),
+            weights_dtype=dtype,
+            kv_cache_dtype="fp8" if (record["kv_dtype"] or "").startswith("fp8") else "auto",
+        )
+        lora = "lora" in (record["other_flags"] or "")
+        options = VllmOptions(
+            version=version,
+            gpu_memory_utilization=record["gpu_memory_utilization"],
+            max_model_len=record["max_model_len"],
+            max_num_seqs=record["max_num_seqs"],
+            max_num_batched_tokens=record["max_num_batched_tokens"],
+            block_size=record["block_size"] if record["block_size"] in (16, 32, 64, 128) else None,
+            enforce_eager=bool(record["enforce_eager"]),
+            max_loras=1 if lora else None,
+        )
+        return Result(record, version, vllm_figures(model, gpu, deployment, options, config=config))
+    except SizewellError as why:
+        return str(why)
+
+
+def percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def era(version: str) -> str:
+    minor = int(version.split(".")[1])
+    return (
+        "0.6-0.9"
+        if minor < 10
+        else "0.10-0.16"
+        if minor < 17
+        else "0.17-0.19"
+        if minor < 20
+        else "0.20-0.33"
+    )
+
+
+def table(results: Iterable[Result], label: Callable[[Result], str]) -> list[str]:
+    """Absolute errors in percent: records, mean, median and 90th percentile."""
+    rows: dict[tuple[str, str], list[float]] = {}
+    for result in results:
+        for component in COMPONENTS:
+            error = result.error(component)
+            if error is not None:
+                rows.setdefault((component, label(result)), []).append(abs(error))
+                rows.setdefault((component, "all"), []).append(abs(error))
+    lines = ["| component | vLLM | records | mean % | median % | p90 % |", "|--|--|--|--|--|--|"]
+    for component in COMPONENTS:
+        for (name, group), errors in sorted(rows.items()):
+            if name == component:
+                lines.append(
+                    f"| {component} | {group} | {len(errors)} | {mean(errors):.2f} "
+                    f"| {median(errors):.2f} | {percentile(errors, 0.9):.2f} |"
+                )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("logs", nargs="?", type=Path, default=DEFAULT_LOGS)
+    parser.add_argument("--records", action="store_true", help="every record's errors")
+    arguments = parser.parse_args()
+    if not arguments.logs.exists():
+        raise SystemExit(f"{arguments.logs}: there is no such file; name one of start-up logs")
+    records = [json.loads(line) for line in arguments.logs.read_text().splitlines()]
+    models = known_models()
+    found = [(record, result_of(record, models)) for record in records]
+    results = [result for _, result in found if isinstance(result, Result)]
+    if arguments.records:
+        for record, result in found:
+            if isinstance(result, Result):
+                parts = [f"{c} {e:+.2f}" for c in COMPONENTS if (e := result.error(c)) is not None]
+                print(record["id"], result.version, *parts, result.figures.refused or "", sep="; ")
+            else:
+                print(record["id"], "left out:", result)
+    print("\n".join(table(results, lambda result: era(result.version))))
+    failed = [r for r in results if r.record["reported"].get("failed")]
+    wrong = [r.record["id"] for r in results if r not in failed and r.figures.refused]
+    missed = [r.record["id"] for r in failed if not r.figures.refused]
+    print(f"\nrefusals: {len(failed) - len(missed)} of {len(failed)} reproduced; missed {missed}")
+    print(f"started in truth, refused here: {wrong}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What every engine answers: where a GPU's memory goes, how many tokens it caches, what it says.
+
+An engine takes a model, a GPU, a Deployment and its own options, and gives EngineFigures. Options
+are frozen inputs named as the engine's flags; None means the engine's own default.
+"""
+
+from dataclasses import dataclass, field
+
+from planner.estimate import Estimate
+
+
+def exactly(size: int, source: str) -> Estimate:
+    """A figure without a range."""
+    return Estimate(size, size, size, source)
+
+
+def within(size: float, low: float, high: float, source: str) -> Estimate:
+    """An estimate with its range, which always holds the value itself."""
+    value = int(size)
+    return Estimate(value, min(value, int(low)), max(value, int(high)), source)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFigures:
+    """One engine's plan of a deployment, in bytes of one GPU: the rank that binds.
+
+    components: the budget taken apart, each with range and source, in the order that it is spent:
+    weights, activation, non_torch, cuda_graphs. kv_cache: what is left for the pool.
+    max_concurrency: sequences of max_model_len as the engine prints it, requests: sequences of the
+    workload's context that the pool admits. refused: the sentence with which it would not start;
+    the pool's figures are then 0. host_bytes: cache in CPU memory, all ranks together.
+    """
+
+    name: str
+    version: str
+    budget_bytes: int
+    components: dict[str, Estimate]
+    kv_cache: Estimate
+    block_size: int
+    num_blocks: int
+    kv_cache_tokens: int
+    max_concurrency: float
+    blocks_per_request: int
+    requests: int
+    settings: dict[str, int | float | bool | str | None]
+    command: str
+    refused: str | None = None
+    log_lines: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    host_bytes: int = 0
+    binding_stage: int = 0
+    outside_budget: dict[str, Estimate] = field(default_factory=dict)
+
+    def bytes_of(self, component: str) -> int:
+        """Bytes of one component; 0 where the engine has none of that name."""
+        found = self.components.get(component) or self.outside_budget.get(component)
+        return 0 if found is None else found.bytes

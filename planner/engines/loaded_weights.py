@@ -1,0 +1,152 @@
+"""Weights as an engine on PyTorch holds them: fused, padded, rounded by the allocator.
+
+The stored tensors of a rank, with the projections that vLLM and SGLang fuse laid side by side,
+each in the block that PyTorch's caching allocator gives it. Llama-3.1-8B so takes 14.9888 GiB and
+Qwen2.5-7B 14.2487 GiB, to the last printed digit of vLLM's start-up logs (0.6 to 0.19).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from planner.attention_kinds import LatentAttention
+from planner.deployment import Deployment
+from planner.engines.rotary import rotary_bytes
+from planner.model import Model
+from planner.parallelism import VOCAB_PADDING, Shard, layers_in, shard
+from planner.quantization import Assignment
+from planner.tensors import Weight
+from planner.units import MIB, round_up
+from planner.weight_formats import WeightFormat
+
+SMALLEST = 512
+SPLIT = MIB
+LARGE = 10 * MIB
+SEGMENT = 2 * MIB
+
+FUSED = {
+    "q_proj": "qkv_proj",
+    "k_proj": "qkv_proj",
+    "v_proj": "qkv_proj",
+    "q_a_proj": "qkv_a_proj",
+    "kv_a_proj_with_mqa": "qkv_a_proj",
+    "gate_proj": "gate_up_proj",
+    "up_proj": "gate_up_proj",
+    "experts.gate_proj": "experts.w13",
+    "experts.up_proj": "experts.w13",
+}
+MXFP4_EXPERT, MXFP4_HIDDEN = 256, 128
+"""Multiples that MXFP4 experts are padded to: their own width and the hidden size. Gives 65.9 GiB
+for gpt-oss-120b (Marlin on H100: 65.97; Triton: 64.38), and for gpt-oss-20b 13.69 (13.64 to 13.72),
+6.87 at TP 2 (7.01) and 3.44 at TP 4 (3.63)."""
+
+
+def allocated(size: int) -> int:
+    """Bytes that PyTorch's allocator counts for a tensor of `size`.
+
+    Requests above 10 MiB get a segment of whole 2 MiB, whose rest is split off only when it is
+    larger than 1 MiB; smaller ones are cut from shared segments in steps of 512 B.
+    """
+    size = round_up(size, SMALLEST)
+    if size < LARGE:
+        return size
+    segment = round_up(size, SEGMENT)
+    return segment if segment - size <= SPLIT else size
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Bytes of one rank: checkpoint tensors, and what loading adds to them."""
+
+    stored: int
+    rounding: int
+    rotary: int
+    absorbed: int
+
+    @property
+    def total(self) -> int:
+        return self.stored + self.rounding + self.rotary + self.absorbed
+
+
+def loaded_weights(
+    model: Model,
+    deployment: Deployment,
+    assignment: Assignment,
+    span: range,
+    *,
+    first: bool,
+    last: bool,
+    config: Mapping[str, Any] | None = None,
+    mtp: bool = False,
+) -> Loaded:
+    """What a rank of the pipeline stage with layers `span` holds.
+
+    first and last: whether it has the embedding and the head. config: the model's own, for its
+    rotary embedding. mtp: the last stage also loads the multi-token-prediction layers.
+    """
+    stored = rounded = 0
+    for part in assignment.layers:
+        held = sum(1 for i in part.layers if i in span)
+        if held:
+            each, blocks = _tensors(part.weights, deployment)
+            stored += held * each
+            rounded += held * blocks
+    front = [pair for pair in assignment.outside if _at_front(model, pair[0])]
+    back = [pair for pair in assignment.outside if not _at_front(model, pair[0])]
+    ends = (front if first else []) + (back if last else [])
+    if last and not first and model.tie_word_embeddings:
+        ends += front
+    if mtp and last:
+        ends += assignment.mtp_outside
+        ends += [pair for part in assignment.mtp for _ in part.layers for pair in part.weights]
+    each, blocks = _tensors(ends, deployment)
+    groups = [g for g in model.groups if layers_in(g, span)]
+    return Loaded(
+        stored + each,
+        rounded + blocks - stored - each,
+        rotary_bytes(model, groups, config),
+        _absorbed(model, span, deployment.tensor_parallel_size),
+    )
+
+
+def _at_front(model: Model, weight: Weight) -> bool:
+    return weight in model.embedding or "embed" in weight.name
+
+
+def _tensors(
+    stored: Iterable[tuple[Weight, WeightFormat]], deployment: Deployment
+) -> tuple[int, int]:
+    """Bytes of a set of weights, and bytes of the allocator's blocks for them when fused."""
+    tensors: dict[str, int] = {}
+    for index, (weight, fmt) in enumerate(stored):
+        piece = shard(weight, deployment)
+        name = FUSED.get(weight.name, f"{weight.name}#{index}")
+        size = piece.copies * fmt.bytes(_padded(weight, fmt, piece))
+        tensors[name] = tensors.get(name, 0) + size
+    return sum(tensors.values()), sum(allocated(size) for size in tensors.values())
+
+
+def _padded(weight: Weight, fmt: WeightFormat, piece: Shard) -> tuple[int, ...]:
+    """The shape as loaded: vocabularies in multiples of 64, MXFP4 experts as their
+    kernels want them."""
+    if weight.split == "vocab" and piece.shape == weight.shape:
+        return (round_up(piece.shape[0], VOCAB_PADDING), *piece.shape[1:])
+    if fmt.name == "mxfp4" and weight.role == "expert" and len(piece.shape) == 2:
+        down = weight.name.endswith("down_proj")
+        multiples = (MXFP4_HIDDEN, MXFP4_EXPERT) if down else (MXFP4_EXPERT, MXFP4_HIDDEN)
+        rows, columns = piece.shape
+        return round_up(rows, multiples[0]), round_up(columns, multiples[1])
+    return piece.shape
+
+
+def _absorbed(model: Model, span: range, tp: int) -> int:
+    """Copies of MLA's up-projections that decoding multiplies the latent with, in 16 bit."""
+    total = 0
+    for group in model.groups:
+        held = layers_in(group, span)
+        for mixer in group.mixers:
+            if isinstance(mixer, LatentAttention):
+                heads = mixer.num_attention_heads // tp
+                width = mixer.qk_nope_head_dim + mixer.v_head_dim
+                total += held * heads * width * mixer.kv_lora_rank * 2
+    return total

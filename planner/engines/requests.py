@@ -1,0 +1,35 @@
+"""How many requests of a workload the pool admits, rather than of max_model_len."""
+
+from planner.deployment import Deployment
+from planner.engines.vllm_options import Settings
+from planner.engines.vllm_pool import Lengths, Pool, in_flight_tokens
+from planner.workload import Workload
+
+
+def requests_in(
+    pool: Pool, settings: Settings, workload: Workload | None, deployment: Deployment
+) -> int:
+    """Requests of the workload's context that fit at once on one replica; 0 without a pool.
+
+    The null block is set aside, lookahead slots of speculation are added. A beam (or parallel
+    sample) is a sequence of its own that shares its prompt's full blocks, and with prefix caching
+    all requests share the common prefix's. Only full attention is shared, which is what stays.
+    """
+    if not pool.num_blocks or not pool.groups:
+        return 0
+    work = workload or Workload(context=settings.max_model_len)
+    split = deployment.decode_context_parallel_size
+    context = min(settings.max_model_len, work.context + settings.speculative_tokens)
+    flight = in_flight_tokens(
+        settings.rules, settings.max_num_batched_tokens, deployment.pipeline_parallel_size
+    )
+    whole = Lengths(context, flight, split).blocks(pool.groups)
+    common = _shared(pool, work.shared_prefix_tokens, split) if settings.prefix_caching else 0
+    prompt = max(common, _shared(pool, work.prompt_tokens or 0, split))
+    each = whole - common + (work.beam_width - 1) * (whole - prompt)
+    return max(0, (pool.num_blocks - 1 - common) // max(1, each))
+
+
+def _shared(pool: Pool, tokens: int, split: int) -> int:
+    """Full blocks of the first tokens, over the groups that hold a whole sequence."""
+    return sum(tokens // split // g.spec.block_size for g in pool.groups if g.spec.is_full)

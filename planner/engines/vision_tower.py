@@ -1,0 +1,74 @@
+"""Vision towers, which a text model's plan leaves out but an engine loads and profiles.
+
+    tower_of(config)  # Tower(parameters=..., patches=..., ...), or None for a text model
+
+Counts the transformer of `vision_config`, its patch embedding and the projector into the text
+model: within 2 % of the published weights of SigLIP, CLIP, Pixtral, MoonViT and Qwen's ViT.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+GATED = ("pixtral", "qwen2_5_vl", "qwen2_5_omni")
+MERGED = 4
+"""Patches that projectors of Pixtral, Qwen and Kimi join into one token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """parameters of encoder and projector; widths of the encoder in elements. dynamic: images keep
+    their resolution, so that one may have many thousand patches."""
+
+    parameters: int
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    kind: str = ""
+
+    @property
+    def dynamic(self) -> bool:
+        return self.kind.startswith("qwen")
+
+
+def tower_of(config: Mapping[str, Any]) -> Tower | None:
+    """The tower that a configuration's `vision_config` describes."""
+    vision = config.get("vision_config")
+    if not isinstance(vision, Mapping):
+        return None
+    hidden = _first(vision, "hidden_size", "embed_dim", "vt_hidden_size", "width")
+    layers = _first(vision, "num_hidden_layers", "depth", "vt_num_hidden_layers", "layers")
+    if not hidden or not layers:
+        return None
+    inner = _first(vision, "intermediate_size", "vt_intermediate_size")
+    if not inner:
+        inner = int(hidden * float(vision.get("mlp_ratio") or 4))
+    kind = str(vision.get("model_type") or "")
+    patch = _first(vision, "patch_size", "spatial_patch_size") or 14
+    frames = _first(vision, "temporal_patch_size") or 1
+    side = (_first(vision, "image_size") or 0) // patch
+    text = config.get("text_config")
+    text_hidden = _first(text if isinstance(text, Mapping) else config, "hidden_size") or hidden
+    layer = 4 * hidden * hidden + (3 if kind in GATED else 2) * hidden * inner
+    layer += 11 * hidden + inner
+    found = layers * layer + 3 * patch * patch * frames * hidden
+    if kind != "pixtral":
+        found += side * side * hidden
+    found += _projector(config, kind, hidden, text_hidden)
+    return Tower(found, hidden, inner, layers, kind)
+
+
+def _projector(config: Mapping[str, Any], kind: str, hidden: int, text_hidden: int) -> int:
+    """Matrices between tower and text model."""
+    if config.get("model_type") == "gemma3":
+        return hidden * text_hidden
+    if kind == "pixtral":
+        return MERGED * hidden * hidden + (hidden + text_hidden) * text_hidden
+    if kind.startswith("qwen") or kind == "moonvit":
+        return (MERGED * hidden) ** 2 + MERGED * hidden * text_hidden
+    return (hidden + text_hidden) * text_hidden
+
+
+def _first(fields: Mapping[str, Any], *names: str) -> int:
+    """The first of these fields that holds a number, or 0."""
+    return next((int(v) for name in names if isinstance(v := fields.get(name), int)), 0)

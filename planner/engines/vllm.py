@@ -1,0 +1,298 @@
+"""vLLM 0.8 to 0.33: what it will allocate, print and refuse.
+
+    figures = vllm_figures(model, gpu, Deployment(), VllmOptions(version="0.19.1"))
+    figures.kv_cache.bytes, figures.kv_cache_tokens, figures.log_lines
+
+KV = ceil(total x gpu_memory_utilization) - weights - activation - non-torch (- graphs from 0.20).
+The CUDA context is outside this budget and must fit beside it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from planner.activations import activation_terms
+from planner.deployment import Deployment
+from planner.engines import vllm_overheads as overheads
+from planner.engines.engine import EngineFigures, exactly, within
+from planner.engines.loaded_weights import Loaded, loaded_weights
+from planner.engines.requests import requests_in
+from planner.engines.vision_tower import Tower, tower_of
+from planner.engines.vllm_activation import Batch, activation
+from planner.engines.vllm_command import serve_command
+from planner.engines.vllm_log import log_lines
+from planner.engines.vllm_options import Settings, VllmOptions, resolve
+from planner.engines.vllm_pool import Pool, align, make_pool
+from planner.engines.vllm_refusals import before_start, in_warm_up
+from planner.engines.vllm_specs import layer_specs
+from planner.errors import PlanRefused
+from planner.estimate import Estimate
+from planner.hardware import Gpu
+from planner.model import LayerGroup, Model
+from planner.parallelism import check, layers_in, stage_sizes
+from planner.quantization import Assignment, assign
+from planner.units import GIB
+from planner.workload import Workload
+
+NAME = "vllm"
+WEIGHTS = "checkpoint tensors of the rank in the blocks of PyTorch's allocator, and rotary tables"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One rank of a pipeline stage. components are taken off the budget, graphs are captured."""
+
+    components: dict[str, Estimate]
+    graphs: Estimate | None
+
+    @property
+    def spent(self) -> int:
+        return sum(part.bytes for part in self.components.values())
+
+
+def vllm_figures(
+    model: Model,
+    gpu: Gpu,
+    deployment: Deployment,
+    options: VllmOptions,
+    workload: Workload | None = None,
+    *,
+    config: Mapping[str, Any] | None = None,
+    draft: Model | None = None,
+    name: str | None = None,
+) -> EngineFigures:
+    """The figures of the rank that binds.
+
+    config: the model's own, for what a text model leaves out (vision tower, rotary scaling, state
+    dtype). draft: the model that `speculative_config` drafts with. name: for the command.
+    Raises PlanRefused where inputs contradict each other; what vLLM itself would refuse is in
+    `refused`.
+    """
+    check(model, deployment)
+    settings = resolve(model, gpu, options)
+    drafted = _draft(model, options, draft)
+    assignment = assign(model, deployment.weights_dtype)
+    spans = _spans(model, deployment)
+    budget = math.ceil(gpu.memory_bytes * settings.gpu_memory_utilization)
+    stages = [
+        _budget(model, deployment, options, settings, assignment, spans, i, config, draft)
+        for i in range(len(spans))
+    ]
+    left = [options.kv_cache_memory_bytes or budget - stage.spent for stage in stages]
+    numbered = layer_specs(model, deployment, settings, config=config, extra=drafted)
+    specs = align(
+        [spec for _, spec in numbered], settings.rules, states_per_block=settings.prefix_caching
+    )
+    pool = make_pool(
+        specs,
+        left,
+        settings.rules,
+        max_model_len=settings.max_model_len,
+        max_num_batched_tokens=settings.max_num_batched_tokens,
+        decode_context_parallel_size=deployment.decode_context_parallel_size,
+        hybrid=settings.hybrid,
+        stages=[
+            range(
+                sum(1 for layer, _ in numbered if layer < span.start),
+                sum(1 for layer, _ in numbered if layer < span.stop),
+            )
+            for span in spans
+        ],
+        num_gpu_blocks_override=options.num_gpu_blocks_override,
+    )
+    binding = left.index(min(left))
+    stage = stages[binding]
+    before = overheads.before(
+        deployment.tensor_parallel_size, deployment.pipeline_parallel_size, moe=_has_experts(model)
+    )
+    refused = (
+        before_start(gpu, budget, before, settings)
+        or pool.refused
+        or in_warm_up(
+            gpu, budget, before, stage.graphs, model, settings, packed=_packed(assignment)
+        )
+    )
+    kept = pool if refused is None else Pool()
+    return EngineFigures(
+        name=NAME,
+        version=options.version,
+        budget_bytes=budget,
+        components=stage.components,
+        kv_cache=_left(left[binding], stage, fixed=options.kv_cache_memory_bytes is not None),
+        block_size=kept.block_size or settings.block_size,
+        num_blocks=kept.num_blocks,
+        kv_cache_tokens=kept.kv_cache_tokens,
+        max_concurrency=kept.max_concurrency,
+        blocks_per_request=kept.blocks_per_request,
+        requests=requests_in(kept, settings, workload, deployment),
+        settings=_printed(settings, options),
+        command=serve_command(name or model.source, deployment, options),
+        refused=refused,
+        log_lines=log_lines(stage.components, left[binding], kept, settings, gpu, budget),
+        notes=_notes(options, settings),
+        host_bytes=int((options.kv_offloading_size or 0) * GIB),
+        binding_stage=binding,
+        outside_budget={"before": before, **_outside(stage)},
+    )
+
+
+def _spans(model: Model, deployment: Deployment) -> list[range]:
+    spans, first = [], 0
+    for size in stage_sizes(model.num_hidden_layers, deployment.pipeline_parallel_size):
+        spans.append(range(first, first + size))
+        first += size
+    return spans
+
+
+def _budget(
+    model: Model,
+    deployment: Deployment,
+    options: VllmOptions,
+    settings: Settings,
+    assignment: Assignment,
+    spans: list[range],
+    index: int,
+    config: Mapping[str, Any] | None,
+    draft: Model | None,
+) -> Budget:
+    """What a rank of stage `index` spends before its cache."""
+    tp, span = deployment.tensor_parallel_size, spans[index]
+    first, last = index == 0, index == len(spans) - 1
+    tower = tower_of(config or {}) if first else None
+    loaded = loaded_weights(
+        model, deployment, assignment, span,
+        first=first, last=last, config=config, mtp=_drafts_itself(options),
+    )  # fmt: skip
+    groups = [(g, n) for g in model.groups if (n := layers_in(g, span))]
+    terms = activation_terms(
+        model, groups, tensor_parallel_size=tp,
+        expert_parallel=deployment.enable_expert_parallel, last_stage=last,
+    )  # fmt: skip
+    batch = Batch(
+        settings.max_num_batched_tokens, settings.max_num_seqs, settings.max_model_len,
+        settings.block_size, settings.speculative_tokens,
+    )  # fmt: skip
+    peak = activation(
+        model, groups, terms, deployment, settings.rules, batch,
+        tower=tower, first=first, last=last, packed_experts=_packed(assignment),
+    )  # fmt: skip
+    components = {"weights": _weights(loaded, tower, tp)}
+    if draft is not None and last:
+        components["draft_weights"] = _draft_weights(draft, deployment)
+    if options.max_loras:
+        slots = overheads.lora_slots(
+            model, len(span), options.max_loras, options.max_lora_rank or 16, tp
+        )
+        components["lora_slots"] = within(slots, 0.8 * slots, 1.3 * slots, "A and B of every slot")
+    components["activation"] = peak
+    components["non_torch"] = overheads.non_torch(
+        settings.rules, tp, deployment.pipeline_parallel_size
+    )
+    if options.enforce_eager:
+        return Budget(components, None)
+    sizes = overheads.capture_sizes(
+        settings.rules, settings.max_num_seqs, settings.speculative_tokens
+    )
+    graphs = overheads.cuda_graphs(model, len(span), sizes)
+    if settings.rules.graphs_in_budget:
+        components["cuda_graphs"] = overheads.graph_estimate(graphs)
+    return Budget(components, graphs)
+
+
+def _weights(loaded: Loaded, tower: Tower | None, tp: int) -> Estimate:
+    """Exact for text models to the last printed digit; towers are counted by their widths."""
+    if tower is None:
+        size = loaded.total
+        return within(size, 0.99 * size, 1.01 * size, WEIGHTS)
+    whole = 2 * tower.parameters
+    share = whole // tp
+    size = loaded.total + share
+    return within(size, 0.99 * loaded.total + 0.9 * share, 1.01 * loaded.total + whole, WEIGHTS)
+
+
+def _draft_weights(draft: Model, deployment: Deployment) -> Estimate:
+    loaded = loaded_weights(
+        draft, deployment.replace(pipeline_parallel_size=1), assign(draft, "auto"),
+        range(draft.num_hidden_layers), first=True, last=True,
+    )  # fmt: skip
+    return exactly(loaded.total, "the draft model's own tensors")
+
+
+def _draft(model: Model, options: VllmOptions, draft: Model | None) -> tuple[LayerGroup, ...]:
+    """Layers whose cache the drafting adds to the pool."""
+    speculative = options.speculative_config
+    if speculative is None:
+        return ()
+    if speculative.method == "mtp":
+        if not model.mtp:
+            raise PlanRefused(
+                "speculative_config: the model has no multi-token-prediction layers; use ngram, "
+                "eagle or a draft model"
+            )
+        return model.mtp
+    if speculative.needs_draft and draft is None:
+        raise PlanRefused(f"speculative_config: {speculative.method} needs its 'model'")
+    return () if draft is None else draft.groups
+
+
+def _drafts_itself(options: VllmOptions) -> bool:
+    return options.speculative_config is not None and options.speculative_config.method == "mtp"
+
+
+def _left(size: int, stage: Budget, *, fixed: bool) -> Estimate:
+    """The cache, with the components' deviations added as if independent (root of squares)."""
+    if fixed:
+        return exactly(size, "kv_cache_memory_bytes")
+    parts = stage.components.values()
+    below = math.isqrt(sum((part.high_bytes - part.bytes) ** 2 for part in parts))
+    above = math.isqrt(sum((part.bytes - part.low_bytes) ** 2 for part in parts))
+    return within(size, size - below, size + above, "budget less its components")
+
+
+def _outside(stage: Budget) -> dict[str, Estimate]:
+    if stage.graphs is None or "cuda_graphs" in stage.components:
+        return {}
+    return {"cuda_graphs": stage.graphs}
+
+
+def _has_experts(model: Model) -> bool:
+    return any(getattr(group.mlp, "type", "") == "moe" for group in model.groups)
+
+
+def _packed(assignment: Assignment) -> bool:
+    return any(
+        weight.role == "expert" and fmt.name == "mxfp4"
+        for part in assignment.layers
+        for weight, fmt in part.weights
+    )
+
+
+def _printed(
+    settings: Settings, options: VllmOptions
+) -> dict[str, int | float | bool | str | None]:
+    """The values in force, by flag."""
+    return {
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "max_model_len": settings.max_model_len,
+        "max_num_seqs": settings.max_num_seqs,
+        "max_num_batched_tokens": settings.max_num_batched_tokens,
+        "enable_prefix_caching": settings.prefix_caching,
+        "enforce_eager": options.enforce_eager,
+        "kv_cache_memory_bytes": options.kv_cache_memory_bytes,
+    }
+
+
+def _notes(options: VllmOptions, settings: Settings) -> tuple[str, ...]:
+    found = ["Maximum concurrency counts the null block, which no request can use."]
+    speculative = options.speculative_config
+    if speculative is not None and speculative.lookahead_tokens:
+        found.append(
+            f"Each running request is given {speculative.lookahead_tokens} lookahead slots beside "
+            "its tokens; the printed concurrency leaves them out."
+        )
+    if settings.prefix_caching:
+        found.append("Prefix caching reuses free blocks and reserves none.")
+    if options.kv_offloading_size:
+        found.append("Offloaded blocks live in CPU memory; the pool on the GPU stays as it is.")
+    return tuple(found)

@@ -1,0 +1,129 @@
+"""vLLM's peak activation: what its profiling run of a full batch holds at once, beyond weights.
+
+The run ends in a sampler step over max_num_seqs rows, which is the peak of most models; a wide
+feed-forward layer over max_num_batched_tokens is that of the others.
+
+Sampler, bytes per logit: 38 up to 0.16 (16-bit and fp32 logits, then sorted values, 64-bit
+indices, probabilities and cumulative sums), 14 from 0.17 (Triton top-k and top-p: 16-bit and fp32
+logits, probabilities, noise). Logits are not divided by tensor parallelism. Beside them live the
+hidden states (from 0.17 the residual too) and about 48 MiB. Records: 38.0 (37.9 to 38.1) in
+Qwen3-0.6B, -14B, -32B, Llama-3.1-8B, Llama-3.3-70B and gpt-oss-120b on H100, 0.11 to 0.16;
+14.0 (13.8 to 14.2) in Llama-3.1-8B (TP 1, 4, PP 2), Qwen2.5-7B, Qwen3-8B, -14B, granite 2B and 8B
+and DeepSeek-V2-Lite on H100, 0.18 and 0.19. Width: 2 B x tokens x (3 I / tp + 4 h): Qwen2.5-1.5B
+and -7B over 32,768 tokens (2.02 and 4.35 GiB), Llama-3.1-8B over 20,000 (2.07), CodeLlama-7B 0.77.
+"""
+
+from dataclasses import dataclass
+
+from planner.activations import ActivationTerms
+from planner.deployment import Deployment
+from planner.dtypes import DTYPE_BYTES
+from planner.engines.engine import within
+from planner.engines.vision_tower import GATED, Tower
+from planner.engines.vllm_versions import Rules
+from planner.estimate import Estimate
+from planner.mlp_kinds import MoE
+from planner.model import LayerGroup, Model
+from planner.units import MIB, ceil_div
+
+BASE_BYTES = 48 * MIB
+MOE_TOKENS = 32768
+MLA_TOKENS = 65536
+IMAGE_PATCHES = 65536
+"""Largest image of models with dynamic resolution: 16,384 tokens of four patches."""
+SOURCE = "law over start-up logs of vLLM 0.6 to 0.29 on H100, A100, L4, T4, V100 and RTX cards"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the profiling run holds: tokens, sampled rows, and the longest sequence."""
+
+    max_num_batched_tokens: int
+    max_num_seqs: int
+    max_model_len: int
+    block_size: int
+    speculative_tokens: int = 0
+
+    @property
+    def rows(self) -> int:
+        return min(self.max_num_seqs, self.max_num_batched_tokens) * (1 + self.speculative_tokens)
+
+
+def activation(
+    model: Model,
+    groups: list[tuple[LayerGroup, int]],
+    terms: ActivationTerms,
+    deployment: Deployment,
+    rules: Rules,
+    batch: Batch,
+    *,
+    tower: Tower | None = None,
+    first: bool = True,
+    last: bool = True,
+    packed_experts: bool = False,
+) -> Estimate:
+    """Peak of a rank with these layers; terms are its widths.
+
+    packed_experts: MXFP4 kernels keep no workspace between layers.
+    """
+    size = DTYPE_BYTES[model.dtype]
+    tokens = batch.max_num_batched_tokens
+    hidden = tokens * model.hidden_size * size
+    moe = 0 if packed_experts else _expert_workspace(groups, deployment, tokens, model.hidden_size)
+    layer = tokens * terms.layer_bytes_per_token + 3 * hidden + moe
+    latent = terms.mla_bytes_per_token * _latent_tokens(batch)
+    sampler = 0
+    if last:
+        kept = 2 if rules.since(17) else 1
+        sampler = batch.rows * model.vocab_size * logit_bytes(rules, size) + kept * hidden + moe
+    received = 0 if first else 2 * hidden
+    images = _images(tower, hidden) if first else 0
+    peak = max(layer, sampler, latent) + received + images
+    encoder = _encoder(tower)
+    found = max(peak, encoder) + BASE_BYTES
+    low, high = (0.9, 1.15) if encoder <= peak else (0.6, 2.0)
+    return within(found, low * found, high * found, SOURCE)
+
+
+def logit_bytes(rules: Rules, element_bytes: int) -> int:
+    """Bytes of all copies of one logit at the sampler's peak; 16-bit logits."""
+    return (14 if rules.since(17) else 38) + (element_bytes - 2)
+
+
+def _expert_workspace(
+    groups: list[tuple[LayerGroup, int]], deployment: Deployment, tokens: int, hidden_size: int
+) -> int:
+    """Two buffers of expert kernels, kept from layer to layer and alive under the sampler.
+
+    2 B x tokens x top_k x (max(N, K) + max(N / 2, K)), N = 2 x expert width on the rank, K the
+    hidden size. Records (0.19.0): Qwen3-30B 2.68 GiB, DeepSeek-V2-Lite 1.93, Qwen1.5-MoE 2.47,
+    Mixtral at TP 2 1.21: within 0.05.
+    """
+    found = 0
+    for group, _ in groups:
+        if isinstance(group.mlp, MoE):
+            split = 1 if deployment.enable_expert_parallel else deployment.tensor_parallel_size
+            n = 2 * ceil_div(group.mlp.moe_intermediate_size, split)
+            k = group.mlp.input_size or hidden_size
+            width = group.mlp.num_experts_per_tok * (max(n, k) + max(n // 2, k))
+            found = max(found, 2 * min(tokens, MOE_TOKENS) * width)
+    return found
+
+
+def _latent_tokens(batch: Batch) -> int:
+    """Tokens whose latents MLA expands at a time: min(max(8 L, 4 S x block), 65536)."""
+    wanted = max(8 * batch.max_model_len, 4 * batch.max_num_seqs * batch.block_size)
+    return min(wanted, MLA_TOKENS)
+
+
+def _images(tower: Tower | None, hidden: int) -> int:
+    """Embeddings of images and of the whole batch, which a text model does not hold."""
+    return 0 if tower is None else 2 * hidden
+
+
+def _encoder(tower: Tower | None) -> int:
+    """The tower's own peak over its largest image, where the resolution is dynamic."""
+    if tower is None or not tower.dynamic:
+        return 0
+    matrices = 3 if tower.kind in GATED else 2
+    return 2 * IMAGE_PATCHES * (matrices * tower.intermediate_size + 6 * tower.hidden_size)

@@ -1,0 +1,65 @@
+"""The `vllm serve` command of a deployment, with the flags that differ from the defaults."""
+
+import json
+import shlex
+
+from planner.deployment import Deployment
+from planner.engines.vllm_options import VllmOptions
+
+PARALLEL = (
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "data_parallel_size",
+    "decode_context_parallel_size",
+)
+VALUES = (
+    "gpu_memory_utilization",
+    "max_model_len",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "block_size",
+    "kv_cache_memory_bytes",
+    "num_gpu_blocks_override",
+    "kv_offloading_size",
+)
+CACHE_DTYPES = {"fp8": "fp8", "bf16": "bfloat16", "fp16": "float16"}
+
+
+def serve_command(name: str, deployment: Deployment, options: VllmOptions) -> str:
+    """A command line ready for a shell."""
+    words = ["vllm", "serve", name]
+    for field in PARALLEL:
+        if getattr(deployment, field) > 1:
+            words += [_flag(field), str(getattr(deployment, field))]
+    if deployment.enable_expert_parallel:
+        words.append("--enable-expert-parallel")
+    if deployment.kv_cache_dtype != "auto":
+        words += [
+            "--kv-cache-dtype",
+            CACHE_DTYPES.get(deployment.kv_cache_dtype, deployment.kv_cache_dtype),
+        ]
+    for field in VALUES:
+        value = getattr(options, field)
+        if value is not None:
+            words += [_flag(field), f"{value:g}" if isinstance(value, float) else str(value)]
+    if options.enable_prefix_caching is not None:
+        words.append(_switch("enable_prefix_caching", options.enable_prefix_caching))
+    if options.disable_hybrid_kv_cache_manager:
+        words.append("--disable-hybrid-kv-cache-manager")
+    if options.enforce_eager or deployment.enforce_eager:
+        words.append("--enforce-eager")
+    if options.max_loras is not None:
+        words += ["--enable-lora", "--max-loras", str(options.max_loras)]
+        words += ["--max-lora-rank", str(options.max_lora_rank or 16)]
+    if options.speculative_config is not None:
+        found = options.speculative_config.model_dump(exclude_none=True)
+        words += ["--speculative-config", json.dumps(found, separators=(",", ":"))]
+    return shlex.join(words)
+
+
+def _flag(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+def _switch(field: str, on: bool) -> str:
+    return _flag(field) if on else "--no-" + field.replace("_", "-")

@@ -1,0 +1,168 @@
+"""vLLM's flags as inputs, and the values that a version fills in for those left out.
+
+Defaults of batch sizes depend on the card: 70 GiB and more (A100 excepted) take 8192 tokens and
+1024 sequences in the API server, 160 GiB and more 16384 from 0.28; others 2048 and 256. Source:
+vLLM 0.8.5 to 0.33.0, engine/arg_utils.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from planner.attention_kinds import LatentAttention
+from planner.engines.vllm_versions import NEWEST_NAME, Rules, rules_of
+from planner.errors import PlanRefused
+from planner.frozen import Frozen
+from planner.hardware import Gpu
+from planner.model import Model
+from planner.recurrent_kinds import Recurrent
+from planner.units import GIB
+
+POSITIVE: Any = Field(default=None, ge=1, le=2**40)
+LARGE_BYTES, LARGEST_BYTES = 70 * GIB, 160 * GIB
+DRAFTLESS = ("ngram", "suffix", "mtp")
+ALIASES = {"deepseek_mtp": "mtp", "qwen3_next_mtp": "mtp", "glm4_moe_mtp": "mtp"}
+
+
+class SpeculativeConfig(Frozen):
+    """vLLM's --speculative-config: how tokens are drafted, and how many a step."""
+
+    method: Literal["ngram", "suffix", "mtp", "eagle", "eagle3", "draft_model", "dflash"]
+    num_speculative_tokens: int = Field(ge=1, le=64)
+    model: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def names(cls, values: Any) -> Any:
+        """Per-family names of MTP mean MTP; a model without a method is a draft model."""
+        if isinstance(values, dict):
+            method = values.get("method") or ("draft_model" if values.get("model") else None)
+            return {**values, "method": ALIASES.get(str(method), method)}
+        return values
+
+    @property
+    def needs_draft(self) -> bool:
+        return self.method not in DRAFTLESS
+
+    @property
+    def lookahead_tokens(self) -> int:
+        """Slots that every running request is given beyond its tokens."""
+        if self.method in ("ngram", "suffix"):
+            return 0
+        return self.num_speculative_tokens + (self.method == "dflash")
+
+
+class VllmOptions(Frozen):
+    """Flags of `vllm serve`; None leaves the version's default. Parallel sizes and number formats
+    are the Deployment's. kv_offloading_size is in GiB over all ranks, as vLLM has it."""
+
+    version: str = NEWEST_NAME
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    max_model_len: int | None = POSITIVE
+    max_num_seqs: int | None = POSITIVE
+    max_num_batched_tokens: int | None = POSITIVE
+    block_size: int | None = POSITIVE
+    kv_cache_memory_bytes: int | None = POSITIVE
+    num_gpu_blocks_override: int | None = POSITIVE
+    enable_prefix_caching: bool | None = None
+    enforce_eager: bool = False
+    max_loras: int | None = POSITIVE
+    max_lora_rank: int | None = POSITIVE
+    speculative_config: SpeculativeConfig | None = None
+    kv_offloading_size: float | None = Field(default=None, gt=0)
+    disable_hybrid_kv_cache_manager: bool | None = None
+
+    @model_validator(mode="after")
+    def rank_has_slots(self) -> Self:
+        if self.max_lora_rank is not None and self.max_loras is None:
+            raise PlanRefused("max_lora_rank is set without max_loras: say how many adapters")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options with every default filled in."""
+
+    rules: Rules
+    gpu_memory_utilization: float
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    block_size: int
+    prefix_caching: bool
+    hybrid: bool
+    speculative_tokens: int
+
+
+def resolve(model: Model, gpu: Gpu, options: VllmOptions, kv_dtype: str = "auto") -> Settings:
+    """What `vllm serve` of that version would run with.
+
+    Raises PlanRefused where the length of the model is unknown and not given.
+    """
+    rules = rules_of(options.version)
+    longest = options.max_model_len or model.max_position_embeddings
+    if longest is None:
+        raise PlanRefused(
+            "max_position_embeddings is not in the configuration: give --max-model-len"
+        )
+    tokens, sequences = default_batch(gpu, rules, longest)
+    sequences = options.max_num_seqs or sequences
+    tokens = options.max_num_batched_tokens or min(tokens, sequences * longest)
+    recurrent = any(isinstance(m, Recurrent) for g in model.groups for m in g.mixers)
+    caching = options.enable_prefix_caching
+    speculative = options.speculative_config
+    return Settings(
+        rules,
+        options.gpu_memory_utilization or rules.gpu_memory_utilization,
+        longest,
+        sequences,
+        tokens,
+        options.block_size or default_block_size(model, gpu, rules),
+        (not recurrent or rules.prefix_caches_states) if caching is None else caching,
+        not (options.disable_hybrid_kv_cache_manager or _chunked(model)),
+        speculative.num_speculative_tokens if speculative else 0,
+    )
+
+
+def default_batch(gpu: Gpu, rules: Rules, max_model_len: int) -> tuple[int, int]:
+    """max_num_batched_tokens and max_num_seqs of the API server on this card.
+
+    Cards before compute capability 8.0 ran the V0 engine until 0.11: whole prompts, 256 sequences.
+    """
+    if not rules.since(11) and _capability(gpu) < 8.0:
+        return max(max_model_len, 2048), 256
+    a100 = "a100" in gpu.id and rules.since(9)
+    if gpu.memory_bytes >= LARGEST_BYTES and rules.since(28):
+        return 16384, 1024
+    if gpu.memory_bytes >= LARGE_BYTES and not a100:
+        return 8192, 1024
+    return 2048, 256
+
+
+def default_block_size(model: Model, gpu: Gpu, rules: Rules) -> int:
+    """Tokens of a block: 16, and what latent attention's kernels ask for.
+
+    Sparse MLA 64; MLA 64 on Blackwell and up to 0.11 (FlashMLA), 16 on Hopper later (0.19.0 log of
+    DeepSeek-V2-Lite).
+    """
+    latent = [m for g in model.groups for m in g.mixers if isinstance(m, LatentAttention)]
+    if any(mixer.indexer is not None for mixer in latent):
+        return 64
+    return 64 if latent and (not rules.since(12) or _capability(gpu) >= 10.0) else 16
+
+
+def _capability(gpu: Gpu) -> float:
+    try:
+        return float(gpu.compute_capability or "")
+    except ValueError:
+        return 9.0
+
+
+def _chunked(model: Model) -> bool:
+    """Chunked attention is cached like full attention (Llama-4-Scout, 0.19.0: 365,968 tokens)."""
+    return any(
+        getattr(m, "window", None) is not None and getattr(m, "window_type", "") == "chunked"
+        for g in model.groups
+        for m in g.mixers
+    )

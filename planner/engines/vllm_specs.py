@@ -1,0 +1,132 @@
+"""A model's layers as the cache specs that vLLM's attention layers register.
+
+Heads are divided by tensor parallelism and replicated past their number; a latent is whole on
+every rank. Recurrent states follow vLLM's shapes, not the reference implementation's: convolution
+keeps kernel - 1 columns (and one a speculative token). Source: vLLM 0.33.0, model_executor/layers
+/mamba/mamba_utils and attention layers' get_kv_cache_spec.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from planner.attention_kinds import Attention, LatentAttention
+from planner.deployment import Deployment
+from planner.dtypes import DTYPE_BYTES, KvFormat, kv_format
+from planner.engines.kv_pages import LayerSpec, SpecKind
+from planner.engines.vllm_options import Settings
+from planner.errors import PlanRefused
+from planner.kv_cache import entry_bytes
+from planner.model import LayerGroup, Mixer, Model
+from planner.recurrent_kinds import Mamba2, Recurrent
+from planner.tensors import StateTensor
+from planner.units import ceil_div
+
+INDEXER_SCALE = 4
+"""An indexer key is kept in fp8 with an fp32 scale, whatever the cache's format."""
+
+
+def layer_specs(
+    model: Model,
+    deployment: Deployment,
+    settings: Settings,
+    *,
+    config: Mapping[str, Any] | None = None,
+    extra: tuple[LayerGroup, ...] = (),
+) -> list[tuple[int, LayerSpec]]:
+    """(layer, spec) of every cache of a rank, in order; `extra` layers (MTP, EAGLE) come last.
+
+    Raises PlanRefused for caches whose layout is not described.
+    """
+    fmt = kv_format(deployment.kv_cache_dtype, model.dtype)
+    by_layer = {index: group for group in model.groups for index in group.layers}
+    found = [
+        (index, spec)
+        for index in sorted(by_layer)
+        for mixer in by_layer[index].mixers
+        for spec in _specs(mixer, model, deployment, settings, fmt, config)
+    ]
+    last = model.num_hidden_layers - 1
+    for group in extra:
+        for mixer in group.mixers:
+            specs = _specs(mixer, model, deployment, settings, fmt, config)
+            found += [(last, spec) for spec in specs] * group.count
+    return found
+
+
+def _specs(
+    mixer: Mixer,
+    model: Model,
+    deployment: Deployment,
+    settings: Settings,
+    fmt: KvFormat,
+    config: Mapping[str, Any] | None,
+) -> list[LayerSpec]:
+    tp = deployment.tensor_parallel_size
+    if isinstance(mixer, Recurrent):
+        size = sum(
+            _state_bytes(tensor, mixer, model, tp, settings, config) for tensor in mixer.state()
+        )
+        blocks = 1 + settings.speculative_tokens + settings.prefix_caching
+        return [LayerSpec("mamba", settings.max_model_len, state_bytes=size, state_blocks=blocks)]
+    cached = mixer.cache()
+    if any(tensor.stride != 1 for tensor in cached):
+        raise PlanRefused(
+            f"vLLM's layout of compressed caches ({model.model_type}) is not described: plan "
+            "without --engine"
+        )
+    if not cached:
+        return []
+    indexer = [t for t in cached if t.name == "indexer_keys"]
+    own = [t for t in cached if t.name != "indexer_keys"]
+    if isinstance(mixer, LatentAttention) and indexer and fmt.name == "fp8":
+        fmt = kv_format("fp8_ds_mla")
+    size = sum(entry_bytes(tensor, fmt, tp) for tensor in own)
+    shape = (max(1, own[0].heads // tp), own[0].width, own[-1].width)
+    window = own[0].window
+    found = [LayerSpec(_kind(mixer, window), settings.block_size, size, shape, window)]
+    for tensor in indexer:
+        width = tensor.width + INDEXER_SCALE * ceil_div(tensor.width, 128)
+        found.append(LayerSpec("mla", settings.block_size, width, (1, width)))
+    if deployment.decode_context_parallel_size > 1 and not found[0].is_full:
+        raise PlanRefused(
+            "decode_context_parallel_size: vLLM does not split sliding windows; use 1"
+        )
+    return found
+
+
+def _kind(mixer: Mixer, window: int | None) -> SpecKind:
+    if window is not None:
+        chunked = isinstance(mixer, Attention) and mixer.window_type == "chunked"
+        return "chunked" if chunked else "sliding"
+    return "mla" if isinstance(mixer, LatentAttention) else "full"
+
+
+def _state_bytes(
+    tensor: StateTensor,
+    mixer: Recurrent,
+    model: Model,
+    tp: int,
+    settings: Settings,
+    config: Mapping[str, Any] | None,
+) -> int:
+    elements = ceil_div(tensor.elements, tp)
+    if tensor.name != "conv":
+        return elements * _state_element(model, config)
+    channels, kernel = tensor.shape
+    if isinstance(mixer, Mamba2) and mixer.n_groups % tp:
+        channels += 2 * (tp - mixer.n_groups) * mixer.state_size
+    columns = kernel - 1 + settings.speculative_tokens
+    return ceil_div(channels, tp) * columns * DTYPE_BYTES[model.dtype]
+
+
+def _state_element(model: Model, config: Mapping[str, Any] | None) -> int:
+    """Bytes of a recurrent state's element: the model's dtype unless its configuration says fp32,
+    as Qwen3.5's and Nemotron's do; Kimi's delta rule keeps fp32."""
+    text = (config or {}).get("text_config")
+    fields = text if isinstance(text, Mapping) else (config or {})
+    named = next(
+        (fields[n] for n in ("mamba_ssm_dtype", "mamba_ssm_cache_dtype") if fields.get(n)), None
+    )
+    if named is None and model.model_type.startswith(("qwen3_5", "kimi_linear")):
+        named = "float32"
+    return 4 if named == "float32" else DTYPE_BYTES[model.dtype]
