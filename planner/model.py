@@ -77,7 +77,9 @@ class Model(Frozen):
 
     embedding, head and extras are the tensors outside the layers (head is empty when the
     embedding is tied). mtp are the multi-token-prediction layers, counted apart.
-    parameters_elsewhere names towers that are not counted here (vision, audio).
+    parameters_elsewhere names towers beside the decoder (vision, audio), which no count of the
+    decoder holds; towers are the tensors of a vision tower and its projector, where the fields
+    settle them.
     quantization is the configuration's own `quantization_config`, verbatim.
     """
 
@@ -95,6 +97,7 @@ class Model(Frozen):
     dtype: str = "bfloat16"
     max_position_embeddings: int | None = None
     quantization: dict[str, Any] | None = None
+    towers: tuple[Weight, ...] = ()
     parameters_elsewhere: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -7,7 +7,7 @@ from planner.model import LayerGroup, Model
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Counts of the text decoder and its head: tied weights once, MTP layers apart.
+    """Counts of the text decoder and its head: tied weights once, MTP layers and towers apart.
 
     active is what one token passes through: everything but the experts it is not routed to.
     """
@@ -17,6 +17,7 @@ class Parameters:
     embedding: int
     head: int
     mtp: int
+    towers: int = 0
 
     @property
     def active_without_embedding(self) -> int:
@@ -37,6 +38,7 @@ def count(model: Model) -> Parameters:
         embedding=sum(weight.parameters for weight in model.embedding),
         head=sum(weight.parameters for weight in model.head),
         mtp=mtp + sum(weight.parameters for weight in model.mtp_extras),
+        towers=sum(weight.parameters for weight in model.towers),
     )
 
 

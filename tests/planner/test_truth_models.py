@@ -47,6 +47,9 @@ def test_a_published_model_is_exact(truth: dict[str, Any]) -> None:
     mtp = truth.get("mtp")
     expected_mtp = mtp["layers"] * mtp["params_per_layer_without_embedding_copies"] if mtp else None
     assert expected_mtp is None or found.mtp == expected_mtp
+    if truth.get("params_total_multimodal"):
+        assert found.total + found.towers == truth["params_total_multimodal"]
+        assert model.parameters_elsewhere == ("vision_config",)
 
 
 @WITHOUT

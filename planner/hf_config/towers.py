@@ -1,0 +1,154 @@
+"""Vision towers and their projectors, where the fields settle every tensor.
+
+A tower that is not understood gives no tensors and stays a name in Model.parameters_elsewhere; the
+text decoder is planned all the same. Source: the reference implementations in Hugging Face transformers 5.23.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from planner.errors import ConfigRefused
+from planner.hf_config.reader import Fields
+from planner.tensors import Weight, linear, norm
+
+Tower = Callable[[Fields, Fields, int], tuple[Weight, ...]]
+"""Weights from the vision fields, the outer fields and the text decoder's hidden size."""
+
+NUMERICS = (
+    "image_size", "vision_feature_layer", "vision_feature_select_strategy", "norm_eps",
+    "pixel_shuffle_ratio", "projector_dropout", "rope_mode", "vision_segment_max_frames",
+    "vocab_size", "num_heads", "num_attention_heads", "mm_tokens_per_image",
+)  # fmt: skip
+
+
+def vision_tower(config: Mapping[str, Any], hidden_size: int) -> tuple[Weight, ...]:
+    """The tower of a whole configuration file, empty where it has none or it is not understood."""
+    vision = config.get("vision_config")
+    build = TOWERS.get(str(config.get("model_type")))
+    if not isinstance(vision, Mapping) or build is None:
+        return ()
+    fields = Fields(vision, "vision_config.")
+    fields.ignore(*NUMERICS)
+    try:
+        weights = build(fields, Fields(config), hidden_size)
+        fields.finish()
+    except ConfigRefused:
+        return ()
+    return weights
+
+
+def blocks(
+    count: int, hidden_size: int, intermediate_size: int, *, fused: bool = False
+) -> tuple[Weight, ...]:
+    """The encoder's layers: attention and a plain MLP, all with biases, two layer norms each."""
+    found = norm("norm", hidden_size, bias=True) * 2
+    if fused:
+        found += linear("attn.qkv", 3 * hidden_size, hidden_size, "column", bias=True)
+    else:
+        for name in ("q_proj", "k_proj", "v_proj"):
+            found += linear(f"attn.{name}", hidden_size, hidden_size, "column", bias=True)
+    found += linear("attn.proj", hidden_size, hidden_size, "row", bias=True)
+    found += linear("mlp.fc1", intermediate_size, hidden_size, "column", bias=True)
+    found += linear("mlp.fc2", hidden_size, intermediate_size, "row", bias=True)
+    return tuple(Weight(f"vision.{w.name}", w.shape, w.role, w.split, copies=count) for w in found)
+
+
+def positions(fields: Fields) -> int:
+    """Patches of one image."""
+    size, patch = fields.integer("image_size"), fields.integer("patch_size")
+    return (size // patch) ** 2
+
+
+def patches(fields: Fields, hidden_size: int, *, frames: int, bias: bool) -> tuple[Weight, ...]:
+    """The convolution that turns patches into vectors."""
+    patch = fields.integer("patch_size")
+    channels = fields.integer("num_channels", "in_channels", default=3)
+    weight = Weight("vision.patch", (hidden_size, channels * frames * patch * patch), "conv")
+    return (weight, Weight("vision.patch.bias", (hidden_size,), "bias")) if bias else (weight,)
+
+
+def siglip(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Gemma 3: SigLIP without its head, and a normed projection."""
+    fields.expect("model_type", "siglip_vision_model")
+    if fields.flag("vision_use_head", default=True):
+        raise fields.refuse("vision_use_head", "is not understood here")
+    size = fields.integer("hidden_size")
+    return (
+        *patches(fields, size, frames=1, bias=True),
+        Weight("vision.positions", (positions(fields), size), "embedding"),
+        *blocks(fields.integer("num_hidden_layers"), size, fields.integer("intermediate_size")),
+        *norm("vision.post_layernorm", size, bias=True),
+        *norm("projector.norm", size),
+        *linear("projector", text_hidden_size, size),
+    )
+
+
+def llama4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Llama 4: a tower with a class token, a pixel-shuffling adapter and a projection."""
+    size = fields.integer("hidden_size")
+    inner = fields.integer("intermediate_size")
+    narrow = fields.integer("projector_input_dim")
+    wide = fields.integer("projector_output_dim")
+    fields.expect("multi_modal_projector_bias", False)
+    return (
+        *patches(fields, size, frames=1, bias=False),
+        Weight("vision.class_embedding", (size,), "embedding"),
+        Weight("vision.positions", (positions(fields) + 1, size), "embedding"),
+        *norm("vision.layernorm", size, bias=True) * 2,
+        *blocks(fields.integer("num_hidden_layers"), size, inner),
+        *linear("vision.adapter.fc1", narrow, inner),
+        *linear("vision.adapter.fc2", wide, wide),
+        *linear("projector", text_hidden_size, fields.integer("vision_output_dim")),
+    )
+
+
+def qwen3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Qwen3-VL and Qwen3.5: learned positions, a merger, and one more merger per deep stack."""
+    size = fields.integer("hidden_size")
+    merged = size * fields.integer("spatial_merge_size", default=2) ** 2
+    out = fields.integer("out_hidden_size")
+    fields.expect("out_hidden_size", text_hidden_size)
+    deep = fields.sequence("deepstack_visual_indexes") or []
+    stacks = linear("merger.fc1", merged, merged, bias=True)
+    stacks += linear("merger.fc2", out, merged, bias=True)
+    return (
+        *patches(fields, size, frames=fields.integer("temporal_patch_size", default=2), bias=True),
+        Weight("vision.positions", (fields.integer("num_position_embeddings"), size), "embedding"),
+        *blocks(fields.integer("depth"), size, fields.integer("intermediate_size"), fused=True),
+        *norm("merger.norm", size, bias=True),
+        *stacks * (1 + len(deep)),
+        *norm("merger.deep_norm", merged, bias=True) * len(deep),
+    )
+
+
+def minimax_m3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """MiniMax-M3: rotary positions, a projection and a merger of neighbouring patches."""
+    fields.expect("position_embedding_type", "rope")
+    size = fields.integer("hidden_size")
+    merge = fields.child("img_token_compression_config") or Fields({})
+    merge.expect("image_token_compression_method", "patch_merge")
+    merged = text_hidden_size * merge.integer("spatial_merge_size") ** 2
+    wide = outer.integer("projector_hidden_size")
+    fields.expect("projection_dim", text_hidden_size)
+    frames = merge.integer("temporal_patch_size")
+    merge.finish()
+    return (
+        *patches(fields, size, frames=frames, bias=False),
+        *norm("vision.pre_layrnorm", size, bias=True),
+        *blocks(fields.integer("num_hidden_layers"), size, fields.integer("intermediate_size")),
+        *linear("projector.linear_1", wide, size, bias=True),
+        *linear("projector.linear_2", text_hidden_size, wide, bias=True),
+        *linear("projector.merge_linear_1", wide, merged, bias=True),
+        *linear("projector.merge_linear_2", text_hidden_size, wide, bias=True),
+    )
+
+
+TOWERS: dict[str, Tower] = {
+    "gemma3": siglip,
+    "llama4": llama4,
+    "minimax_m3_vl": minimax_m3,
+    "qwen3_5": qwen3,
+    "qwen3_5_moe": qwen3,
+    "qwen3_vl": qwen3,
+    "qwen3_vl_moe": qwen3,
+}
