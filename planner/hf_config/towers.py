@@ -1,7 +1,8 @@
 """Vision towers and their projectors, where the fields settle every tensor.
 
 A tower that is not understood gives no tensors and stays a name in Model.parameters_elsewhere; the
-text decoder is planned all the same. Source: the reference implementations in Hugging Face transformers 5.23.
+text decoder is planned all the same.
+Source: the reference implementations in Hugging Face transformers 5.23.
 """
 
 from collections.abc import Callable, Mapping
