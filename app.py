@@ -1,8 +1,13 @@
-"""Sizewell in the browser: `streamlit run app.py`. Only page configuration and navigation."""
+"""Sizewell in the browser: `streamlit run app.py`. Page configuration, navigation, inputs.
+
+The inputs are drawn here and not by the pages, so that they and the link survive a page switch.
+"""
 
 from pathlib import Path
 
 import streamlit as st
+
+from ui import inputs, style
 
 HERE = Path(__file__).parent
 
@@ -16,4 +21,7 @@ pages = [
     st.Page(HERE / "ui" / "pages" / "plan.py", title="Plan", url_path="plan", default=True),
     st.Page(HERE / "ui" / "pages" / "compare.py", title="Compare", url_path="compare"),
 ]
-st.navigation(pages, position="top").run()
+page = st.navigation(pages, position="top")
+st.html(f"<style>{style.css()}{style.STREAMLIT_CSS}</style>")
+inputs.draw()
+page.run()

@@ -16,10 +16,7 @@ from planner.units import format_bytes, format_tokens
 from planner.workload import MAX_SEQUENCES, MAX_TOKENS, Workload
 from presets.gpus import load_gpu
 from ui import model_input, options
-from ui.model_source import (
-    ModelChoice,
-    NothingYet,
-)
+from ui.model_source import ModelChoice
 from ui.saved import (
     DEFAULTS,
     deployment_of,
@@ -30,6 +27,7 @@ from ui.saved import (
 )
 from ui.uploads import text_of
 
+OUTCOME = "inputs_outcome"
 BOUND: dict[str, Any] = {"bind": "query-params"}
 
 
@@ -46,8 +44,8 @@ class Chosen:
     """False for a model that a link cannot name: its configuration was pasted or fetched."""
 
 
-def sidebar() -> Chosen:
-    """Draw all inputs and return what they say. Raises SizewellError, one sentence.
+def draw() -> None:
+    """Draw all inputs in the sidebar and keep what they say, or why they say nothing.
 
     All inputs are drawn before anything is refused, so a mistake never takes them away.
     """
@@ -55,14 +53,31 @@ def sidebar() -> Chosen:
         complaint, choice = model_input.choose()
         values = {**_gpu(), **_formats(choice), **_work(), **_parallel(), **_advanced()}
         _saved_plan()
-    if choice is None:
-        raise complaint or NothingYet("Choose a model.")
+    st.session_state[OUTCOME] = complaint if choice is None else _outcome(choice, values)
+
+
+def chosen() -> Chosen:
+    """What `draw` found. Raises the SizewellError that it met, one sentence."""
+    outcome: Chosen | SizewellError = st.session_state[OUTCOME]
+    if isinstance(outcome, SizewellError):
+        raise outcome
+    return outcome
+
+
+def _outcome(choice: ModelChoice, values: dict[str, Any]) -> Chosen | SizewellError:
     try:
-        deployment, workload = deployment_of(values), workload_of(values)
+        return Chosen(
+            choice.model,
+            choice.config,
+            gpu_of(values),
+            deployment_of(values),
+            workload_of(values),
+            linkable=choice.preset is not None,
+        )
     except ValidationError as error:
-        raise PlanRefused(first_error(error)) from None
-    linkable = choice.preset is not None
-    return Chosen(choice.model, choice.config, gpu_of(values), deployment, workload, linkable)
+        return PlanRefused(first_error(error))
+    except SizewellError as error:
+        return error
 
 
 def apply_fix(fix: Fix) -> None:

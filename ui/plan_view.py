@@ -5,14 +5,12 @@ import streamlit as st
 from planner.fixes import Fix, fixes
 from planner.plan import Plan
 from planner.verdict import remedy, verdict
-from ui import details, downloads, figures, kept, style, summary
+from ui import details, downloads, figures, kept, summary
 from ui.capacity_map import capacity_map, frontier_rows
 from ui.inputs import Chosen, apply_fix
 from ui.memory_bar import bar_alt, memory_bar, stage_bars
 from ui.refusal import as_sentence
 from ui.tables import html_table, memory_table
-
-STYLE = f"<style>{style.css()}{style.STREAMLIT_CSS}</style>"
 
 
 def show(chosen: Chosen, plan: Plan) -> None:

@@ -1,0 +1,175 @@
+"""The page in Chromium: an edit, its link, a fix, the report, a phone, the dark."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+if CHROMIUM is None:
+    pytest.skip("no Chromium on this machine", allow_module_level=True)
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app on a free port, started from another folder, as a stranger may."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"),
+        "--server.port", str(port), "--server.headless", "true",
+        "--server.address", "127.0.0.1",
+    ]  # fmt: skip
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    log = (elsewhere / "log").open("w")
+    process = subprocess.Popen(command, cwd=elsewhere, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        else:
+            pytest.fail((elsewhere / "log").read_text())
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+        log.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as running:
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        chromium = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def context(browser: Any) -> Iterator[Any]:
+    opened = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    yield opened
+    opened.close()
+
+
+def outside(page: Any, url: str) -> list[str]:
+    """Starts to collect requests that leave this machine."""
+    found: list[str] = []
+
+    def seen(request: Any) -> None:
+        if not request.url.startswith((url, url.replace("http", "ws"), "data:", "blob:", "file:")):
+            found.append(request.url)
+
+    page.on("request", seen)
+    return found
+
+
+def verdict(page: Any) -> str:
+    alert = page.locator("[data-testid=stMain] [data-testid=stAlert]").first
+    alert.wait_for(timeout=30_000)
+    return str(alert.inner_text())
+
+
+def edit(page: Any, label: str, value: str) -> None:
+    before = verdict(page)
+    box = page.get_by_label(label, exact=True)
+    box.fill(value)
+    box.press("Enter")
+    page.wait_for_function(
+        "old => !document.querySelector('[data-testid=stMain] [data-testid=stAlert]')"
+        "?.innerText.includes(old)",
+        arg=before.splitlines()[-1],
+    )
+
+
+def test_edit_link_and_report(context: Any, server: str, tmp_path: Path) -> None:
+    page = context.new_page()
+    requests = outside(page, server)
+    page.goto(server)
+    assert "12 sequences of 32,768 tokens" in verdict(page)
+    edit(page, "Users", "3")
+    assert "3 sequences of 32,768 tokens" in verdict(page)
+    assert "users=3" in page.url
+
+    again = context.new_page()
+    again.goto(page.url)
+    assert verdict(again) == verdict(page)
+    playwright.expect(again.get_by_label("Users", exact=True)).to_have_value("3")
+
+    page.get_by_role("button", name="Download report").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="HTML, interactive").click()
+    report = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(report)
+    assert report.name == "llama-3.1-8b-on-1x-h100-sxm5-80gb.html"
+    assert requests == []
+
+    opened = context.new_page()
+    loaded = outside(opened, "file:")
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto(report.as_uri())
+    opened.locator(".js-plotly-plot .main-svg").first.wait_for()
+    assert "3 sequences of 32,768 tokens" in opened.locator(".sz-verdict").inner_text()
+    opened.locator(".js-plotly-plot").hover()
+    assert opened.get_by_text(re.compile("share chart", re.I)).count() == 0
+    assert opened.locator(".modebar-btn, [data-title*=hare], [data-title*=loud]").count() == 0
+    assert loaded == []
+    assert errors == []
+
+
+def test_a_fix_changes_the_link(context: Any, server: str) -> None:
+    page = context.new_page()
+    page.goto(f"{server}/?model=llama-3.1-70b")
+    assert "Does not fit" in verdict(page)
+    page.get_by_role("button", name=re.compile("Use 4 GPUs")).click()
+    page.wait_for_url(re.compile("gpus=4"))
+    page.locator("[data-testid=stMain]").get_by_text(re.compile("^Fits on 4")).wait_for()
+
+
+def test_compare_keeps_the_plan(context: Any, server: str) -> None:
+    page = context.new_page()
+    page.goto(f"{server}/?users=5&model=qwen3-8b")
+    verdict(page)
+    playwright.expect(page.get_by_label("Users", exact=True)).to_have_value("5")
+    page.get_by_role("link", name="Compare").click()
+    page.get_by_text("5 users of 32,768 tokens").first.wait_for()
+    assert page.locator("svg.sz-bar").get_attribute("aria-label").count("GiB of") == 6
+    playwright.expect(page.get_by_label("Users", exact=True)).to_have_value("5")
+    assert "users=5" in page.url
+    page.get_by_role("link", name="Plan").click()
+    page.wait_for_url(lambda url: "/compare" not in url)
+    assert "5 sequences of 32,768 tokens" in verdict(page)
+    assert "model=qwen3-8b" in page.url
+
+
+def test_a_phone_has_no_sideways_scroll(browser: Any, server: str) -> None:
+    for scheme in ("light", "dark"):
+        opened = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+        page = opened.new_page()
+        page.goto(f"{server}/?model=deepseek-v3&gpus=16&pp=2")
+        verdict(page)
+        page.locator(".js-plotly-plot .main-svg").first.wait_for()
+        wide = "document.querySelector('[data-testid=stMain]')"
+        assert page.evaluate(f"{wide}.scrollWidth <= {wide}.clientWidth")
+        opened.close()

@@ -1,0 +1,96 @@
+"""The Compare page without a browser: every question, refusals in their rows, kept plans."""
+
+import json
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from planner.parameters import count
+from planner.units import format_bytes
+from planner.variants import attention_variants
+from ui.model_source import from_preset
+
+PAGES = Path(__file__).resolve().parents[2] / "ui" / "pages"
+
+
+def script(name: str) -> str:
+    """The router in short: inputs, then one page."""
+    path = str(PAGES / f"{name}.py")
+    return f"import runpy\nfrom ui import inputs\ninputs.draw()\nrunpy.run_path({path!r})\n"
+
+
+def page(**query: str | list[str]) -> AppTest:
+    app = AppTest.from_string(script("compare"), default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def html(app: AppTest) -> str:
+    return "\n".join(element.proto.body for element in app.get("html"))
+
+
+def bars(app: AppTest) -> str:
+    return "\n".join(m.value for m in app.markdown if "<svg" in m.value)
+
+
+def test_attention_has_a_row_a_bar_and_a_line_each() -> None:
+    app = page()
+    names = [v.name for v in attention_variants(from_preset("llama-3.1-8b").model)]
+    assert len(names) == 6
+    chart = json.loads(app.get("plotly_chart")[0].proto.spec)
+    assert [trace["name"] for trace in chart["data"]] == names
+    for name in names:
+        assert f">{name}</th>" in html(app)
+        assert f">{name}:" in bars(app)
+    mla = next(trace for trace in chart["data"] if trace["name"] == "MLA")
+    assert mla["y"][0] == 1024 * 32 * (512 + 64) * 2
+
+
+@pytest.mark.parametrize("by", ["KV cache", "Weights", "GPUs", "Models"])
+def test_every_question_is_answered(by: str) -> None:
+    app = page(by=by)
+    assert "<svg" in bars(app)
+    assert "fits" in html(app)
+
+
+def test_formats_are_compared_by_their_bytes() -> None:
+    found = html(page(by="Weights"))
+    bf16 = 2 * count(from_preset("llama-3.1-8b").model).total
+    assert format_bytes(bf16) in found
+
+
+def test_a_refused_alternative_says_why_in_its_row() -> None:
+    found = html(page(by="KV cache", model="phi-2", kvs=["nvfp4", "fp8_ds_mla"]))
+    assert "Refused: fp8_ds_mla" in found
+
+
+def test_no_choice_is_a_hint() -> None:
+    app = page(by="GPUs")
+    app.multiselect(key="cards").set_value([]).run()
+    assert not app.exception
+    assert "at least one" in app.info[0].value
+
+
+def test_refused_inputs_are_a_sentence_here_too() -> None:
+    app = page(gpus="3")
+    assert "tensor" in app.error[0].value
+
+
+def test_kept_plans_stand_side_by_side() -> None:
+    app = page(by="Kept plans")
+    assert "Keep for comparison" in app.info[0].value
+    plan_page = AppTest.from_string(script("plan"), default_timeout=60).run()
+    for users in (1, 2, 3, 4, 5):
+        plan_page.number_input(key="users").set_value(users).run()
+        plan_page.button(key="keep").click().run()
+    kept = plan_page.session_state["kept_plans"]
+    assert [p.workload.concurrency for p in kept] == [2, 3, 4, 5]
+    app.session_state["kept_plans"] = kept
+    app.run()
+    assert not app.exception
+    assert html(app).count("fits") >= 4
+    assert "2 users of 32,768 tokens" in html(app)

@@ -1,0 +1,273 @@
+"""The Plan page without a browser: lands on an answer, follows edits, survives bad input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from planner.deployment import Deployment
+from planner.export import as_data
+from planner.plan import Plan, make_plan
+from planner.units import format_bytes
+from planner.verdict import verdict
+from planner.workload import Workload
+from presets.gpus import load_gpu
+from ui.model_source import from_preset
+
+ROOT = Path(__file__).resolve().parents[2]
+H100 = "h100-sxm5-80gb"
+
+
+def page(**query: str) -> AppTest:
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    return app.run()
+
+
+def text(app: AppTest) -> str:
+    """Everything a person reads in the main part and the sidebar."""
+    found: list[Any] = [*app.success, *app.warning, *app.error, *app.info]
+    found += [*app.markdown, *app.caption, *app.title, *app.header]
+    words = [element.value for element in found]
+    words += [element.proto.body for element in app.get("html")]
+    return "\n".join(words)
+
+
+def expected(
+    model: str = "llama-3.1-8b",
+    gpu: str = H100,
+    context: int = 32768,
+    users: int = 12,
+    **sizes: Any,
+) -> Plan:
+    workload = Workload(context=context, concurrency=users)
+    return make_plan(from_preset(model).model, load_gpu(gpu), Deployment(**sizes), workload)
+
+
+def no_trace(app: AppTest) -> None:
+    assert not app.exception
+
+
+def test_lands_on_a_finished_answer() -> None:
+    app = page()
+    no_trace(app)
+    plan = expected()
+    assert plan.fits
+    assert app.success[0].value == f"**{verdict(plan)}**"
+    said = text(app)
+    for size in (plan.total_bytes_per_gpu, plan.headroom_bytes, plan.parts.kv_cache):
+        assert format_bytes(size) in said
+    assert f"{plan.max_context_tokens:,}" in said
+    assert "sold as 80 GB" in said
+
+
+def test_chart_is_a_map_with_the_plan_on_it() -> None:
+    app = page()
+    chart = app.get("plotly_chart")[0].proto
+    assert "table below" in chart.alt
+    traces = {trace["name"]: trace for trace in json.loads(chart.spec)["data"]}
+    assert traces["this plan"]["x"] == [32768]
+    assert traces["this plan"]["y"] == [12]
+    ticks = json.loads(chart.spec)["layout"]["xaxis"]["ticktext"]
+    assert "32k" in ticks
+
+
+def test_an_edit_is_a_new_answer() -> None:
+    app = page()
+    app.number_input(key="users").set_value(3)
+    app.number_input(key="context").set_value(131072).run()
+    no_trace(app)
+    assert app.success[0].value == f"**{verdict(expected(context=131072, users=3))}**"
+
+
+def test_a_link_is_a_plan() -> None:
+    app = page(model="qwen3-30b-a3b", gpu="l40s", gpus="4", kv="fp8", users="5", ep="true")
+    no_trace(app)
+    plan = expected(
+        "qwen3-30b-a3b", "l40s", users=5, tensor_parallel_size=4,
+        kv_cache_dtype="fp8", enable_expert_parallel=True,
+    )  # fmt: skip
+    assert format_bytes(plan.total_bytes_per_gpu) in text(app)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"context": "abc"},
+        {"context": "-5"},
+        {"users": "99999999999999999999"},
+        {"model": "no-such-model"},
+        {"gpu": ""},
+        {"weights": "zz", "kv": "<script>"},
+        {"gpus": "1.5"},
+    ],
+)
+def test_nonsense_in_a_link_falls_back_to_the_default(query: dict[str, str]) -> None:
+    app = page(**query)
+    no_trace(app)
+    assert app.success[0].value == f"**{verdict(expected())}**"
+
+
+def test_sizes_that_do_not_divide_are_one_sentence_and_inputs_stay() -> None:
+    app = page()
+    app.number_input(key="gpus").set_value(3).run()
+    no_trace(app)
+    assert "num_attention_heads 32" in app.error[0].value.replace("\\", "")
+    assert app.number_input(key="gpus").value == 3
+    app.number_input(key="gpus").set_value(2).run()
+    assert app.success
+
+
+def test_gpus_that_do_not_split_into_stages() -> None:
+    app = page(gpus="8", pp="3")
+    no_trace(app)
+    assert "multiple of 3" in app.error[0].value
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-70b", "gemma-3-27b-it"])
+def test_every_fix_fits_when_it_is_pressed(model: str) -> None:
+    keys = [b.key for b in page(model=model, users="64").button if (b.key or "").startswith("fix")]
+    assert keys
+    for key in keys:
+        app = page(model=model, users="64")
+        assert app.error
+        app.button(key=key).click().run()
+        no_trace(app)
+        assert not app.error
+        assert app.success or app.warning
+
+
+def test_deepseek_on_one_card_says_how_short() -> None:
+    app = page(model="deepseek-v3")
+    no_trace(app)
+    assert "Does not fit" in app.error[0].value
+    short = expected("deepseek-v3").headroom_bytes
+    assert format_bytes(-short) in app.error[0].value
+
+
+PASTES = (
+    ('{"model_type": "llama", ', "not valid JSON"),
+    ("[" * 5000 + "]" * 5000, "nested too deeply"),
+    ('{"model_type": "warp"}', "model_type"),
+    ('{"model_type": "llama", "hidden_size": -4}', "hidden_size"),
+    ('{"schema_version": 1}', "saved plan"),
+    ("x" * (5 * 2**20), "bytes"),
+)
+
+
+@pytest.mark.parametrize(("pasted", "word"), PASTES, ids=[word for _, word in PASTES])
+def test_a_broken_configuration_is_one_sentence(pasted: str, word: str) -> None:
+    app = page(**{"from": "config.json"})
+    assert "Paste" in app.info[0].value
+    app.text_area(key="config").set_value(pasted).run()
+    no_trace(app)
+    assert word in app.error[0].value.replace("\\", "")
+    assert app.text_area(key="config").value == pasted
+
+
+def test_a_pasted_configuration_is_planned_and_said_to_be_outside_the_link() -> None:
+    app = page(**{"from": "config.json"})
+    config = json.dumps(from_preset("qwen3-8b").config)
+    app.text_area(key="config").set_value(config).run()
+    no_trace(app)
+    assert app.success[0].value == f"**{verdict(expected('qwen3-8b'))}**"
+    assert "not in the link" in text(app)
+
+
+def test_an_uploaded_configuration_is_planned() -> None:
+    app = page(**{"from": "config.json"})
+    config = json.dumps(from_preset("qwen3-8b").config).encode()
+    app.file_uploader(key="config_file").upload("config.json", config, "application/json").run()
+    no_trace(app)
+    assert app.success[0].value == f"**{verdict(expected('qwen3-8b'))}**"
+
+
+def test_a_large_upload_is_refused_in_a_sentence() -> None:
+    app = page(**{"from": "config.json"})
+    large = b" " * (11 * 2**20)
+    app.file_uploader(key="config_file").upload("big.json", large, "application/json").run()
+    no_trace(app)
+    assert "big.json has 11.00 MiB" in app.error[0].value.replace("\\", "")
+
+
+def test_a_saved_plan_opens() -> None:
+    choice = from_preset("qwen3-8b")
+    plan = expected("qwen3-8b", "l40s", 8192, 5, tensor_parallel_size=2, kv_cache_dtype="fp8")
+    saved = json.dumps(as_data(plan, choice.config)).encode()
+    app = page()
+    app.file_uploader(key="plan_file").upload("plan.json", saved, "application/json").run()
+    no_trace(app)
+    assert app.success[0].value == f"**{verdict(plan)}**"
+    assert (app.selectbox(key="model").value, app.number_input(key="gpus").value) == ("qwen3-8b", 2)
+
+
+def test_a_broken_saved_plan_leaves_the_plan_alone() -> None:
+    app = page()
+    app.file_uploader(key="plan_file").upload("p.json", b"{}", "application/json").run()
+    no_trace(app)
+    assert "schema_version" in app.error[0].value
+    assert app.success[0].value == f"**{verdict(expected())}**"
+
+
+def test_the_hub_is_asked_only_on_the_button(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def fetch(hub_id: str) -> str:
+        asked.append(hub_id)
+        return json.dumps(from_preset("qwen3-8b").config)
+
+    monkeypatch.setattr("ui.model_input.fetch_from_hub", fetch)
+    app = page(**{"from": "Hub", "hub": "someone/unknown-model"})
+    no_trace(app)
+    assert asked == []
+    assert "Press the button" in app.info[0].value
+    next(b for b in app.button if "Hub" in b.label).click().run()
+    assert asked == ["someone/unknown-model"]
+    assert app.success[0].value == f"**{verdict(expected('qwen3-8b'))}**"
+
+
+def test_a_card_that_is_not_listed_needs_its_memory() -> None:
+    app = page(gpu="custom")
+    no_trace(app)
+    assert "MiB" in app.error[0].value
+    app.number_input(key="memory").set_value(48 * 1024).run()
+    no_trace(app)
+    assert "48.00 GiB" in text(app)
+
+
+def test_every_tab_has_its_table() -> None:
+    for tab in ("Derivation", "Assumptions", "Model", "Cache and attention", "Inputs"):
+        app = page()
+        app.session_state["show"] = tab
+        app.run()
+        no_trace(app)
+    assert "16,060,522,496 B" in text(page())
+
+
+@pytest.mark.parametrize(
+    "model", ["mamba-2.8b-hf", "gpt-oss-120b", "jamba-v0.1", "gemma-3-27b-it", "minimax-m3"]
+)
+def test_unusual_models_have_a_page(model: str) -> None:
+    app = page(model=model)
+    no_trace(app)
+    assert app.success or app.error or app.warning
+
+
+def test_the_app_plans_without_torch_or_plotly_express() -> None:
+    code = (
+        "import sys; sys.path.insert(0, '.');"
+        "from streamlit.testing.v1 import AppTest;"
+        "app = AppTest.from_file('app.py', default_timeout=60).run();"
+        "assert app.success, app.error;"
+        "print([m for m in ('torch', 'triton', 'plotly.express', 'huggingface_hub')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().endswith("[]")
