@@ -6,6 +6,7 @@ NumPy.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from planner import overheads
 from planner.activations import ActivationTerms, activation_terms
@@ -46,7 +47,12 @@ class Workspace:
 
     lse_bytes_per_token: int
     partial_bytes_per_row: int
+    kv_heads: int
     rows_of_a_wave: int
+
+    def wave(self, sm_count: Any) -> Any:
+        """rows_of_a_wave on a GPU with so many multiprocessors, or on an array of GPUs."""
+        return CTAS_PER_SM * sm_count // self.kv_heads
 
     def bytes(self, chunk_tokens: int, sequences: int, context: int) -> int:
         splits = min(MAX_SPLITS, ceil_div(context, KEY_TILE))
@@ -229,4 +235,4 @@ def _workspace(groups: list[tuple[LayerGroup, int]], tp: int, sm_count: int) -> 
     lse = max((LSE_BYTES * h.num_heads for h in found), default=0)
     partial = max((PARTIAL_BYTES * h.num_heads * (h.value_dim + 1) for h in found), default=0)
     kv_heads = min((h.num_kv_heads for h in found), default=1)
-    return Workspace(lse, partial, CTAS_PER_SM * sm_count // kv_heads)
+    return Workspace(lse, partial, kv_heads, CTAS_PER_SM * sm_count // kv_heads)

@@ -7,7 +7,7 @@ A pass is compiled once, from the model's structure, and timed for any GPU. `seq
 array; times then are arrays.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from planner.attention_kinds import Attention, LatentAttention
@@ -22,7 +22,7 @@ from planner.roofline import Costs
 from planner.step_costs import Phase, step_costs
 from planner.units import ceil_div
 
-CHUNK_SAMPLES = 5
+CHUNK_SAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,10 @@ class Timer:
 
 @dataclass(frozen=True, slots=True)
 class StagePass:
-    """One pass of one pipeline stage."""
+    """One pass of one pipeline stage. attention: those of its launches that read the cache."""
 
     costs: Costs
+    attention: Costs
     messages: tuple[Message, ...]
 
     def seconds(self, timer: Timer) -> Number:
@@ -81,10 +82,9 @@ class DecodePass:
 
     def attention_s(self, timer: Timer) -> Number:
         """The part of it that reads the cache: what decoding adds to a pass over a prompt."""
-        found = 0.0
-        for stage in self.stages:
-            rows = tuple(w for w in stage.costs.work if w.part == "attention")
-            found = larger(found, timer.kernels_s(Costs(rows)))
+        found: Number = timer.kernels_s(self.stages[0].attention)
+        for stage in distinct(self.stages)[1:]:
+            found = larger(found, timer.kernels_s(stage.attention))
         return len(self.stages) * found
 
 
@@ -107,9 +107,14 @@ class PrefillPass:
         return total
 
 
+def distinct(stages: Iterable[StagePass]) -> tuple[StagePass, ...]:
+    """Each stage once, in order."""
+    return tuple({id(stage): stage for stage in stages}.values())
+
+
 def _slowest(stages: tuple[StagePass, ...], timer: Timer) -> Number:
     found: Number = stages[0].seconds(timer)
-    for stage in stages[1:]:
+    for stage in distinct(stages)[1:]:
         found = larger(found, stage.seconds(timer))
     return found
 
@@ -155,15 +160,24 @@ def chunks(prompt: int, cached: int, size: int) -> Iterator[tuple[float, int, in
 def _stages(
     model: Model, deployment: Deployment, phase: Phase, tokens: int, counts: dict[int, Number]
 ) -> tuple[StagePass, ...]:
+    """Stages of equal structure are the same object, so that each is timed once."""
     found = []
     first = 0
+    known: dict[tuple[object, ...], StagePass] = {}
     for size in stage_sizes(model.num_hidden_layers, deployment.pipeline_parallel_size):
         span = range(first, first + size)
         first += size
+        ends = (span.start == 0, span.stop == model.num_hidden_layers)
+        alike = (*ends, *(layers_in(group, span) for group in model.groups))
+        if alike in known:
+            found.append(known[alike])
+            continue
         costs = step_costs(model, deployment, phase, tokens, counts, span)
         sequences: Number = sum(counts.values())
         sent = tuple(messages(model, deployment, phase, tokens * sequences, sequences, span))
-        found.append(StagePass(costs, sent))
+        attention = Costs(tuple(work for work in costs.work if work.part == "attention"))
+        known[alike] = StagePass(costs, attention, sent)
+        found.append(known[alike])
     return tuple(found)
 
 
@@ -195,7 +209,7 @@ def messages(
                 yield Message("all_gather", hidden * dp, tp * dp, 2 * count)
         yield from _context_messages(group, count, deployment, phase, rows, size)
     if span.stop < model.num_hidden_layers:
-        yield Message("send", hidden / tp, 2, 1)
+        yield Message("send", hidden / tp, tp * deployment.pipeline_parallel_size, 1)
     elif tp > 1:
         yield Message("all_gather", sequences * model.vocab_size * size, tp, 1)
 

@@ -5,6 +5,7 @@ that the reference card sustains of its own, and its kernels' efficiencies are c
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from planner.calibration import KernelPoint, Roofs
 from planner.frozen import Frozen
@@ -29,6 +30,11 @@ class Reference(Frozen):
     flops_shares: dict[str, float]
     low: float
     high: float
+
+    @cached_property
+    def efficiencies(self) -> Efficiencies:
+        """The points as a table, one for all cards that borrow them."""
+        return Efficiencies(self.points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ def speed_of(gpu: Gpu, reference: Reference) -> Speed:
     sustained["copy_bytes_per_s"] = roofs.copy_bytes_per_s * reference.copy_share
     return Speed(
         Roofs(**sustained),
-        Efficiencies(reference.points),
+        reference.efficiencies,
         reference.low,
         reference.high,
         f"published peaks of {gpu.name}, cut and shaped as measured on {reference.gpu_id}: "

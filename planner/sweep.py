@@ -30,16 +30,42 @@ def total_bytes_grid(
     users = np.asarray(concurrencies, dtype=np.int64)[:, None]
     replicas = compiled.deployment.data_parallel_size
     sequences = -(-users // replicas)
-    grids = [_stage(compiled, stage, n, sequences, work) for stage in compiled.stages]
-    found: Ints = np.maximum.reduce(grids)
+    return binding_bytes(compiled, n, sequences, work)
+
+
+def binding_bytes(
+    compiled: Footprint,
+    n: Ints,
+    sequences: Ints,
+    work: Workload,
+    chunk_tokens: Ints | int | None = None,
+    sm_counts: Ints | None = None,
+) -> Ints:
+    """Bytes of the binding GPU for contexts n and sequences per replica that broadcast together.
+
+    chunk_tokens and sm_counts, where given, stand for the deployment's max_num_batched_tokens and
+    the GPU's multiprocessors, and broadcast too.
+    """
+    limit = compiled.deployment.max_num_batched_tokens if chunk_tokens is None else chunk_tokens
+    found: Ints = np.maximum.reduce(
+        [_stage(compiled, stage, n, sequences, work, limit, sm_counts) for stage in compiled.stages]
+    )
     return found
 
 
-def _stage(compiled: Footprint, stage: Stage, n: Ints, sequences: Ints, work: Workload) -> Ints:
+def _stage(
+    compiled: Footprint,
+    stage: Stage,
+    n: Ints,
+    sequences: Ints,
+    work: Workload,
+    limit: Ints | int,
+    sm_counts: Ints | None,
+) -> Ints:
     deployment = compiled.deployment
     size = deployment.block_size
     beams = sequences * work.beam_width
-    chunk = np.minimum(deployment.max_num_batched_tokens, beams * n)
+    chunk = np.minimum(limit, beams * n)
     per_sequence = np.full_like(n, stage.state_bytes)
     for term in stage.terms:
         blocks = -(-_held(term, n) // size)
@@ -51,7 +77,8 @@ def _stage(compiled: Footprint, stage: Stage, n: Ints, sequences: Ints, work: Wo
         + np.minimum(chunk, MLA_WORKSPACE_TOKENS) * acts.mla_bytes_per_token
     )
     splits = np.minimum(MAX_SPLITS, -(-n // KEY_TILE))
-    rows = np.where(splits == 1, 0, np.minimum(beams * splits, stage.workspace.rows_of_a_wave))
+    wave = stage.workspace.rows_of_a_wave if sm_counts is None else stage.workspace.wave(sm_counts)
+    rows = np.where(splits == 1, 0, np.minimum(beams * splits, wave))
     workspace = np.maximum(
         chunk * stage.workspace.lse_bytes_per_token,
         rows * stage.workspace.partial_bytes_per_row,

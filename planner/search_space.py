@@ -1,0 +1,81 @@
+"""What a search looks for, and every deployment it tries."""
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from planner.collectives import GPUS_PER_MACHINE
+from planner.deployment import Deployment
+from planner.frozen import Frozen
+from planner.hardware import Gpu
+from planner.latency import Request
+from planner.mlp_kinds import MoE
+from planner.model import Model
+
+WEIGHTS = ("auto", "fp8", "nvfp4", "int4")
+CACHES = ("auto", "fp8")
+CHUNKS = (512, 1024, 2048, 4096, 8192, 16384)
+"""max_num_batched_tokens that are tried: small chunks hold up answers less, large ones fewer."""
+
+
+class Target(Frozen):
+    """What is to be served, and how fast. None: no limit.
+
+    concurrency users each send the next request when the last is answered. ttft_p95_s holds for
+    95 % of requests under that load, tpot_s on average.
+    """
+
+    request: Request
+    concurrency: int = Field(default=1, ge=1, le=100_000)
+    ttft_p95_s: float | None = Field(default=None, gt=0)
+    tpot_s: float | None = Field(default=None, gt=0)
+
+
+class Space(Frozen):
+    """The choices a search combines; orders of formats are from best quality to least."""
+
+    max_gpus: int = Field(default=16, ge=1, le=1024)
+    weights_dtypes: tuple[str, ...] = WEIGHTS
+    kv_cache_dtypes: tuple[str, ...] = CACHES
+    chunk_tokens: tuple[int, ...] = CHUNKS
+    pipeline: bool = True
+
+
+class Offer(Frozen):
+    """A GPU and what an hour of one costs; note says whose price."""
+
+    gpu: Gpu
+    usd_per_gpu_hour: float = Field(gt=0)
+    note: str = ""
+
+
+def deployments(model: Model, space: Space) -> Iterator[Deployment]:
+    """Deployments to try, fewest GPUs first; shapes may still refuse them.
+
+    Tensor parallelism stays in a machine, stages may cross machines, replicas come on top. A model
+    with experts is also spread by expert parallelism wherever it has several GPUs.
+    """
+    moe = any(isinstance(group.mlp, MoE) for group in model.groups)
+    layouts = sorted(
+        (tp * pp * dp, tp, pp, dp)
+        for tp in _powers(min(space.max_gpus, GPUS_PER_MACHINE))
+        for pp in _powers(space.max_gpus if space.pipeline else 1)
+        for dp in _powers(space.max_gpus)
+        if tp * pp * dp <= space.max_gpus and pp <= model.num_hidden_layers
+    )
+    for gpus, tp, pp, dp in layouts:
+        for experts in (False, True) if moe and gpus > pp else (False,):
+            for weights in space.weights_dtypes:
+                for cache in space.kv_cache_dtypes:
+                    yield Deployment(
+                        tensor_parallel_size=tp,
+                        pipeline_parallel_size=pp,
+                        data_parallel_size=dp,
+                        enable_expert_parallel=experts,
+                        weights_dtype=weights,
+                        kv_cache_dtype=cache,
+                    )
+
+
+def _powers(limit: int) -> list[int]:
+    return [2**i for i in range(limit.bit_length()) if 2**i <= limit]

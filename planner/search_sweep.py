@@ -1,0 +1,193 @@
+"""Every GPU, chunk size and number of users for one deployment at once, in NumPy.
+
+    memory_of(model, gpu, deployment, target, users, chunk_tokens, sm_counts)
+    sweep(compile_deployment(model, deployment, target, users, chunk_tokens), grid)
+
+Results have three axes: GPU, chunk size (max_num_batched_tokens), users.
+
+Compiling asks the model's structure once; sweeping is arithmetic on arrays. What it finds for a
+point is what make_plan() and latency() find for it, and a test holds them equal.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.deployment import Deployment
+from planner.footprint import footprint
+from planner.hardware import Gpu
+from planner.latency import Request
+from planner.memo import memo
+from planner.mlp_kinds import MoE
+from planner.model import Model
+from planner.passes import DecodePass, StagePass, decode_pass, distinct, prefill_pass
+from planner.roofline import Costs
+from planner.search_space import Target
+from planner.speed_grid import GpuGrid
+from planner.steady import Load, steady_load
+from planner.sweep import binding_bytes
+from planner.workload import Workload
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """A prompt in chunks of several sizes: all chunks as one pass per stage, on the last axis.
+
+    before, last [chunk, chunk size]: how often a chunk comes before a prompt's last one, and
+    whether it is that one. counts [chunk size]: chunks of a prompt.
+    """
+
+    stages: tuple[StagePass, ...]
+    before: Floats
+    last: Floats
+    counts: Ints
+
+    def seconds(self, grid: GpuGrid) -> Floats:
+        """PrefillPass.seconds of every chunk size."""
+        timer = grid.timer()
+        each = {id(stage): stage.seconds(timer) for stage in distinct(self.stages)}
+        stages = [each[id(stage)] for stage in self.stages]
+        slowest, total = np.maximum.reduce(stages), np.add.reduce(stages)
+        found: Floats = (slowest @ self.before + total @ self.last).transpose(0, 2, 1)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """One deployment's coefficients: a step of any batch, a prompt by chunk size."""
+
+    deployment: Deployment
+    target: Target
+    users: Ints
+    sequences: Ints
+    chunk_tokens: tuple[int, ...]
+    decode: DecodePass
+    prompts: Prompts
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """Times of every point; some axes have length 1 where nothing depends on them."""
+
+    prefill_s: Floats
+    decode_s: Floats
+    load: Load
+
+
+def compile_deployment(
+    model: Model,
+    deployment: Deployment,
+    target: Target,
+    users: Ints,
+    chunk_tokens: tuple[int, ...],
+) -> Compiled:
+    """Raises PlanRefused where the deployment does not suit the model."""
+    sequences: Ints = -(-users // deployment.data_parallel_size)
+    shared = any(isinstance(group.mlp, MoE) for group in model.groups)
+    alone = deployment if shared else deployment.replace(data_parallel_size=1)
+    return Compiled(
+        deployment=deployment,
+        target=target,
+        users=users,
+        sequences=sequences,
+        chunk_tokens=chunk_tokens,
+        decode=decode_pass(model, deployment, sequences, target.request.mean_context),
+        prompts=_prompts(model, alone, target.request, chunk_tokens),
+    )
+
+
+@memo(maxsize=64)
+def _prompts(
+    model: Model, deployment: Deployment, request: Request, chunk_tokens: tuple[int, ...]
+) -> Prompts:
+    prompts = [
+        prefill_pass(model, deployment, request.prompt_tokens, request.cached_tokens, size)
+        for size in chunk_tokens
+    ]
+    parts = [(k, part) for k, prompt in enumerate(prompts) for part in prompt.chunks]
+    before = np.zeros((len(parts), len(prompts)))
+    last = np.zeros((len(parts), len(prompts)))
+    for row, (k, part) in enumerate(parts):
+        (last if part is prompts[k].chunks[-1] else before)[row, k] = part[0]
+    counts = np.asarray([prompt.count for prompt in prompts], dtype=np.int64)
+    return Prompts(_merged_stages([part[1] for _, part in parts]), before, last, counts)
+
+
+def _merged_stages(passes: list[tuple[StagePass, ...]]) -> tuple[StagePass, ...]:
+    """One pass per stage, stages of equal structure being the same object again."""
+    known: dict[int, StagePass] = {}
+    found = []
+    for index, stage in enumerate(passes[0]):
+        if id(stage) not in known:
+            known[id(stage)] = _merged([stages[index] for stages in passes])
+        found.append(known[id(stage)])
+    return tuple(found)
+
+
+def _merged(passes: list[StagePass]) -> StagePass:
+    """Passes of one stage that differ in their figures only, as one pass with arrays."""
+
+    def array(values: list[Any]) -> Any:
+        return values[0] if len(set(values)) == 1 else np.asarray(values)
+
+    work = tuple(
+        replace(
+            alike[0],
+            flops=array([w.flops for w in alike]),
+            weight_bytes=array([w.weight_bytes for w in alike]),
+            kv_bytes=array([w.kv_bytes for w in alike]),
+            activation_bytes=array([w.activation_bytes for w in alike]),
+        )
+        for alike in zip(*[found.costs.work for found in passes], strict=True)
+    )
+    messages = tuple(
+        replace(alike[0], size_bytes=array([m.size_bytes for m in alike]))
+        for alike in zip(*[found.messages for found in passes], strict=True)
+    )
+    return StagePass(Costs(work), Costs(()), messages)
+
+
+def memory_of(
+    model: Model,
+    gpu: Gpu,
+    deployment: Deployment,
+    target: Target,
+    users: Ints,
+    chunk_tokens: tuple[int, ...],
+    sm_counts: Ints,
+) -> Ints:
+    """Bytes of the binding GPU; cheap enough to ask before times.
+
+    gpu: any of those that are swept; only its measured overheads matter, if it has some.
+    """
+    return binding_bytes(
+        footprint(model, gpu, deployment),
+        np.asarray(target.request.context, dtype=np.int64),
+        -(-users // deployment.data_parallel_size)[None, None, :],
+        Workload(),
+        np.asarray(chunk_tokens, dtype=np.int64)[None, :, None],
+        sm_counts[:, None, None],
+    )
+
+
+def sweep(compiled: Compiled, grid: GpuGrid) -> Swept:
+    """The times of all points."""
+    timer = grid.timer()
+    request = compiled.target.request
+    decode = compiled.decode.seconds(timer)
+    prefill = compiled.prompts.seconds(grid)
+    load = steady_load(
+        users=compiled.sequences[None, None, :],
+        output_tokens=request.output_tokens,
+        computed_tokens=request.computed_tokens,
+        chunks=compiled.prompts.counts[None, :, None],
+        prefill_s=prefill,
+        decode_s=decode,
+        cache_s=compiled.decode.attention_s(timer),
+    )
+    return Swept(prefill, decode, load)
