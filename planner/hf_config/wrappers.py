@@ -54,6 +54,10 @@ class Parts(NamedTuple):
 
 def split(config: Mapping[str, Any]) -> Parts:
     """The text decoder's own object and the outer one, which may be the same."""
+    thinker = config.get("thinker_config")
+    if isinstance(thinker, Mapping):
+        parts = split(thinker)
+        return parts._replace(outer={**thinker, **config})
     for name in TEXT_CONFIGS:
         nested = config.get(name)
         if isinstance(nested, Mapping):
