@@ -53,6 +53,7 @@ TRAITS = {
     "deepseek_v3": DEEPSEEK_V3,
     "kimi_k2": DEEPSEEK_V3,
     "deepseek_v32": Latent(
+        experts=Experts(where="first", shared=True),
         indexer=True,
         defaults={
             "first_k_dense_replace": 3,
@@ -62,6 +63,7 @@ TRAITS = {
         },
     ),
     "glm_moe_dsa": Latent(
+        experts=Experts(where="first", shared=True),
         indexer=True,
         defaults={
             "first_k_dense_replace": 3,
