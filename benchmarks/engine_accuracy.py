@@ -29,11 +29,12 @@ from presets.models import load_model_config
 MODELS = Path(__file__).with_name("engine_models.json")
 DEFAULT_LOGS = Path(__file__).parents[2] / "shared" / "truth" / "engine_logs.jsonl"
 TOTAL_GIB = (
-    ("H100", 79.19), ("H200", 139.8), ("A100-SXM4-40", 39.49), ("A100 40", 39.39), ("L40S", 44.4),
-    ("L4 ", 22.03), ("RTX 3090", 23.58), ("RTX 4090", 23.52), ("RTX 5090", 31.36), ("31.4 GiB", 31.36),
-    ("RTX PRO 6000", 95.01), ("T4", 14.56), ("V100", 31.74), ("GH200", 94.5), ("GB10", 119.6),
-    ("44.31 GiB", 44.31), ("48 GB", 44.4),
+    ("GH200", 94.5), ("H100", 79.19), ("H200", 139.8), ("A100-SXM4-40", 39.49),
+    ("A100 40", 39.39), ("L40S", 44.4), ("L4 ", 22.03), ("RTX 3090", 23.58), ("RTX 4090", 23.52),
+    ("RTX 5090", 31.36), ("31.4 GiB", 31.36), ("RTX PRO 6000", 95.01), ("T4", 14.56),
+    ("V100", 31.74), ("GB10", 119.6), ("44.31 GiB", 44.31), ("48 GB", 44.4),
 )  # fmt: skip
+"""What a program sees of a card that a record names without its total. First match counts."""
 OLD_CARDS = ("T4", "V100")
 COMPONENTS = ("weights", "activation", "non_torch", "kv_cache")
 REPORTED = {
@@ -53,29 +54,22 @@ class Result:
     figures: EngineFigures
 
     def predicted(self, component: str) -> float:
+        """GiB, as the logs divide it: from 0.20 activation includes the estimate of graphs."""
         if component == "kv_cache":
             return self.figures.kv_cache.bytes / GIB
-        if component == "activation":
-            parts = ("activation", "cuda_graphs") if self.folds_graphs else ("activation",)
-            return (
-                sum(self.figures.components[p].bytes for p in parts if p in self.figures.components)
-                / GIB
-            )
-        if component == "weights":
-            parts = ("weights", "draft_weights", "lora_slots")
-            return (
-                sum(self.figures.components[p].bytes for p in parts if p in self.figures.components)
-                / GIB
-            )
-        return self.figures.components[component].bytes / GIB
-
-    @property
-    def folds_graphs(self) -> bool:
-        """From 0.20 the printed activation includes the estimate of graphs."""
-        return "cuda_graphs" in self.figures.components
+        together = {
+            "activation": ("activation", "cuda_graphs"),
+            "weights": ("weights", "draft_weights", "lora_slots"),
+        }
+        held = self.figures.components
+        parts = together.get(component, (component,))
+        return sum(held[part].bytes for part in parts if part in held) / GIB
 
     def reported(self, component: str) -> float | None:
-        found = self.record["reported"].get(REPORTED[component])
+        reported = self.record["reported"]
+        found = reported.get(REPORTED[component])
+        if component == "kv_cache" and "kv_available_gib_stage1" in reported:
+            found = min(found, reported["kv_available_gib_stage1"])
         return None if found is None else float(found)
 
     def error(self, component: str) -> float | None:
@@ -117,6 +111,8 @@ def version_of(text: str | None) -> str | None:
 def gpu_of(record: dict[str, Any]) -> Gpu | None:
     text = record["gpu"] or ""
     total = record["reported"].get("total_gpu_memory_gib")
+    if "+" in text:
+        return None
     if total is None:
         total = next((size for name, size in TOTAL_GIB if name in text), None)
     if total is None:
@@ -160,6 +156,7 @@ def result_of(record: dict[str, Any], models: dict[str, dict[str, Any]]) -> Resu
             block_size=record["block_size"] if record["block_size"] in (16, 32, 64, 128) else None,
             enforce_eager=bool(record["enforce_eager"]),
             max_loras=1 if lora else None,
+            runner="pooling" if "embedding" in record["model"].lower() else "auto",
         )
         return Result(record, version, vllm_figures(model, gpu, deployment, options, config=config))
     except SizewellError as why:
@@ -172,16 +169,10 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def era(version: str) -> str:
+    """The span of versions that share one set of constants."""
     minor = int(version.split(".")[1])
-    return (
-        "0.6-0.9"
-        if minor < 10
-        else "0.10-0.16"
-        if minor < 17
-        else "0.17-0.19"
-        if minor < 20
-        else "0.20-0.33"
-    )
+    ends = ((10, "0.8-0.9"), (17, "0.10-0.16"), (20, "0.17-0.19"), (28, "0.20-0.27"))
+    return next((name for end, name in ends if minor < end), "0.28-0.33")
 
 
 def table(results: Iterable[Result], label: Callable[[Result], str]) -> list[str]:

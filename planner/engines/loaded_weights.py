@@ -35,10 +35,11 @@ FUSED = {
     "experts.gate_proj": "experts.w13",
     "experts.up_proj": "experts.w13",
 }
-MXFP4_EXPERT, MXFP4_HIDDEN = 256, 128
-"""Multiples that MXFP4 experts are padded to: their own width and the hidden size. Gives 65.9 GiB
-for gpt-oss-120b (Marlin on H100: 65.97; Triton: 64.38), and for gpt-oss-20b 13.69 (13.64 to 13.72),
-6.87 at TP 2 (7.01) and 3.44 at TP 4 (3.63)."""
+MXFP4_INPUTS = 256
+MXFP4_FIXED_BYTES = 200 * MIB
+"""MXFP4 experts: inputs padded to a multiple, and 0.2 GiB that tensor parallelism does not divide.
+Law and records: gpt-oss-20b 13.66 GiB (13.64 Triton, 13.72 Marlin), 6.95 at TP 2 (7.01), 3.58 at
+TP 4 (3.63), gpt-oss-120b 64.76 (64.38 Triton, 65.97 Marlin), all on H100, 0.11 to 0.19."""
 
 
 def allocated(size: int) -> int:
@@ -103,7 +104,7 @@ def loaded_weights(
     groups = [g for g in model.groups if layers_in(g, span)]
     return Loaded(
         stored + each,
-        rounded + blocks - stored - each,
+        rounded + blocks - stored - each + _packed_extra(assignment),
         rotary_bytes(model, groups, config),
         _absorbed(model, span, deployment.tensor_parallel_size),
     )
@@ -132,11 +133,17 @@ def _padded(weight: Weight, fmt: WeightFormat, piece: Shard) -> tuple[int, ...]:
     if weight.split == "vocab" and piece.shape == weight.shape:
         return (round_up(piece.shape[0], VOCAB_PADDING), *piece.shape[1:])
     if fmt.name == "mxfp4" and weight.role == "expert" and len(piece.shape) == 2:
-        down = weight.name.endswith("down_proj")
-        multiples = (MXFP4_HIDDEN, MXFP4_EXPERT) if down else (MXFP4_EXPERT, MXFP4_HIDDEN)
-        rows, columns = piece.shape
-        return round_up(rows, multiples[0]), round_up(columns, multiples[1])
+        return *piece.shape[:-1], round_up(piece.shape[-1], MXFP4_INPUTS)
     return piece.shape
+
+
+def _packed_extra(assignment: Assignment) -> int:
+    packed = any(
+        weight.role == "expert" and fmt.name == "mxfp4"
+        for part in assignment.layers
+        for weight, fmt in part.weights
+    )
+    return MXFP4_FIXED_BYTES if packed else 0
 
 
 def _absorbed(model: Model, span: range, tp: int) -> int:

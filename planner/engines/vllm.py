@@ -9,17 +9,13 @@ The CUDA context is outside this budget and must fit beside it.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from planner.activations import activation_terms
 from planner.deployment import Deployment
 from planner.engines import vllm_overheads as overheads
 from planner.engines.engine import EngineFigures, exactly, within
-from planner.engines.loaded_weights import Loaded, loaded_weights
 from planner.engines.requests import requests_in
-from planner.engines.vision_tower import Tower, tower_of
-from planner.engines.vllm_activation import Batch, activation
+from planner.engines.vllm_budget import Budget, has_packed_experts, stage_budget
 from planner.engines.vllm_command import serve_command
 from planner.engines.vllm_log import log_lines
 from planner.engines.vllm_options import Settings, VllmOptions, resolve
@@ -30,25 +26,12 @@ from planner.errors import PlanRefused
 from planner.estimate import Estimate
 from planner.hardware import Gpu
 from planner.model import LayerGroup, Model
-from planner.parallelism import check, layers_in, stage_sizes
-from planner.quantization import Assignment, assign
+from planner.parallelism import check, stage_sizes
+from planner.quantization import assign
 from planner.units import GIB
 from planner.workload import Workload
 
 NAME = "vllm"
-WEIGHTS = "checkpoint tensors of the rank in the blocks of PyTorch's allocator, and rotary tables"
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """One rank of a pipeline stage. components are taken off the budget, graphs are captured."""
-
-    components: dict[str, Estimate]
-    graphs: Estimate | None
-
-    @property
-    def spent(self) -> int:
-        return sum(part.bytes for part in self.components.values())
 
 
 def vllm_figures(
@@ -76,7 +59,7 @@ def vllm_figures(
     spans = _spans(model, deployment)
     budget = math.ceil(gpu.memory_bytes * settings.gpu_memory_utilization)
     stages = [
-        _budget(model, deployment, options, settings, assignment, spans, i, config, draft)
+        stage_budget(model, deployment, options, settings, assignment, spans, i, config, draft)
         for i in range(len(spans))
     ]
     left = [options.kv_cache_memory_bytes or budget - stage.spent for stage in stages]
@@ -110,7 +93,14 @@ def vllm_figures(
         before_start(gpu, budget, before, settings)
         or pool.refused
         or in_warm_up(
-            gpu, budget, before, stage.graphs, model, settings, packed=_packed(assignment)
+            gpu,
+            budget,
+            before,
+            stage.graphs,
+            model,
+            settings,
+            packed=has_packed_experts(assignment),
+            gpus=deployment.gpus,
         )
     )
     kept = pool if refused is None else Pool()
@@ -145,80 +135,6 @@ def _spans(model: Model, deployment: Deployment) -> list[range]:
     return spans
 
 
-def _budget(
-    model: Model,
-    deployment: Deployment,
-    options: VllmOptions,
-    settings: Settings,
-    assignment: Assignment,
-    spans: list[range],
-    index: int,
-    config: Mapping[str, Any] | None,
-    draft: Model | None,
-) -> Budget:
-    """What a rank of stage `index` spends before its cache."""
-    tp, span = deployment.tensor_parallel_size, spans[index]
-    first, last = index == 0, index == len(spans) - 1
-    tower = tower_of(config or {}) if first else None
-    loaded = loaded_weights(
-        model, deployment, assignment, span,
-        first=first, last=last, config=config, mtp=_drafts_itself(options),
-    )  # fmt: skip
-    groups = [(g, n) for g in model.groups if (n := layers_in(g, span))]
-    terms = activation_terms(
-        model, groups, tensor_parallel_size=tp,
-        expert_parallel=deployment.enable_expert_parallel, last_stage=last,
-    )  # fmt: skip
-    batch = Batch(
-        settings.max_num_batched_tokens, settings.max_num_seqs, settings.max_model_len,
-        settings.block_size, settings.speculative_tokens,
-    )  # fmt: skip
-    peak = activation(
-        model, groups, terms, deployment, settings.rules, batch,
-        tower=tower, first=first, last=last, packed_experts=_packed(assignment),
-    )  # fmt: skip
-    components = {"weights": _weights(loaded, tower, tp)}
-    if draft is not None and last:
-        components["draft_weights"] = _draft_weights(draft, deployment)
-    if options.max_loras:
-        slots = overheads.lora_slots(
-            model, len(span), options.max_loras, options.max_lora_rank or 16, tp
-        )
-        components["lora_slots"] = within(slots, 0.8 * slots, 1.3 * slots, "A and B of every slot")
-    components["activation"] = peak
-    components["non_torch"] = overheads.non_torch(
-        settings.rules, tp, deployment.pipeline_parallel_size
-    )
-    if options.enforce_eager:
-        return Budget(components, None)
-    sizes = overheads.capture_sizes(
-        settings.rules, settings.max_num_seqs, settings.speculative_tokens
-    )
-    graphs = overheads.cuda_graphs(model, len(span), sizes)
-    if settings.rules.graphs_in_budget:
-        components["cuda_graphs"] = overheads.graph_estimate(graphs)
-    return Budget(components, graphs)
-
-
-def _weights(loaded: Loaded, tower: Tower | None, tp: int) -> Estimate:
-    """Exact for text models to the last printed digit; towers are counted by their widths."""
-    if tower is None:
-        size = loaded.total
-        return within(size, 0.99 * size, 1.01 * size, WEIGHTS)
-    whole = 2 * tower.parameters
-    share = whole // tp
-    size = loaded.total + share
-    return within(size, 0.99 * loaded.total + 0.9 * share, 1.01 * loaded.total + whole, WEIGHTS)
-
-
-def _draft_weights(draft: Model, deployment: Deployment) -> Estimate:
-    loaded = loaded_weights(
-        draft, deployment.replace(pipeline_parallel_size=1), assign(draft, "auto"),
-        range(draft.num_hidden_layers), first=True, last=True,
-    )  # fmt: skip
-    return exactly(loaded.total, "the draft model's own tensors")
-
-
 def _draft(model: Model, options: VllmOptions, draft: Model | None) -> tuple[LayerGroup, ...]:
     """Layers whose cache the drafting adds to the pool."""
     speculative = options.speculative_config
@@ -234,10 +150,6 @@ def _draft(model: Model, options: VllmOptions, draft: Model | None) -> tuple[Lay
     if speculative.needs_draft and draft is None:
         raise PlanRefused(f"speculative_config: {speculative.method} needs its 'model'")
     return () if draft is None else draft.groups
-
-
-def _drafts_itself(options: VllmOptions) -> bool:
-    return options.speculative_config is not None and options.speculative_config.method == "mtp"
 
 
 def _left(size: int, stage: Budget, *, fixed: bool) -> Estimate:
@@ -258,14 +170,6 @@ def _outside(stage: Budget) -> dict[str, Estimate]:
 
 def _has_experts(model: Model) -> bool:
     return any(getattr(group.mlp, "type", "") == "moe" for group in model.groups)
-
-
-def _packed(assignment: Assignment) -> bool:
-    return any(
-        weight.role == "expert" and fmt.name == "mxfp4"
-        for part in assignment.layers
-        for weight, fmt in part.weights
-    )
 
 
 def _printed(

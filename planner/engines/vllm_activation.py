@@ -6,7 +6,9 @@ feed-forward layer over max_num_batched_tokens is that of the others.
 Sampler, bytes per logit: 38 up to 0.16 (16-bit and fp32 logits, then sorted values, 64-bit
 indices, probabilities and cumulative sums), 14 from 0.17 (Triton top-k and top-p: 16-bit and fp32
 logits, probabilities, noise). Logits are not divided by tensor parallelism. Beside them live the
-hidden states (from 0.17 the residual too) and about 48 MiB. Records: 38.0 (37.9 to 38.1) in
+hidden states (from 0.17 the residual too) and about 48 MiB. From 0.28 logs show 38 again, and no
+estimate of graphs beside it: Qwen3-14B-AWQ and -32B-AWQ 1.46 GiB each over 256 rows (38.3 B),
+Qwen3.5-4B 2.17 (35 B); the range reaches down to 14. Records: 38.0 (37.9 to 38.1) in
 Qwen3-0.6B, -14B, -32B, Llama-3.1-8B, Llama-3.3-70B and gpt-oss-120b on H100, 0.11 to 0.16;
 14.0 (13.8 to 14.2) in Llama-3.1-8B (TP 1, 4, PP 2), Qwen2.5-7B, Qwen3-8B, -14B, granite 2B and 8B
 and DeepSeek-V2-Lite on H100, 0.18 and 0.19. Width: 2 B x tokens x (3 I / tp + 4 h): Qwen2.5-1.5B
@@ -27,6 +29,9 @@ from planner.model import LayerGroup, Model
 from planner.units import MIB, ceil_div
 
 BASE_BYTES = 48 * MIB
+SORTLESS_LOGIT_BYTES = 14
+"""The least: also up to 0.16 where FlashInfer's sampler is installed and used (Llama-3.2-1B 0.45
+GiB in 0.10.0, Mistral-Small-3.2 2.12 in 0.11.0, Qwen3-30B in NVIDIA's 0.13.0 image)."""
 MOE_TOKENS = 32768
 MLA_TOKENS = 65536
 IMAGE_PATCHES = 65536
@@ -61,10 +66,11 @@ def activation(
     first: bool = True,
     last: bool = True,
     packed_experts: bool = False,
+    samples: bool = True,
 ) -> Estimate:
     """Peak of a rank with these layers; terms are its widths.
 
-    packed_experts: MXFP4 kernels keep no workspace between layers.
+    packed_experts: MXFP4 kernels keep no workspace between layers. samples: False for pooling.
     """
     size = DTYPE_BYTES[model.dtype]
     tokens = batch.max_num_batched_tokens
@@ -73,7 +79,7 @@ def activation(
     layer = tokens * terms.layer_bytes_per_token + 3 * hidden + moe
     latent = terms.mla_bytes_per_token * _latent_tokens(batch)
     sampler = 0
-    if last:
+    if last and samples:
         kept = 2 if rules.since(17) else 1
         sampler = batch.rows * model.vocab_size * logit_bytes(rules, size) + kept * hidden + moe
     received = 0 if first else 2 * hidden
@@ -82,12 +88,15 @@ def activation(
     encoder = _encoder(tower)
     found = max(peak, encoder) + BASE_BYTES
     low, high = (0.9, 1.15) if encoder <= peak else (0.6, 2.0)
+    if last and samples and peak == sampler:
+        least = batch.rows * model.vocab_size * SORTLESS_LOGIT_BYTES
+        low = min(low, (found - sampler + least) / found)
     return within(found, low * found, high * found, SOURCE)
 
 
 def logit_bytes(rules: Rules, element_bytes: int) -> int:
-    """Bytes of all copies of one logit at the sampler's peak; 16-bit logits."""
-    return (14 if rules.since(17) else 38) + (element_bytes - 2)
+    """Bytes of all copies of one logit at the sampler's peak."""
+    return (14 if rules.since(17) and not rules.since(28) else 38) + (element_bytes - 2)
 
 
 def _expert_workspace(

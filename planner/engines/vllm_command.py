@@ -46,6 +46,8 @@ def serve_command(name: str, deployment: Deployment, options: VllmOptions) -> st
         words.append(_switch("enable_prefix_caching", options.enable_prefix_caching))
     if options.disable_hybrid_kv_cache_manager:
         words.append("--disable-hybrid-kv-cache-manager")
+    if options.runner != "auto":
+        words += ["--runner", options.runner]
     if options.enforce_eager or deployment.enforce_eager:
         words.append("--enforce-eager")
     if options.max_loras is not None:

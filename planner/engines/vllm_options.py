@@ -72,6 +72,7 @@ class VllmOptions(Frozen):
     speculative_config: SpeculativeConfig | None = None
     kv_offloading_size: float | None = Field(default=None, gt=0)
     disable_hybrid_kv_cache_manager: bool | None = None
+    runner: Literal["auto", "generate", "pooling"] = "auto"
 
     @model_validator(mode="after")
     def rank_has_slots(self) -> Self:

@@ -10,28 +10,31 @@ from planner.engines.vllm_versions import Rules
 from planner.estimate import Estimate
 from planner.mlp_kinds import MoE
 from planner.model import Model
+from planner.quantization import Assignment
 from planner.units import GIB
 
 NON_TORCH_GIB: dict[str, dict[str, tuple[float, float, float]]] = {
     # V0 profiler and V1 to 0.16. Single GPUs: 0.01 to 0.16 on T4, V100, RTX 3090 to 5090 and L40S,
-    # 0.13 to 0.14 on H100. TP 2: 0.55 on H100, 0.25 on RTX 4090.
-    "0.8": {"one": (0.12, 0.01, 0.35), "two": (0.55, 0.25, 0.60), "more": (0.60, 0.25, 2.1)},
+    # 0.13 to 0.14 on H100. TP 2: 0.55 on H100, 0.25 on RTX 4090. TP 8: 0.93, 2.1, 2.15 on A100.
+    "0.8": {"one": (0.12, 0.01, 0.35), "two": (0.55, 0.25, 0.60), "more": (2.1, 0.5, 2.2)},
     # 0.17 to 0.19 on H100: TP 1 0.24 to 0.26 (0.46 for two Granite models), TP 2 2.06 to 2.11,
     # TP 4 2.13 to 2.17, pipeline stages of one GPU 0.07.
     "0.17": {"one": (0.25, 0.20, 0.46), "two": (2.07, 2.0, 2.2), "more": (2.16, 2.0, 2.6)},
     # From 0.20 readings of free memory, which also see persistent buffers. TP 1: 0.33 (L4), 0.34
     # (RTX 4090), 0.45 (RTX 5090). TP 4: 1.70 (RTX PRO 6000), TP 8: 1.74 (H200).
-    "0.20": {"one": (0.34, 0.25, 0.6), "two": (1.70, 0.6, 2.2), "more": (1.72, 0.6, 2.6)},
+    "0.20": {"one": (0.37, 0.25, 0.6), "two": (1.70, 0.6, 2.2), "more": (1.72, 0.6, 2.6)},
 }
 PIPELINE_STAGE_GIB = (0.07, 0.05, 0.3)
 """Llama-3.1-8B on two stages of one H100 each, 0.19.0."""
 
-GRAPH_BASE_GIB, GRAPH_LAYER_GIB = 0.35, 0.0165
-"""Captured graphs for 51 sizes: 0.35 GiB and 17 MB a layer. Records (0.19.0, H100), law in
-brackets: Llama-3.1-8B 0.91 (0.88), Qwen2.5-7B 0.86 (0.81), Mistral-Small-24B 1.06 (1.01),
-gemma-3-4b 0.67 (0.91), Llama-3.3-70B 1.85 (1.67)."""
-GRAPH_MOE_GIB = 0.3
-"""More for experts: Mixtral 0.93, Qwen1.5-MoE 1.10, DeepSeek-V2-Lite 1.57, gpt-oss-20b 1.84."""
+GRAPH_BASE_GIB, GRAPH_LAYER_GIB, GRAPH_MOE_GIB = 0.35, 0.0165, 0.3
+"""Captured graphs for 51 sizes to 0.19: 0.35 GiB and 17 MiB a layer, more for experts. Records
+(0.19.0, H100), law in brackets: Llama-3.1-8B 0.91 (0.88), Qwen2.5-7B 0.86 (0.81), Mistral-24B 1.06
+(1.01), gemma-3-4b 0.67 (0.91), Llama-3.3-70B 1.85 (1.67), Mixtral 0.93 (1.18), Qwen1.5-MoE 1.10
+(1.05), DeepSeek-V2-Lite 1.57 (1.10), gpt-oss-20b 1.84 for 83 sizes (1.70)."""
+GRAPH_LATER_LAYER_GIB = 0.012
+"""From 0.20: 12 MiB a layer. Records: Qwen3-32B 0.81 (0.77), Qwen3-14B 0.52 (0.48), Qwen3.5-4B
+0.24 (0.38), Qwen3-Embedding-0.6B 0.24 (0.34), Qwen3-235B for 11 sizes 0.32 (0.24)."""
 GRAPH_ESTIMATE = 0.93
 """The estimate that is taken off the budget, against what capture takes: 0.7 to 2.2 in logs."""
 USUAL_SIZES = 51
@@ -56,30 +59,41 @@ def non_torch(rules: Rules, tensor_parallel_size: int, pipeline_parallel_size: i
     return _gib(found, f"non-torch memory in start-up logs, vLLM {era} and later")
 
 
-def capture_sizes(rules: Rules, max_num_seqs: int, speculative_tokens: int = 0) -> int:
+def capture_sizes(
+    rules: Rules, model: Model, max_num_seqs: int, speculative_tokens: int = 0
+) -> int:
     """Batch sizes for which graphs are captured.
 
     1, 2, 4, then every 8 to 255 and every 16 above, up to min(2 x max_num_seqs x q, 512), with q
-    tokens a step. 0.11: every 8 to 512, 67 sizes.
+    tokens a step. 0.11: every 8 to 512, 67 sizes. gpt-oss captures up to 1024: 83 sizes in 0.19.
     """
-    most = min(2 * max_num_seqs * (1 + speculative_tokens), 512)
+    largest = 1024 if model.model_type == "gpt_oss" and rules.since(12) else 512
+    most = min(2 * max_num_seqs * (1 + speculative_tokens), largest)
     if not rules.since(12):
         return sum(1 for n in (1, 2, 4, *range(8, 513, 8)) if n <= most)
     return sum(1 for n in (1, 2, 4, *range(8, 256, 8), *range(256, most + 1, 16)) if n <= most)
 
 
-def cuda_graphs(model: Model, layers: int, sizes: int) -> Estimate:
+def cuda_graphs(rules: Rules, model: Model, layers: int, sizes: int) -> Estimate:
     """Memory of captured graphs for so many batch sizes."""
-    moe = any(isinstance(group.mlp, MoE) for group in model.groups)
-    size = GRAPH_BASE_GIB + GRAPH_LAYER_GIB * layers + (GRAPH_MOE_GIB if moe else 0)
+    if rules.since(20):
+        size = GRAPH_LATER_LAYER_GIB * layers
+    else:
+        moe = any(isinstance(group.mlp, MoE) for group in model.groups)
+        size = GRAPH_BASE_GIB + GRAPH_LAYER_GIB * layers + (GRAPH_MOE_GIB if moe else 0)
     size *= sizes / USUAL_SIZES * GIB
     return within(size, 0.6 * size, 1.8 * size, "CUDA graphs in start-up logs, 0.17 to 1.85 GiB")
 
 
-def graph_estimate(captured: Estimate) -> Estimate:
-    """What the profiler expects of `captured` and takes off the budget."""
-    size = GRAPH_ESTIMATE * captured.bytes
-    return within(size, 0.6 * size, 2.2 * size, "vLLM's estimate of its graphs, 0.7 to 2.2 of them")
+def graph_estimate(rules: Rules, captured: Estimate, *, generates: bool = True) -> Estimate:
+    """What the profiler expects of `captured` and takes off the budget.
+
+    From 0.28 (the V2 runner) logs of generating models close without it, on cards of 22 to 31
+    GiB; pooling models stay on the V1 runner and show it (Qwen3-Embedding-0.6B: 0.52 GiB in all).
+    """
+    size = 0 if rules.since(28) and generates else GRAPH_ESTIMATE * captured.bytes
+    high = max(2.2 * size, captured.high_bytes)
+    return within(size, 0.6 * size, high, "vLLM's estimate of its graphs, 0.7 to 2.2 of them")
 
 
 def before(tensor_parallel_size: int, pipeline_parallel_size: int, *, moe: bool) -> Estimate:
@@ -90,6 +104,19 @@ def before(tensor_parallel_size: int, pipeline_parallel_size: int, *, moe: bool)
     if moe and tensor_parallel_size > 1:
         value += 0.48
     return _gib((value, low, high), "CUDA context and communicators before the first reading")
+
+
+def repacking(rules: Rules, model: Model, assignment: Assignment, tp: int) -> Estimate | None:
+    """What repacked int4 weights leave reserved, which readings of free memory from 0.28 count.
+
+    The size of an untied 16-bit head. Records: Qwen3-14B-AWQ 1.5 GiB and Qwen3-32B-AWQ 1.6 GiB
+    (RTX 5090, about 0.28, head of 1.45 GiB); Qwen2.5-3B-AWQ, whose head is tied, 0.3.
+    """
+    formats = {fmt.name for part in assignment.layers for _, fmt in part.weights}
+    if not rules.since(28) or not any(name.startswith("int4") for name in formats):
+        return None
+    size = sum(weight.parameters for weight in model.head) * DTYPE_BYTES[model.dtype] // tp
+    return within(size, 0, 1.2 * size + 0.3 * GIB, "memory reserved after repacking int4 weights")
 
 
 def lora_slots(

@@ -32,16 +32,21 @@ def in_warm_up(
     settings: Settings,
     *,
     packed: bool,
+    gpus: int,
 ) -> str | None:
     """The sampler warms up with max_num_seqs rows after graphs were captured outside the budget.
 
     One fp32 copy of the logits must still fit: gpt-oss-20b at utilisation 0.95 on one and on two
-    H100s (0.19.0) asked for 786 MiB and failed; at 0.90 it works. From 0.20 graphs are inside.
+    H100s (0.19.0) asked for 786 MiB and failed; at 0.90 it works. From 0.20 graphs are inside, and
+    logs before 0.17 do not tell. Communicators differ between machines, so several GPUs are taken
+    at the least that was seen.
     """
-    if settings.rules.graphs_in_budget or graphs is None:
+    if settings.rules.graphs_in_budget or not settings.rules.since(17) or graphs is None:
         return None
     logits = FP32 * settings.max_num_seqs * model.vocab_size
-    used = before.bytes + budget + graphs.bytes + int(packed * PACKED_WARM_UP_GIB * GIB)
+    used = (before.low_bytes if gpus > 1 else before.bytes) + budget + graphs.bytes
+    if packed:
+        used += int(PACKED_WARM_UP_GIB * GIB)
     free = gpu.memory_bytes - used
     if logits <= free:
         return None
