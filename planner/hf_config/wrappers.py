@@ -11,7 +11,7 @@ from planner.hf_config.reader import HARMLESS, short
 TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
 TOWERS = (
     "vision_config", "audio_config", "speech_config", "qformer_config", "perceiver_config",
-    "talker_config", "code2wav_config", "token2wav_config",
+    "img_processor", "talker_config", "code2wav_config", "token2wav_config",
 )  # fmt: skip
 
 # Wrappers of a text model, and the text model type where the nested object does not say it.
