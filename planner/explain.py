@@ -179,13 +179,19 @@ def _runtime(plan: Plan) -> Iterator[Step]:
     for name, estimate in plan.stage.runtime.items():
         measured = estimate.source == label
         yield Step(
-            f"{name.replace('_', ' ').capitalize().replace('Cuda', 'CUDA')} "
-            + ("(measured)" if measured else "(estimate)"),
+            runtime_label(name) + (" (measured)" if measured else " (estimate)"),
             "measured on this GPU" if measured else "measured elsewhere",
             f"{estimate.low_bytes:,} to {estimate.high_bytes:,}; {estimate.source}",
             estimate.bytes,
             in_total=True,
         )
+
+
+def runtime_label(name: str) -> str:
+    """An overhead's name as people read it."""
+    if name == "context":
+        return "CUDA context"
+    return name.replace("_", " ").capitalize().replace("Cuda", "CUDA")
 
 
 def _alike(group: LayerGroup) -> Iterator[tuple[CacheTensor, ...]]:

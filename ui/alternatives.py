@@ -38,13 +38,27 @@ def attentions(plan: Plan) -> list[Alternative]:
 def kv_formats(plan: Plan, names: Sequence[str]) -> list[Alternative]:
     """The plan with each cache format."""
     base = plan.deployment
-    return _each(plan, names, lambda name: {"deployment": base.replace(kv_cache_dtype=name)})
+    found = _each(plan, names, lambda name: {"deployment": base.replace(kv_cache_dtype=name)})
+    return [_resolved(a, a.plan.footprint.kv_format.name) if a.plan else a for a in found]
 
 
 def weight_formats(plan: Plan, names: Sequence[str]) -> list[Alternative]:
     """The plan with each weight format."""
     base = plan.deployment
-    return _each(plan, names, lambda name: {"deployment": base.replace(weights_dtype=name)})
+    found = _each(plan, names, lambda name: {"deployment": base.replace(weights_dtype=name)})
+    return [_resolved(a, _largest(a.plan)) if a.plan else a for a in found]
+
+
+def _resolved(alternative: Alternative, name: str) -> Alternative:
+    """With the format that auto stands for beside it."""
+    return (
+        replace(alternative, name=f"auto ({name})") if alternative.name == "auto" else alternative
+    )
+
+
+def _largest(plan: Plan) -> str:
+    """The format that most bytes of the weights are in."""
+    return next(iter(plan.footprint.assignment.bytes_by_format()))
 
 
 def gpus(plan: Plan, ids: Sequence[str]) -> list[Alternative]:

@@ -34,7 +34,7 @@ def capacity_map(plan: Plan) -> CapacityMap:
     """A 64 x 64 grid around the plan, both axes even in log2 and wide enough for the frontier."""
     work = plan.workload
     stated = plan.model.max_position_embeddings or 0
-    longest = max(work.context, stated, 2**15)
+    longest = max(2 * work.context, stated, 2**15)
     x = (min(10, floor(log2(work.context))), min(ceil(log2(longest)), ceil(log2(MAX_TOKENS))))
     most = plan.max_concurrency or work.concurrency
     crowd = max(work.concurrency * 2, min(most * 4, MAX_SEQUENCES), 64)

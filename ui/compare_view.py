@@ -9,6 +9,7 @@ from ui import alternatives, figures, kept, options, summary
 from ui.alternatives import Alternative
 from ui.memory_bar import bar_alt, memory_bar
 from ui.refusal import as_sentence
+from ui.tables import legend
 
 QUESTIONS = ("Attention", "KV cache", "Weights", "GPUs", "Models", "Kept plans")
 KV = ("auto", "fp8", "int8_per_token_head", "nvfp4", "int4_per_token_head")
@@ -30,7 +31,7 @@ def show(plan: Plan) -> None:
         return
     st.caption(
         "Everything else stays as chosen on the left: "
-        + as_sentence(f"{summary.title(plan)}, {summary.subtitle(plan)}")
+        + as_sentence(f"{summary.title(plan)}. {summary.subtitle(plan)}")
     )
     if question == "Attention":
         _attention(plan)
@@ -87,6 +88,7 @@ def _answers(found: Sequence[Alternative], first: str) -> None:
     bars = alternatives.bars(found)
     if bars:
         st.markdown(memory_bar(bars, bar_alt(bars)), unsafe_allow_html=True)
+        st.html(legend())
         st.caption(
             "One bar per choice, the fullest GPU of each. Thick line: what a program can "
             "allocate. Whisker: the estimates' ranges."

@@ -1,7 +1,7 @@
 """The depth of a plan as HTML tables: derivation, assumptions, model, cache, inputs."""
 
 from planner.errors import SizewellError
-from planner.explain import COMPONENT_LABELS, derivation
+from planner.explain import COMPONENT_LABELS, derivation, runtime_label
 from planner.plan import Plan
 from planner.units import format_bytes, format_tokens
 from presets.models import load_model_source
@@ -29,14 +29,15 @@ def derivation_html(plan: Plan) -> str:
 def assumptions_html(plan: Plan) -> str:
     """What is estimated, by how much it may be off, and who measured it."""
     gpu = plan.gpu
+    label = None if gpu.calibration is None else gpu.calibration.label
     rows = [
         (
-            f"{name[:1].upper()}{name[1:]} (estimate)".replace("Cuda", "CUDA"),
-            value,
-            range_,
-            source,
+            runtime_label(name) + (" (measured)" if estimate.source == label else " (estimate)"),
+            format_bytes(estimate.bytes),
+            f"{format_bytes(estimate.low_bytes)} to {format_bytes(estimate.high_bytes)}",
+            estimate.source,
         )
-        for name, value, range_, source in report_markdown.assumptions(plan)
+        for name, estimate in {"activations": plan.activations, **plan.stage.runtime}.items()
     ]
     rows.append(
         (

@@ -74,13 +74,12 @@ def _memory(plan: Plan) -> None:
 def _map(plan: Plan) -> None:
     st.header("Context × users", anchor=False)
     grid = capacity_map(plan)
-    reach = "no limit" if plan.max_context_tokens is None else f"{plan.max_context_tokens:,}"
+    dark = st.context.theme.type == "dark"
     st.plotly_chart(
-        figures.capacity_figure(plan, grid, dark=st.context.theme.type == "dark"),
+        figures.capacity_figure(plan, grid, dark=dark),
         key="map",
         config=figures.CONFIG,
-        alt=f"Heat map of memory used by context and users. {plan.workload.concurrency:,} users "
-        f"fit up to a context of {reach} tokens. The table below has the frontier.",
+        alt=summary.map_alt(plan),
     )
     st.caption(summary.MAP_NOTE)
     with st.expander("The frontier in numbers", key="open_frontier", on_change="rerun") as panel:

@@ -80,7 +80,7 @@ def _map(plan: Plan) -> str:
     chart = plotly.io.to_html(
         figure, full_html=False, include_plotlyjs=False, config=CONFIG | {"responsive": True}
     )
-    alt = "Heat map of memory used by context and users; the table below has its frontier."
+    alt = escape(summary.map_alt(plan))
     return (
         f"<script>{get_plotlyjs()}</script>"
         f'<div class="sz-chart" role="img" aria-label="{alt}">{chart}</div>'

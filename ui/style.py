@@ -45,6 +45,7 @@ font-variant-numeric:tabular-nums}
 .sz-findings li{margin:0;padding:.3rem 0 .3rem 5.6rem;position:relative;
 border-bottom:1px solid rgba(128,140,160,.25)}
 .sz-findings b{position:absolute;left:0}
+.sz-legend{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;font-size:.875rem}
 .sz-note{font-size:.875rem;margin:.25rem 0}
 .sz-table .sz-hint{display:none}
 @media screen and (max-width:640px){.sz-wide{display:none}

@@ -14,6 +14,18 @@ MAP_NOTE = (
 )
 
 
+def map_alt(plan: Plan) -> str:
+    """The map in words."""
+    users, tokens = count(plan.workload.concurrency, "user"), plan.max_context_tokens
+    reach = f"up to {format_tokens(tokens)} tokens each fit" if tokens else "do not fit"
+    if tokens is None:
+        reach = "fit at any length"
+    return (
+        "Heat map of the memory that each combination of context and users takes. "
+        f"{users}: {reach}. The table below has the frontier."
+    )
+
+
 def title(plan: Plan) -> str:
     """What is planned, in a line."""
     return f"{plan.model.source} on {format_tokens(plan.deployment.gpus)} × {plan.gpu.name}"
@@ -67,12 +79,12 @@ def key_figures(plan: Plan) -> str:
         (
             "Longest context",
             _tokens(plan.max_context_tokens),
-            _reach(plan) or f"for {count(work.concurrency, 'user')}" + _stated(plan),
+            f"for {count(work.concurrency, 'user')}" + _stated(plan),
         ),
         (
             "Most users",
             _tokens(plan.max_concurrency),
-            _reach(plan) or f"at {format_tokens(work.context)} tokens each",
+            f"at {format_tokens(work.context)} tokens each",
         ),
         (
             "KV cache per token",
@@ -87,14 +99,7 @@ def key_figures(plan: Plan) -> str:
 
 
 def _tokens(n: int | None) -> str:
-    return "no limit" if n is None else format_tokens(n) if n else "none"
-
-
-def _reach(plan: Plan) -> str:
-    """Said instead of a limit where not even the smallest workload fits."""
-    if plan.max_context_tokens == 0:
-        return f"{count(plan.workload.concurrency, 'user')} do not fit at any length"
-    return ""
+    return "no limit" if n is None else format_tokens(n) if n else "none fits"
 
 
 def _stated(plan: Plan) -> str:

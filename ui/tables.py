@@ -49,6 +49,15 @@ def _num(index: int, numeric: Sequence[int]) -> str:
     return ' class="num"' if index in numeric else ""
 
 
+def legend() -> str:
+    """What the colours of the bars mean, where no table says so."""
+    items = (
+        f'<span><span class="sz-swatch sz-{c.key}"></span>{escape(c.label)}</span>'
+        for c in COMPONENTS
+    )
+    return f'<div class="sz-legend">{"".join(items)}</div>'
+
+
 def memory_table(bars: Sequence[Bar]) -> str:
     """The bars in numbers: every part, total, capacity, what is left; one column per bar."""
     sizes = [component_bytes(bar.parts) for bar in bars]
