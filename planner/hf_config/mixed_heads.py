@@ -39,7 +39,12 @@ STEP = Sparse(
     slides=none,
     experts=Experts(where="first", shared_size="share_expert_dim"),
     defaults={"first_k_dense_replace": 3},
-    expects={"use_head_wise_attn_gate": (True,), "gating": (True,), "mlp_bias": (False,)},
+    expects={
+        "use_head_wise_attn_gate": (True,),
+        "moe_every_n_layer": (1,),
+        "gating": (True,),
+        "mlp_bias": (False,),
+    },
     ignored=(
         "use_moe",
         "use_moe_router_bias",

@@ -6,13 +6,14 @@ from planner.hf_config.reader import Fields
 from planner.model import LayerGroup
 from planner.tensors import Weight
 
+LIKE_THE_LAST = "multi-token-prediction layers are counted like the last layer of the decoder"
 NUM_MTP = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers")
 
 
 def prediction_layers(
     fields: Fields, groups: tuple[LayerGroup, ...], hidden_size: int, *, default: int = 0
 ) -> dict[str, Any]:
-    """`mtp` and `mtp_extras` of the Model, empty where the configuration has no such layers.
+    """`mtp`, `mtp_extras` and a note of the Model, empty where the configuration has no such layers.
 
     Each holds a decoder layer like the last one, eh_proj (which joins embedding and hidden state)
     and three norms. Embedding and head are shared with the decoder.
@@ -27,4 +28,4 @@ def prediction_layers(
     )
     projection = Weight("eh_proj", (hidden_size, 2 * hidden_size), copies=count)
     layers = last.model_copy(update={"layers": tuple(range(count))})
-    return {"mtp": (layers,), "mtp_extras": (projection, *norms)}
+    return {"mtp": (layers,), "mtp_extras": (projection, *norms), "notes": (LIKE_THE_LAST,)}
