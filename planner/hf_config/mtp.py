@@ -13,7 +13,7 @@ NUM_MTP = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers"
 def prediction_layers(
     fields: Fields, groups: tuple[LayerGroup, ...], hidden_size: int, *, default: int = 0
 ) -> dict[str, Any]:
-    """`mtp`, `mtp_extras` and a note of the Model, empty where the configuration has no such layers.
+    """`mtp`, `mtp_extras` and a note of the Model, empty where a configuration has no such layers.
 
     Each holds a decoder layer like the last one, eh_proj (which joins embedding and hidden state)
     and three norms. Embedding and head are shared with the decoder.
