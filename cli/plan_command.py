@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from cli import engine_flags
 from cli.source import read_model
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
@@ -46,8 +47,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--prompt-tokens", type=int, metavar="N", help="shared by the beams")
     parser.add_argument("--weights-dtype", default="auto", metavar="NAME")
     parser.add_argument("--kv-cache-dtype", default="auto", metavar="NAME")
-    parser.add_argument("--block-size", type=int, default=16, metavar="N")
-    parser.add_argument("--max-num-batched-tokens", type=int, default=8192, metavar="N")
+    parser.add_argument("--block-size", type=int, metavar="N", help="16, or the engine's")
+    parser.add_argument("--max-num-batched-tokens", type=int, metavar="N", help="or the engine's")
+    engine_flags.add_to(parser)
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.set_defaults(run=run)
 
@@ -55,14 +57,22 @@ def add_to(commands: Any) -> None:
 def run(arguments: Namespace) -> str:
     """The plan in the chosen format."""
     config = read_model(arguments.model)
-    plan = make_plan(
-        parse(config, arguments.model),
-        chosen_gpu(arguments),
-        chosen_deployment(arguments),
-        chosen_workload(arguments),
-    )
+    model, gpu = parse(config, arguments.model), chosen_gpu(arguments)
+    deployment, workload = chosen_deployment(arguments), chosen_workload(arguments)
+    engine = engine_flags.figures_of(arguments, model, gpu, deployment, workload, config)
+    if engine is not None:
+        deployment = deployment.replace(
+            block_size=engine.block_size,
+            max_num_batched_tokens=engine.settings["max_num_batched_tokens"],
+        )
+    plan = make_plan(model, gpu, deployment, workload)
     if arguments.format == "json":
-        return json.dumps(as_data(plan, config), indent=1, allow_nan=False) + "\n"
+        data = as_data(plan, config)
+        if engine is not None:
+            from planner.engines.export import engine_data
+
+            data["engine"] = engine_data(engine)
+        return json.dumps(data, indent=1, allow_nan=False) + "\n"
     if arguments.format == "html":
         from ui.report_html import as_html
 
@@ -70,14 +80,14 @@ def run(arguments: Namespace) -> str:
     if arguments.format == "markdown":
         from ui.report_markdown import as_markdown
 
-        return as_markdown(plan)
+        return as_markdown(plan, engine)
     if arguments.format == "csv":
         from ui.report_csv import as_csv
 
         return as_csv(plan)
     from ui.report_text import as_text
 
-    return as_text(plan)
+    return as_text(plan, engine)
 
 
 def chosen_gpu(arguments: Namespace) -> Gpu:
@@ -107,6 +117,11 @@ def chosen_deployment(arguments: Namespace) -> Deployment:
         if gpus < 1 or rest < 1 or gpus % rest:
             raise PlanRefused(f"--gpus {gpus} cannot be split into {rest} equal parts")
         sizes["tensor_parallel_size"] = gpus // rest
+    given = {
+        name: getattr(arguments, name)
+        for name in ("block_size", "max_num_batched_tokens")
+        if getattr(arguments, name) is not None
+    }
     deployment = checked(
         Deployment,
         **sizes,
@@ -114,8 +129,7 @@ def chosen_deployment(arguments: Namespace) -> Deployment:
         enforce_eager=arguments.enforce_eager,
         weights_dtype=arguments.weights_dtype,
         kv_cache_dtype=arguments.kv_cache_dtype,
-        block_size=arguments.block_size,
-        max_num_batched_tokens=arguments.max_num_batched_tokens,
+        **given,
     )
     if gpus is not None and deployment.gpus != gpus:
         raise PlanRefused(

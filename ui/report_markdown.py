@@ -1,6 +1,7 @@
 """A plan as Markdown: verdict, inputs, memory, limits, findings, derivation, assumptions."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from planner.explain import derivation
 from planner.findings import findings
@@ -9,8 +10,11 @@ from planner.units import format_bytes, format_tokens
 from planner.verdict import verdict
 from ui.components import COMPONENTS, component_bytes
 
+if TYPE_CHECKING:
+    from planner.engines.engine import EngineFigures
 
-def as_markdown(plan: Plan) -> str:
+
+def as_markdown(plan: Plan, engine: "EngineFigures | None" = None) -> str:
     """The whole report; every number comes from the plan object."""
     sections = [
         f"# Sizing report: {cell(plan.model.source)} on {plan.deployment.gpus} x {plan.gpu.name}",
@@ -18,6 +22,7 @@ def as_markdown(plan: Plan) -> str:
         "## Inputs\n\n" + table(("Input", "Value"), inputs(plan)),
         "## Memory of the fullest GPU\n\n" + table(("Part", "Size", "Bytes"), memory(plan)),
         "## Limits\n\n" + table(("Question", "Answer"), limits(plan)),
+        *([] if engine is None else [engine_section(engine)]),
         "## Findings\n\n" + "\n".join(f"- {f.severity}: {f.message}" for f in findings(plan)),
         "## Derivation\n\n" + table(("Line", "Formula", "With numbers", "Bytes"), steps(plan)),
         "## Assumptions\n\n" + table(("Estimate", "Value", "Range", "Source"), assumptions(plan)),
@@ -70,6 +75,20 @@ def limits(plan: Plan) -> list[tuple[str, str]]:
             "memory sets no limit" if tokens is None else f"{format_tokens(tokens)} tokens",
         ),
     ]
+
+
+def engine_section(engine: "EngineFigures") -> str:
+    """What the engine will allocate, print and be started with."""
+    from planner.engines.export import engine_rows, summary
+
+    head = ("Part", "Size", "Range", "Source")
+    return "\n\n".join(
+        (
+            f"## {engine.name} {cell(engine.version)}\n\n{summary(engine)}",
+            table(head, engine_rows(engine)),
+            "```\n" + "\n".join((*engine.log_lines, "", engine.command)) + "\n```",
+        )
+    )
 
 
 def steps(plan: Plan) -> list[tuple[str, str, str, str]]:

@@ -1,26 +1,41 @@
 """A plan for a terminal: the verdict, a bar, the sum, the limits, what to know."""
 
+from typing import TYPE_CHECKING
+
 from planner.findings import findings
 from planner.plan import Plan
 from planner.units import format_bytes, format_tokens
 from planner.verdict import verdict
 from ui.components import COMPONENTS, component_bytes
 
+if TYPE_CHECKING:
+    from planner.engines.engine import EngineFigures
+
 WIDTH = 78
 BAR = 60
 MARKS = "#=+-~:o*"
 
 
-def as_text(plan: Plan) -> str:
-    """The plan in lines of at most 78 characters."""
+def as_text(plan: Plan, engine: "EngineFigures | None" = None) -> str:
+    """The plan in lines of at most 78 characters; an engine's lines are as long as its own."""
     blocks = [
         wrap(verdict(plan)),
         heading(plan),
         memory(plan),
         limits(plan),
+        engine_lines(engine),
         notes(plan),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def engine_lines(engine: "EngineFigures | None") -> str:
+    """What an engine makes of it, where one was chosen."""
+    if engine is None:
+        return ""
+    from planner.engines.export import engine_text
+
+    return engine_text(engine)
 
 
 def heading(plan: Plan) -> str:

@@ -85,7 +85,7 @@ def stage_budget(
     components["non_torch"] = overheads.non_torch(
         settings.rules, tp, deployment.pipeline_parallel_size
     )
-    if options.enforce_eager:
+    if options.enforce_eager or deployment.enforce_eager:
         return Budget(components, None)
     sizes = overheads.capture_sizes(
         settings.rules, model, settings.max_num_seqs, settings.speculative_tokens

@@ -22,6 +22,8 @@ VALUES = (
     "num_gpu_blocks_override",
     "kv_offloading_size",
 )
+QUANTISED_ON_LOAD = {"fp8": "fp8", "nf4": "bitsandbytes", "int8_bnb": "bitsandbytes"}
+"""Formats that vLLM makes of a 16-bit checkpoint; others need a checkpoint of their own."""
 CACHE_DTYPES = {"fp8": "fp8", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -33,6 +35,8 @@ def serve_command(name: str, deployment: Deployment, options: VllmOptions) -> st
             words += [_flag(field), str(getattr(deployment, field))]
     if deployment.enable_expert_parallel:
         words.append("--enable-expert-parallel")
+    if deployment.weights_dtype in QUANTISED_ON_LOAD:
+        words += ["--quantization", QUANTISED_ON_LOAD[deployment.weights_dtype]]
     if deployment.kv_cache_dtype != "auto":
         words += [
             "--kv-cache-dtype",

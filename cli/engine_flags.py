@@ -1,0 +1,121 @@
+"""The flags of an engine on `plan`, named as the engine's own, and its figures from them.
+
+Nothing of planner.engines is imported until --engine is given.
+"""
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cli.source import read_model
+from planner.deployment import Deployment
+from planner.errors import PlanRefused
+from planner.export import first_error
+from planner.hardware import Gpu
+from planner.model import Model
+from planner.workload import Workload
+
+if TYPE_CHECKING:
+    from planner.engines.engine import EngineFigures
+
+ENGINES = ("vllm",)
+NUMBERS = (
+    ("--max-model-len", "tokens of the longest sequence"),
+    ("--max-num-seqs", "sequences in a batch"),
+    ("--kv-cache-memory-bytes", "pool of each GPU, whatever the budget"),
+    ("--num-gpu-blocks-override", "blocks of the pool, whatever the budget"),
+    ("--max-loras", "adapters in a batch, reserved up front"),
+    ("--max-lora-rank", "of each adapter"),
+)
+OWN = (
+    "engine_version", "gpu_memory_utilization", "enable_prefix_caching", "speculative_config",
+    "kv_offloading_size", "disable_hybrid_kv_cache_manager", "runner",
+    *(flag.removeprefix("--").replace("-", "_") for flag, _ in NUMBERS),
+)  # fmt: skip
+"""Flags that mean nothing without --engine."""
+
+
+def add_to(parser: ArgumentParser) -> None:
+    """Register the flags."""
+    group = parser.add_argument_group("what an engine will allocate")
+    group.add_argument("--engine", choices=ENGINES)
+    group.add_argument("--engine-version", metavar="V", help="such as 0.19.1")
+    group.add_argument("--gpu-memory-utilization", type=float, metavar="SHARE")
+    for flag, help_text in NUMBERS:
+        group.add_argument(flag, type=int, metavar="N", help=help_text)
+    group.add_argument(
+        "--kv-offloading-size", type=float, metavar="GIB", help="cache in CPU memory"
+    )
+    group.add_argument("--speculative-config", metavar="JSON", help="as the engine takes it")
+    for name in ("enable-prefix-caching", "disable-hybrid-kv-cache-manager"):
+        group.add_argument(f"--{name}", action="store_true", default=None)
+    group.add_argument(
+        "--no-enable-prefix-caching", dest="enable_prefix_caching", action="store_false"
+    )
+    group.add_argument("--runner", choices=("auto", "generate", "pooling"))
+
+
+def figures_of(
+    arguments: Namespace,
+    model: Model,
+    gpu: Gpu,
+    deployment: Deployment,
+    workload: Workload,
+    config: Mapping[str, Any],
+) -> "EngineFigures | None":
+    """What the chosen engine does with this deployment; None without --engine."""
+    given = {name: getattr(arguments, name) for name in OWN}
+    given = {name: value for name, value in given.items() if value is not None}
+    if arguments.engine is None:
+        if given:
+            flag = next(iter(given)).replace("_", "-")
+            raise PlanRefused(f"--{flag} is an engine's flag: add --engine vllm")
+        return None
+    from pydantic import ValidationError
+
+    from planner.engines.vllm import vllm_figures
+    from planner.engines.vllm_options import VllmOptions
+
+    if "engine_version" in given:
+        given["version"] = given.pop("engine_version")
+    speculative = _speculative(given.pop("speculative_config", None))
+    try:
+        options = VllmOptions(
+            **given,
+            speculative_config=speculative,
+            block_size=arguments.block_size,
+            max_num_batched_tokens=arguments.max_num_batched_tokens,
+            enforce_eager=arguments.enforce_eager,
+        )
+    except ValidationError as error:
+        raise PlanRefused(first_error(error)) from None
+    return vllm_figures(
+        model, gpu, deployment, options, workload,
+        config=config, draft=_draft(speculative), name=arguments.model,
+    )  # fmt: skip
+
+
+def _speculative(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise PlanRefused(
+            "--speculative-config takes a JSON object such as "
+            '\'{"method": "ngram", "num_speculative_tokens": 3}\''
+        )
+    return found
+
+
+def _draft(speculative: Mapping[str, Any] | None) -> Model | None:
+    """The draft model that the configuration names by preset, Hub id or path."""
+    named = (speculative or {}).get("model")
+    if not isinstance(named, str) or (speculative or {}).get("method") in ("mtp", "ngram"):
+        return None
+    from planner.hf_config import parse
+
+    return parse(read_model(named), named)

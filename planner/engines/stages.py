@@ -1,0 +1,91 @@
+"""Weights of each pipeline stage as engines on PyTorch hold them, and the budget's error bar."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from planner.deployment import Deployment
+from planner.engines.engine import exactly, within
+from planner.engines.loaded_weights import loaded_weights
+from planner.engines.vision_tower import tower_of
+from planner.estimate import Estimate
+from planner.model import LayerGroup, Model
+from planner.parallelism import layers_in, stage_sizes
+from planner.quantization import Assignment, assign
+
+SOURCE = "checkpoint tensors of the rank in the blocks of PyTorch's allocator, and rotary tables"
+
+
+@dataclass(frozen=True, slots=True)
+class StageWeights:
+    """Layers of one stage, by group, and what a rank of it loads."""
+
+    layers: range
+    groups: tuple[tuple[LayerGroup, int], ...]
+    weights: Estimate
+    last: bool
+
+
+def stages(
+    model: Model, deployment: Deployment, config: Mapping[str, Any] | None, *, mtp: bool = False
+) -> tuple[StageWeights, ...]:
+    """Every stage in order; a vision tower sits on the first, MTP layers on the last."""
+    assignment = assign(model, deployment.weights_dtype)
+    sizes = stage_sizes(model.num_hidden_layers, deployment.pipeline_parallel_size)
+    found, first = [], 0
+    for index, size in enumerate(sizes):
+        span = range(first, first + size)
+        first += size
+        last = index == len(sizes) - 1
+        groups = tuple((g, n) for g in model.groups if (n := layers_in(g, span)))
+        weights = _weights(model, deployment, assignment, span, index == 0, last, config, mtp)
+        found.append(StageWeights(span, groups, weights, last))
+    return tuple(found)
+
+
+def _weights(
+    model: Model,
+    deployment: Deployment,
+    assignment: Assignment,
+    span: range,
+    first: bool,
+    last: bool,
+    config: Mapping[str, Any] | None,
+    mtp: bool,
+) -> Estimate:
+    size = loaded_weights(
+        model, deployment, assignment, span, first=first, last=last, config=config, mtp=mtp
+    ).total
+    tower = tower_of(config or {}) if first else None
+    if tower is None:
+        return within(size, 0.99 * size, 1.01 * size, SOURCE)
+    whole = 2 * tower.parameters
+    share = whole // deployment.tensor_parallel_size
+    return within(size + share, 0.99 * size + 0.9 * share, 1.01 * size + whole, SOURCE)
+
+
+def draft_weights(draft: Model, deployment: Deployment) -> Estimate:
+    """A draft model's own tensors, split as the target's are."""
+    whole = deployment.replace(pipeline_parallel_size=1, weights_dtype="auto")
+    span = range(draft.num_hidden_layers)
+    loaded = loaded_weights(draft, whole, assign(draft, "auto"), span, first=True, last=True)
+    return exactly(loaded.total, "the draft model's own tensors")
+
+
+def left_of(size: int, parts: Iterable[Estimate], source: str) -> Estimate:
+    """What a budget leaves, with its parts' deviations added as if independent."""
+    spent = list(parts)
+    below = math.isqrt(sum((part.high_bytes - part.bytes) ** 2 for part in spent))
+    above = math.isqrt(sum((part.bytes - part.low_bytes) ** 2 for part in spent))
+    return within(size, size - below, size + above, source)
+
+
+def shared_requests(tokens: int, context: int, common: int, width: int, prompt: int) -> int:
+    """Sequences of `context` that fit into a pool of `tokens`.
+
+    common: first tokens that all share, 0 without a prefix cache. width sequences of one request
+    share the first `prompt` tokens.
+    """
+    each = context - common + (width - 1) * (context - max(common, prompt))
+    return max(0, (tokens - common) // max(1, each))
