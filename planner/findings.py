@@ -7,6 +7,7 @@ from typing import Literal
 from planner.attention_kinds import Attention
 from planner.overheads import moved
 from planner.plan import Plan
+from planner.positions import reach
 from planner.units import format_bytes, format_tokens
 
 Severity = Literal["error", "warning", "info"]
@@ -63,14 +64,7 @@ def _fit(plan: Plan) -> Iterator[Finding]:
 
 def _context(plan: Plan) -> Iterator[Finding]:
     trained = plan.model.max_position_embeddings
-    context = plan.workload.context
-    if trained is not None and context > trained:
-        yield Finding(
-            "warning",
-            "beyond_stated_context",
-            f"The configuration states {format_tokens(trained)} positions; "
-            f"{format_tokens(context)} tokens are beyond them.",
-        )
+    yield from _positions(plan)
     sequences = plan.sequences_per_replica
     if plan.parts.block_rounding * 20 > plan.parts.kv_cache > 0:
         share = 100 * plan.parts.block_rounding / plan.parts.kv_cache
@@ -87,6 +81,27 @@ def _context(plan: Plan) -> Iterator[Finding]:
             "paging",
             f"Reserving {format_tokens(trained or context)} tokens for every sequence would waste "
             f"{format_bytes(over)}; paging wastes {format_bytes(plan.waste.rounding_bytes)}.",
+        )
+
+
+def _positions(plan: Plan) -> Iterator[Finding]:
+    found, context = reach(plan.model), plan.workload.context
+    asked = format_tokens(context)
+    if found.supported_tokens is not None and context > found.supported_tokens:
+        stated = format_tokens(found.supported_tokens)
+        yield Finding(
+            "error" if found.hard else "warning",
+            "beyond_stated_context",
+            f"The configuration states {stated} positions; {asked} tokens are beyond them. "
+            f"{found.sentence}",
+        )
+    elif found.trained_tokens is not None and context > found.trained_tokens:
+        trained = format_tokens(found.trained_tokens)
+        yield Finding(
+            "info",
+            "beyond_trained_context",
+            f"{asked} tokens are beyond the {trained} the model saw before its positions were "
+            f"extended. {found.sentence}",
         )
 
 

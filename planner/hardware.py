@@ -58,6 +58,8 @@ class Gpu(Frozen):
     nvlink_bidirectional_bytes_per_s: PositiveInt | None = None
     """Sum of both directions, as vendors print it. Infinity Fabric on AMD, ICI on TPU, Ethernet
     on Gaudi."""
+    nvlink_gpus: PositiveInt | None = None
+    """How many GPUs its bridges join; None where a switch joins all of a machine."""
     pcie_bidirectional_bytes_per_s: PositiveInt | None = None
 
     sm_count: PositiveInt | None = None

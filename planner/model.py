@@ -80,7 +80,8 @@ class Model(Frozen):
     parameters_elsewhere names towers beside the decoder (vision, audio), which no count of the
     decoder holds; towers are the tensors of a vision tower and its projector, where the fields
     settle them.
-    quantization is the configuration's own `quantization_config`, verbatim.
+    quantization is the configuration's own `quantization_config`, verbatim; rope its scaling of
+    rotary positions, or {"alibi": True}.
     """
 
     source: str
@@ -96,6 +97,7 @@ class Model(Frozen):
     mtp_extras: tuple[Weight, ...] = ()
     dtype: str = "bfloat16"
     max_position_embeddings: int | None = None
+    rope: dict[str, Any] | None = None
     quantization: dict[str, Any] | None = None
     towers: tuple[Weight, ...] = ()
     parameters_elsewhere: tuple[str, ...] = ()

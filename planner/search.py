@@ -54,7 +54,7 @@ class Candidate:
 
     @property
     def usd_per_hour(self) -> float:
-        return self.offer.usd_per_gpu_hour * self.deployment.gpus
+        return self.offer.usd_per_hour(self.deployment.gpus)
 
     @property
     def headroom_bytes(self) -> int:
@@ -185,7 +185,7 @@ def user_steps(concurrency: int) -> Ints:
 def candidate_cost(candidate: Candidate, target: Target) -> Cost:
     """What a winner costs per hour and per token at the target's load, at the board's limit."""
     return cost(
-        usd_per_gpu_hour=candidate.offer.usd_per_gpu_hour,
+        usd_per_gpu_hour=candidate.usd_per_hour / candidate.deployment.gpus,
         gpus=candidate.deployment.gpus,
         requests_per_s=candidate.requests_per_s or 0.0,
         prompt_tokens=target.request.prompt_tokens,

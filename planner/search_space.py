@@ -11,6 +11,7 @@ from planner.hardware import Gpu
 from planner.latency import Request
 from planner.mlp_kinds import MoE
 from planner.model import Model
+from planner.units import round_up
 
 WEIGHTS = ("auto", "fp8", "nvfp4", "int4")
 CACHES = ("auto", "fp8")
@@ -42,11 +43,16 @@ class Space(Frozen):
 
 
 class Offer(Frozen):
-    """A GPU and what an hour of one costs; note says whose price."""
+    """A GPU and what an hour of one costs, sold in lots of so many; note says whose price."""
 
     gpu: Gpu
     usd_per_gpu_hour: float = Field(gt=0)
+    lot: int = Field(default=1, ge=1)
     note: str = ""
+
+    def usd_per_hour(self, gpus: int) -> float:
+        """What `gpus` of them cost, whole lots."""
+        return self.usd_per_gpu_hour * round_up(gpus, self.lot)
 
 
 def deployments(model: Model, space: Space) -> Iterator[Deployment]:

@@ -38,6 +38,7 @@ from planner.hf_config import (  # noqa: F401
 from planner.hf_config.families import BUILDERS
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.refused_types import refusal, refuse_other_heads
+from planner.hf_config.rope import rope_of
 from planner.hf_config.towers import vision_tower
 from planner.hf_config.wrappers import TOWERS, split
 from planner.model import Model
@@ -88,6 +89,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
             "dtype": dtype,
             "quantization": quantization,
             "max_position_embeddings": longest_position(text),
+            "rope": rope_of(text),
             "towers": vision_tower(outer, model.hidden_size),
             "parameters_elsewhere": tuple(t for t in TOWERS if outer.get(t) or text.get(t)),
             "notes": (

@@ -1,0 +1,79 @@
+"""A search spread over a Ray cluster that is already running; Ray is needed for nothing else.
+
+Each task tries a few deployments on all GPUs. Tasks of a worker that dies are run again elsewhere,
+and the parts are ranked together at the end, so the answer is that of a search on one machine.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import planner
+from planner import speed
+from planner.deployment import Deployment
+from planner.errors import PlanRefused
+from planner.model import Model
+from planner.search import Found, merged, search_part
+from planner.search_space import Offer, Space, Target, deployments
+from planner.speed import Reference
+
+DEPLOYMENTS_PER_TASK = 16
+RETRIES = 20
+
+
+def ray_search(
+    model: Model,
+    offers: Sequence[Offer],
+    reference: Reference,
+    target: Target,
+    space: Space,
+    *,
+    address: str,
+) -> Found:
+    """search() on the cluster at `address` ("auto" finds one on this machine).
+
+    Raises PlanRefused where Ray is not installed or no cluster answers.
+    """
+    if not offers:
+        raise PlanRefused("no GPU with a known price is left to search: name others or give prices")
+    ray = _ray()
+    try:
+        ray.init(
+            address=address,
+            ignore_reinit_error=True,
+            log_to_driver=False,
+            runtime_env={"py_modules": [planner]},
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise PlanRefused(f"no Ray cluster answers at {address}: {error}") from None
+    try:
+        task = ray.remote(max_retries=RETRIES)(part_of_search)
+        shared = ray.put((model, tuple(offers), reference, target, space))
+        everything = list(deployments(model, space))
+        parts = [
+            everything[i : i + DEPLOYMENTS_PER_TASK]
+            for i in range(0, len(everything), DEPLOYMENTS_PER_TASK)
+        ]
+        found: list[Found] = ray.get([task.remote(shared, part) for part in parts])
+        return merged(found)
+    finally:
+        ray.shutdown()
+
+
+def part_of_search(
+    shared: tuple[Model, Sequence[Offer], Reference, Target, Space], part: list[Deployment]
+) -> Found:
+    """What one task does."""
+    model, offers, reference, target, space = shared
+    speeds = partial(speed.speed_of, reference=reference)
+    return search_part(model, offers, speeds, target, space, part)
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise PlanRefused(
+            "--ray needs the package ray: pip install -r requirements-ray.txt, or leave --ray out"
+        ) from None
+    return ray

@@ -1,0 +1,159 @@
+"""`search`: the cheapest hardware that serves a model at a load and speed."""
+
+import csv
+import io
+import json
+from argparse import ArgumentTypeError, Namespace
+from typing import Any
+
+from pydantic import ValidationError
+
+from cli.source import read_model
+from planner import search_report
+from planner.errors import PlanRefused
+from planner.export import first_error
+from planner.hf_config import parse
+from planner.latency import Request
+from planner.search import Candidate, Found, search
+from planner.search_space import Space, Target
+from presets.offers import offers, unpriced
+from presets.speed import reference, speed_of
+
+FORMATS = ("text", "json", "csv")
+SHOWN = 8
+
+
+def add_to(commands: Any) -> None:
+    """Register the command."""
+    parser = commands.add_parser("search", help="the cheapest hardware for a load and speed")
+    parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
+    parser.add_argument("--prompt-tokens", type=int, default=8192, metavar="N")
+    parser.add_argument("--output-tokens", type=int, default=1024, metavar="N")
+    parser.add_argument("--cached-tokens", type=int, default=0, metavar="N",
+                        help="prompt tokens found in the prefix cache")  # fmt: skip
+    parser.add_argument("--concurrency", type=int, default=1, metavar="N", help="users at once")
+    for name, what in (("--ttft", "to the first token (p95), 2 or 800ms"),
+                       ("--tpot", "per output token, such as 40ms")):  # fmt: skip
+        parser.add_argument(name, type=seconds, metavar="S", help=f"most seconds {what}")
+    parser.add_argument("--gpu", action="append", default=[], metavar="ID",
+                        help="only this GPU; may be repeated")  # fmt: skip
+    parser.add_argument("--price", action="append", type=price, default=[], metavar="ID=USD",
+                        help="your price per GPU-hour; may be repeated")  # fmt: skip
+    parser.add_argument("--marketplace", action="store_true", help="marketplace prices too")
+    parser.add_argument("--max-gpus", type=int, default=16, metavar="N")
+    parser.add_argument("--weights-dtype", action="append", metavar="NAME",
+                        help="only this weight format; may be repeated")  # fmt: skip
+    parser.add_argument("--kv-cache-dtype", action="append", metavar="NAME")
+    parser.add_argument("--ray", metavar="ADDRESS", help="spread the search over a Ray cluster")
+    parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: Namespace) -> str:
+    """The search in the chosen format."""
+    model = parse(read_model(arguments.model), arguments.model)
+    target, space = chosen_target(arguments), chosen_space(arguments)
+    known = offers(arguments.gpu, own_usd=dict(arguments.price), marketplace=arguments.marketplace)
+    if arguments.ray is None:
+        found = search(model, known, speed_of, target, space)
+    else:
+        from cli.ray_search import ray_search
+
+        found = ray_search(model, known, reference(), target, space, address=arguments.ray)
+    if arguments.format == "json":
+        return json.dumps(search_report.as_data(found), indent=1, allow_nan=False) + "\n"
+    if arguments.format == "csv":
+        return as_csv(found)
+    return as_text(found, unpriced(arguments.gpu, known))
+
+
+def seconds(text: str) -> float:
+    """'2', '2s' or '800ms' as seconds."""
+    number, scale = (text[:-2], 1e-3) if text.endswith("ms") else (text.removesuffix("s"), 1.0)
+    try:
+        return float(number) * scale
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no time: write 2, 2s or 800ms") from None
+
+
+def price(text: str) -> tuple[str, float]:
+    """'h200-sxm-141gb=2.5' as an id and dollars."""
+    gpu_id, equals, usd = text.partition("=")
+    try:
+        if equals and float(usd) > 0:
+            return gpu_id, float(usd)
+    except ValueError:
+        pass
+    raise ArgumentTypeError(f"{text!r} is no price: write a GPU's id, = and dollars above 0")
+
+
+def chosen_target(arguments: Namespace) -> Target:
+    """The target of the flags."""
+    try:
+        return Target(
+            request=Request(
+                prompt_tokens=arguments.prompt_tokens,
+                output_tokens=arguments.output_tokens,
+                cached_tokens=arguments.cached_tokens,
+            ),
+            concurrency=arguments.concurrency,
+            ttft_p95_s=arguments.ttft,
+            tpot_s=arguments.tpot,
+        )
+    except ValidationError as error:
+        raise PlanRefused(first_error(error)) from None
+
+
+def chosen_space(arguments: Namespace) -> Space:
+    """The choices that the flags leave open."""
+    names = {
+        "weights_dtypes": arguments.weights_dtype,
+        "kv_cache_dtypes": arguments.kv_cache_dtype,
+    }
+    given = {name: tuple(values) for name, values in names.items() if values}
+    try:
+        return Space(max_gpus=arguments.max_gpus, **given)
+    except ValidationError as error:
+        raise PlanRefused(first_error(error)) from None
+
+
+def as_csv(found: Found) -> str:
+    """Every candidate, winners first, one a line."""
+    out = io.StringIO()
+    rows = [search_report.row(c, found.target) for c in (*found.winners, *found.losers)]
+    fields = list(rows[0]) if rows else []
+    writer = csv.DictWriter(out, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def as_text(found: Found, missing: tuple[str, ...] = ()) -> str:
+    """The answer for a terminal."""
+    lines = [search_report.headline(found), ""]
+    if found.winners:
+        lines += ["Nothing beats these in cost, speed and headroom at once:"]
+        lines += [_line(c) for c in found.frontier[:SHOWN]]
+        better = search_report.next_quality(found)
+        lines += ["", better] if better else []
+        lines += ["", "Cheapest by format of weights and cache:"]
+        lines += [_line(c) for c in found.quality_steps]
+    losers = found.nearest_losers
+    if losers:
+        lines += ["", "Why the others lost (each GPU's nearest try):"]
+        lines += [
+            f"  {search_report.name(c)}: {search_report.why(c, found.target)}"
+            for c in losers[:SHOWN]
+        ]
+        if len(losers) > SHOWN:
+            lines.append(f"  and {len(losers) - SHOWN} more GPUs (--format csv lists everything)")
+    lines += [f"No price is known for {gpu_id}: give one with --price." for gpu_id in missing]
+    lines += ["", f"{found.points:,} points tried. Times are estimates: {reference().source}."]
+    return "\n".join(lines) + "\n"
+
+
+def _line(c: Candidate) -> str:
+    return (
+        f"  ${c.usd_per_hour:7.2f}/h  TTFT p95 {c.ttft_p95_s:5.2f} s  TPOT "
+        f"{(c.tpot_s or 0) * 1e3:5.1f} ms  up to {c.users:,} users  {search_report.name(c)}"
+    )

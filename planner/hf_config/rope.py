@@ -1,0 +1,28 @@
+"""What a configuration says about positions: rotary scaling, ALiBi, or neither."""
+
+from collections.abc import Mapping
+from typing import Any
+
+ALIBI_TYPES = ("bloom",)
+"""Families whose published code has no other choice."""
+KEPT = ("rope_theta", "original_max_position_embeddings")
+
+
+def rope_of(text: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The scaling object as published, with theta and original length beside it; {"alibi": True}
+    for attention biased by distance; None where the configuration says nothing.
+
+    Where layer types have objects of their own, it is that of the layers that see everything.
+    """
+    attention = text.get("attn_config")
+    nested = isinstance(attention, Mapping) and attention.get("alibi")
+    if text.get("alibi") or nested or text.get("model_type") in ALIBI_TYPES:
+        return {"alibi": True}
+    found = text.get("rope_parameters") or text.get("rope_scaling")
+    if isinstance(found, Mapping) and isinstance(found.get("full_attention"), Mapping):
+        found = found["full_attention"]
+    rope = dict(found) if isinstance(found, Mapping) else {}
+    for name in KEPT:
+        if text.get(name) is not None:
+            rope.setdefault(name, text[name])
+    return rope or None

@@ -1,0 +1,126 @@
+"""A search as plain data and sentences, for the page, the command line and files."""
+
+from typing import Any
+
+from planner.fixes import layout
+from planner.search import Candidate, Found, candidate_cost
+from planner.search_space import Target
+from planner.units import format_bytes
+
+SCHEMA_VERSION = 1
+NAMES = {"memory": "memory", "ttft": "TTFT p95", "tpot": "TPOT"}
+
+
+def row(candidate: Candidate, target: Target) -> dict[str, Any]:
+    """One candidate, a flat record. Seconds, bytes and dollars; None where memory ruled it out."""
+    deployment = candidate.deployment
+    price = candidate_cost(candidate, target) if candidate.requests_per_s else None
+    rate = candidate.requests_per_s
+    outputs = None if rate is None else rate * target.request.output_tokens
+    return {
+        "gpu": candidate.offer.gpu.id,
+        "gpus": deployment.gpus,
+        "tensor_parallel_size": deployment.tensor_parallel_size,
+        "pipeline_parallel_size": deployment.pipeline_parallel_size,
+        "data_parallel_size": deployment.data_parallel_size,
+        "enable_expert_parallel": deployment.enable_expert_parallel,
+        "weights_dtype": deployment.weights_dtype,
+        "kv_cache_dtype": deployment.kv_cache_dtype,
+        "max_num_batched_tokens": deployment.max_num_batched_tokens,
+        "usd_per_hour": candidate.usd_per_hour,
+        "usd_per_million_input_tokens": None if price is None
+        else price.usd_per_million_input_tokens,
+        "usd_per_million_output_tokens": None if price is None
+        else price.usd_per_million_output_tokens,
+        "output_tokens_per_joule": None if price is None else price.output_tokens_per_joule,
+        "ttft_s": candidate.ttft_s,
+        "ttft_p95_s": candidate.ttft_p95_s,
+        "tpot_s": candidate.tpot_s,
+        "output_tokens_per_s": outputs,
+        "total_bytes_per_gpu": candidate.total_bytes,
+        "headroom_bytes_per_gpu": candidate.headroom_bytes,
+        "users_within_target": candidate.users,
+        "lost": candidate.lost,
+        "excess": candidate.excess,
+        "price_source": candidate.offer.note,
+    }  # fmt: skip
+
+
+def as_data(found: Found, *, most: int = 20) -> dict[str, Any]:
+    """The whole answer; lists are cut to `most` entries, counts are not."""
+    target = found.target
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "target": target.model_dump(),
+        "points_tried": found.points,
+        "winner_count": len(found.winners),
+        "loser_count": len(found.losers),
+        "winners": [row(c, target) for c in found.winners[:most]],
+        "frontier": [row(c, target) for c in found.frontier[:most]],
+        "quality_steps": [row(c, target) for c in found.quality_steps],
+        "nearest_losers": [
+            {**row(c, target), "reason": why(c, target)} for c in found.nearest_losers
+        ],
+        "refusals": sorted({refusal.reason for refusal in found.refusals}),
+    }
+
+
+def name(candidate: Candidate) -> str:
+    """'4 x H200 SXM 141GB, tensor parallel 4, weights fp8, cache auto'."""
+    deployment = candidate.deployment
+    parts = [f"{deployment.gpus} x {candidate.offer.gpu.name}", layout(deployment)]
+    if deployment.data_parallel_size > 1:
+        parts.append(f"{deployment.data_parallel_size} replicas")
+    if deployment.enable_expert_parallel:
+        parts.append("expert parallel")
+    parts.append(f"weights {deployment.weights_dtype}, cache {deployment.kv_cache_dtype}")
+    return ", ".join(parts)
+
+
+def why(candidate: Candidate, target: Target) -> str:
+    """What a loser misses first, with the figure and the limit."""
+    if candidate.lost is None:
+        return "meets the target"
+    if candidate.lost == "memory":
+        return f"memory: {format_bytes(-candidate.headroom_bytes)} short on the fullest GPU"
+    if candidate.lost == "ttft":
+        figure, limit = candidate.ttft_p95_s or 0.0, target.ttft_p95_s or 0.0
+        return f"TTFT p95 {figure:.2f} s, {figure / limit:.1f} times the {limit:g} s allowed"
+    figure, limit = candidate.tpot_s or 0.0, target.tpot_s or 0.0
+    return f"TPOT {figure * 1e3:.1f} ms, {figure / limit:.1f} times the {limit * 1e3:g} ms allowed"
+
+
+def headline(found: Found) -> str:
+    """The answer in a sentence."""
+    target = found.target
+    ask = (
+        f"{target.concurrency:,} users at {target.request.prompt_tokens:,} + "
+        f"{target.request.output_tokens:,} tokens"
+    )
+    if not found.winners:
+        nearest = found.losers[0] if found.losers else None
+        if nearest is None:
+            return f"Nothing that was tried can hold this model for {ask}."
+        return f"Nothing serves {ask}; nearest is {name(nearest)}: {why(nearest, target)}."
+    best = found.winners[0]
+    price = candidate_cost(best, target)
+    return (
+        f"${best.usd_per_hour:.2f} an hour serves {ask}: {name(best)}. TTFT p95 "
+        f"{best.ttft_p95_s:.2f} s, TPOT {(best.tpot_s or 0) * 1e3:.1f} ms, "
+        f"${price.usd_per_million_input_tokens:.2f} in and "
+        f"${price.usd_per_million_output_tokens:.2f} out per million tokens."
+    )
+
+
+def next_quality(found: Found) -> str | None:
+    """What keeping more bits than the cheapest winner costs, None where it keeps the most."""
+    if not found.winners:
+        return None
+    best = found.winners[0]
+    kept = (best.deployment.weights_dtype, best.deployment.kv_cache_dtype)
+    for other in found.quality_steps[1:]:
+        mine = (other.deployment.weights_dtype, other.deployment.kv_cache_dtype)
+        if all(m in (k, "auto") for m, k in zip(mine, kept, strict=True)):
+            more = other.usd_per_hour - best.usd_per_hour
+            return f"More precise for ${more:.2f} an hour more: {name(other)}."
+    return None

@@ -1,0 +1,53 @@
+"""GPUs with the prices they can be had at, as a search takes them."""
+
+from collections.abc import Iterable, Mapping
+
+from planner.hardware import Gpu
+from planner.search_space import Offer
+from presets.gpus import load_gpu
+from presets.prices import Price, all_prices, prices_of
+
+
+def offers(
+    gpu_ids: Iterable[str] = (),
+    *,
+    own_usd: Mapping[str, float] | None = None,
+    marketplace: bool = False,
+) -> tuple[Offer, ...]:
+    """The GPUs named, or all with a price, each at its cheapest price for every lot it is sold in.
+
+    own_usd: prices per GPU-hour by id that replace the listed ones. Raises PlanRefused for an id
+    that no GPU has.
+    """
+    own = {gpu_id.lower(): usd for gpu_id, usd in (own_usd or {}).items()}
+    wanted = [gpu_id.lower() for gpu_id in gpu_ids]
+    wanted = wanted or sorted({price.gpu_id for price in all_prices()} | set(own))
+    found: list[Offer] = []
+    for gpu_id in wanted:
+        gpu = load_gpu(gpu_id)
+        if gpu_id in own:
+            found.append(Offer(gpu=gpu, usd_per_gpu_hour=own[gpu_id], note="price given"))
+        else:
+            found += _listed(gpu, marketplace)
+    return tuple(found)
+
+
+def unpriced(gpu_ids: Iterable[str], found: Iterable[Offer]) -> tuple[str, ...]:
+    """Of the GPUs named, those that no offer has."""
+    priced = {offer.gpu.id for offer in found}
+    return tuple(gpu_id for gpu_id in gpu_ids if gpu_id.lower() not in priced)
+
+
+def _listed(gpu: Gpu, marketplace: bool) -> list[Offer]:
+    """A lot is offered only if smaller ones cost more per GPU."""
+    kept: list[Offer] = []
+    prices = [p for p in prices_of(gpu.id) if marketplace or p.kind == "on-demand"]
+    for price in sorted(prices, key=lambda p: (p.min_gpus, p.usd_per_gpu_hour)):
+        if not kept or price.usd_per_gpu_hour < kept[-1].usd_per_gpu_hour:
+            kept.append(_offer(gpu, price))
+    return kept
+
+
+def _offer(gpu: Gpu, price: Price) -> Offer:
+    note = f"{price.provider}, {price.date.isoformat()}"
+    return Offer(gpu=gpu, usd_per_gpu_hour=price.usd_per_gpu_hour, lot=price.min_gpus, note=note)
