@@ -79,7 +79,7 @@ def _context(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             "info",
             "paging",
-            f"Reserving {format_tokens(trained or context)} tokens for every sequence would waste "
+            f"Reserving {format_tokens(trained or plan.workload.context)} tokens for every sequence would waste "
             f"{format_bytes(over)}; paging wastes {format_bytes(plan.waste.rounding_bytes)}.",
         )
 
@@ -119,8 +119,8 @@ def _model(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             "info",
             "latent_cache",
-            f"The cache holds latents, {format_bytes(plan.kv_bytes_per_token)} per token; an engine "
-            f"that expands them to all heads would need {format_bytes(expanded)}.",
+            f"The cache holds latents, {format_bytes(plan.kv_bytes_per_token)} per token; an "
+            f"engine that expands them to all heads would need {format_bytes(expanded)}.",
         )
     if plan.parameters.mtp:
         yield Finding(
