@@ -228,12 +228,51 @@ def test_bad_cu_seqlens_get_one_clear_error(device):
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("head_dim", [64, 128, 256])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("seqlen", [1000, 2048])
+@pytest.mark.parametrize("seqlen", [1000, 2048, 4500])
 def test_error_is_at_most_twice_pytorchs(device, seqlen, dtype, head_dim, causal):
-    q, k, v = qkv(device, seqlen, seqlen, 8, 2, head_dim, batch=2, dtype=dtype)
+    batch = 2 if seqlen <= 2048 else 1
+    q, k, v = qkv(device, seqlen, seqlen, 16, 4, head_dim, batch=batch, dtype=dtype)
     expected, _ = attention_reference(q, k, v, causal=causal)
     theirs = torch.nn.functional.scaled_dot_product_attention(
         q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=causal, enable_gqa=True
     ).transpose(1, 2)
     ours = flash_attention(q, k, v, causal=causal)
+    assert isinstance(ours, torch.Tensor)
     assert relative_error(ours, expected) <= 2 * relative_error(theirs, expected)
+
+
+@gpu_only
+@pytest.mark.gpu
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("head_dim", [64, 128, 256])
+@pytest.mark.parametrize("seqlen", [1000, 4500])
+def test_fp8_error_is_at_most_twice_that_of_rounding_the_weights(device, seqlen, head_dim, causal):
+    """Against PyTorch that rounds its softmax weights to e4m3, as any fp8 second product must."""
+    if torch.cuda.get_device_capability() < (8, 9):
+        pytest.skip("fp8 needs compute capability 8.9")
+    q, k, v = qkv(device, seqlen, seqlen, 8, 2, head_dim, dtype=torch.float8_e4m3fn)
+    expected, lse = attention_reference(q, k, v, causal=causal)
+    keys, values = (t.float().repeat_interleave(4, dim=2) for t in (k, v))
+    scores = torch.einsum("bqhd,bkhd->bhqk", q.float(), keys) * head_dim**-0.5
+    if causal:
+        scores += torch.full_like(scores[0, 0], -math.inf).triu(1)
+    peak = scores.amax(-1, keepdim=True)
+    weights = (torch.exp(scores - peak) * 256).to(torch.float8_e4m3fn).float() / 256
+    weights = weights * torch.exp(peak - lse.float()[..., None])
+    theirs = torch.einsum("bhqk,bkhd->bqhd", weights, values)
+    ours = flash_attention(q, k, v, causal=causal)
+    assert relative_error(ours, expected) <= 2 * relative_error(theirs, expected)
+
+
+@gpu_only
+@pytest.mark.gpu
+def test_captured_in_a_cuda_graph(device):
+    q, k, v = qkv(device, 300, 300, 8, 2, 128, dtype=torch.bfloat16)
+    flash_attention(q, k, v)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = flash_attention(q, k, v)
+    q.normal_()
+    graph.replay()
+    expected, _ = attention_reference(q, k, v)
+    assert relative_error(out, expected) < TOLERANCE[torch.bfloat16]
