@@ -79,8 +79,8 @@ def _context(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             "info",
             "paging",
-            f"Reserving {format_tokens(trained or plan.workload.context)} tokens for every sequence would waste "
-            f"{format_bytes(over)}; paging wastes {format_bytes(plan.waste.rounding_bytes)}.",
+            f"Reserving {format_tokens(trained or plan.workload.context)} tokens for every "
+            f"sequence would waste {format_bytes(over)}; paging wastes {format_bytes(plan.waste.rounding_bytes)}.",
         )
 
 
