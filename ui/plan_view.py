@@ -14,19 +14,19 @@ from ui.tables import html_table, memory_table
 
 
 def show(chosen: Chosen, plan: Plan) -> None:
-    """Everything about one plan."""
+    """Everything about one plan. The map is sent last: drawing it must not hold up the answer."""
     _head(chosen, plan)
     _verdict(plan)
     st.html(summary.key_figures(plan))
     left, right = st.columns(2, gap="medium")
     with left:
         _memory(plan)
-    with right:
-        _map(plan)
     if known := summary.findings_list(plan):
         st.header("What to know", anchor=False)
         st.html(known)
     details.show(plan)
+    with right:
+        _map(plan)
 
 
 def _head(chosen: Chosen, plan: Plan) -> None:
