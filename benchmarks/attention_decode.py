@@ -89,6 +89,7 @@ MLA = (
     Case(128, 0, 0, 66, 8_192),
     Case(128, 0, 0, 128, 4_096),
     Case(64, 0, 0, 128, 8_192),
+    Case(32, 0, 0, 64, 16_384),
     Case(16, 0, 0, 1, 131_072),
     Case(16, 0, 0, 32, 32_768),
     Case(16, 0, 0, 128, 8_192),
@@ -280,10 +281,13 @@ def main() -> None:
     print(table(rows, cases, limits))
     print("TB/s of cache read, L2 flushed; peers before/after ours; graph: CUDA-graph replay")
     print("\n".join(speedups(rows, cases)))
-    for row in rows:
-        for name, value in row.items():
-            if name.endswith("_problem"):
-                print(f"{row['case']} {name}: {value}")
+    problems = {
+        f"{name.removesuffix('_problem')}: {value}"
+        for row in rows
+        for name, value in row.items()
+        if name.endswith("_problem")
+    }
+    print("\n".join(sorted(problems)))
     if options.json:
         options.json.write_text(json.dumps({"ceilings": limits, "rows": rows}, indent=1))
 

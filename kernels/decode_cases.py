@@ -36,14 +36,19 @@ UNALIGNED = frozenset(
 
 
 def decode_cases(capability: int) -> Iterator[Case]:
-    """Every kernel a card of this compute capability would run for decoding."""
+    """Every kernel a card of this compute capability would run for decoding, each once."""
+    yield from {case.name: case for case in _all_cases(capability)}.values()
+
+
+def _all_cases(capability: int) -> Iterator[Case]:
     for q, cache in PAIRS:
         if cache == torch.float8_e4m3fn and capability < 89:
             continue
         for head_dim, head_dim_v in HEAD_DIMS:
             for group in (4, 64) if head_dim == 128 else (4,):
-                yield _paged(capability, q, cache, head_dim, head_dim_v, group)
-        for heads in (16, 128):
+                for load in (0, 2, 4) if head_dim == 128 and cache.itemsize == 2 else (0,):
+                    yield _paged(capability, q, cache, head_dim, head_dim_v, group, load)
+        for heads in (16, 32, 128):
             yield _mla(capability, q, cache, heads)
         yield _store(q, cache)
     for num_splits in (16, 66, 528):
@@ -74,8 +79,9 @@ def _paged(
     head_dim: int,
     head_dim_v: int,
     group: int,
+    load: int,
 ) -> Case:
-    tile = paged_tile(capability, group, max(head_dim, head_dim_v), cache.itemsize)
+    tile = paged_tile(capability, group, max(head_dim, head_dim_v), cache.itemsize, load)
     constants = paged_constexprs(
         q,
         cache,
@@ -92,7 +98,7 @@ def _paged(
     pointers |= dict.fromkeys(("k_scale", "v_scale", "out", "lse"), torch.float32)
     name = f"paged_decode {TYPES[q]}/{TYPES[cache]} {head_dim}/{head_dim_v}"
     return _case(
-        f"{name} {tile.block_m}x{tile.block_n}",
+        f"{name} {tile.block_m}x{tile.block_n} {tile.num_stages} stages",
         paged_decode_kernel,
         pointers,
         constants,
@@ -130,7 +136,7 @@ def _mla(capability: int, q: torch.dtype, cache: torch.dtype, heads: int) -> Cas
 
 
 def _combine(capability: int, num_splits: int) -> Case:
-    options = combine_options(num_splits)
+    options = dict(combine_options(num_splits))
     tile = DecodeTile(1, 1, options.pop("num_warps"), 2, 1)
     constants = {
         "HEAD_DIM_V": 128,

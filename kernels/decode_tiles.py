@@ -1,4 +1,4 @@
-"""Tiles and split counts of the decode kernels, found by benchmarks/attention_decode.py --search.
+"""Tiles and split counts of the decode kernels, found by benchmarks/find_decode_tiles.py.
 
 A decode step reads each key once, so the tile decides how many bytes are in flight and the split
 count decides whether the card's one wave of programs is full. Both come from shapes alone.
@@ -24,69 +24,88 @@ class DecodeTile:
     programs_per_sm: int
 
 
-# (architecture class, padded head_dim, bytes per cached element) -> tile.
+# (architecture class, padded head_dim, bytes per cached element) -> tile for up to 16 query rows.
 # Class 90 was measured on an H200; 86 and 80 are sized by their shared memory and not measured.
 _PAGED = {
-    (90, 64, 2): DecodeTile(16, 128, 4, 3, 4),
-    (90, 128, 2): DecodeTile(16, 64, 4, 3, 4),
-    (90, 256, 2): DecodeTile(16, 32, 4, 3, 3),
-    (90, 64, 1): DecodeTile(16, 128, 4, 3, 4),
-    (90, 128, 1): DecodeTile(16, 128, 4, 3, 4),
-    (90, 256, 1): DecodeTile(16, 64, 4, 3, 3),
+    (90, 64, 2): DecodeTile(16, 64, 4, 4, 4),
+    (90, 128, 2): DecodeTile(16, 32, 4, 3, 3),
+    (90, 256, 2): DecodeTile(16, 32, 2, 3, 2),
+    (90, 64, 1): DecodeTile(16, 64, 1, 3, 4),
+    (90, 128, 1): DecodeTile(16, 64, 1, 3, 4),
+    (90, 256, 1): DecodeTile(16, 64, 4, 3, 2),
     (80, 64, 2): DecodeTile(16, 64, 4, 3, 4),
-    (80, 128, 2): DecodeTile(16, 64, 4, 3, 2),
-    (80, 256, 2): DecodeTile(16, 32, 4, 3, 2),
-    (80, 64, 1): DecodeTile(16, 64, 4, 3, 4),
-    (80, 128, 1): DecodeTile(16, 64, 4, 3, 4),
-    (80, 256, 1): DecodeTile(16, 32, 4, 3, 4),
+    (80, 128, 2): DecodeTile(16, 32, 2, 3, 4),
+    (80, 256, 2): DecodeTile(16, 16, 2, 3, 4),
+    (80, 64, 1): DecodeTile(16, 64, 1, 3, 4),
+    (80, 128, 1): DecodeTile(16, 64, 1, 3, 4),
+    (80, 256, 1): DecodeTile(16, 32, 4, 3, 2),
     (86, 64, 2): DecodeTile(16, 64, 4, 2, 3),
-    (86, 128, 2): DecodeTile(16, 32, 4, 2, 3),
-    (86, 256, 2): DecodeTile(16, 16, 4, 2, 3),
-    (86, 64, 1): DecodeTile(16, 64, 4, 2, 3),
-    (86, 128, 1): DecodeTile(16, 64, 4, 2, 3),
+    (86, 128, 2): DecodeTile(16, 32, 2, 2, 3),
+    (86, 256, 2): DecodeTile(16, 16, 2, 2, 3),
+    (86, 64, 1): DecodeTile(16, 64, 1, 2, 3),
+    (86, 128, 1): DecodeTile(16, 64, 1, 2, 3),
     (86, 256, 1): DecodeTile(16, 32, 4, 2, 3),
 }
-_PAGED_FP32 = DecodeTile(16, 16, 4, 2, 2)
+# The same where a call has at least so many programs for each multiprocessor before splitting: not
+# splitting is best then, with a deeper pipeline for few programs and a shorter one for many.
+_PAGED_UNSPLIT = {
+    (90, 128, 2): ((3.0, DecodeTile(16, 64, 4, 2, 4)), (1.5, DecodeTile(16, 32, 4, 4, 2))),
+}
+_PAGED_FP32 = DecodeTile(16, 16, 8, 2, 2)
 
-# (architecture class, up to 16 query rows, bytes per cached element) -> tile, for rank 512.
+# (architecture class, query rows, bytes per cached element) -> tile, for rank 512.
 _MLA = {
-    (90, True, 2): DecodeTile(16, 32, 4, 3, 2),
-    (90, False, 2): DecodeTile(64, 64, 8, 2, 1),
-    (90, True, 1): DecodeTile(16, 32, 4, 3, 3),
-    (90, False, 1): DecodeTile(32, 64, 8, 2, 1),
-    (80, True, 2): DecodeTile(16, 32, 4, 2, 2),
-    (80, False, 2): DecodeTile(64, 32, 8, 2, 1),
-    (80, True, 1): DecodeTile(16, 32, 4, 2, 2),
-    (80, False, 1): DecodeTile(32, 32, 8, 2, 1),
-    (86, True, 2): DecodeTile(16, 16, 4, 2, 1),
-    (86, False, 2): DecodeTile(32, 16, 4, 2, 1),
-    (86, True, 1): DecodeTile(16, 32, 4, 2, 1),
-    (86, False, 1): DecodeTile(32, 16, 4, 2, 1),
+    (90, 16, 2): DecodeTile(16, 16, 2, 3, 4),
+    (90, 32, 2): DecodeTile(32, 64, 8, 3, 1),
+    (90, 64, 2): DecodeTile(64, 64, 8, 2, 1),
+    (90, 16, 1): DecodeTile(16, 64, 4, 3, 2),
+    (90, 32, 1): DecodeTile(32, 64, 8, 2, 1),
+    (80, 16, 2): DecodeTile(16, 32, 4, 2, 2),
+    (80, 32, 2): DecodeTile(32, 32, 8, 2, 1),
+    (80, 16, 1): DecodeTile(16, 32, 4, 2, 2),
+    (80, 32, 1): DecodeTile(32, 32, 8, 2, 1),
+    (86, 16, 2): DecodeTile(16, 16, 4, 2, 1),
+    (86, 32, 2): DecodeTile(32, 16, 4, 2, 1),
+    (86, 16, 1): DecodeTile(16, 32, 4, 2, 1),
+    (86, 32, 1): DecodeTile(32, 16, 4, 2, 1),
 }
 _MLA_FP32 = DecodeTile(16, 16, 4, 1, 1)
 
 
-def paged_tile(capability: int, rows: int, head_dim: int, element_bytes: int) -> DecodeTile:
+def paged_tile(
+    capability: int, rows: int, head_dim: int, element_bytes: int, programs_per_sm: float = 0.0
+) -> DecodeTile:
     """Tile of the paged decode kernel.
 
     `rows` is the query heads of a KV head times the new tokens; `head_dim` the larger of K's and
-    V's; `element_bytes` the cache's.
+    V's; `element_bytes` the cache's; `programs_per_sm` the sequences times KV heads for each
+    multiprocessor.
     """
     if element_bytes == 4:
         return _PAGED_FP32
-    tile = _PAGED[arch_class(capability), padded_head_dim(head_dim), element_bytes]
+    key = (arch_class(capability), padded_head_dim(head_dim), element_bytes)
+    unsplit = (tile for least, tile in _PAGED_UNSPLIT.get(key, ()) if programs_per_sm >= least)
+    tile = next(unsplit, _PAGED[key])
     if rows <= tile.block_m:
         return tile
     # 8-bit caches stop at 32 rows: from 64 Triton 3.6 takes Hopper's wgmma, and the unpacked
     # operands then fault on an H200.
-    return replace(tile, block_m=32 if rows <= 32 or element_bytes == 1 else 64)
+    if element_bytes == 1:
+        return replace(tile, block_m=32, block_n=32, num_warps=4)
+    if rows <= 32:
+        return replace(tile, block_m=32, num_warps=4)
+    return replace(tile, block_m=64, num_warps=8)
 
 
 def mla_tile(capability: int, rows: int, element_bytes: int) -> DecodeTile:
     """Tile of the MLA decode kernel; `rows` is heads times the new tokens."""
     if element_bytes == 4:
         return _MLA_FP32
-    return _MLA[arch_class(capability), rows <= 16, element_bytes]
+    held = arch_class(capability)
+    wide = 16 if rows <= 16 else 32
+    if rows > 32 and (held, 64, element_bytes) in _MLA and capability < 100:
+        wide = 64
+    return _MLA[held, wide, element_bytes]
 
 
 @functools.cache
@@ -101,8 +120,9 @@ def split_count(programs: int, capacity_tokens: int, tile: DecodeTile, sms: int)
     """Splits that fill the card's last wave best, from shapes alone.
 
     `programs` is how many there are with one split. As many as one wave holds, rounded down: one
-    more would start a second, mostly empty wave. When few fit, a few more splits are taken if that
-    shortens the work by a tenth. More splits than tiles in the longest sequence would do nothing.
+    more would start a second, mostly empty wave. Programs that need a multiprocessor each may be
+    split further if that shortens the rounds of work by a tenth; smaller ones share the bandwidth
+    anyway. More splits than tiles in the longest sequence would do nothing.
     """
     places = sms * tile.programs_per_sm
 
@@ -110,7 +130,7 @@ def split_count(programs: int, capacity_tokens: int, tile: DecodeTile, sms: int)
         return -(-programs * splits // places) / splits
 
     best = max(1, places // max(1, programs))
-    for splits in range(best + 1, 9):
+    for splits in range(best + 1, 9 if tile.programs_per_sm == 1 else 0):
         if rounds(splits) < 0.9 * rounds(best):
             best = splits
     return max(1, min(best, -(-capacity_tokens // tile.block_n)))

@@ -72,8 +72,11 @@ def mla_decode_kernel(
         mask=row_valid[:, None],
         other=0.0,
     )  # [BLOCK_M, ROPE * ENTRIES]
-    row_scale = tl.full([BLOCK_M], 1.0, tl.float32) * score_scale
+    if HAS_SCALE:
+        out_scale = tl.load(latent_scale)
+        score_scale *= out_scale
     if PACKED != "none":
+        row_scale = tl.full([BLOCK_M], 1.0, tl.float32) * score_scale
         if nope.dtype == tl.bfloat16:
             # fp16 has less range than bf16: bring each row near 1 by a power of two.
             peak = tl.maximum(
@@ -86,9 +89,6 @@ def mla_decode_kernel(
             row_scale *= power
         nope, nope_odd = tl.split(tl.reshape(nope.to(COMPUTE), [BLOCK_M, RANK, 2]))
         rope, rope_odd = tl.split(tl.reshape(rope.to(COMPUTE), [BLOCK_M, ROPE, 2]))
-    if HAS_SCALE:
-        out_scale = tl.load(latent_scale)
-        row_scale *= out_scale
 
     acc = tl.zeros([BLOCK_M, RANK], tl.float32)
     acc_odd = tl.zeros([BLOCK_M, RANK], tl.float32)
@@ -100,10 +100,12 @@ def mla_decode_kernel(
     last = tl.maximum(seqlen - 1, 0)
     place = tl.minimum(begin * BLOCK_N + offs_n, last).to(tl.uint32)
     page = tl.load(table + place // BLOCK_SIZE)
+    last_page = (num_blocks - 1).to(tl.uint32)
     for tile in range(begin, end):
         key = tile * BLOCK_N + offs_n
         slot = (tl.minimum(key, last).to(tl.uint32) % BLOCK_SIZE).to(tl.int32)
-        this_page = tl.minimum(tl.maximum(page, 0), num_blocks - 1).to(tl.int64)
+        # Unsigned, a negative page is as far out of range as one too large.
+        this_page = tl.minimum(page.to(tl.uint32), last_page).to(tl.int64)
         # One tile ahead, so that the gathers below never wait for the table.
         place = tl.minimum(key + BLOCK_N, last).to(tl.uint32)
         page = tl.load(table + place // BLOCK_SIZE)
@@ -112,15 +114,14 @@ def mla_decode_kernel(
         turned = tl.load(row_base + RANK + offs_rope[None, :])  # [BLOCK_N, ROPE]
         if PACKED == "none":
             scores = tl.dot(nope, tl.trans(values), input_precision="ieee")
-            scores = tl.dot(rope, tl.trans(turned), scores, input_precision="ieee")
+            scores = tl.dot(rope, tl.trans(turned), scores, input_precision="ieee") * score_scale
         else:
             even, odd = unpack_bytes(tl.trans(values), PACKED, COMPUTE)
             scores = tl.dot(nope, even, input_precision="ieee")
             scores = tl.dot(nope_odd, odd, scores, input_precision="ieee")
             even, odd = unpack_bytes(tl.trans(turned), PACKED, COMPUTE)
             scores = tl.dot(rope, even, scores, input_precision="ieee")
-            scores = tl.dot(rope_odd, odd, scores, input_precision="ieee")
-        scores *= row_scale[:, None]
+            scores = tl.dot(rope_odd, odd, scores, input_precision="ieee") * row_scale[:, None]
         allowed = key[None, :] <= position[:, None]
         if Q_TOKENS == 1:
             allowed = (key < seqlen)[None, :]

@@ -155,15 +155,20 @@ def _plan(
     keys, values = as_words("k_cache", k_cache), as_words("v_cache", v_cache)
     max_blocks = block_table.shape[1]
     group = heads // kv_heads
+    sms = sm_count(q.device)
     tile = tile or paged_tile(
-        capability(q.device), group * q_tokens, max(head_dim, head_dim_v), k_cache.element_size()
+        capability(q.device),
+        group * q_tokens,
+        max(head_dim, head_dim_v),
+        k_cache.element_size(),
+        batch * kv_heads / sms,
     )
     row_blocks = -(-group * q_tokens // tile.block_m)
     programs = kv_heads * row_blocks
     if num_splits is None:
         reach = max_blocks * block_size
         reach = reach if left < 0 else min(reach, left + q_tokens + tile.block_n)
-        num_splits = split_count(batch * programs, reach, tile, sm_count(q.device))
+        num_splits = split_count(batch * programs, reach, tile, sms)
     constants = paged_constexprs(
         q.dtype,
         k_cache.dtype,

@@ -112,10 +112,12 @@ def paged_decode_kernel(
     last = tl.maximum(seqlen - 1, 0)
     place = tl.minimum(begin * BLOCK_N + offs_n, last).to(tl.uint32)
     page = tl.load(table + place // BLOCK_SIZE)
+    last_page = (num_blocks - 1).to(tl.uint32)
     for tile in range(begin, end):
         key = tile * BLOCK_N + offs_n
         slot = (tl.minimum(key, last).to(tl.uint32) % BLOCK_SIZE).to(tl.int32)
-        this_page = tl.minimum(tl.maximum(page, 0), num_blocks - 1).to(tl.int64)
+        # Unsigned, a negative page is as far out of range as one too large.
+        this_page = tl.minimum(page.to(tl.uint32), last_page).to(tl.int64)
         # One tile ahead, so that the gathers below never wait for the table.
         place = tl.minimum(key + BLOCK_N, last).to(tl.uint32)
         page = tl.load(table + place // BLOCK_SIZE)

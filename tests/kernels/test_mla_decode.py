@@ -116,7 +116,8 @@ def test_splits_leave_no_nearly_empty_round():
     assert split_count(160, 8_192, tile, sms=132) == 3
     assert split_count(256, 8_192, tile, sms=132) == 1
     assert mla_tile(90, 16, 2).block_m == 16
-    assert mla_tile(90, 17, 2).block_m == 64
+    assert mla_tile(90, 17, 2).block_m == 32
+    assert mla_tile(90, 33, 2).block_m == 64
 
 
 @pytest.mark.parametrize(

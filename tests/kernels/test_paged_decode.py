@@ -156,6 +156,8 @@ def test_splits_fill_one_wave_and_never_start_a_second():
     assert split_count(512, 8_192, tile, sms=132) == 1
     assert split_count(4_096, 8_192, tile, sms=132) == 1
     assert split_count(1, 200, tile, sms=132) == 4  # a split needs a tile
+    # one program for each sequence and KV head is left alone once it nearly fills the card
+    assert split_count(256, 32_768, paged_tile(90, 1, 128, 2, 256 / 132), sms=132) == 1
     for capability in (80, 86, 89, 90, 100, 120):
         for head_dim in (64, 80, 96, 128, 192, 256):
             for element_bytes in (1, 2, 4):
