@@ -59,6 +59,11 @@ def jetmoe(fields: Fields) -> Model:
     kv_heads = fields.integer("num_key_value_heads", default=16)
     head_dim = fields.integer("kv_channels", default=128)
     fields.expect("num_attention_heads", kv_heads * active)
+    inner = fields.integer("intermediate_size")
+    same = {"bias": True, "glu": True, "ffn_hidden_size": inner, "moe_num_experts": num_experts}
+    same |= {"moe_top_k": active, "num_layers": count, "n_layer": count}
+    for name, value in same.items():
+        fields.expect(name, value)
     width = kv_heads * head_dim
     extras = linear("kv_proj", 2 * width, hidden_size, "kv", kv_heads=kv_heads)
     for name, shape in (("q", (width, hidden_size)), ("o", (hidden_size, width))):
@@ -77,7 +82,7 @@ def jetmoe(fields: Fields) -> Model:
     experts = MoE(
         num_experts=num_experts,
         num_experts_per_tok=active,
-        moe_intermediate_size=fields.integer("intermediate_size"),
+        moe_intermediate_size=inner,
         extras=(Weight("bias", (hidden_size,), "bias"),),
     )
     norms = norm("layernorm", hidden_size) * 2

@@ -125,6 +125,9 @@ def sparse_layers(fields: Fields, count: int, where: Where) -> list[bool]:
         every = fields.integer("moe_layer_interval", default=1)
         last = count - 1 if end == -1 else end
         found = [(i + 1) % every == 0 and start <= i <= last for i in range(count)]
+    listed = fields.sequence("is_moe_layer", length=count)
+    if listed is not None and types is None and listed != found:
+        raise fields.refuse("is_moe_layer", "contradicts the fields that place the experts")
     if types is None:
         return found
     for kind in types:

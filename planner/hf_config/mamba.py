@@ -65,6 +65,7 @@ def mamba2(fields: Fields, hidden_size: int) -> Mamba2:
     if heads * head_dim != inner:
         raise fields.refuse("num_heads", f"times head_dim is not the inner size {inner}")
     fields.expect("norm_before_gate", True, False)
+    fields.ignore("time_step_rank")
     fields.expect("rms_norm", True)
     return Mamba2(
         num_heads=heads,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from planner.attention_kinds import LatentAttention
-from planner.hf_config.assembly import Layer, assemble, group_layers
+from planner.hf_config.assembly import Layer, assemble, divided, group_layers
 from planner.hf_config.compressed import hyper_connection
 from planner.hf_config.experts import Experts, moe, sparse_layers
 from planner.hf_config.families import family
@@ -25,7 +25,8 @@ class Latent:
     """Traits of a model type with latent attention; see moe_traits.Sparse for `defaults`.
 
     sparse_norms: norms that only layers with experts have. streams: parallel residual streams
-    (hyper-connections), with learned sinks and an output gate in attention.
+    (hyper-connections), with learned sinks and an output gate in attention. divides: an absent
+    v_head_dim is hidden_size / heads.
     """
 
     experts: Experts | None = field(
@@ -35,6 +36,7 @@ class Latent:
     tied: bool = False
     sparse_norms: int = 0
     streams: bool = False
+    divides: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -98,7 +100,7 @@ TRAITS = {
             "index_skip_topk_offset": 2,
         },
     ),
-    "minicpm3": Latent(experts=None, tied=True, defaults={"q_lora_rank": 768}),
+    "minicpm3": Latent(experts=None, tied=True, divides=True, defaults={"q_lora_rank": 768}),
     "youtu": Latent(experts=None, tied=True, defaults={"q_lora_rank": 1536}),
 }
 
@@ -110,6 +112,9 @@ def latent(fields: Fields) -> Model:
     fields.fill(**traits.defaults)
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
+    if traits.divides:
+        heads = fields.integer("num_attention_heads")
+        fields.derive(v_head_dim=divided(fields, hidden_size, heads))
     attention = latent_attention(fields)
     own = indexers(fields, count) if traits.indexer else []
     choose = indexer(fields, hidden_size, attention.q_lora_rank) if traits.indexer else None
