@@ -62,6 +62,7 @@ def jetmoe(fields: Fields) -> Model:
     inner = fields.integer("intermediate_size")
     same = {"bias": True, "glu": True, "ffn_hidden_size": inner, "moe_num_experts": num_experts}
     same |= {"moe_top_k": active, "num_layers": count, "n_layer": count}
+    fields.ignore("n_positions")
     for name, value in same.items():
         fields.expect(name, value)
     width = kv_heads * head_dim
