@@ -1,0 +1,125 @@
+"""SGLang's launch command, the lines that its start-up prints, and what they leave unsaid."""
+
+import shlex
+from collections.abc import Mapping
+
+from planner.attention_kinds import LatentAttention
+from planner.deployment import Deployment
+from planner.engines.sglang_options import Settings, SglangOptions
+from planner.engines.sglang_pool import Cell, SglangPool
+from planner.estimate import Estimate
+from planner.hardware import Gpu
+from planner.model import Model
+from planner.units import GIB
+
+VALUES = (
+    "mem_fraction_static",
+    "context_length",
+    "max_running_requests",
+    "max_total_tokens",
+    "chunked_prefill_size",
+    "swa_full_tokens_ratio",
+    "mamba_full_memory_ratio",
+    "cuda_graph_max_bs",
+    "speculative_algorithm",
+    "speculative_num_draft_tokens",
+    "speculative_draft_model_path",
+)
+SWITCHES = ("disable_hybrid_swa_memory", "disable_radix_cache", "disable_cuda_graph")
+CACHE_DTYPES = {"fp8": "fp8_e4m3", "bf16": "bfloat16", "nvfp4": "fp4_e2m1"}
+MAX_PREFILL_TOKENS = 16384
+
+
+def launch_command(name: str, deployment: Deployment, options: SglangOptions) -> str:
+    """A command line ready for a shell. --tp counts all GPUs of a stage, as SGLang does."""
+    words = ["python", "-m", "sglang.launch_server", "--model-path", name]
+    dp = deployment.data_parallel_size
+    ranks = deployment.tensor_parallel_size * dp
+    if ranks > 1:
+        words += ["--tp-size", str(ranks)]
+    if deployment.pipeline_parallel_size > 1:
+        words += ["--pp-size", str(deployment.pipeline_parallel_size)]
+    if dp > 1:
+        words += ["--dp-size", str(dp), "--enable-dp-attention"]
+    if deployment.enable_expert_parallel:
+        words += ["--ep-size", str(ranks)]
+    if deployment.kv_cache_dtype != "auto":
+        dtype = CACHE_DTYPES.get(deployment.kv_cache_dtype, deployment.kv_cache_dtype)
+        words += ["--kv-cache-dtype", dtype]
+    if options.page_size > 1:
+        words += ["--page-size", str(options.page_size)]
+    for field in VALUES:
+        value = getattr(options, field)
+        if value is not None:
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            words += ["--" + field.replace("_", "-"), text]
+    words += ["--" + field.replace("_", "-") for field in SWITCHES if getattr(options, field)]
+    return shlex.join(words)
+
+
+def log_lines(
+    model: Model,
+    cell: Cell,
+    components: Mapping[str, Estimate],
+    pool: SglangPool,
+    settings: Settings,
+    options: SglangOptions,
+    free_bytes: int,
+    running: int,
+) -> tuple[str, ...]:
+    """Loading, pool and limits as printed; what SGLang calls GB is GiB."""
+    loaded = sum(components[name].bytes for name in ("weights", "non_torch"))
+    lines = [
+        f"Load weight begin. avail mem={free_bytes / GIB:.2f} GB",
+        f"Load weight end. dtype=torch.{model.dtype}, avail mem={(free_bytes - loaded) / GIB:.2f} "
+        f"GB, mem usage={loaded / GIB:.2f} GB.",
+    ]
+    if not pool.tokens:
+        return tuple(lines)
+    swa = pool.sliding_tokens
+    allocated = (pool.tokens + options.page_size) * (cell.full if swa else cell.full + cell.sliding)
+    latent = any(isinstance(m, LatentAttention) for g in model.groups for m in g.mixers)
+    size = f"KV size: {allocated / GIB:.2f} GB"
+    if not latent:
+        half = f"{allocated / 2 / GIB:.2f} GB"
+        size = f"K size: {half}, V size: {half}"
+    lines.append(f"KV Cache is allocated. #tokens: {pool.tokens}, {size}")
+    lines.append(
+        f"max_total_num_tokens={pool.tokens}, chunked_prefill_size="
+        f"{settings.chunked_prefill_size}, max_prefill_tokens={MAX_PREFILL_TOKENS}, "
+        f"max_running_requests={running}, context_len={settings.context_length}"
+    )
+    return tuple(lines)
+
+
+def notes(
+    pool: SglangPool,
+    cell: Cell,
+    settings: Settings,
+    outside: Mapping[str, Estimate],
+    gpu: Gpu,
+) -> tuple[str, ...]:
+    """What the figures leave unsaid."""
+    free = gpu.memory_bytes - outside["before"].bytes
+    slack = free - int(free * settings.mem_fraction_static)
+    needed = sum(part.bytes for name, part in outside.items() if name != "before")
+    found = [
+        f"The fraction leaves {slack / GIB:.2f} GiB for activations, graphs and tables, of which "
+        f"about {needed / GIB:.2f} are needed."
+    ]
+    if needed > slack:
+        found.append("That is more than is left: lower --mem-fraction-static.")
+    if pool.tokens and pool.tokens < settings.context_length:
+        found.append(
+            f"A request longer than the pool of {pool.tokens:,} tokens is refused when it arrives."
+        )
+    if pool.sliding_tokens:
+        found.append(f"Sliding layers have a pool of {pool.sliding_tokens:,} tokens of their own.")
+    elif cell.sliding and not cell.full:
+        found.append("All layers slide, and SGLang caches them like full ones.")
+    if pool.states:
+        found.append(
+            f"{pool.states:,} states, {pool.states_per_request} a request: at most "
+            f"{pool.states // pool.states_per_request:,} requests run at once."
+        )
+    return tuple(found)
