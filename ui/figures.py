@@ -38,7 +38,7 @@ def capacity_figure(plan: Plan, grid: CapacityMap, *, dark: bool = False) -> go.
             "x": [tokens for _, tokens in line],
             "y": [users for users, _ in line],
             "mode": "lines",
-            "line": {"color": "#000000", "width": 3},
+            "line": {"color": "#000000", "width": 3, "shape": "vhv"},
             "hoverinfo": "skip",
             "name": "frontier",
         },

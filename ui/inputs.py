@@ -176,8 +176,8 @@ def _parallel() -> dict[str, Any]:
         gpus = st.session_state["gpus"]
         if gpus % (pp * dp * cp) == 0:
             st.caption(
-                f"{format_tokens(gpus)} GPU{'s' if gpus > 1 else ''} = tensor parallel "
-                f"{gpus // (pp * dp * cp)} × {pp} stages × {dp} data parallel × {cp} ring"
+                f"{format_tokens(gpus)} GPU{'s' if gpus > 1 else ''} = tensor "
+                f"{gpus // (pp * dp * cp)} × pipeline {pp} × data {dp} × ring {cp}"
             )
     return {"pp": pp, "dp": dp, "dcp": dcp, "cp": cp, "ep": ep}
 

@@ -32,6 +32,7 @@ vertical-align:-.05em;print-color-adjust:exact;-webkit-print-color-adjust:exact}
 border-bottom:1px solid rgba(128,140,160,.35)}
 .sz-table .num{text-align:right;white-space:nowrap}
 .sz-table th.num{white-space:normal}
+.sz-table .num+td:not(.num){padding-left:.5rem}
 .sz-table tr.sz-strong .num,.sz-table tr.sz-strong th{font-weight:600}
 .sz-table tbody th{min-width:7rem}
 .sz-scroll{overflow-x:auto}
