@@ -163,7 +163,7 @@ def _kv_cache(rank: Rank, pool: SglangPool, model: Model, options: SglangOptions
     return Estimate(found.bytes, max(0, lower), found.high_bytes, found.source)
 
 
-def _refused(gpu: Gpu, rank: Rank, pool: SglangPool, settings: Settings, free: int) -> str | None:
+def _refused(rank: Rank, pool: SglangPool, settings: Settings, free: int) -> str | None:
     spent = sum(part.bytes for part in rank.components.values())
     if spent > free:
         return (
