@@ -1,21 +1,17 @@
 """What each family with softmax attention and experts does that its configuration does not say.
 
 `defaults` are its class's values for fields that configurations leave out.
-Source of the rows: the reference implementation of each type in Hugging Face transformers 5.23;
-deepseek and bailing_moe: the modelling code published beside their weights.
+Source of the rows: the reference implementation of each type in Hugging Face transformers 5.23.
 """
 
 from planner.hf_config.experts import Experts
+from planner.hf_config.first_dense_traits import FIRST_DENSE
 from planner.hf_config.sparse import (
     BIASED,
     GRANITE,
     Sparse,
-    cohere2_moe_slides,
-    dots1_slides,
-    every_but,
     fifth_full,
     flint_slides,
-    gate,
     none,
     qwen2_moe_slides,
     qwen3_moe_slides,
@@ -80,20 +76,6 @@ TRAITS = {
         experts=Experts(size="intermediate_size", router_bias=True, expert_bias=True),
         ignored=("experts_per_token",),
     ),
-    "glm4_moe": Sparse(
-        num_key_value_heads=8,
-        qkv_bias=("attention_bias", False),
-        qk_norm=("use_qk_norm", "head"),
-        experts=Experts(where="first", shared=True),
-        defaults={"first_k_dense_replace": 1, "n_shared_experts": 1},
-    ),
-    "glm4v_moe_text": Sparse(
-        num_key_value_heads=8,
-        qkv_bias=("attention_bias", True),
-        experts=Experts(where="first", shared=True),
-        defaults={"first_k_dense_replace": 1, "n_shared_experts": 1},
-        expects={"use_qk_norm": (False,)},
-    ),
     "granitemoe": Sparse(**GRANITE, experts=Experts(size="intermediate_size")),
     "granitemoeshared": Sparse(
         **GRANITE,
@@ -120,23 +102,6 @@ TRAITS = {
         expects={"use_rmsnorm": (True,), "moe_gate": ("topk",), "moe_use_aux_free": (True,)},
         ignored=("moe_capacity", "moe_norm_min", "moe_gate_act", "compression_ratio"),
     ),
-    "deepseek": Sparse(
-        **BIASED, experts=Experts(where="first", shared=True), expects={"mlp_bias": (False,)}
-    ),
-    "bailing_moe": Sparse(
-        qkv_bias=("use_qkv_bias", False),
-        o_bias=("use_bias", False),
-        qk_norm=("use_qk_norm", "head"),
-        experts=Experts(
-            where="first", shared=True, same_size="moe_shared_expert_intermediate_size"
-        ),
-        expects={
-            "use_bias": (False,), "norm_head": (False,),
-            "moe_router_enable_expert_bias": (True, False),
-            "moe_router_enable_shared_expert": (True,), "use_sliding_window": (False,),
-        },
-        ignored=("norm_softmax", "score_function", "max_window_layers", "use_rmsnorm"),
-    ),
     "hunyuan_v1_moe": Sparse(
         **BIASED,
         qk_norm="head",
@@ -153,14 +118,6 @@ TRAITS = {
             "im_end_id", "im_newline_id", "text_start_id", "text_end_id", "video_start_id",
             "video_end_id",
         ),
-    ),
-    "dots1": Sparse(
-        num_key_value_heads=32,
-        **BIASED,
-        qk_norm="head",
-        slides=dots1_slides,
-        window=4096,
-        experts=Experts(where="first", shared=True),
     ),
     "minimax_m2": Sparse(
         head_dim=128,
@@ -185,30 +142,6 @@ TRAITS = {
         experts=Experts(size="intermediate_size", shared=True, mlp_bias="mlp_bias"),
         defaults={"moe_num_experts": 8, "moe_topk": 2, "moe_num_shared_experts": 2},
     ),
-    "cohere2_moe": Sparse(
-        **BIASED,
-        norms_per_layer=1,
-        tied=True,
-        head_dim=128,
-        slides=cohere2_moe_slides,
-        window=4096,
-        dense_size="prefix_dense_intermediate_size",
-        experts=Experts(where="first", size="intermediate_size", shared=True),
-        ignored=(
-            "shared_expert_combination_strategy", "expert_selection_fn",
-            "first_k_dense_replace", "prefix_dense_sliding_window_pattern",
-            "prefix_dense_intermediate_size",
-        ),
-    ),
-    "exaone_moe": Sparse(
-        num_key_value_heads=32,
-        qk_norm="head",
-        windows="pattern",
-        window=4096,
-        period=4,
-        experts=Experts(where="first", shared=True),
-        defaults={"first_k_dense_replace": 1, "num_shared_experts": 1},
-    ),
     "solar_open": Sparse(
         num_key_value_heads=8,
         qkv_bias=("attention_bias", False),
@@ -217,32 +150,6 @@ TRAITS = {
         defaults={"n_shared_experts": 1},
         zero=("first_k_dense_replace",),
         expects={"use_qk_norm": (False,)},
-    ),
-    "afmoe": Sparse(
-        norms_per_layer=4,
-        head_dim=128,
-        qk_norm="head",
-        attention_extras=gate,
-        slides=every_but("global_attn_every_n_layers", 4),
-        window=1024,
-        experts=Experts(where="first", shared=True, score_bias=True),
-        defaults={"num_dense_layers": 1, "num_shared_experts": 2},
-        expects={"attention_bias": (False,)},
-        ignored=(
-            "mup_enabled", "load_balance_coeff", "num_expert_groups", "num_limited_groups",
-            "score_func", "use_grouped_mm",
-        ),
-    ),
-    "hy_v3": Sparse(
-        num_key_value_heads=8,
-        **BIASED,
-        mlp_bias=("mlp_bias", False),
-        head_dim=128,
-        qk_norm="head",
-        experts=Experts(where="first", shared=True, mlp_bias="mlp_bias"),
-        defaults={"first_k_dense_replace": 1, "num_shared_experts": 1},
-        expects={"qk_norm": (True,)},
-        ignored=("enable_moe_fp32_combine", "enable_lm_head_fp32", "enable_attention_fp32_softmax"),
     ),
     "mellum": Sparse(
         num_key_value_heads=4,
@@ -277,8 +184,5 @@ TRAITS = {
     ),
 }  # fmt: skip
 
-for _text, _like in {
-    "qwen3_omni_moe_text": "qwen3_moe",
-    "bailing_moe_v2": "bailing_moe",
-}.items():
-    TRAITS[_text] = TRAITS[_like]
+TRAITS["qwen3_omni_moe_text"] = TRAITS["qwen3_moe"]
+TRAITS |= FIRST_DENSE
