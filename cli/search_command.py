@@ -4,20 +4,21 @@ import csv
 import io
 import json
 from argparse import ArgumentTypeError, Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from cli.source import read_model
-from planner import search_report
 from planner.errors import PlanRefused
 from planner.export import first_error
 from planner.hf_config import parse
 from planner.latency import Request
-from planner.search import Candidate, Found, search
 from planner.search_space import Space, Target
 from presets.offers import offers, unpriced
 from presets.speed import reference, speed_of
+
+if TYPE_CHECKING:
+    from planner.search import Candidate, Found
 
 FORMATS = ("text", "json", "csv")
 SHOWN = 8
@@ -50,7 +51,10 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: Namespace) -> str:
-    """The search in the chosen format."""
+    """The search in the chosen format. What needs NumPy is imported by those who search."""
+    from planner import search_report
+    from planner.search import search
+
     model = parse(read_model(arguments.model), arguments.model)
     target, space = chosen_target(arguments), chosen_space(arguments)
     known = offers(arguments.gpu, own_usd=dict(arguments.price), marketplace=arguments.marketplace)
@@ -117,8 +121,10 @@ def chosen_space(arguments: Namespace) -> Space:
         raise PlanRefused(first_error(error)) from None
 
 
-def as_csv(found: Found) -> str:
+def as_csv(found: "Found") -> str:
     """Every candidate, winners first, one a line."""
+    from planner import search_report
+
     out = io.StringIO()
     rows = [search_report.row(c, found.target) for c in (*found.winners, *found.losers)]
     fields = list(rows[0]) if rows else []
@@ -128,8 +134,10 @@ def as_csv(found: Found) -> str:
     return out.getvalue()
 
 
-def as_text(found: Found, missing: tuple[str, ...] = ()) -> str:
+def as_text(found: "Found", missing: tuple[str, ...] = ()) -> str:
     """The answer for a terminal."""
+    from planner import search_report
+
     lines = [search_report.headline(found), ""]
     if found.winners:
         lines += ["Nothing beats these in cost, speed and headroom at once:"]
@@ -152,7 +160,9 @@ def as_text(found: Found, missing: tuple[str, ...] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _line(c: Candidate) -> str:
+def _line(c: "Candidate") -> str:
+    from planner import search_report
+
     return (
         f"  ${c.usd_per_hour:7.2f}/h  TTFT p95 {c.ttft_p95_s:5.2f} s  TPOT "
         f"{(c.tpot_s or 0) * 1e3:5.1f} ms  up to {c.users:,} users  {search_report.name(c)}"

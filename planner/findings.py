@@ -6,6 +6,7 @@ from typing import Literal
 
 from planner.attention_kinds import Attention
 from planner.overheads import moved
+from planner.passes import attention_share
 from planner.plan import Plan
 from planner.positions import reach
 from planner.units import format_bytes, format_tokens
@@ -30,6 +31,7 @@ def findings(plan: Plan) -> tuple[Finding, ...]:
 def _all(plan: Plan) -> Iterator[Finding]:
     yield from _fit(plan)
     yield from _context(plan)
+    yield from _load(plan)
     yield from _model(plan)
     yield from _parallelism(plan)
     yield from _attention(plan)
@@ -80,7 +82,8 @@ def _context(plan: Plan) -> Iterator[Finding]:
             "info",
             "paging",
             f"Reserving {format_tokens(trained or plan.workload.context)} tokens for every "
-            f"sequence would waste {format_bytes(over)}; paging wastes {format_bytes(plan.waste.rounding_bytes)}.",
+            f"sequence would waste {format_bytes(over)}; paging wastes "
+            f"{format_bytes(plan.waste.rounding_bytes)}.",
         )
 
 
@@ -102,6 +105,29 @@ def _positions(plan: Plan) -> Iterator[Finding]:
             "beyond_trained_context",
             f"{asked} tokens are beyond the {trained} the model saw before its positions were "
             f"extended. {found.sentence}",
+        )
+
+
+def _load(plan: Plan) -> Iterator[Finding]:
+    context, users = plan.workload.context, plan.sequences_per_replica
+    longest = reach(plan.model).supported_tokens
+    fits_at = plan.max_context_tokens
+    if plan.fits and longest and fits_at is not None and context < longest and fits_at < longest:
+        yield Finding(
+            "info",
+            "cache_could_overflow",
+            f"Memory holds {format_tokens(users)} sequence{'s' if users > 1 else ''} of up to "
+            f"{format_tokens(fits_at)} tokens at once, and the model goes on to "
+            f"{format_tokens(longest)}: set max_model_len, or expect preemption beyond.",
+        )
+    share = attention_share(plan.model, plan.deployment, context)
+    if share > 0.5:
+        yield Finding(
+            "warning",
+            "attention_bound_prefill",
+            f"Attention is {100 * share:.0f} % of the arithmetic of a prompt of "
+            f"{format_tokens(context)} tokens, and doubling the prompt nearly quadruples it: reuse "
+            "prefixes, prefill in chunks, or spread prompts over a ring of GPUs.",
         )
 
 

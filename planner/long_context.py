@@ -16,7 +16,7 @@ from planner.hardware import Gpu
 from planner.latency import decode_time, prefill_time, timer
 from planner.model import Model
 from planner.parallelism import ring
-from planner.passes import decode_pass, prefill_pass
+from planner.passes import attention_share, decode_pass, prefill_pass
 from planner.speed import Speed
 
 
@@ -42,12 +42,6 @@ def costs(
     found = []
     for tokens in lengths:
         prompt = prefill_pass(model, deployment, tokens)
-        work = [
-            (times * w.launches * w.flops, w.part == "attention")
-            for times, stages in prompt.chunks
-            for stage in stages
-            for w in stage.costs.work
-        ]
         step = decode_pass(model, deployment, 1, tokens)
         found.append(
             LengthCost(
@@ -55,7 +49,7 @@ def costs(
                 cache_bytes=compiled.state_bytes + sum(t.bytes(tokens) for t in compiled.terms),
                 prefill_s=prefill_time(prompt, gpu, deployment, speed).seconds,
                 decode_s=decode_time(step, gpu, deployment, speed).seconds,
-                attention_share=sum(f for f, own in work if own) / sum(f for f, _ in work),
+                attention_share=attention_share(model, deployment, tokens),
             )
         )
     return tuple(found)

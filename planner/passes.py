@@ -119,6 +119,15 @@ def _slowest(stages: tuple[StagePass, ...], timer: Timer) -> Number:
     return found
 
 
+def attention_share(model: Model, deployment: Deployment, prompt: int) -> float:
+    """The part of a prompt's FLOPs that is attention; the rest grows linearly with it."""
+    found = {True: 0.0, False: 0.0}
+    for times, stages in prefill_pass(model, deployment, prompt).chunks:
+        for work in (work for stage in stages for work in stage.costs.work):
+            found[work.part == "attention"] += times * work.launches * work.flops
+    return found[True] / (sum(found.values()) or 1.0)
+
+
 def decode_pass(
     model: Model, deployment: Deployment, sequences: Number, context: int, tokens: int = 1
 ) -> DecodePass:

@@ -1,0 +1,233 @@
+"""What to choose for a deployment, each choice with the figure that decides it.
+
+    for decision in guide(model, gpu, deployment, speed, request, users):
+        print(decision.topic, decision.choice, decision.because)
+
+Nothing is a rule of thumb: every sentence is computed for this model, card and load.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from planner.deployment import Deployment
+from planner.errors import SizewellError
+from planner.guide_attention import attention_choice
+from planner.hardware import Gpu
+from planner.latency import Latency, Request, decode_time, latency
+from planner.model import Model
+from planner.passes import decode_pass
+from planner.plan import Plan, make_plan
+from planner.speculation import Speculation, best
+from planner.speed import Speed
+from planner.units import format_bytes
+from planner.workload import Workload
+
+ACCEPTANCE = 0.7
+"""Where none is given: between the 0.6 to 0.8 that draft heads report on chat and code."""
+WORTH = 1.1
+"""A choice that gains less than a tenth is not worth its trouble."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """topic and choice are names; figure is the number that decided, in the unit of `because`."""
+
+    topic: str
+    choice: str
+    because: str
+    figure: float
+
+
+def guide(
+    model: Model,
+    gpu: Gpu,
+    deployment: Deployment,
+    speed: Speed,
+    request: Request,
+    users: int,
+    *,
+    acceptance: float = ACCEPTANCE,
+) -> tuple[Decision, ...]:
+    """The decisions for `users` users of this deployment."""
+    case = _Case(model, gpu, deployment, speed, request, users)
+    return tuple(case.decisions(acceptance))
+
+
+class _Case:
+    def __init__(
+        self, model: Model, gpu: Gpu, deployment: Deployment, speed: Speed, request: Request,
+        users: int,
+    ) -> None:  # fmt: skip
+        self.model, self.gpu, self.deployment = model, gpu, deployment
+        self.speed, self.request, self.users = speed, request, users
+        self.now = self.latency(deployment)
+
+    def latency(self, deployment: Deployment) -> Latency:
+        return latency(self.model, self.gpu, deployment, self.speed, self.request, self.users)
+
+    def plan(self, deployment: Deployment) -> Plan:
+        work = Workload(context=self.request.context, concurrency=self.users)
+        return make_plan(self.model, self.gpu, deployment, work)
+
+    def decisions(self, acceptance: float) -> Iterator[Decision]:
+        name, because, ratio = attention_choice(
+            self.model, self.gpu, self.speed, self.request.prompt_tokens
+        )
+        yield Decision("attention", name, because, ratio)
+        yield self.paging()
+        if self.request.cached_tokens:
+            yield self.prefix_cache()
+        yield self.cache_format()
+        yield self.weight_format()
+        yield self.speculation(acceptance)
+        yield self.layout()
+        yield self.separation()
+
+    def paging(self) -> Decision:
+        waste = self.plan(self.deployment).waste
+        reserved = waste.over_reserved_bytes
+        return Decision(
+            "cache allocation",
+            "paged",
+            f"reserving the longest context for every sequence would hold "
+            f"{format_bytes(reserved)} that no token uses; blocks waste "
+            f"{format_bytes(waste.rounding_bytes)}",
+            float(reserved),
+        )
+
+    def prefix_cache(self) -> Decision:
+        cold = self.request.model_copy(update={"cached_tokens": 0})
+        without = latency(self.model, self.gpu, self.deployment, self.speed, cold, self.users)
+        ratio = without.ttft.seconds / self.now.ttft.seconds
+        return Decision(
+            "prefix caching",
+            "on" if ratio > WORTH else "no matter",
+            f"a prompt takes {self.now.ttft.seconds:.2f} s instead of "
+            f"{without.ttft.seconds:.2f} s, and answers run {_ratio(without, self.now):.2f} times "
+            "as fast under load",
+            ratio,
+        )
+
+    def cache_format(self) -> Decision:
+        """FP8 where it serves more users or is faster by a tenth."""
+        found = self.tried(self.deployment.replace(kv_cache_dtype="fp8"))
+        if found is None:
+            return Decision("cache format", "the model's own", "no FP8 layout for its cache", 1.0)
+        other, plan = found
+        users = plan.max_concurrency or self.users
+        today = self.plan(self.deployment).max_concurrency or self.users
+        ratio = self.now.tpot.seconds / other.tpot.seconds
+        gain = max(ratio, users / today)
+        return Decision(
+            "cache format",
+            "fp8" if gain > WORTH else "the model's own",
+            f"with fp8 a step takes {1e3 * other.tpot.seconds:.1f} ms instead of "
+            f"{1e3 * self.now.tpot.seconds:.1f} ms, and memory holds {users:,} users instead of "
+            f"{today:,}",
+            gain,
+        )
+
+    def weight_format(self) -> Decision:
+        """The fastest of the formats, if it gains a tenth; its own otherwise."""
+        tries = {}
+        for name in ("fp8", "nvfp4", "int4"):
+            found = self.tried(self.deployment.replace(weights_dtype=name))
+            if found is not None:
+                tries[name] = found[0]
+        if not tries:
+            return Decision("weights", "the model's own", "no other format suits its shapes", 1.0)
+        name = min(tries, key=lambda key: tries[key].tpot.seconds)
+        ratio = self.now.tpot.seconds / tries[name].tpot.seconds
+        share = self.now.tpot.shares["weights"]
+        return Decision(
+            "weights",
+            name if ratio > WORTH else "the model's own",
+            f"reading weights is {100 * share:.0f} % of a step; {name} makes it "
+            f"{1e3 * tries[name].tpot.seconds:.1f} ms instead of "
+            f"{1e3 * self.now.tpot.seconds:.1f} ms",
+            ratio,
+        )
+
+    def speculation(self, acceptance: float) -> Decision:
+        found = speculation(self.now, self.model, acceptance)
+        worth = found.speedup > WORTH
+        return Decision(
+            "speculation",
+            f"{found.draft_tokens} draft tokens" if worth else "off",
+            f"at an acceptance of {acceptance:.0%} a step of {self.now.users_per_replica:,} "
+            f"users yields {found.tokens_per_step:.2f} tokens each in {1e3 * found.step_s:.1f} ms "
+            f"instead of one in {1e3 * self.now.tpot.seconds:.1f} ms",
+            found.speedup,
+        )
+
+    def layout(self) -> Decision:
+        """The layout of as many GPUs that serves most requests, of those that fit."""
+        gpus = self.deployment.gpus
+        tries: dict[str, Latency] = {}
+        for stages in (n for n in range(1, gpus + 1) if gpus % n == 0):
+            for replicas in (n for n in range(1, gpus // stages + 1) if gpus // stages % n == 0):
+                changed = self.deployment.replace(
+                    tensor_parallel_size=gpus // stages // replicas,
+                    pipeline_parallel_size=stages,
+                    data_parallel_size=replicas,
+                    decode_context_parallel_size=1,
+                    context_parallel_size=1,
+                )
+                found = self.tried(changed)
+                if found is not None and found[1].fits:
+                    tries[_layout(changed)] = found[0]
+        if not tries:
+            return Decision("layout", "none", f"no layout of {gpus} GPUs holds this load", 0.0)
+        name = max(tries, key=lambda key: tries[key].requests_per_s)
+        ratio = tries[name].requests_per_s / self.now.requests_per_s
+        return Decision(
+            "layout",
+            name,
+            f"{tries[name].requests_per_s:.2f} requests a second against "
+            f"{self.now.requests_per_s:.2f} as it is; links take "
+            f"{100 * tries[name].tpot.shares['links']:.0f} % of a step",
+            ratio,
+        )
+
+    def separation(self) -> Decision:
+        """Prefill and decode apart where prompts slow answers down by half or more."""
+        ratio = float(self.now.load.tpot_s) / self.now.tpot.seconds
+        return Decision(
+            "prefill and decode",
+            "apart" if ratio > 1.5 else "together",
+            f"prompts of others stretch a token from {1e3 * self.now.tpot.seconds:.1f} ms to "
+            f"{1e3 * float(self.now.load.tpot_s):.1f} ms",
+            ratio,
+        )
+
+    def tried(self, deployment: Deployment) -> tuple[Latency, Plan] | None:
+        try:
+            return self.latency(deployment), self.plan(deployment)
+        except SizewellError:
+            return None
+
+
+def speculation(now: Latency, model: Model, acceptance: float) -> Speculation:
+    """The best number of draft tokens for `now`, drafted by one extra layer and the head.
+
+    That is what multi-token-prediction layers and EAGLE heads are: one layer's share of a step.
+    """
+    draft_s = now.tpot.seconds * 2 / model.num_hidden_layers
+    replica, context = now.users_per_replica, now.request.mean_context
+
+    def step_s(tokens: int) -> float:
+        found = decode_pass(model, now.deployment, replica, context, tokens)
+        return decode_time(found, now.gpu, now.deployment, now.speed).seconds
+
+    return best(step_s, draft_s, acceptance, most=6)
+
+
+def _ratio(slow: Latency, fast: Latency) -> float:
+    return float(slow.load.tpot_s) / float(fast.load.tpot_s)
+
+
+def _layout(deployment: Deployment) -> str:
+    return (
+        f"tensor parallel {deployment.tensor_parallel_size}, "
+        f"{deployment.pipeline_parallel_size} stages, {deployment.data_parallel_size} replicas"
+    )

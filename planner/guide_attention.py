@@ -1,0 +1,59 @@
+"""Which attention kernel a card and model call for, and what it saves."""
+
+from planner.attention import (
+    attention_layers,
+    flash_traffic_bytes,
+    flops,
+    naive_traffic_bytes,
+    score_matrix_bytes,
+)
+from planner.attention_kinds import LatentAttention
+from planner.hardware import Gpu
+from planner.model import Model
+from planner.speed import Speed
+from planner.units import format_bytes
+
+KERNELS = (
+    (10.0, 11.0, "FlashAttention-4"),
+    (9.0, 10.0, "FlashAttention-3"),
+    (8.0, 9.0, "FlashAttention-2"),
+)
+"""CUDA compute capabilities from, below, and the kernel written for them."""
+WIDEST_HEAD = 256
+
+
+def attention_choice(model: Model, gpu: Gpu, speed: Speed, prompt: int) -> tuple[str, str, float]:
+    """(kernel, why, how many times longer a layer takes with stored scores)."""
+    layers = [heads for heads, _ in attention_layers(model.groups)]
+    if not layers:
+        return "none", "no layer of this model has softmax attention", 1.0
+    heads = max(layers, key=lambda h: (h.window is None, h.num_heads * h.score_dim))
+    arithmetic = flops(heads, prompt, prompt) / speed.roofs.flops_per_s("bf16")
+    traffic = naive_traffic_bytes(heads, prompt, prompt)
+    naive = max(arithmetic, traffic / speed.roofs.copy_bytes_per_s)
+    tiled = flash_traffic_bytes(heads, prompt, prompt)
+    stored = format_bytes(score_matrix_bytes(heads, prompt, prompt))
+    name = kernel_for(gpu, heads.score_dim)
+    if any(isinstance(m, LatentAttention) for g in model.groups for m in g.mixers):
+        name = f"{name} for prompts, latent decode (FlashMLA) for answers"
+    return (
+        name,
+        f"stored scores of one layer would take {stored} and move {format_bytes(traffic)} instead "
+        f"of {format_bytes(tiled)} at most: {1e3 * naive:.2f} ms against the "
+        f"{1e3 * arithmetic:.2f} ms of its arithmetic, for {prompt:,} tokens",
+        naive / arithmetic,
+    )
+
+
+def kernel_for(gpu: Gpu, head_dim: int) -> str:
+    """The flash kernel written for this card, or the portable one."""
+    try:
+        capability = float(gpu.compute_capability or "")
+    except ValueError:
+        return "a portable flash kernel (Triton or the vendor's)"
+    if head_dim > WIDEST_HEAD:
+        return f"a portable flash kernel: heads of {head_dim} are too wide for the tuned ones"
+    for since, until, name in KERNELS:
+        if since <= capability < until:
+            return name
+    return "PyTorch's scaled_dot_product_attention"
