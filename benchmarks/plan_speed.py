@@ -102,9 +102,9 @@ def ours() -> list[tuple[str, str]]:
 def peer() -> list[tuple[str, str]]:
     """Rows about kvfit, where it is installed."""
     try:
-        from kvfit import estimate_cache  # type: ignore[import-not-found,unused-ignore]
-        from kvfit.hardware import parse_hardware  # type: ignore[import-not-found,unused-ignore]
-        from kvfit.planner import plan_topologies  # type: ignore[import-not-found,unused-ignore]
+        from kvfit import estimate_cache
+        from kvfit.hardware import parse_hardware
+        from kvfit.planner import plan_topologies
     except ImportError:
         return [("kvfit", "not installed: pip install kvfit==0.3.0")]
     config: dict[str, Any] = load_model_config("llama-3.1-8b")

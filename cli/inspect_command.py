@@ -61,6 +61,7 @@ def figures(model: Model) -> dict[str, Any]:
             "active": parameters.active,
             "embedding": parameters.embedding,
             "mtp": parameters.mtp,
+            "towers": parameters.towers,
         },
         "layers": model.layer_counts,
         "kv_cache": {

@@ -9,9 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from planner.attention_kinds import Attention, LatentAttention
+from planner.compressed_kinds import CompressedAttention
 from planner.model import LayerGroup
 from planner.units import ceil_div
 
+Softmax = Attention | LatentAttention | CompressedAttention
+SOFTMAX = (Attention, LatentAttention, CompressedAttention)
 LSE_BYTES = 4
 PARTIAL_BYTES = 4
 MAX_SPLITS = 32
@@ -37,11 +40,11 @@ def attention_layers(
     """Every kind of softmax attention in these groups with its number of layers."""
     for group in groups:
         for mixer in group.mixers:
-            if isinstance(mixer, (Attention, LatentAttention)):
+            if isinstance(mixer, SOFTMAX):
                 yield heads_of(mixer, tensor_parallel_size), group.count
 
 
-def heads_of(mixer: Attention | LatentAttention, tensor_parallel_size: int = 1) -> Heads:
+def heads_of(mixer: Softmax, tensor_parallel_size: int = 1) -> Heads:
     """One layer's attention as a rank computes it in prefill (MLA: expanded to all heads)."""
     tp = tensor_parallel_size
     return Heads(

@@ -44,6 +44,14 @@ class CompressedAttention(Frozen):
         return "csa" if self.compressor.overlap else "hca"
 
     @property
+    def num_key_value_heads(self) -> int:
+        return 1
+
+    @property
+    def value_dim(self) -> int:
+        return self.head_dim
+
+    @property
     def widths(self) -> tuple[tuple[str, int], ...]:
         """Names and widths of the entries that compression makes."""
         if self.compressor is None:

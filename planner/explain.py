@@ -22,6 +22,7 @@ COMPONENT_LABELS = {
     "head": "Output head weights",
     "norms": "Norm weights",
     "other": "Other weights",
+    "towers": "Vision tower weights",
 }
 
 

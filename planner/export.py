@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from planner import attention
+from planner.compressed_kinds import CompressedAttention
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.estimate import Estimate
@@ -44,6 +45,7 @@ def as_data(plan: Plan, config: Mapping[str, Any] | None = None) -> dict[str, An
             "active": plan.parameters.active,
             "embedding": plan.parameters.embedding,
             "mtp": plan.parameters.mtp,
+            "towers": plan.parameters.towers,
         },
         "weights": {
             "dtype": plan.deployment.weights_dtype,
@@ -113,9 +115,14 @@ def as_data(plan: Plan, config: Mapping[str, Any] | None = None) -> dict[str, An
 
 
 def traffic(plan: Plan) -> dict[str, int]:
-    """FLOPs and device memory traffic of one layer that prefills one sequence."""
+    """FLOPs and device memory traffic of one layer that prefills one sequence.
+
+    Empty for models without attention, and for those that attend to compressed entries, whose
+    number of keys depends on what an indexer selects.
+    """
     heads, n = plan.footprint.heads, plan.workload.context
-    if heads is None:
+    mixers = (m for group in plan.model.groups for m in group.mixers)
+    if heads is None or any(isinstance(m, CompressedAttention) for m in mixers):
         return {}
     return {
         "prefill_flops_per_layer": attention.flops(heads, n, n),

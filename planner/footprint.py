@@ -21,7 +21,7 @@ from planner.attention import (
 )
 from planner.calibration import MemoryCalibration
 from planner.deployment import Deployment
-from planner.dtypes import KvFormat, kv_format
+from planner.dtypes import DTYPE_BYTES, KvFormat, kv_format
 from planner.estimate import Estimate
 from planner.hardware import Gpu
 from planner.kv_cache import CacheTerm, cache_terms, state_bytes, whole
@@ -202,7 +202,8 @@ def stage_weights(
 ) -> dict[str, int]:
     """Weight bytes of one rank by component: its layers, the embedding first, the head last.
 
-    A tied embedding is stored on both ends when they are different GPUs.
+    A tied embedding is stored on both ends when they are different GPUs. Towers beside the decoder
+    stay whole and unquantised on each GPU of the first stage.
     """
     found: dict[str, int] = {}
 
@@ -221,6 +222,8 @@ def stage_weights(
         if (first and at_front) or (last and (at_back or (tied_copy and at_front))):
             piece = shard(weight, deployment)
             add(component(weight, None), piece.copies * fmt.bytes(piece.shape))
+    if first and model.towers:
+        add("towers", DTYPE_BYTES[model.dtype] * sum(w.parameters for w in model.towers))
     return found
 
 

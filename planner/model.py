@@ -77,9 +77,8 @@ class Model(Frozen):
 
     embedding, head and extras are the tensors outside the layers (head is empty when the
     embedding is tied). mtp are the multi-token-prediction layers, counted apart.
-    parameters_elsewhere names towers beside the decoder (vision, audio), which no count of the
-    decoder holds; towers are the tensors of a vision tower and its projector, where the fields
-    settle them.
+    towers are the tensors of a vision tower and its projector, where the fields settle them;
+    parameters_elsewhere names the towers (vision, audio) that nothing here counts.
     quantization is the configuration's own `quantization_config`, verbatim; rope its scaling of
     rotary positions, or {"alibi": True}.
     """

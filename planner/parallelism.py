@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from planner.attention_kinds import Attention, LatentAttention
+from planner.compressed_kinds import CompressedAttention
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.mlp_kinds import MoE
@@ -89,11 +90,13 @@ def check(model: Model, deployment: Deployment) -> None:
     if deployment.enable_expert_parallel and not moe:
         raise PlanRefused("enable_expert_parallel is set, but the model has no routed experts")
     for mixer in (m for group in model.groups for m in group.mixers):
-        if isinstance(mixer, (Attention, LatentAttention)):
+        if isinstance(mixer, (Attention, LatentAttention, CompressedAttention)):
             _check_heads(mixer, tp, deployment.decode_context_parallel_size)
 
 
-def _check_heads(mixer: Attention | LatentAttention, tp: int, dcp: int) -> None:
+def _check_heads(
+    mixer: Attention | LatentAttention | CompressedAttention, tp: int, dcp: int
+) -> None:
     heads = mixer.num_attention_heads
     if heads % tp:
         fitting = [str(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 32, 64) if heads % n == 0]
@@ -101,7 +104,7 @@ def _check_heads(mixer: Attention | LatentAttention, tp: int, dcp: int) -> None:
             f"tensor_parallel_size {tp} does not divide num_attention_heads {heads}; "
             f"{', '.join(fitting)} would"
         )
-    if isinstance(mixer, LatentAttention):
+    if not isinstance(mixer, Attention):
         return
     kv_heads = mixer.num_key_value_heads
     if kv_heads % tp and tp % kv_heads:

@@ -83,6 +83,10 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
         )
     model = build(fields)
     fields.finish()
+    towers = vision_tower(outer, model.hidden_size)
+    elsewhere = [t for t in TOWERS if outer.get(t) or text.get(t)]
+    if towers:
+        elsewhere.remove("vision_config")
     return model.model_copy(
         update={
             "source": source,
@@ -90,8 +94,8 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
             "quantization": quantization,
             "max_position_embeddings": longest_position(text),
             "rope": rope_of(text),
-            "towers": vision_tower(outer, model.hidden_size),
-            "parameters_elsewhere": tuple(t for t in TOWERS if outer.get(t) or text.get(t)),
+            "towers": towers,
+            "parameters_elsewhere": tuple(elsewhere),
             "notes": (
                 *model.notes,
                 *(f"{name} is the value of {model_type}'s class" for name in filled),

@@ -13,10 +13,12 @@ from planner.explain import derivation
 from planner.findings import findings
 from planner.fixes import fixes
 from planner.hardware import Gpu, custom_gpu
+from planner.hf_config import parse
 from planner.model import Model
 from planner.plan import Plan, make_plan
 from planner.units import GIB, MIB
 from planner.workload import Workload
+from presets.models import load_model_config
 from tests.planner.models import DEEPSEEK_V3, GEMMA_3_27B, JAMBA, LLAMA_8B, model
 
 MODELS = {
@@ -276,3 +278,12 @@ def test_a_ring_splits_the_cache_and_says_what_it_sends() -> None:
     assert found.ring is not None
     assert found.ring.bytes_per_step == 32768 * 2 * 8 * 128 * 2
     assert found.ring.steps == 3
+
+
+def test_a_tower_takes_memory_of_the_first_stage() -> None:
+    config = load_model_config("gemma-3-27b-it")
+    found = plan(parse(config), pipeline_parallel_size=2)
+    first, last = found.footprint.stages
+    # 27,432,406,640 with the tower and its projector, 27,009,346,304 without.
+    assert first.weights["towers"] == 2 * (27_432_406_640 - 27_009_346_304)
+    assert "towers" not in last.weights
