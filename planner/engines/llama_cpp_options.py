@@ -1,0 +1,107 @@
+"""llama.cpp's flags as inputs, and llama-server's command.
+
+Sources: llama.cpp of 2026 (tools/server, src/llama-model, src/llama-kv-cache, common/fit).
+"""
+
+import shlex
+from typing import Any, Literal
+
+from pydantic import Field
+
+from planner.deployment import Deployment
+from planner.dtypes import KvFormat, kv_format
+from planner.errors import PlanRefused
+from planner.frozen import Frozen
+
+VERSION = "2026"
+AUTO_PARALLEL = 4
+COUNT: Any = Field(default=None, ge=1, le=2**31)
+CACHE_TYPES = {
+    "fp32": "f32", "fp16": "f16", "bf16": "bf16", "q8_0": "q8_0", "q5_1": "q5_1", "q5_0": "q5_0",
+    "q4_1": "q4_1", "q4_0": "q4_0", "iq4_nl": "iq4_nl",
+}  # fmt: skip
+UNQUANTISED = ("fp32", "fp16", "bf16")
+
+
+class LlamaCppOptions(Frozen):
+    """Flags of `llama-server`; None leaves its default.
+
+    n_gpu_layers counts the output as one layer: N blocks are all on the GPU from N + 1. ctx_size
+    None: the model's own, reduced to what fits (--fit). mla_cache says what the file is: newer ones
+    cache the latent alone, builds before 2026 also its values, old files keys and values of all
+    heads.
+    """
+
+    version: str = VERSION
+    n_gpu_layers: int | None = Field(default=None, ge=0, le=65536)
+    n_cpu_moe: int = Field(default=0, ge=0, le=65536)
+    cpu_moe: bool = False
+    ctx_size: int | None = COUNT
+    parallel: int | None = COUNT
+    kv_unified: bool | None = None
+    cache_type_k: str | None = None
+    cache_type_v: str | None = None
+    no_kv_offload: bool = False
+    flash_attn: bool = True
+    batch_size: int = Field(default=2048, ge=1)
+    ubatch_size: int = Field(default=512, ge=1)
+    swa_full: bool = False
+    mla_cache: Literal["latent", "latent+values", "expanded"] = "latent"
+
+    @property
+    def slots(self) -> int:
+        return self.parallel or AUTO_PARALLEL
+
+    @property
+    def unified(self) -> bool:
+        """One buffer for all slots: the default where their number is llama-server's choice."""
+        return self.parallel is None if self.kv_unified is None else self.kv_unified
+
+
+def cache_types(deployment: Deployment, options: LlamaCppOptions) -> tuple[KvFormat, KvFormat]:
+    """Formats of keys and values: -ctk and -ctv, else the Deployment's, else f16.
+
+    Raises PlanRefused for formats that GGUF has not, and for quantised values without flash
+    attention, which llama.cpp refuses too.
+    """
+    common = "fp16" if deployment.kv_cache_dtype == "auto" else deployment.kv_cache_dtype
+    keys = kv_format(options.cache_type_k or common)
+    values = kv_format(options.cache_type_v or common)
+    for found in (keys, values):
+        if found.name not in CACHE_TYPES:
+            raise PlanRefused(
+                f"llama.cpp has no cache type {found.name}; choose one of "
+                f"{', '.join(CACHE_TYPES.values())}"
+            )
+    if values.name not in UNQUANTISED and not options.flash_attn:
+        raise PlanRefused(
+            f"-ctv {values.name}: a quantised V cache needs flash attention; add --flash-attn on"
+        )
+    return keys, values
+
+
+def server_command(name: str, deployment: Deployment, options: LlamaCppOptions) -> str:
+    """A command line ready for a shell; `name` is a GGUF file, or a repository of them."""
+    words = ["llama-server", "-m" if name.endswith(".gguf") else "-hf", name]
+    defaults = LlamaCppOptions()
+    keys, values = cache_types(deployment, options)
+    flags: dict[str, object] = {
+        "-ngl": options.n_gpu_layers,
+        "--n-cpu-moe": options.n_cpu_moe or None,
+        "-c": options.ctx_size,
+        "-np": options.parallel,
+        "-ctk": None if keys.name == "fp16" else CACHE_TYPES[keys.name],
+        "-ctv": None if values.name == "fp16" else CACHE_TYPES[values.name],
+        "-b": None if options.batch_size == defaults.batch_size else options.batch_size,
+        "-ub": None if options.ubatch_size == defaults.ubatch_size else options.ubatch_size,
+        "-fa": None if options.flash_attn else "off",
+        "--cpu-moe": "" if options.cpu_moe else None,
+        "--no-kv-offload": "" if options.no_kv_offload else None,
+        "--swa-full": "" if options.swa_full else None,
+        "--kv-unified": "" if options.kv_unified else None,
+        "--no-kv-unified": "" if options.kv_unified is False else None,
+    }
+    for flag, value in flags.items():
+        if value is not None:
+            words += [flag, str(value)] if value != "" else [flag]
+    return shlex.join(words)
