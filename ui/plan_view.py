@@ -1,5 +1,7 @@
 """The plan on the page, from the verdict down to the arithmetic."""
 
+import time
+
 import streamlit as st
 
 from planner.fixes import Fix, fixes
@@ -12,12 +14,16 @@ from ui.memory_bar import bar_alt, memory_bar, stage_bars
 from ui.refusal import as_sentence
 from ui.tables import html_table, memory_table
 
+PAINT_S = 0.04
+"""After the answer, so that the browser has painted it before it draws the charts."""
+
 
 def show(chosen: Chosen, plan: Plan) -> None:
-    """Everything about one plan. The map is sent last: drawing it must not hold up the answer."""
+    """Everything about one plan. The answer goes first and alone, the map, which takes long, last."""
     _head(chosen, plan)
     _verdict(plan)
     st.html(summary.key_figures(plan))
+    time.sleep(PAINT_S)
     left, right = st.columns(2, gap="medium")
     with left:
         _memory(plan)
