@@ -56,7 +56,7 @@ def link_between(gpu: Gpu, ranks: int) -> Link:
     if ranks > GPUS_PER_MACHINE:
         return Link("network", NETWORK_BYTES_PER_S, 30e-6, 0.6, 0.92, 0.7, 1.6)
     if gpu.nvlink_bytes_per_s is not None and ranks <= (gpu.nvlink_gpus or GPUS_PER_MACHINE):
-        small, large = (0.351, 0.596) if ranks <= 2 else (0.54, 0.70) if ranks <= 4 else (0.8, 0.8)
+        small, large = (0.373, 0.633) if ranks <= 2 else (0.54, 0.70) if ranks <= 4 else (0.8, 0.8)
         return Link("nvlink", gpu.nvlink_bytes_per_s, 10e-6, small, large, 0.5, 1.6)
     bandwidth = gpu.pcie_bytes_per_s or PCIE_BYTES_PER_S
     return Link("pcie", bandwidth, 25e-6, 0.5, 0.7, 0.6, 2.0)

@@ -27,8 +27,8 @@ from planner.units import ceil_div
 from planner.workload import MAX_TOKENS
 
 CAUSES = ("arithmetic", "weights", "kv_cache", "activations", "launches", "links")
-LAUNCH_S = 5e-6
-"""Host time of one launch without CUDA graphs, which a fast GPU waits for."""
+LAUNCH_S = 20e-6
+"""Host time of one launch without CUDA graphs, which a fast GPU waits for: an estimate."""
 
 
 class Request(Frozen):
