@@ -19,7 +19,7 @@ PAINT_S = 0.04
 
 
 def show(chosen: Chosen, plan: Plan) -> None:
-    """Everything about one plan. The answer goes first and alone, the map, which takes long, last."""
+    """Everything about one plan: the answer first and alone, the map, which takes long, last."""
     _head(chosen, plan)
     _verdict(plan)
     st.html(summary.key_figures(plan))
