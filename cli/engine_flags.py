@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cli import other_engines
 from cli.source import read_model
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
@@ -19,7 +20,7 @@ from planner.workload import Workload
 if TYPE_CHECKING:
     from planner.engines.engine import EngineFigures
 
-ENGINES = ("vllm",)
+ENGINES = ("vllm", *other_engines.FLAGS)
 NUMBERS = (
     ("--max-model-len", "tokens of the longest sequence"),
     ("--max-num-seqs", "sequences in a batch"),
@@ -34,6 +35,7 @@ OWN = (
     *(flag.removeprefix("--").replace("-", "_") for flag, _ in NUMBERS),
 )  # fmt: skip
 """Flags that mean nothing without --engine."""
+SHARED = ("engine_version",)
 
 
 def add_to(parser: ArgumentParser) -> None:
@@ -54,6 +56,7 @@ def add_to(parser: ArgumentParser) -> None:
         "--no-enable-prefix-caching", dest="enable_prefix_caching", action="store_false"
     )
     group.add_argument("--runner", choices=("auto", "generate", "pooling"))
+    other_engines.add_to(parser)
 
 
 def figures_of(
@@ -71,7 +74,18 @@ def figures_of(
         if given:
             flag = next(iter(given)).replace("_", "-")
             raise PlanRefused(f"--{flag} is an engine's flag: add --engine vllm")
+        other_engines.check_engine(other_engines.given(arguments), None)
         return None
+    if arguments.engine != "vllm":
+        alien = next((name for name in given if name not in SHARED), None)
+        if alien is not None:
+            raise PlanRefused(f"--{alien.replace('_', '-')} is a flag of --engine vllm")
+        draft = arguments.speculative_draft_model_path
+        return other_engines.figures_of(
+            arguments, model, gpu, deployment, workload, config,
+            None if draft is None else _draft({"model": draft}),
+        )  # fmt: skip
+    other_engines.check_engine(other_engines.given(arguments), "vllm")
     from pydantic import ValidationError
 
     from planner.engines.vllm import vllm_figures

@@ -51,8 +51,17 @@ class Caches:
             (tensor, group.count, max(1, tensor.heads // tp))
             for group in model.groups
             for mixer in group.mixers
-            for tensor in _cached(mixer)
+            for tensor in mixer.cache()
         ]
+        self.expanded_per_token = self.element * max(
+            (
+                (m.num_attention_heads // tp) * (m.head_dim + m.v_head_dim)
+                for g in model.groups
+                for m in g.mixers
+                if isinstance(m, LatentAttention)
+            ),
+            default=0,
+        )
         self.states = sum(
             group.count * state_tensor_bytes(tensor, model.dtype, tp)
             for group in model.groups
@@ -117,18 +126,21 @@ class Caches:
                 whole = self.layer_tensor(tensor, heads, batch, context)
                 kept = min(context, tensor.window - 1)
                 extra += count * (whole - self.layer_tensor(tensor, heads, batch, kept))
-        return extra + 2 * self.largest(batch, context)
+        expanded = batch * context * self.expanded_per_token
+        return extra + expanded + 2 * self.largest(batch, context)
 
     def step_extra(self, batch: int, context: int) -> int:
         """What one decode step holds beyond the cache: copies of one layer's tensors.
 
         torch.cat writes a new tensor beside the old; a quantised layer is dequantised whole, both
-        tensors, and concatenated with the residual.
+        tensors, and concatenated with the residual. Latents are cached as they are and expanded
+        to keys and values of all heads, layer by layer.
         """
+        expanded = batch * context * self.expanded_per_token
         if self.options.cache_implementation == "static":
-            return 0
+            return expanded
         copies = 4 if self.options.cache_implementation == "quantized" else 2
-        return copies * self.largest(batch, context)
+        return expanded + copies * self.largest(batch, context)
 
     def largest(self, batch: int, context: int) -> int:
         """The largest of one layer's keys or values, in full precision."""
@@ -147,14 +159,6 @@ def forward_logits(batch: int, tokens: int, vocab_size: int, element: int) -> tu
     """Logits of a plain forward pass over all tokens, and the fp32 copy that a loss adds."""
     rows = batch * tokens * vocab_size
     return rows * element, rows * SCORE_FLOATS
-
-
-def _cached(mixer: Any) -> tuple[CacheTensor, ...]:
-    """transformers caches expanded keys and values where latents could do."""
-    found: tuple[CacheTensor, ...] = (
-        mixer.expanded_cache() if isinstance(mixer, LatentAttention) else mixer.cache()
-    )
-    return found
 
 
 def load_command(name: str, deployment: Deployment, options: TransformersOptions) -> str:

@@ -93,7 +93,7 @@ def transformers_figures(
             "attn_implementation": options.attn_implementation,
             "max_model_len": longest,
             "max_num_seqs": batch,
-            "max_num_batched_tokens": batch * context,
+            "max_num_batched_tokens": min(2**24, batch * (options.prefill_chunk_size or context)),
         },
         command=load_command(name or model.source, deployment, options),
         refused=refused,

@@ -66,9 +66,11 @@ def test_an_offloaded_cache_lives_on_the_host() -> None:
     assert found.held(1, 8192) == 2 * 131072 * 8192 // 32
 
 
-def test_latents_are_cached_expanded() -> None:
+def test_latents_are_cached_as_they_are_and_expanded_to_attend() -> None:
+    """5.23 updates the cache with latent and rotary key, then projects all heads."""
     found = caches(DEEPSEEK_V3)
-    assert found.held(1, 1000) == 61 * 128 * (192 + 128) * 2 * 1000
+    assert found.held(1, 1000) == 61 * 576 * 2 * 1000
+    assert found.step_extra(1, 1000) == 1000 * (128 * (192 + 128) * 2 + 2 * 576 * 2)
 
 
 def test_logits_of_all_tokens() -> None:

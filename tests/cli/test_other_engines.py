@@ -1,0 +1,82 @@
+"""Flags of the engines besides vLLM on `plan`."""
+
+import json
+
+import pytest
+
+from cli import main
+from cli.other_engines import FLAGS
+from planner.engines.registry import ENGINES
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    try:
+        code = main(["plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", *words])
+    except SystemExit as error:
+        code = int(error.code or 0)
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+@pytest.mark.parametrize("engine", list(FLAGS))
+def test_every_option_has_its_flag(engine: str) -> None:
+    fields = set(ENGINES[engine].options.model_fields) - {"version"}
+    assert set(FLAGS[engine]) == fields
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (
+            ["--engine", "sglang", "--mem-fraction-static", "0.8", "--disable-radix-cache"],
+            "python -m sglang.launch_server --model-path llama-3.1-8b --mem-fraction-static 0.8 "
+            "--disable-radix-cache",
+        ),
+        (
+            ["--engine", "tensorrt-llm", "--max-seq-len", "8192", "--no-enable-block-reuse"],
+            "trtllm-serve llama-3.1-8b --max_batch_size 2048 --max_num_tokens 8192 --max_seq_len "
+            "8192 --kv_cache_free_gpu_memory_fraction 0.9 --extra_llm_api_options config.yaml",
+        ),
+        (
+            ["--engine", "llama.cpp", "--weights-dtype", "q4_k_m", "-ngl", "20", "-ctk", "q8_0",
+             "-c", "16384", "-np", "2"],
+            "llama-server -hf llama-3.1-8b -ngl 20 -c 16384 -np 2 -ctk q8_0",
+        ),
+    ],
+)  # fmt: skip
+def test_commands_repeat_the_flags(
+    capsys: pytest.CaptureFixture[str], words: list[str], command: str
+) -> None:
+    code, out, err = run(capsys, *words, "--format", "json")
+    assert (code, err) == (0, "")
+    engine = json.loads(out)["engine"]
+    assert engine["command"] == command
+    assert engine["name"] == words[1]
+
+
+def test_text_says_what_the_engine_does(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "--engine", "transformers", "--concurrency", "4")
+    assert (code, err) == (0, "")
+    assert "transformers 5.23.0" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--mem-fraction-static", "0.8"], "--mem-fraction-static is a flag of --engine sglang"),
+        (
+            ["--engine", "vllm", "--n-gpu-layers", "3"],
+            "--n-gpu-layers is a flag of --engine llama.cpp",
+        ),
+        (["--engine", "sglang", "--max-loras", "2"], "--max-loras is a flag of --engine vllm"),
+        (["--engine", "sglang", "--mem-fraction-static", "1.5"], "mem_fraction_static: "),
+        (["--engine", "sglang", "--engine-version", "0.3"], "SGLang 0.3 is not described"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    code, out, err = run(capsys, *words)
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert err.count("\n") == 1
