@@ -1,0 +1,151 @@
+"""python -m validate: were the predictions right on this card?"""
+
+import argparse
+import json
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from time import sleep
+
+from planner.errors import SizewellError
+from validate.card import machine
+from validate.cases import DEFAULT_MODEL
+from validate.record import Record, case_from, read
+from validate.runner import Event, Job, Run
+from validate.verdict import difference, markdown, sentence, value
+
+DESCRIPTION = (
+    "Predict, measure, compare: memory, speed and correctness on this machine's GPU. Leaves the "
+    "card's settings alone."
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0: every prediction held; 1: some did not; 2: nothing was run."""
+    given = sys.argv[1:] if arguments is None else arguments
+    args = _parser().parse_args(given)
+    try:
+        if args.table:
+            print(markdown(read(args.table)), end="")
+            return 0
+        emit = _json_line if args.json_lines else _Text().show
+        if args.replay:
+            return _exit_code(replay(read(args.replay), emit, args.replay_seconds, args.output))
+        codes = [_run(args, device, given, emit) for device in _devices(args)]
+        return max(codes)
+    except SizewellError as error:
+        if args.json_lines:
+            _json_line({"event": "refused", "reason": str(error)})
+        print(f"validate: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(args: argparse.Namespace, device: str, given: list[str], emit) -> int:  # type: ignore[no-untyped-def]
+    output = args.output
+    if output is None:
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        output = Path(f"validate-{args.suite}-{device.replace(':', '')}-{stamp}.json")
+    elif args.gpu_index == "all":
+        output = output.with_name(f"{output.stem}-{device.replace(':', '')}{output.suffix}")
+    job = Job(
+        suite=args.suite, device=device, model=args.model, output=output,
+        leave_free=args.leave_free, share=args.share, only=tuple(args.only),
+        command=" ".join(["python -m validate", *given]),
+    )  # fmt: skip
+    run = Run(job, emit)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, run.cancel)
+    return _exit_code(run.go())
+
+
+def _exit_code(record: Record) -> int:
+    return 1 if record.cancelled or record.counts().get("fail") else 0
+
+
+def _devices(args: argparse.Namespace) -> list[str]:
+    if args.gpu_index == "all":
+        return [f"cuda:{gpu.index}" for gpu in machine().gpus] or ["cuda:0"]
+    return [args.device if args.gpu_index is None else f"cuda:{args.gpu_index}"]
+
+
+def replay(record: Record, emit, seconds: float, output: Path | None) -> Record:  # type: ignore[no-untyped-def]
+    """Send the events of a recorded run again, over so many seconds; nothing is measured."""
+    emit({
+        "event": "start", "suite": record.suite, "device": "replay", "kind": record.kind,
+        "card": record.card, "replay": True,
+        "checks": [{"id": c.id, "title": c.title, "seconds": 1.0} for c in record.cases],
+    })  # fmt: skip
+    count = len(record.cases)
+    for index, case in enumerate(record.cases):
+        left = seconds * (1 - index / count)
+        emit({
+            "event": "check", "id": case.id, "title": case.title, "index": index, "of": count,
+            "seconds_left": left,
+        })  # fmt: skip
+        sleep(seconds / count)
+        emit({"event": "case", "case": {**case.__dict__}})
+        emit({"event": "done", "id": case.id, "seconds": seconds / count})
+    if output is not None:
+        from validate.record import write
+
+        write(record, output)
+    emit({
+        "event": "end", "record": None if output is None else str(output),
+        "verdict": sentence(record), "counts": record.counts(), "cancelled": record.cancelled,
+    })  # fmt: skip
+    return record
+
+
+def _json_line(event: Event) -> None:
+    print(json.dumps(event), flush=True)
+
+
+class _Text:
+    """Events for a person at a terminal."""
+
+    def show(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "start":
+            name = event["card"].get("name", "the processor")
+            what = "Rehearsal on" if event["kind"] == "rehearsal" else "Validating on"
+            print(f"{what} {name}: the {event['suite']} suite, {len(event['checks'])} checks")
+        elif kind == "check":
+            left = event["seconds_left"]
+            print(
+                f"[{event['index'] + 1}/{event['of']}] {event['title']} (about {left:.0f} s left)"
+            )
+        elif kind == "case":
+            case = case_from(event["case"])
+            print(
+                f"    {case.verdict:8}{case.title}: predicted {value(case, case.predicted)}, "
+                f"measured {value(case, case.measured)} ({difference(case)})"
+                + (f"; {case.reason}" if case.reason else "")
+            )
+        elif kind == "end":
+            print(event["verdict"])
+            if event["record"]:
+                print(f"Record: {event['record']}")
+        sys.stdout.flush()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m validate", description=DESCRIPTION)
+    add = parser.add_argument
+    add("--suite", choices=("quick", "full"), default="quick", help="under 1, under 8 minutes")
+    add("--device", default="cuda:0", help="cuda:N, or cpu for a rehearsal without figures")
+    add("--gpu-index", help="which GPU, counted as the driver does, or all")
+    add("--model", default=DEFAULT_MODEL, help="the preset whose plan the dry run makes real")
+    add("--output", type=Path, help="where the record goes")
+    add("--json-lines", action="store_true", help="progress as JSON, one event a line")
+    add("--leave-free", type=float, default=0.03, help="share of memory never used")
+    add("--share", action="store_true", help="run although other processes use the card")
+    add("--only", nargs="+", default=[], help="only checks whose id starts with one of these")
+    add("--table", type=Path, metavar="RECORD", help="print a record's Markdown table and end")
+    add("--replay", type=Path, metavar="RECORD", help="play a recorded run back; no measurement")
+    add("--replay-seconds", type=float, default=10.0, help="how long a replay takes")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

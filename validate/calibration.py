@@ -1,0 +1,43 @@
+"""What a record teaches plans: overheads of this card, its roofs, and how long its kernels take."""
+
+from statistics import median
+
+from planner.calibration import Calibration, KernelPoint, MemoryCalibration, Roofs
+from planner.errors import PlanRefused
+from validate.record import Record
+
+
+def calibration_from(record: Record) -> Calibration:
+    """The calibration of the card that `record` was measured on.
+
+    Raises PlanRefused for a rehearsal, which measured nothing, and for a record without a context.
+    """
+    if record.kind != "measurement":
+        raise PlanRefused("a rehearsal measures nothing, so no calibration can be taken from it")
+    card = record.card
+    if not card.get("memory_bytes") or "context_bytes" not in card:
+        raise PlanRefused("this record has no measured context, so there is nothing to calibrate")
+    overheads = MemoryCalibration(
+        label=f"calibrated on this GPU ({card['name']}), {record.date}",
+        context_bytes=card["context_bytes"],
+        libraries_bytes=card.get("libraries_bytes"),
+        fragmentation_bytes=_fragmentation_bytes(record),
+    )
+    return Calibration(
+        gpu_name=card["name"],
+        date=record.date,
+        memory_bytes=card["memory_bytes"],
+        memory=overheads,
+        roofs=Roofs(**record.roofs) if record.roofs else None,
+        points=tuple(KernelPoint(**point) for point in record.points),
+    )
+
+
+def _fragmentation_bytes(record: Record) -> int | None:
+    """What the allocator held beyond tensors at the peak of dry runs: their median."""
+    found = [
+        case.details["fragmentation_bytes"]
+        for case in record.section("dry_run")
+        if case.details.get("fragmentation_bytes") is not None
+    ]
+    return max(0, int(median(found))) if found else None

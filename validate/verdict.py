@@ -1,0 +1,100 @@
+"""A record in words: one sentence, and the table that the README and the page print."""
+
+from collections.abc import Iterable, Iterator
+
+from planner.units import format_bytes
+from validate.record import Case, Record
+
+NAMES = {
+    "memory": "memory", "correctness": "kernels", "speed": "speed", "dry_run": "dry run",
+    "wall": "wall",
+}  # fmt: skip
+
+
+def sentence(record: Record) -> str:
+    """'All 64 predictions hold on NVIDIA H200: memory within 0.1 %, decode within 7 %.'"""
+    judged = [c for c in record.cases if c.verdict in ("pass", "fail")]
+    wrong = [c for c in judged if c.verdict == "fail"]
+    name = record.card.get("name", "this device")
+    if record.kind == "rehearsal":
+        state = "every check ran" if not wrong else f"{len(wrong)} checks failed"
+        return f"Rehearsal without a GPU: {state}. Its figures mean nothing."
+    if not judged:
+        return f"Nothing was measured on {name}."
+    held = len(judged) - len(wrong)
+    start = (
+        f"All {len(judged)} predictions hold on {name}"
+        if not wrong
+        else f"{held} of {len(judged)} predictions hold on {name}"
+    )
+    parts = [
+        f"{label} within {_percent(worst)}"
+        for label, worst in (
+            ("single tensors", _worst(record.section("memory"))),
+            ("memory of whole models", _worst(_dry(record, "/memory"))),
+            ("decode steps", _worst(_dry(record, "/decode"))),
+            ("prefill", _worst(_dry(record, "/prefill"))),
+        )
+        if worst is not None
+    ]
+    tail = f" ({', '.join(c.title for c in wrong[:3])})" if wrong else ""
+    ending = ". The run was cancelled." if record.cancelled else "."
+    return start + (f": {', '.join(parts)}" if parts else "") + tail + ending
+
+
+def _dry(record: Record, ending: str) -> list[Case]:
+    return [c for c in record.section("dry_run") if c.id.endswith(ending)]
+
+
+def _worst(cases: Iterable[Case]) -> float | None:
+    errors = [abs(c.error) for c in cases if c.error is not None and c.verdict in ("pass", "fail")]
+    return max(errors, default=None)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.0005 else "0.05 %"
+
+
+def value(case: Case, number: float | None) -> str:
+    """A figure of a case with its unit."""
+    if number is None:
+        return "-"
+    if case.unit == "bytes":
+        return format_bytes(int(number))
+    if case.unit == "s":
+        return f"{number * 1e3:,.2f} ms" if number >= 1e-3 else f"{number * 1e6:,.1f} us"
+    if case.unit == "users":
+        return f"{number:,.0f}"
+    if case.unit == "bytes/s":
+        return f"{number / 1e12:,.2f} TB/s"
+    if case.unit == "FLOP/s":
+        return f"{number / 1e12:,.0f} TFLOP/s"
+    if case.unit == "error":
+        return f"{number:.1e}"
+    return f"{number:,.3g} x"
+
+
+def difference(case: Case) -> str:
+    """By how much the measurement is off, in percent, with its sign."""
+    return "-" if case.error is None or case.at_most else f"{100 * case.error:+.2f} %"
+
+
+HEAD = ("What", "Predicted", "Measured", "Difference", "Verdict")
+
+
+def rows(cases: Iterable[Case]) -> Iterator[tuple[str, str, str, str, str]]:
+    """A table row for each case, in the order of HEAD."""
+    for case in cases:
+        bound = "at most " if case.at_most and case.predicted is not None else ""
+        yield (
+            case.title, bound + value(case, case.predicted), value(case, case.measured),
+            difference(case), case.verdict + (f": {case.reason}" if case.reason else ""),
+        )  # fmt: skip
+
+
+def markdown(record: Record, sections: tuple[str, ...] = ("dry_run", "wall")) -> str:
+    """The table for a README: what the sections predicted and what came."""
+    lines = [f"| {' | '.join(HEAD)} |", "| --- | ---: | ---: | ---: | --- |"]
+    found = rows(c for s in sections for c in record.section(s))
+    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in found]
+    return "\n".join(lines) + "\n"
