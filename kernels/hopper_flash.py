@@ -95,18 +95,25 @@ def launch(
         )  # fmt: skip
 
 
+@cache
+def _layout(row_bytes: int, element_bytes: int) -> Any:
+    """Rank-4 shared layout of a tile, swizzled as widely as its rows allow."""
+    from triton.experimental.gluon.language import NVMMASharedLayout
+
+    return NVMMASharedLayout(min(128, row_bytes), element_bytes * 8, 4)
+
+
 def _descriptor(tensor: torch.Tensor, rows: int, columns: int) -> Any:
     """TMA descriptor of a [batch, heads, rows, columns] view, one tile of one head at a time."""
-    from triton.experimental.gluon.language import NVMMASharedLayout
     from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
     size = tensor.element_size()
-    layout = NVMMASharedLayout(min(128, columns * size), size * 8, 4)
     # The stride of a dimension of one element is arbitrary; TMA wants it to be a multiple of 16.
     outer = zip(tensor.shape[:3], tensor.stride()[:3], strict=True)
     strides = [step if extent > 1 else 16 for extent, step in outer]
+    block = [1, 1, rows, columns]
     return TensorDescriptor(
-        tensor, list(tensor.shape), [*strides, 1], [1, 1, rows, columns], layout
+        tensor, list(tensor.shape), [*strides, 1], block, _layout(columns * size, size)
     )
 
 

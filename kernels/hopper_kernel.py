@@ -13,6 +13,8 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia import hopper
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
 
+from kernels.hopper_softmax import operand, partial_sums, softmax
+
 ROWS = gl.constexpr(64)  # query rows of one consumer
 FIRST, SECOND, THIRD = gl.constexpr(0), gl.constexpr(1), gl.constexpr(2)
 
@@ -92,82 +94,6 @@ def _produce(
 
 
 @gluon.jit
-def _partial_sums(weights):
-    """Row sums over what each thread holds, no shuffles.  # [ROWS, 4]"""
-    M: gl.constexpr = weights.shape[0]
-    N: gl.constexpr = weights.shape[1]
-    pairs = gl.sum(weights.reshape([M, N // 8, 4, 2]), axis=3)
-    return gl.sum(pairs, axis=1)
-
-
-@gluon.jit
-def _operand(weights, dtype: gl.constexpr, LAYOUT: gl.constexpr, PINNED: gl.constexpr):
-    """Weights as the left operand of the second product, without leaving their thread.
-
-    fp8 wants four neighbouring keys in one thread where the scores have two and two: the keys are
-    renamed within each 16, and the transposed values come in that order (see `transpose_values`).
-    PINNED: a conversion in assembly, which the compiler may not move past the wait that follows.
-    """
-    M: gl.constexpr = weights.shape[0]
-    N: gl.constexpr = weights.shape[1]
-    if dtype.primitive_bitwidth == 8:
-        weights = weights.reshape([M, N // 16, 2, 4, 2]).permute([0, 1, 3, 2, 4]).reshape([M, N])
-    if PINNED and dtype == gl.bfloat16:
-        weights = gl.inline_asm_elementwise(
-            "cvt.rn.bf16x2.f32 $0, $2, $1;", "=r,f,f", [weights],
-            dtype=gl.bfloat16, is_pure=False, pack=2,
-        )  # fmt: skip
-    elif PINNED:
-        weights = gl.inline_asm_elementwise(
-            "cvt.rn.f16x2.f32 $0, $2, $1;", "=r,f,f", [weights],
-            dtype=gl.float16, is_pure=False, pack=2,
-        )  # fmt: skip
-    return gl.convert_layout(weights.to(dtype), LAYOUT)
-
-
-@gluon.jit
-def _mask(scores, limit):
-    """-inf from column limit[row] on.
-
-    Key 8a + 2b + c of a row is in register (a, c) of lane b of its quad: with 2b on the limit's
-    side, every register compares against a constant and none holds a column number.
-    """
-    M: gl.constexpr = scores.shape[0]
-    N: gl.constexpr = scores.shape[1]
-    LAYOUT: gl.constexpr = scores.type.layout
-    parts = scores.reshape([M, N // 8, 4, 2])
-    PARTS: gl.constexpr = parts.type.layout
-    MAB: gl.constexpr = gl.SliceLayout(3, PARTS)
-    MB: gl.constexpr = gl.SliceLayout(1, MAB)
-    a = gl.arange(0, N // 8, gl.SliceLayout(0, gl.SliceLayout(2, MAB)))
-    c = gl.arange(0, 2, gl.SliceLayout(0, gl.SliceLayout(1, gl.SliceLayout(2, PARTS))))
-    b = gl.arange(0, 4, gl.SliceLayout(0, MB))
-    column = 8 * a[None, :][:, :, None][:, :, :, None] + c[None, :][:, None, :][:, :, None, :]
-    rest = gl.convert_layout(limit, gl.SliceLayout(1, MB))[:, None] - 2 * b[None, :]
-    parts = gl.where(column < rest[:, None, :][:, :, :, None], parts, -float("inf"))
-    return gl.convert_layout(parts.reshape([M, N]), LAYOUT, assert_trivial=True)
-
-
-@gluon.jit
-def _softmax(scores, row_max, scale, masked, first_row, first_key, offset, seqlen_k,
-             CAUSAL: gl.constexpr, SHIFT: gl.constexpr):  # fmt: skip
-    """Weights of one key tile, the new row maxima and the decay of everything before it."""
-    if masked:
-        ROW: gl.constexpr = gl.SliceLayout(1, scores.type.layout)
-        row = first_row + gl.arange(0, scores.shape[0], ROW)
-        limit = gl.full_like(row, 0) + seqlen_k
-        if CAUSAL:
-            limit = gl.minimum(limit, row + offset + 1)
-        scores = _mask(scores, limit - first_key)
-    new_max = gl.maximum(row_max, gl.max(scores, 1) * scale)
-    reference = new_max
-    if CAUSAL:  # a row that has seen no key yet: avoid inf - inf
-        reference = gl.where(new_max == -float("inf"), 0.0, new_max)
-    weights = gl.exp2(scores * scale - (reference - SHIFT)[:, None])
-    return weights, new_max, gl.exp2(row_max - reference)
-
-
-@gluon.jit
 def _turn_wait(CONSUMER: gl.constexpr):
     """Wait for this consumer's turn at the tensor cores (a named barrier of two warpgroups)."""
     if CONSUMER == 0:
@@ -221,21 +147,21 @@ def _step(
     v = _values(v_ring.index(v_slot), fp8)
     A_LAYOUT: gl.constexpr = gl.DotOperandLayout(0, acc.type.layout, 32 // dtype.primitive_bitwidth)
     if CONVERT == "late":
-        weights = _operand(weights, dtype, A_LAYOUT, False)
+        weights = operand(weights, dtype, A_LAYOUT, False)
     pending_acc = mma(weights, v, acc, is_async=True)
     if PINGPONG:
         _turn_pass(CONSUMER, CONSUMERS)
     scores = mma_wait(1, deps=[pending_scores])
     mbarrier.arrive(k_empty.index(k_slot), count=1)
-    new_weights, row_max, decay = _softmax(
+    new_weights, row_max, decay = softmax(
         scores, row_max, scale, masked, first_row, first_key, offset, seqlen_k, CAUSAL, SHIFT
     )
     S_SUM: gl.constexpr = gl.SliceLayout(1, row_sum.type.layout)
-    row_sum = row_sum * gl.convert_layout(decay, S_SUM)[:, None] + _partial_sums(new_weights)
+    row_sum = row_sum * gl.convert_layout(decay, S_SUM)[:, None] + partial_sums(new_weights)
     if CONVERT == "late":
         weights = new_weights
     else:
-        weights = _operand(new_weights, dtype, A_LAYOUT, CONVERT == "pinned")
+        weights = operand(new_weights, dtype, A_LAYOUT, CONVERT == "pinned")
     # ptxas would hoist the wait for the tensor cores above the exponentials. It does not move it
     # out of its basic block: this barrier, long since complete, starts one. LLVM keeps the
     # exponentials before it because row_sum passes through the wait.
@@ -293,14 +219,14 @@ def _consume(
         mbarrier.arrive(k_empty.index(slot), count=1)
         row_max = gl.full([ROWS], -float("inf"), gl.float32, S_ROWS)
         first_key = (steps - 1) * BLOCK_N
-        probs, row_max, _ = _softmax(
+        probs, row_max, _ = softmax(
             scores, row_max, scale, True, first_row, first_key, offset, seqlen_k, CAUSAL, SHIFT
         )
-        row_sum = _partial_sums(probs)
+        row_sum = partial_sums(probs)
         if CONVERT == "late":
             weights = probs
         else:
-            weights = _operand(probs, dtype, A_LAYOUT, CONVERT == "pinned")
+            weights = operand(probs, dtype, A_LAYOUT, CONVERT == "pinned")
         acc = gl.zeros([ROWS, DV], gl.float32, O_LAYOUT)
         whole = (first_row + offset + 1) // BLOCK_N  # key tiles that every row sees whole
         for step in range(1, steps):
@@ -321,7 +247,7 @@ def _consume(
         mbarrier.wait(v_full.index(slot), count // STAGES & 1)
         v = _values(v_ring.index(slot), bits == 8)
         if CONVERT == "late":
-            weights = _operand(weights, dtype, A_LAYOUT, False)
+            weights = operand(weights, dtype, A_LAYOUT, False)
         pending = mma(weights, v, acc, is_async=True)
         total_sum = gl.convert_layout(gl.sum(row_sum, axis=1), S_ROWS)
         saw_keys = total_sum > 0.0

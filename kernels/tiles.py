@@ -105,7 +105,7 @@ def hopper_tile(
     if shape == (256, 128):
         return HopperTile(2, 64, persistent=short)
     if shape == (128, 128):
-        return HopperTile(2, 128, pingpong=causal and not short, persistent=short)
+        return HopperTile(2, 128, pingpong=True, persistent=not causal or seqlen_q <= 8192)
     if causal and short:
         return HopperTile(2, 128, 3, persistent=True, convert="late")
     return HopperTile(3, 128, 3, pingpong=causal, persistent=not causal, convert="plain")
