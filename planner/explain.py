@@ -6,7 +6,9 @@ figures for comparison.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
+from planner.footprint import held_weights
 from planner.kv_cache import entry_bytes, state_tensor_bytes
 from planner.model import LayerGroup
 from planner.parallelism import layers_in
@@ -73,19 +75,21 @@ def _weights(plan: Plan) -> Iterator[Step]:
         f"{plan.parameters.total:,} parameters; {assignment.description}",
         plan.weights_bytes,
     )
-    split = []
-    if deployment.tensor_parallel_size > 1:
-        split.append(f"tensor parallel {deployment.tensor_parallel_size}")
-    if len(plan.footprint.stages) > 1:
-        span = plan.stage.layers
-        split.append(f"layers {span.start} to {span.stop - 1}")
-    if deployment.enable_expert_parallel:
-        experts = deployment.tensor_parallel_size * deployment.data_parallel_size
-        split.append(f"experts over {experts} GPUs")
-    share = "; ".join(split) or "all of them on this GPU"
-    for name, size in plan.stage.weights.items():
+    stage, stages = plan.stage, plan.footprint.stages
+    elements: dict[str, dict[str, int]] = {}
+    for name, piece, fmt in held_weights(
+        plan.model, deployment, assignment, stage.layers, stage is stages[0], stage is stages[-1]
+    ):
+        by_format = elements.setdefault(name, {})
+        by_format[fmt.name] = by_format.get(fmt.name, 0) + piece.copies * prod(piece.shape)
+    for name, size in stage.weights.items():
+        parts = (f"{count:,} in {fmt}" for fmt, count in elements[name].items())
         yield Step(
-            COMPONENT_LABELS.get(name, name), "stored bytes on this GPU", share, size, in_total=True
+            COMPONENT_LABELS.get(name, name),
+            "parameters on this GPU as stored, scales included",
+            ", ".join(parts),
+            size,
+            in_total=True,
         )
 
 

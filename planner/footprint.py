@@ -5,6 +5,7 @@ deployment) and kept; a plan then costs a handful of multiplications, and a swee
 NumPy.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,16 +22,17 @@ from planner.attention import (
 )
 from planner.calibration import MemoryCalibration
 from planner.deployment import Deployment
-from planner.dtypes import DTYPE_BYTES, KvFormat, kv_format
+from planner.dtypes import KvFormat, kv_format
 from planner.estimate import Estimate
 from planner.hardware import Gpu
 from planner.kv_cache import CacheTerm, cache_terms, state_bytes, whole
 from planner.memo import memo
 from planner.model import LayerGroup, Model
-from planner.parallelism import check, layers_in, shard, stage_sizes
+from planner.parallelism import Shard, check, layers_in, shard, stage_sizes
 from planner.quantization import Assignment, assign
 from planner.tensors import Weight
 from planner.units import ceil_div
+from planner.weight_formats import UNQUANTISED, WeightFormat
 from planner.weights import WeightBytes, component, weights_bytes
 
 DEFAULT_SM_COUNT = 128
@@ -200,31 +202,39 @@ def stage_weights(
     first: bool,
     last: bool,
 ) -> dict[str, int]:
-    """Weight bytes of one rank by component: its layers, the embedding first, the head last.
-
-    A tied embedding is stored on both ends when they are different GPUs. Towers beside the decoder
-    stay whole and unquantised on each GPU of the first stage.
-    """
+    """Weight bytes of one rank by component."""
     found: dict[str, int] = {}
+    for name, piece, fmt in held_weights(model, deployment, assignment, span, first, last):
+        found[name] = found.get(name, 0) + piece.copies * fmt.bytes(piece.shape)
+    return found
 
-    def add(name: str, size: int) -> None:
-        found[name] = found.get(name, 0) + size
 
+def held_weights(
+    model: Model,
+    deployment: Deployment,
+    assignment: Assignment,
+    span: range,
+    first: bool,
+    last: bool,
+) -> Iterator[tuple[str, Shard, WeightFormat]]:
+    """What one rank stores: component, shard and format, its layers' copies counted together.
+
+    The embedding comes first and the head last; a tied embedding is stored on both ends when they
+    are different GPUs. Towers beside the decoder stay whole and unquantised on each GPU of the
+    first stage.
+    """
     for part in assignment.layers:
         held = sum(1 for i in part.layers if i in span)
-        if held:
-            for weight, fmt in part.weights:
-                piece = shard(weight, deployment)
-                add(component(weight, part.group), held * piece.copies * fmt.bytes(piece.shape))
+        for weight, fmt in part.weights if held else ():
+            piece = shard(weight, deployment)
+            yield component(weight, part.group), Shard(piece.shape, held * piece.copies), fmt
     tied_copy = model.tie_word_embeddings and not first
     for weight, fmt in assignment.outside:
         at_front, at_back = _place(model, weight)
         if (first and at_front) or (last and (at_back or (tied_copy and at_front))):
-            piece = shard(weight, deployment)
-            add(component(weight, None), piece.copies * fmt.bytes(piece.shape))
-    if first and model.towers:
-        add("towers", DTYPE_BYTES[model.dtype] * sum(w.parameters for w in model.towers))
-    return found
+            yield component(weight, None), shard(weight, deployment), fmt
+    for weight in model.towers if first else ():
+        yield "towers", Shard(weight.shape, weight.copies), UNQUANTISED[model.dtype]
 
 
 def _place(model: Model, weight: Weight) -> tuple[bool, bool]:
