@@ -46,11 +46,10 @@ _PAGED = {
     (86, 128, 1): DecodeTile(16, 64, 1, 2, 3),
     (86, 256, 1): DecodeTile(16, 32, 4, 2, 3),
 }
-# The same where a call has at least so many programs for each multiprocessor before splitting: not
-# splitting is best then, with a deeper pipeline for few programs and a shorter one for many.
-_PAGED_UNSPLIT = {
-    (90, 128, 2): ((3.0, DecodeTile(16, 64, 4, 2, 4)), (1.5, DecodeTile(16, 32, 4, 4, 2))),
-}
+# The same where a call has `UNSPLIT_FROM` programs a multiprocessor or more before splitting: not
+# splitting is best then, with a deeper pipeline.
+UNSPLIT_FROM = 1.5
+_PAGED_UNSPLIT = {(90, 128, 2): DecodeTile(16, 32, 4, 4, 2)}
 _PAGED_FP32 = DecodeTile(16, 16, 8, 2, 2)
 
 # (architecture class, query rows, bytes per cached element) -> tile, for rank 512.
@@ -84,8 +83,9 @@ def paged_tile(
     if element_bytes == 4:
         return _PAGED_FP32
     key = (arch_class(capability), padded_head_dim(head_dim), element_bytes)
-    unsplit = (tile for least, tile in _PAGED_UNSPLIT.get(key, ()) if programs_per_sm >= least)
-    tile = next(unsplit, _PAGED[key])
+    tile = _PAGED[key]
+    if programs_per_sm >= UNSPLIT_FROM:
+        tile = _PAGED_UNSPLIT.get(key, tile)
     if rows <= tile.block_m:
         return tile
     # 8-bit caches stop at 32 rows: from 64 Triton 3.6 takes Hopper's wgmma, and the unpacked

@@ -239,9 +239,14 @@ def test_error_is_at_most_twice_that_of_torch(dtype, cache_dtype, shape):
     theirs = torch.nn.functional.scaled_dot_product_attention(
         q[:, :, None], keys, values, enable_gqa=True
     )[:, :, 0]
-    for num_splits in (None, 1, 7):
-        ours = paged_decode_attention(q, *cache.arguments(), num_splits=num_splits, **scales)
-        assert relative_error(ours, wanted) <= 2 * relative_error(theirs, wanted)
+    size = (cache_dtype or dtype).itemsize
+    for load in (0.0, 2.0):  # the default tiles of few programs a multiprocessor and of many
+        tile = paged_tile(90, heads // kv_heads, head_dim, size, load)
+        for num_splits in (None, 1, 7):
+            ours = paged_decode_attention(
+                q, *cache.arguments(), num_splits=num_splits, tile=tile, **scales
+            )
+            assert relative_error(ours, wanted) <= 2 * relative_error(theirs, wanted)
 
 
 @pytest.mark.gpu
