@@ -1,6 +1,8 @@
 """The wall: how many users really fit, found by trying, against the planner's answer."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -80,30 +82,52 @@ def _measured(
     finally:
         trial.close()
     real = found * own + spare
-    activations = trial.activation_bytes
-    predicted = plan.stage.activations.peak_bytes(trial.tokens, users)
-    why = "" if found == users else (
-        f"{abs(real - planned):,} blocks of {format_bytes(block_bytes)} "
-        f"{'more' if real > planned else 'fewer'} than planned: activations took "
-        f"{format_bytes(activations)} where {format_bytes(predicted)} were estimated"
-    )  # fmt: skip
-    done = measured(case, [found], blocks_per_user=own, block_bytes=block_bytes)
+    planned_for = {
+        "activations": plan.stage.activations.peak_bytes(trial.tokens, users)
+        + plan.stage.workspace.bytes(trial.tokens, users, plan.workload.context),
+        "run time": plan.stage.runtime_bytes,
+        "pieces the allocator could not reuse": 0,
+    }
+    details: dict[str, Any] = {"block_bytes": block_bytes, "blocks_per_user": own, "taken_bytes": trial.taken}
+    done = measured(case, [found], **details)
     blocks = Case(
         case.id.replace("/users", "/blocks"), "wall", f"Most blocks for {title}", "users",
         "planner.memory.total_bytes, to the last block", planned, tolerance=BLOCK_TOLERANCE,
-        details={
-            "block_bytes": block_bytes, "activation_bytes": activations,
-            "activation_predicted_bytes": predicted, "other_bytes": trial.other_bytes,
-            "with_one_more_block": "does not fit" if found else "not tried",
-        },
+        details={**details, "planned_bytes": planned_for, "one_more_block": "does not fit"},
     )  # fmt: skip
-    blocks = measured(blocks, [real])
-    explained = abs(real - planned) <= BLOCK_TOLERANCE * planned
-    verdict = "pass" if found == users or explained else "fail"
-    yield Case(**{**done.__dict__, "verdict": verdict, "reason": why})
-    yield blocks
-    del built
-    bench.free_memory()
+    if found == users:
+        yield done
+    else:
+        near_enough = abs(real - planned) <= BLOCK_TOLERANCE * planned
+        yield replace(
+            done, verdict="pass" if near_enough else "fail",
+            reason=explained(planned, real, block_bytes, planned_for, trial.taken),
+        )  # fmt: skip
+    yield measured(blocks, [real])
+
+
+def explained(
+    planned: int,
+    real: int,
+    block_bytes: int,
+    planned_for: dict[str, int],
+    taken: dict[str, int],
+) -> str:
+    """A difference in blocks, by what took more or less memory than planned."""
+    parts = []
+    rest = planned - real
+    for name, size in taken.items():
+        blocks = round((size - planned_for.get(name, 0)) / block_bytes)
+        rest -= blocks
+        if blocks:
+            parts.append(f"{name} {blocks:+,}")
+    if rest:
+        parts.append(f"not accounted for {rest:+,}")
+    return (
+        f"{abs(real - planned):,} blocks of {format_bytes(block_bytes)} "
+        f"{'more' if real > planned else 'fewer'} than planned; blocks that were taken: "
+        + ", ".join(parts)
+    )
 
 
 class _Trial:
@@ -112,7 +136,8 @@ class _Trial:
     def __init__(self, bench: Bench, built: BuiltModel, total: int) -> None:
         self.bench, self.built, self.total = bench, built, total
         self.tokens = min(built.deployment.max_num_batched_tokens, built.plan.workload.context)
-        self.activation_bytes = self.other_bytes = 0
+        self.other_bytes = 0
+        self.taken: dict[str, int] = {}
         built.build_pools(1)
         self._run(1)
         if not bench.rehearsal:
@@ -135,10 +160,19 @@ class _Trial:
             static = torch.cuda.memory_allocated(self.bench.device)
             self._run(users)
             peak = torch.cuda.max_memory_allocated(self.bench.device)
-            self.activation_bytes = peak - static
+            reserved = torch.cuda.max_memory_reserved(self.bench.device)
+            self.taken = {
+                "activations": peak - static,
+                "run time": self.other_bytes + static - self._planned_tensors(),
+                "pieces the allocator could not reuse": reserved - peak,
+            }
         except torch.OutOfMemoryError:
             return False
         return True
+
+    def _planned_tensors(self) -> int:
+        pools = sum(p.nbytes + p.table.nbytes for p in self.built.pools.values())
+        return self.built.weight_bytes() + pools
 
     def _run(self, users: int) -> None:
         built = self.built
@@ -149,9 +183,8 @@ class _Trial:
     def _fits_on_paper(self, users: int, extra_blocks: int) -> bool:
         """A rehearsal allocates the real tensors and adds them up against a pretended card."""
         self.built.build_pools(users, extra_blocks=extra_blocks)
-        pools = sum(p.nbytes + p.table.nbytes for p in self.built.pools.values())
         plan = self.built.plan
         work = plan.stage.activations.peak_bytes(self.tokens, users)
         work += plan.stage.workspace.bytes(self.tokens, users, plan.workload.context)
-        held = self.built.weight_bytes() + pools + work + plan.stage.runtime_bytes
+        held = self._planned_tensors() + work + plan.stage.runtime_bytes
         return held <= self.total
