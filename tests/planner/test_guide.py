@@ -1,0 +1,101 @@
+"""Decisions follow the load: each asserted where its figure must fall on one side."""
+
+from planner.deployment import Deployment
+from planner.findings import findings
+from planner.guide import Decision, guide
+from planner.hf_config import parse
+from planner.latency import Request
+from planner.plan import make_plan
+from planner.workload import Workload
+from presets.gpus import load_gpu
+from presets.models import load_model_config
+from presets.speed import speed_of
+
+
+def of(
+    name: str, gpu_id: str, users: int, request: Request | None = None, *, acceptance: float = 0.7,
+    **sizes: object,
+) -> dict[str, Decision]:  # fmt: skip
+    gpu = load_gpu(gpu_id)
+    found = guide(
+        parse(load_model_config(name)), gpu, Deployment(**sizes), speed_of(gpu),  # type: ignore[arg-type]
+        request or Request(), users, acceptance=acceptance,
+    )  # fmt: skip
+    return {decision.topic: decision for decision in found}
+
+
+def codes(context: int, users: int = 1) -> set[str]:
+    model = parse(load_model_config("llama-3.1-8b"))
+    work = Workload(context=context, concurrency=users)
+    plan = make_plan(model, load_gpu("h100-sxm5-80gb"), Deployment(), work)
+    return {finding.code for finding in findings(plan)}
+
+
+def test_the_kernel_follows_the_card() -> None:
+    chosen = {
+        gpu: of("llama-3.1-8b", gpu, 1)["attention"].choice
+        for gpu in ("b200-sxm-180gb", "h100-sxm5-80gb", "a100-sxm4-80gb", "t4", "mi300x")
+    }
+    assert chosen["b200-sxm-180gb"] == "FlashAttention-4"
+    assert chosen["h100-sxm5-80gb"] == "FlashAttention-3"
+    assert chosen["a100-sxm4-80gb"] == "FlashAttention-2"
+    assert "scaled_dot_product" in chosen["t4"]
+    assert "portable" in chosen["mi300x"]
+    assert "FlashMLA" in of("deepseek-v3", "h200-sxm-141gb", 1, tensor_parallel_size=8)[
+        "attention"
+    ].choice  # fmt: skip
+
+
+def test_stored_scores_cost_what_their_traffic_does() -> None:
+    """8,192 tokens, 32 heads: scores of 4 GiB written and read twice over 4.27 TB/s."""
+    found = of("llama-3.1-8b", "h200-sxm-141gb", 1)["attention"]
+    assert "4.00 GiB" in found.because
+    naive_s = 4 * 2**32 / (0.89 * 4.8e12)
+    arithmetic_s = 4 * 32 * 128 * 8192 * 8193 / 2 / (0.748 * 989e12)
+    assert abs(found.figure - naive_s / arithmetic_s) / found.figure < 0.03
+
+
+def test_speculation_pays_for_few_users_and_good_drafts_only() -> None:
+    few = of("llama-3.1-8b", "h200-sxm-141gb", 1)["speculation"]
+    many = of("llama-3.1-8b", "h200-sxm-141gb", 512, Request(prompt_tokens=128))["speculation"]
+    poor = of("llama-3.1-8b", "h200-sxm-141gb", 1, acceptance=0.02)["speculation"]
+    assert few.figure > 1.5
+    assert few.figure > many.figure
+    assert poor.choice == "off"
+
+
+def test_the_cache_format_matters_where_the_cache_does() -> None:
+    short = of("llama-3.1-8b", "h200-sxm-141gb", 1, Request(prompt_tokens=64, output_tokens=64))
+    long = of("llama-3.1-8b", "h200-sxm-141gb", 8, Request(prompt_tokens=100_000))
+    assert "fp8" in long["cache format"].choice
+    assert long["weights"].figure < short["weights"].figure
+
+
+def test_prompts_of_others_call_for_separation() -> None:
+    heavy = Request(prompt_tokens=16384, output_tokens=128)
+    light = Request(prompt_tokens=128, output_tokens=2048)
+    assert of("llama-3.1-8b", "h200-sxm-141gb", 32, heavy)["prefill and decode"].choice == "apart"
+    assert of("llama-3.1-8b", "h200-sxm-141gb", 32, light)["prefill and decode"].choice == (
+        "together"
+    )
+
+
+def test_the_layout_named_serves_at_least_as_many() -> None:
+    found = of("llama-3.1-8b", "h100-sxm5-80gb", 64, tensor_parallel_size=4)["layout"]
+    assert found.figure >= 1
+    assert "replicas" in found.choice
+
+
+def test_a_found_prefix_is_worth_its_share() -> None:
+    half = of("llama-3.1-8b", "h200-sxm-141gb", 8, Request(cached_tokens=4096))
+    assert half["prefix caching"].choice == "on"
+    assert 1.6 < half["prefix caching"].figure < 2.4
+    assert "prefix caching" not in of("llama-3.1-8b", "h200-sxm-141gb", 8)
+
+
+def test_failure_modes_are_found_where_they_are() -> None:
+    assert "attention_bound_prefill" not in codes(8192)
+    assert "attention_bound_prefill" in codes(120_000)
+    assert "cache_could_overflow" in codes(8192, users=40)
+    assert "cache_could_overflow" not in codes(8192)
+    assert "does_not_fit" in codes(120_000, users=40)

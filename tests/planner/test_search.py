@@ -1,0 +1,214 @@
+"""The search against plans made one by one, and against its own definitions."""
+
+import random
+
+import numpy as np
+import pytest
+
+from planner.errors import PlanRefused
+from planner.footprint import DEFAULT_SM_COUNT
+from planner.hf_config import parse
+from planner.latency import Request, latency
+from planner.model import Model
+from planner.plan import make_plan
+from planner.search import Candidate, Found, search, user_steps
+from planner.search_report import as_data, headline, next_quality, why
+from planner.search_space import CHUNKS, Offer, Space, Target, deployments
+from planner.search_sweep import compile_deployment, memory_of, sweep
+from planner.speed_grid import GpuGrid
+from planner.workload import Workload
+from presets.gpus import load_gpu
+from presets.models import load_model_config
+from presets.speed import speed_of
+
+IDS = ("h100-sxm5-80gb", "h200-sxm-141gb", "a100-pcie-80gb", "mi300x", "l4", "rtx-4090")
+OFFERS = tuple(
+    Offer(gpu=load_gpu(gpu_id), usd_per_gpu_hour=usd)
+    for gpu_id, usd in zip(IDS, (2.5, 3.5, 1.4, 2.0, 0.5, 0.4), strict=True)
+)
+TARGET = Target(
+    request=Request(prompt_tokens=6000, output_tokens=500), concurrency=24, ttft_p95_s=2.0,
+    tpot_s=0.05,
+)  # fmt: skip
+
+
+def preset(name: str) -> Model:
+    return parse(load_model_config(name))
+
+
+@pytest.fixture(scope="module")
+def found() -> Found:
+    return search(preset("llama-3.1-70b"), OFFERS, speed_of, TARGET, Space(max_gpus=8))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "llama-3.1-8b",
+        "gemma-3-27b-it",
+        "deepseek-v3",
+        "qwen3-30b-a3b",
+        "qwen3-next-80b-a3b-thinking",
+    ],
+)
+def test_the_sweep_is_the_plan_and_its_latency(name: str) -> None:
+    """On a random sample of deployments, GPUs, chunk sizes and users."""
+    model, draw = preset(name), random.Random(name)
+    gpus = [offer.gpu for offer in OFFERS]
+    speeds = [speed_of(gpu) for gpu in gpus]
+    grid = GpuGrid(gpus, speeds)
+    cores = np.array([gpu.sm_count or DEFAULT_SM_COUNT for gpu in gpus])
+    users = user_steps(TARGET.concurrency)
+    tried = list(deployments(model, Space(max_gpus=16)))
+    checked = 0
+    for deployment in draw.sample(tried, 12):
+        try:
+            compiled = compile_deployment(model, deployment, TARGET, users, CHUNKS)
+        except PlanRefused:
+            continue
+        used = memory_of(model, gpus[0], deployment, TARGET, users, CHUNKS, cores)
+        swept = sweep(compiled, grid)
+        for _ in range(6):
+            g, k, u = (draw.randrange(n) for n in (len(gpus), len(CHUNKS), len(users)))
+            chosen = deployment.replace(max_num_batched_tokens=CHUNKS[k])
+            asked = int(users[u])
+            work = Workload(context=TARGET.request.context, concurrency=asked)
+            assert used[g, k, u] == make_plan(model, gpus[g], chosen, work).total_bytes_per_gpu
+            one = latency(model, gpus[g], chosen, speeds[g], TARGET.request, asked)
+            for swept_figure, figure in (
+                (swept.prefill_s[g, k, 0], one.ttft.seconds),
+                (swept.decode_s[g, 0, u], one.tpot.seconds),
+                (swept.load.ttft_p95_s[g, k, u], one.load.ttft_p95_s),
+                (swept.load.tpot_s[g, k, u], one.load.tpot_s),
+                (swept.load.requests_per_s[g, k, u], one.load.requests_per_s),
+            ):
+                assert swept_figure == pytest.approx(figure, rel=1e-9)
+            checked += 1
+    assert checked >= 12
+
+
+def test_winners_meet_the_target_and_are_ranked_by_cost(found: Found) -> None:
+    assert found.winners
+    costs = [winner.usd_per_hour for winner in found.winners]
+    assert costs == sorted(costs)
+    for winner in found.winners:
+        assert winner.headroom_bytes >= 0
+        assert (winner.ttft_p95_s or 9) <= 2.0
+        assert (winner.tpot_s or 9) <= 0.05
+        assert winner.users >= TARGET.concurrency
+
+
+def test_a_winner_checked_alone(found: Found) -> None:
+    best = found.winners[0]
+    model = preset("llama-3.1-70b")
+    work = Workload(context=TARGET.request.context, concurrency=TARGET.concurrency)
+    plan = make_plan(model, best.offer.gpu, best.deployment, work)
+    assert plan.fits
+    assert plan.headroom_bytes == best.headroom_bytes
+    one = latency(
+        model, best.offer.gpu, best.deployment, speed_of(best.offer.gpu), TARGET.request, 24
+    )
+    assert one.load.tpot_s == pytest.approx(best.tpot_s)
+
+
+def test_losers_say_what_they_miss(found: Found) -> None:
+    figures = {
+        "ttft": lambda c: c.ttft_p95_s / 2.0,
+        "tpot": lambda c: c.tpot_s / 0.05,
+        "memory": lambda c: c.total_bytes / c.offer.gpu.memory_bytes,
+    }
+    assert {loser.lost for loser in found.losers} == set(figures)
+    for loser in found.losers:
+        assert figures[loser.lost](loser) > 1
+        assert loser.excess >= figures[loser.lost](loser) - 1e-12
+    excess = [loser.excess for loser in found.losers]
+    assert excess == sorted(excess)
+
+
+def test_the_frontier_is_what_nothing_beats(found: Found) -> None:
+    def beats(a: Candidate, b: Candidate) -> bool:
+        mine = (a.usd_per_hour, a.tpot_s, -a.users)
+        other = (b.usd_per_hour, b.tpot_s, -b.users)
+        return all(x <= y for x, y in zip(mine, other, strict=True)) and mine != other
+
+    for kept in found.frontier:
+        assert not any(beats(other, kept) for other in found.winners)
+    for winner in found.winners:
+        same_or_better = [
+            k for k in found.frontier
+            if (k.usd_per_hour, k.tpot_s, -k.users) == (winner.usd_per_hour, winner.tpot_s,
+                                                       -winner.users) or beats(k, winner)
+        ]  # fmt: skip
+        assert same_or_better
+
+
+def test_better_formats_cost_at_least_as_much(found: Found) -> None:
+    steps = found.quality_steps
+    kept = {(c.deployment.weights_dtype, c.deployment.kv_cache_dtype) for c in steps}
+    assert len(kept) == len(steps)
+    assert all(step.usd_per_hour >= steps[0].usd_per_hour for step in steps)
+
+
+def test_more_users_or_less_time_never_cost_less() -> None:
+    model, space = preset("llama-3.1-8b"), Space(max_gpus=4)
+
+    def dollars(**changes: object) -> float:
+        target = TARGET.model_copy(update=changes)
+        return search(model, OFFERS, speed_of, target, space).winners[0].usd_per_hour
+
+    base = dollars()
+    assert dollars(concurrency=96) >= base
+    assert dollars(tpot_s=0.012) >= base
+    assert dollars(ttft_p95_s=None, tpot_s=None) <= base
+
+
+def test_lots_are_paid_in_full() -> None:
+    whole = Offer(gpu=load_gpu(IDS[0]), usd_per_gpu_hour=2.0, lot=8)
+    assert whole.usd_per_hour(1) == 16
+    assert whole.usd_per_hour(9) == 32
+
+
+def test_nothing_possible_names_the_nearest() -> None:
+    tight = TARGET.model_copy(update={"tpot_s": 1e-6})
+    found = search(preset("llama-3.1-8b"), OFFERS[:2], speed_of, tight, Space(max_gpus=2))
+    assert not found.winners
+    assert "Nothing serves" in headline(found)
+    assert "TPOT" in why(found.losers[0], tight)
+    assert next_quality(found) is None
+
+
+def test_deployments_are_all_layouts_of_whole_machines() -> None:
+    dense = list(deployments(preset("llama-3.1-8b"), Space(max_gpus=4)))
+    layouts = {
+        (d.tensor_parallel_size, d.pipeline_parallel_size, d.data_parallel_size) for d in dense
+    }
+    assert layouts == {
+        (1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2),
+        (4, 1, 1), (2, 2, 1), (2, 1, 2), (1, 4, 1), (1, 2, 2), (1, 1, 4),
+    }  # fmt: skip
+    assert len(dense) == len(layouts) * 4 * 2
+    assert any(d.enable_expert_parallel for d in deployments(preset("qwen3-30b-a3b"), Space()))
+
+
+def test_data_of_a_search_holds_every_figure(found: Found) -> None:
+    data = as_data(found, most=3)
+    assert len(data["winners"]) == 3
+    assert data["winner_count"] == len(found.winners)
+    assert data["points_tried"] == found.points
+    row = data["winners"][0]
+    assert row["usd_per_hour"] == found.winners[0].usd_per_hour
+    assert row["output_tokens_per_joule"] > 0
+    assert {loser["gpu"] for loser in data["nearest_losers"]}.isdisjoint(
+        {winner.offer.gpu.id for winner in found.winners}
+    )
+
+
+def test_no_offer_is_refused() -> None:
+    with pytest.raises(PlanRefused, match="known price"):
+        search(preset("llama-3.1-8b"), (), speed_of, TARGET)
+
+
+def test_a_shape_that_no_deployment_suits_is_a_refusal_and_not_a_crash() -> None:
+    """SmolLM2-135M has 9 heads."""
+    found = search(preset("smollm2-135m"), OFFERS[:1], speed_of, TARGET, Space(max_gpus=2))
+    assert any("tensor_parallel_size 2" in refusal.reason for refusal in found.refusals)
