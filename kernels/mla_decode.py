@@ -127,9 +127,8 @@ def _plan(
     )
     check_fp8_device("latent_cache", latent_cache)
     check_scale("latent_scale", latent_scale, latent_cache.device)
-    check_rows_contiguous(
-        q_nope_absorbed=nope, q_rope=turned, latent_cache=latent_cache, block_table=block_table
-    )
+    check_rows_contiguous(q_nope_absorbed=nope, q_rope=turned, latent_cache=latent_cache)
+    check_rows_contiguous(block_table=block_table, cache_seqlens=cache_seqlens)
     if num_splits is not None and num_splits < 1:
         raise ValueError(f"num_splits is {num_splits}; it must be at least 1, or None")
 

@@ -146,7 +146,8 @@ def _plan(
     check_device(q=q, k_cache=k_cache, v_cache=v_cache, block_table=block_table)
     check_device(q=q, cache_seqlens=cache_seqlens)
     check_fp8_device("k_cache", k_cache)
-    check_rows_contiguous(q=q, k_cache=k_cache, v_cache=v_cache, block_table=block_table)
+    check_rows_contiguous(q=q, k_cache=k_cache, v_cache=v_cache)
+    check_rows_contiguous(block_table=block_table, cache_seqlens=cache_seqlens)
     check_kv_scale("k_scale", k_scale, k_cache)
     check_kv_scale("v_scale", v_scale, v_cache)
     if num_splits is not None and num_splits < 1:

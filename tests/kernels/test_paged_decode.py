@@ -192,6 +192,7 @@ def good(device):
         ({"cache_seqlens": lambda a: a["cache_seqlens"] * 50}, ValueError, "holds 0 to 64 tokens"),
         ({"cache_seqlens": lambda a: a["cache_seqlens"] - 6}, ValueError, "is -1, but"),
         ({"block_table": lambda a: a["block_table"] + 90}, ValueError, "is within cache_seqlens"),
+        ({"cache_seqlens": lambda a: a["block_table"][:, 0]}, ValueError, "must be contiguous"),
         ({"num_splits": lambda a: 0}, ValueError, "num_splits is 0"),
         ({"window_size": lambda a: (-2, 0)}, ValueError, "window_size must be"),
         ({"k_scale": lambda a: torch.ones(3, device=a["q"].device)}, ValueError, "k_scale must"),
