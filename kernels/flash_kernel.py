@@ -203,20 +203,21 @@ def launch(
     heads, kv_heads = q.shape[2], k.shape[2]
     score_scale, value_scale, pointers = checks.fold_factors(scale, factors)
     left, right = window
-    if descriptors and q.is_cuda:
-        triton.set_allocator(_scratch)
     grid = (triton.cdiv(max_q, tile.block_m) * heads * batch,)
-    flash_kernel[grid](
-        q, k, v, out, lse, *(cu_seqlens or (None, None)), *pointers,
-        *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *out.stride()[:3], out.shape[1],
-        max_q, max_k, score_scale, value_scale, left, right,
-        KV_HEADS=kv_heads, GROUP=heads // kv_heads, LEFT=left >= 0, RIGHT=right >= 0,
-        D=head_dim, DV=head_dim_v, BLOCK_D=triton.next_power_of_2(head_dim),
-        BLOCK_DV=triton.next_power_of_2(head_dim_v), BLOCK_M=tile.block_m, BLOCK_N=tile.block_n,
-        DESC=descriptors, PRECISION="ieee" if q.dtype == torch.float32 else "tf32",
-        SHIFT=8.0 if q.dtype in checks.FP8 else 0.0,
-        num_warps=tile.num_warps, num_stages=tile.num_stages,
-    )  # fmt: skip
+    with torch.cuda.device_of(q):
+        if descriptors and q.is_cuda:
+            triton.set_allocator(_scratch)
+        flash_kernel[grid](
+            q, k, v, out, lse, *(cu_seqlens or (None, None)), *pointers,
+            *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *out.stride()[:3], out.shape[1],
+            max_q, max_k, score_scale, value_scale, left, right,
+            KV_HEADS=kv_heads, GROUP=heads // kv_heads, LEFT=left >= 0, RIGHT=right >= 0,
+            D=head_dim, DV=head_dim_v, BLOCK_D=triton.next_power_of_2(head_dim),
+            BLOCK_DV=triton.next_power_of_2(head_dim_v), BLOCK_M=tile.block_m, BLOCK_N=tile.block_n,
+            DESC=descriptors, PRECISION="ieee" if q.dtype == torch.float32 else "tf32",
+            SHIFT=8.0 if q.dtype in checks.FP8 else 0.0,
+            num_warps=tile.num_warps, num_stages=tile.num_stages,
+        )  # fmt: skip
 
 
 def _scratch(size: int, alignment: int, stream: int | None) -> torch.Tensor:
