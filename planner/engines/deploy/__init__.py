@@ -1,0 +1,66 @@
+"""Files that deploy a planned engine: pure text, one builder for each kind.
+
+files(figures, "Qwen/Qwen3-8B", deployment, "h100-sxm5-80gb")  # {"compose.yaml": "...", ...}
+"""
+
+from collections.abc import Callable
+
+from planner.deployment import Deployment
+from planner.engines.deploy.compose import compose
+from planner.engines.deploy.kserve import inference_service, llm_inference_service
+from planner.engines.deploy.kubernetes import kubernetes
+from planner.engines.deploy.multi_node import leader_worker_set, ray_cluster
+from planner.engines.deploy.ray_serve import ray_serve
+from planner.engines.deploy.service import CONFIG_NAME, GPUS_PER_NODE, service_of
+from planner.engines.deploy.yaml_text import yaml_text
+from planner.engines.engine import EngineFigures
+from planner.errors import PlanRefused
+
+NATIVE_NODES = 15
+"""vLLM's minor version from which --nnodes joins nodes without Ray."""
+
+
+def files(
+    figures: EngineFigures,
+    model: str,
+    deployment: Deployment,
+    gpu_id: str,
+    *,
+    gpus_per_node: int = GPUS_PER_NODE,
+    replicas: int = 1,
+    extra_config: dict[str, object] | None = None,
+) -> dict[str, str]:
+    """Every file that suits the engine and the number of nodes, by its name.
+
+    extra_config: what TensorRT-LLM's command reads from config.yaml. Raises PlanRefused where no
+    file can be written at all.
+    """
+    config = yaml_text(dict(extra_config)) if extra_config else ""
+    service = service_of(
+        figures, model, deployment,
+        gpus_per_node=gpus_per_node, replicas=replicas, config=config,
+    )  # fmt: skip
+    ray = figures.name == "vllm" and _minor(figures.version) < NATIVE_NODES
+    builders: dict[str, Callable[[], str]] = {
+        "compose.yaml": lambda: compose(service),
+        "kubernetes.yaml": lambda: kubernetes(service),
+        "kserve.yaml": lambda: inference_service(service),
+        "llm-d.yaml": lambda: llm_inference_service(service, deployment),
+        "ray-serve.yaml": lambda: ray_serve(service, gpu_id),
+        "leader-worker-set.yaml": lambda: leader_worker_set(service, ray=ray),
+        "ray-cluster.sh": lambda: ray_cluster(service),
+    }
+    found = {}
+    for name, build in builders.items():
+        try:
+            found[name] = build()
+        except PlanRefused:
+            continue
+    if config:
+        found[CONFIG_NAME] = config
+    return found
+
+
+def _minor(version: str) -> int:
+    parts = version.split(".")
+    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0

@@ -1,0 +1,47 @@
+"""Docker Compose: one service with its GPUs, cache of downloads and health check."""
+
+from typing import Any
+
+from planner.engines.deploy.service import CONFIG_NAME, CONFIG_PATH, Service
+from planner.engines.deploy.yaml_text import yaml_text
+from planner.errors import PlanRefused
+
+
+def compose(service: Service) -> str:
+    """compose.yaml. Raises PlanRefused for more than one node."""
+    if service.nodes > 1:
+        raise PlanRefused("Docker Compose runs on one node: use LeaderWorkerSet or Ray")
+    return yaml_text(compose_data(service))
+
+
+def compose_data(service: Service) -> dict[str, Any]:
+    """The file as data (Compose specification)."""
+    devices = [{"driver": "nvidia", "count": service.gpus, "capabilities": ["gpu"]}]
+    mounts = ["hf-cache:/root/.cache/huggingface"]
+    if service.config:
+        mounts.append(f"./{CONFIG_NAME}:{CONFIG_PATH}:ro")
+    health = f"curl -fs http://localhost:{service.port}/health || exit 1"
+    return {
+        "name": service.name,
+        "services": {
+            service.name: {
+                "image": service.image,
+                "entrypoint": [service.args[0]],
+                "command": list(service.args[1:]),
+                "ports": [f"{service.port}:{service.port}"],
+                "environment": {"HF_TOKEN": "${HF_TOKEN:-}"},
+                "volumes": mounts,
+                "ipc": "host",
+                "restart": "unless-stopped",
+                "deploy": {"resources": {"reservations": {"devices": devices}}},
+                "healthcheck": {
+                    "test": ["CMD-SHELL", health],
+                    "interval": "30s",
+                    "timeout": "10s",
+                    "retries": 3,
+                    "start_period": "20m",
+                },
+            }
+        },
+        "volumes": {"hf-cache": {}},
+    }

@@ -1,0 +1,102 @@
+"""Kubernetes: a Deployment and its Service, and the pod that other kinds share."""
+
+from typing import Any
+
+from planner.engines.deploy.service import CONFIG_NAME, CONFIG_PATH, SECRET, SECRET_KEY, Service
+from planner.engines.deploy.yaml_text import yaml_text
+from planner.errors import PlanRefused
+
+GPU_RESOURCE = "nvidia.com/gpu"
+
+
+def kubernetes(service: Service) -> str:
+    """Deployment and Service. Raises PlanRefused for more than one node."""
+    if service.nodes > 1:
+        raise PlanRefused("A Deployment's pod runs on one node: use LeaderWorkerSet")
+    return yaml_text(*config_map(service), *kubernetes_data(service))
+
+
+def config_map(service: Service) -> tuple[dict[str, Any], ...]:
+    """The configuration file as a document, where there is one."""
+    if not service.config:
+        return ()
+    return (
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"{service.name}-config"},
+            "data": {CONFIG_NAME: service.config},
+        },
+    )
+
+
+def kubernetes_data(service: Service) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The two documents as data."""
+    labels = {"app.kubernetes.io/name": service.name}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": service.name, "labels": labels},
+        "spec": {
+            "replicas": service.replicas,
+            "selector": {"matchLabels": labels},
+            "strategy": {"type": "Recreate"},
+            "template": {"metadata": {"labels": labels}, "spec": pod(service)},
+        },
+    }
+    return deployment, front(service, labels)
+
+
+def front(service: Service, selector: dict[str, str]) -> dict[str, Any]:
+    """The Service in front of the pods that serve."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": service.name},
+        "spec": {
+            "selector": selector,
+            "ports": [{"name": "http", "port": service.port, "targetPort": "http"}],
+        },
+    }
+
+
+def pod(service: Service, args: tuple[str, ...] | None = None, *, serves: bool = True) -> Any:
+    """The pod: container, GPUs, shared memory, token and probes where it serves."""
+    words = service.args if args is None else args
+    container: dict[str, Any] = {
+        "name": "main",
+        "image": service.image,
+        "command": [words[0]],
+        "args": list(words[1:]),
+        "env": [
+            {
+                "name": "HF_TOKEN",
+                "valueFrom": {
+                    "secretKeyRef": {"name": SECRET, "key": SECRET_KEY, "optional": True}
+                },
+            }
+        ],
+        "resources": {
+            "requests": {GPU_RESOURCE: str(service.gpus)},
+            "limits": {GPU_RESOURCE: str(service.gpus)},
+        },
+        "volumeMounts": [
+            {"name": "shm", "mountPath": "/dev/shm"},
+            {"name": "hf-cache", "mountPath": "/root/.cache/huggingface"},
+        ],
+    }
+    if serves:
+        get = {"path": "/health", "port": "http"}
+        container["ports"] = [{"name": "http", "containerPort": service.port}]
+        container["startupProbe"] = {"httpGet": get, "periodSeconds": 10, "failureThreshold": 180}
+        container["readinessProbe"] = {"httpGet": get, "periodSeconds": 5}
+        container["livenessProbe"] = {"httpGet": get, "periodSeconds": 15, "failureThreshold": 4}
+    volumes: list[dict[str, Any]] = [
+        {"name": "shm", "emptyDir": {"medium": "Memory"}},
+        {"name": "hf-cache", "emptyDir": {}},
+    ]
+    if service.config:
+        folder = CONFIG_PATH.removesuffix(f"/{CONFIG_NAME}")
+        container["volumeMounts"].append({"name": "config", "mountPath": folder})
+        volumes.append({"name": "config", "configMap": {"name": f"{service.name}-config"}})
+    return {"containers": [container], "volumes": volumes}

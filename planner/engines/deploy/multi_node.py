@@ -1,0 +1,82 @@
+"""More than one node: a LeaderWorkerSet on Kubernetes, or a Ray cluster by hand.
+
+vLLM from 0.15 and SGLang join nodes themselves (--nnodes, --node-rank); older vLLM through Ray.
+LeaderWorkerSet gives every pod its group's size, its own index and the leader's address.
+"""
+
+from typing import Any
+
+from planner.engines.deploy.kubernetes import front, pod
+from planner.engines.deploy.service import Service
+from planner.engines.deploy.yaml_text import yaml_text
+from planner.errors import PlanRefused
+
+RAY_PORT, RENDEZVOUS_PORT = 6379, 20000
+SIZE, INDEX, LEADER = "$(LWS_GROUP_SIZE)", "$(LWS_WORKER_INDEX)", "$(LWS_LEADER_ADDRESS)"
+
+
+def leader_worker_set(service: Service, *, ray: bool = False) -> str:
+    """leaderworkerset.x-k8s.io/v1 and the Service of its leaders."""
+    return yaml_text(*leader_worker_set_data(service, ray=ray))
+
+
+def leader_worker_set_data(
+    service: Service, *, ray: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The two documents as data. Raises PlanRefused for one node."""
+    if service.nodes < 2:
+        raise PlanRefused("One node needs no LeaderWorkerSet: use a Deployment")
+    leader, worker = _commands(service, ray=ray)
+    labels = {"app.kubernetes.io/name": service.name, "role": "leader"}
+    document = {
+        "apiVersion": "leaderworkerset.x-k8s.io/v1",
+        "kind": "LeaderWorkerSet",
+        "metadata": {"name": service.name},
+        "spec": {
+            "replicas": service.replicas,
+            "leaderWorkerTemplate": {
+                "size": service.nodes,
+                "restartPolicy": "RecreateGroupOnPodRestart",
+                "leaderTemplate": {"metadata": {"labels": labels}, "spec": pod(service, leader)},
+                "workerTemplate": {"spec": pod(service, worker, serves=False)},
+            },
+        },
+    }
+    return document, front(service, labels)
+
+
+def _commands(service: Service, *, ray: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the leader runs, and what a worker runs."""
+    if service.engine == "sglang":
+        joined = (
+            *service.args, "--dist-init-addr", f"{LEADER}:{RENDEZVOUS_PORT}", "--nnodes", SIZE,
+            "--node-rank", INDEX,
+        )  # fmt: skip
+        return joined, joined
+    if ray:
+        serve = f"{service.shell} --distributed-executor-backend ray"
+        head = f"ray start --head --port={RAY_PORT}"
+        join = f"ray start --address={LEADER}:{RAY_PORT} --block"
+        wait = f"until {join}; do sleep 5; done"
+        return ("sh", "-c", f"{head} && {serve}"), ("sh", "-c", wait)
+    joined = (
+        *service.args, "--nnodes", SIZE, "--node-rank", INDEX, "--master-addr", LEADER,
+    )  # fmt: skip
+    return joined, (*joined, "--headless")
+
+
+def ray_cluster(service: Service) -> str:
+    """A shell script that every node runs: with no argument on the head, with its address else."""
+    if service.engine != "vllm" or service.nodes < 2:
+        raise PlanRefused("A Ray cluster is for vLLM on several nodes")
+    return (
+        "#!/bin/sh\n"
+        f"# {service.nodes} nodes of {service.gpus} GPUs. On the first: sh ray-cluster.sh\n"
+        "# On every other: sh ray-cluster.sh HEAD_ADDRESS\n"
+        "set -e\n"
+        'if [ -n "$1" ]; then\n'
+        f'  exec ray start --address="$1:{RAY_PORT}" --block\n'
+        "fi\n"
+        f"ray start --head --port={RAY_PORT}\n"
+        f"exec {service.shell} --distributed-executor-backend ray\n"
+    )

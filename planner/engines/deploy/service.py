@@ -1,0 +1,102 @@
+"""What every deployment file says: image, command, port, GPUs and nodes of one engine.
+
+Images and health checks are those that the projects publish: vllm/vllm-openai, lmsysorg/sglang,
+TensorRT-LLM's release container, and llama.cpp's server-cuda.
+"""
+
+import re
+import shlex
+from dataclasses import dataclass
+
+from planner.deployment import Deployment
+from planner.engines.engine import EngineFigures
+from planner.errors import PlanRefused
+from planner.units import ceil_div
+
+GPUS_PER_NODE = 8
+PORTS = {"vllm": 8000, "sglang": 30000, "tensorrt-llm": 8000, "llama.cpp": 8080}
+CONFIG_NAME, CONFIG_PATH = "config.yaml", "/config/config.yaml"
+SECRET, SECRET_KEY = "hf-token", "token"
+"""Name and key of the Kubernetes secret with the Hub's token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One engine as a container. args: its command line, ready to listen on `port`.
+
+    gpus are those of one node; nodes above 1 need a cluster. config: text of a file that args name
+    by CONFIG_PATH.
+    """
+
+    name: str
+    model: str
+    engine: str
+    image: str
+    args: tuple[str, ...]
+    port: int
+    gpus: int
+    nodes: int
+    replicas: int = 1
+    config: str = ""
+
+    @property
+    def shell(self) -> str:
+        return shlex.join(self.args)
+
+
+def service_of(
+    figures: EngineFigures,
+    model: str,
+    deployment: Deployment,
+    *,
+    gpus_per_node: int = GPUS_PER_NODE,
+    replicas: int = 1,
+    config: str = "",
+) -> Service:
+    """The service of a planned engine.
+
+    Raises PlanRefused for libraries that serve nothing, for plans that the engine would refuse,
+    and for GPUs that fill no whole node.
+    """
+    if figures.name not in PORTS:
+        raise PlanRefused(f"{figures.name} is a library and no server: choose another engine")
+    if figures.refused is not None:
+        raise PlanRefused(f"{figures.name} would not start: {figures.refused}")
+    nodes = ceil_div(deployment.gpus, gpus_per_node)
+    if deployment.gpus % nodes:
+        raise PlanRefused(
+            f"{deployment.gpus} GPUs do not fill {nodes} nodes of {gpus_per_node} evenly"
+        )
+    if nodes > 1 and figures.name not in ("vllm", "sglang"):
+        raise PlanRefused(
+            f"files for {figures.name} on more than one node are not written: it needs "
+            + ("MPI" if figures.name == "tensorrt-llm" else "its RPC backend")
+        )
+    port = PORTS[figures.name]
+    words = [CONFIG_PATH if word == CONFIG_NAME else word for word in shlex.split(figures.command)]
+    args = (*words, "--host", "0.0.0.0", "--port", str(port))
+    return Service(
+        dns_name(model), model, figures.name, _image(figures), args, port,
+        deployment.gpus // nodes, nodes, replicas, config,
+    )  # fmt: skip
+
+
+def dns_name(model: str) -> str:
+    """A name that Kubernetes takes: lower case, digits and dashes, at most 63."""
+    name = re.sub(r"[^a-z0-9]+", "-", model.rsplit("/", 1)[-1].lower()).strip("-")
+    name = name[:63].rstrip("-") or "model"
+    return name if name[0].isalpha() else f"m-{name}"[:63]
+
+
+def _image(figures: EngineFigures) -> str:
+    version = figures.version
+    return {
+        "vllm": f"vllm/vllm-openai:v{version}",
+        "sglang": f"lmsysorg/sglang:v{version}",
+        "tensorrt-llm": f"nvcr.io/nvidia/tensorrt-llm/release:{_three(version)}",
+        "llama.cpp": "ghcr.io/ggml-org/llama.cpp:server-cuda",
+    }[figures.name]
+
+
+def _three(version: str) -> str:
+    return version if version.count(".") >= 2 else f"{version}.0"

@@ -1,0 +1,219 @@
+"""Deployment files: valid by their schemas, and the command in them is the engine's."""
+
+from typing import Any
+
+import pytest
+
+from planner.deployment import Deployment
+from planner.engines.deploy import files
+from planner.engines.deploy.ray_serve import engine_kwargs
+from planner.engines.deploy.service import dns_name, service_of
+from planner.engines.deploy.yaml_text import yaml_text
+from planner.engines.llama_cpp import llama_cpp_figures
+from planner.engines.llama_cpp_options import LlamaCppOptions
+from planner.engines.sglang import sglang_figures
+from planner.engines.sglang_options import SglangOptions
+from planner.engines.tensorrt_llm import tensorrt_llm_figures
+from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, config_file
+from planner.engines.transformers_cache import TransformersOptions
+from planner.engines.transformers_engine import transformers_figures
+from planner.engines.vllm import vllm_figures
+from planner.engines.vllm_options import VllmOptions
+from planner.errors import PlanRefused
+from presets.gpus import load_gpu
+from tests.planner.models import LLAMA_8B, model
+
+yaml = pytest.importorskip("yaml", reason="PyYAML reads the files back")
+H100 = load_gpu("h100-sxm5-80gb")
+NAME = "meta-llama/Llama-3.1-8B-Instruct"
+
+
+def written(engine: str, deployment: Deployment, **more: Any) -> dict[str, str]:
+    llama = model(LLAMA_8B)
+    if engine == "vllm":
+        options = VllmOptions(version=more.pop("version", "0.28.0"), max_model_len=32768)
+        figures = vllm_figures(llama, H100, deployment, options, name=NAME)
+    elif engine == "sglang":
+        figures = sglang_figures(llama, H100, deployment, SglangOptions(), name=NAME)
+    elif engine == "tensorrt-llm":
+        trt = TensorrtLlmOptions(tokens_per_block=64)
+        figures = tensorrt_llm_figures(llama, H100, deployment, trt, name=NAME)
+        more["extra_config"] = config_file(deployment, trt)
+    else:
+        figures = llama_cpp_figures(llama, H100, deployment, LlamaCppOptions(), name="m.gguf")
+    return files(figures, NAME, deployment, H100.id, **more)
+
+
+def documents(text: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(text))
+
+
+ENGINES = ("vllm", "sglang", "tensorrt-llm", "llama.cpp")
+PORTS = {"vllm": 8000, "sglang": 30000, "tensorrt-llm": 8000, "llama.cpp": 8080}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_compose_files_follow_the_specification(engine: str) -> None:
+    compose_spec = pytest.importorskip("compose_spec", reason="the Compose specification's reader")
+    text = written(engine, Deployment(tensor_parallel_size=2))["compose.yaml"]
+    read = compose_spec.PyCompose.from_yaml(text)
+    assert read.service_names() == ["llama-3-1-8b-instruct"]
+    service = documents(text)[0]["services"]["llama-3-1-8b-instruct"]
+    reserved = service["deploy"]["resources"]["reservations"]["devices"][0]
+    assert reserved == {"driver": "nvidia", "count": 2, "capabilities": ["gpu"]}
+    assert service["command"][-4:] == ["--host", "0.0.0.0", "--port", str(PORTS[engine])]
+    assert service["ports"] == [f"{PORTS[engine]}:{PORTS[engine]}"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_kubernetes_files_follow_its_schemas(engine: str) -> None:
+    validator = pytest.importorskip("kubernetes_validate", reason="Kubernetes' schemas")
+    text = written(engine, Deployment(tensor_parallel_size=2))["kubernetes.yaml"]
+    found = documents(text)
+    for document in found:
+        validator.validate(document, validator.latest_version(), strict=True)
+    deployment, service = found[-2:]
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
+    assert container["ports"][0]["containerPort"] == PORTS[engine]
+    named = {volume["name"] for volume in deployment["spec"]["template"]["spec"]["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} == named
+
+
+def test_the_schema_check_can_fail() -> None:
+    validator = pytest.importorskip("kubernetes_validate", reason="Kubernetes' schemas")
+    document = documents(written("vllm", Deployment())["kubernetes.yaml"])[0]
+    document["spec"]["template"]["spec"]["containers"][0]["imagge"] = "x"
+    with pytest.raises(validator.ValidationError):
+        validator.validate(document, validator.latest_version(), strict=True)
+
+
+def test_pods_of_other_kinds_are_pods() -> None:
+    """KServe's predictor and LeaderWorkerSet's templates hold a PodSpec, checked as a Pod."""
+    validator = pytest.importorskip("kubernetes_validate", reason="Kubernetes' schemas")
+    one = written("vllm", Deployment(tensor_parallel_size=2))
+    two = written("vllm", Deployment(tensor_parallel_size=8, pipeline_parallel_size=2))
+    predictor = documents(one["kserve.yaml"])[0]["spec"]["predictor"]
+    pods = [{k: v for k, v in predictor.items() if k in ("containers", "volumes")}]
+    pods.append(documents(one["llm-d.yaml"])[0]["spec"]["template"])
+    group = documents(two["leader-worker-set.yaml"])[0]["spec"]["leaderWorkerTemplate"]
+    pods += [group["leaderTemplate"]["spec"], group["workerTemplate"]["spec"]]
+    for spec in pods:
+        document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}
+        validator.validate(document, validator.latest_version(), strict=True)
+
+
+def test_a_configuration_file_reaches_the_container() -> None:
+    found = written("tensorrt-llm", Deployment())
+    assert yaml.safe_load(found["config.yaml"]) == {"kv_cache_config": {"tokens_per_block": 64}}
+    mapped = documents(found["kubernetes.yaml"])[0]
+    assert mapped["kind"] == "ConfigMap"
+    assert mapped["data"]["config.yaml"] == found["config.yaml"]
+    service = documents(found["compose.yaml"])[0]["services"]["llama-3-1-8b-instruct"]
+    assert "/config/config.yaml" in service["command"]
+    assert "./config.yaml:/config/config.yaml:ro" in service["volumes"]
+
+
+def test_llm_d_says_the_parallelism() -> None:
+    """Fields of LLMInferenceService as KServe documents them."""
+    deployment = Deployment(tensor_parallel_size=2, pipeline_parallel_size=2)
+    document = documents(written("vllm", deployment)["llm-d.yaml"])[0]
+    assert (document["apiVersion"], document["kind"]) == (
+        "serving.kserve.io/v1alpha1", "LLMInferenceService",
+    )  # fmt: skip
+    spec = document["spec"]
+    assert set(spec) == {"model", "replicas", "parallelism", "router", "template"}
+    assert spec["model"] == {"uri": f"hf://{NAME}", "name": NAME}
+    assert spec["parallelism"] == {"tensor": 2, "pipeline": 2}
+    assert set(spec["router"]) == {"gateway", "route", "scheduler"}
+    args = spec["template"]["containers"][0]["args"]
+    assert args[:4] == ["serve", "/mnt/models", "--served-model-name", NAME]
+    assert "--max-model-len" in args
+
+
+def test_kserve_runs_the_command() -> None:
+    document = documents(written("sglang", Deployment())["kserve.yaml"])[0]
+    assert document["apiVersion"] == "serving.kserve.io/v1beta1"
+    container = document["spec"]["predictor"]["containers"][0]
+    assert container["command"] + container["args"][:4] == [
+        "python", "-m", "sglang.launch_server", "--model-path", NAME,
+    ]  # fmt: skip
+
+
+def test_ray_serve_gets_flags_as_arguments() -> None:
+    document = documents(written("vllm", Deployment(tensor_parallel_size=2))["ray-serve.yaml"])[0]
+    application = document["applications"][0]
+    assert application["import_path"] == "ray.serve.llm:build_openai_app"
+    config = application["args"]["llm_configs"][0]
+    assert config["model_loading_config"] == {
+        "model_id": "llama-3-1-8b-instruct", "model_source": NAME,
+    }  # fmt: skip
+    assert config["accelerator_type"] == "H100"
+    assert config["engine_kwargs"] == {"tensor_parallel_size": 2, "max_model_len": 32768}
+    words = ("--gpu-memory-utilization", "0.9", "--enforce-eager", "--no-enable-prefix-caching",
+             "--speculative-config", '{"method":"ngram","num_speculative_tokens":3}')  # fmt: skip
+    assert engine_kwargs(words) == {
+        "gpu_memory_utilization": 0.9,
+        "enforce_eager": True,
+        "enable_prefix_caching": False,
+        "speculative_config": {"method": "ngram", "num_speculative_tokens": 3},
+    }
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "leader", "worker"),
+    [
+        ("vllm", "0.28.0", "--master-addr", "--headless"),
+        ("vllm", "0.11.0", "ray start --head --port=6379 && vllm serve", "--block"),
+        ("sglang", "", "--dist-init-addr", "--node-rank"),
+    ],
+)
+def test_two_nodes(engine: str, version: str, leader: str, worker: str) -> None:
+    deployment = Deployment(tensor_parallel_size=8, pipeline_parallel_size=2)
+    more = {"version": version} if version else {}
+    found = written(engine, deployment, **more)
+    assert "compose.yaml" not in found
+    assert "kubernetes.yaml" not in found
+    document, service = documents(found["leader-worker-set.yaml"])
+    assert document["apiVersion"] == "leaderworkerset.x-k8s.io/v1"
+    group = document["spec"]["leaderWorkerTemplate"]
+    assert group["size"] == 2
+    head = group["leaderTemplate"]["spec"]["containers"][0]
+    other = group["workerTemplate"]["spec"]["containers"][0]
+    assert leader in " ".join(head["args"])
+    assert worker in " ".join(other["args"])
+    assert head["resources"]["limits"] == {"nvidia.com/gpu": "8"}
+    assert "readinessProbe" not in other
+    assert service["spec"]["selector"] == group["leaderTemplate"]["metadata"]["labels"]
+    if engine == "vllm":
+        assert "sh ray-cluster.sh HEAD_ADDRESS" in found["ray-cluster.sh"]
+
+
+def test_what_cannot_be_deployed_says_why() -> None:
+    llama, single = model(LLAMA_8B), Deployment()
+    library = transformers_figures(llama, H100, single, TransformersOptions())
+    with pytest.raises(PlanRefused, match="no server"):
+        files(library, NAME, single, H100.id)
+    small = sglang_figures(llama, H100, single, SglangOptions(mem_fraction_static=0.1))
+    with pytest.raises(PlanRefused, match="would not start"):
+        files(small, NAME, single, H100.id)
+    wide = Deployment(tensor_parallel_size=16)
+    with pytest.raises(PlanRefused, match="MPI"):
+        service_of(tensorrt_llm_figures(llama, H100, wide, TensorrtLlmOptions()), NAME, wide)
+
+
+def test_names_suit_kubernetes() -> None:
+    assert dns_name("Qwen/Qwen3-30B-A3B_FP8.v2") == "qwen3-30b-a3b-fp8-v2"
+    assert dns_name("1bit/7b") == "m-7b"
+    assert len(dns_name("x" * 90)) == 63
+
+
+def test_text_survives_the_trip_through_yaml() -> None:
+    data = {
+        "plain": "text", "yes": "no", "number": "8", "colon": "a: b", "empty": {}, "none": None,
+        "list": [{"a": 1, "b": ["x", "- y", "#"]}, [], ["é", "${X:-}"]], "on": True, "f": 0.5,
+        "lines": "a\nb\n", "quote": 'say "hi"', "1": ["~", "null", "0x1F", "1e3", "2026-01-01"],
+    }  # fmt: skip
+    assert yaml.safe_load(yaml_text(data)) == data
+    assert documents(yaml_text(data, {"b": 1})) == [data, {"b": 1}]
