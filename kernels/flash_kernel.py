@@ -89,7 +89,7 @@ def flash_kernel(
     program = tl.program_id(0)
     tile = tiles - 1 - program // GROUP % tiles
     batch = program // (GROUP * tiles * KV_HEADS)
-    kv_head = program // (GROUP * tiles) % KV_HEADS
+    kv_head = tl.cast(program // (GROUP * tiles) % KV_HEADS, tl.int64)
     head = kv_head * GROUP + program % GROUP
     begin_q, begin_k, seqlen_q, seqlen_k = 0, 0, max_seqlen_q, max_seqlen_k
     if cu_q_ptr is not None:

@@ -123,7 +123,7 @@ def _transpose_kernel(
     D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     batch = (tl.program_id(1) // KV_HEADS).to(tl.int64)
-    head = tl.program_id(1) % KV_HEADS
+    head = (tl.program_id(1) % KV_HEADS).to(tl.int64)
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     # Place 4i + 2h + j within each 16 holds key 8h + 2i + j.
     key = place // 16 * 16 + place // 2 % 2 * 8 + place // 4 % 4 * 2 + place % 2
