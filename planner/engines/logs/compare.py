@@ -1,0 +1,160 @@
+"""A log laid beside the prediction: line by line, the largest difference explained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planner.engines.engine import EngineFigures
+from planner.engines.logs.reading import Figure, LogReading
+from planner.errors import PlanRefused
+from planner.estimate import Estimate, total
+from planner.units import format_bytes
+
+LABELS = {
+    "weights": "Weights",
+    "consumed": "Weights and non-torch",
+    "activation": "Peak activation",
+    "non_torch": "Non-torch memory",
+    "cuda_graphs": "CUDA graphs",
+    "kv_cache": "KV cache",
+    "requested": "Budget",
+    "tokens": "Tokens in the cache",
+    "blocks": "Blocks",
+    "concurrency": "Sequences of full length",
+    "block_size": "Tokens of a block",
+}
+CAUSES = {
+    "weights": "another quantisation or a repacked format, a draft model or LoRA slots, padding of "
+    "experts, or a vision tower that the plan counts apart",
+    "consumed": "other formats of weights, or buffers that stay after loading",
+    "activation": "other batch limits (max_num_batched_tokens, max_num_seqs), a vision tower that "
+    "is profiled with large images, or a first run that compiled",
+    "non_torch": "communication buffers of another number of GPUs, or another process on the card",
+    "cuda_graphs": "other capture sizes (max_num_seqs, speculation), eager mode, or the profiler's "
+    "estimate, which is 0.7 to 2.2 of what capture takes",
+    "kv_cache": "what the lines above differ by, or another utilisation than the plan's",
+    "requested": "another gpu_memory_utilization, or another card than the plan's",
+    "tokens": "another max_model_len, KV cache dtype or block size",
+    "blocks": "another block size or KV cache dtype",
+    "concurrency": "another max_model_len than the plan's",
+    "block_size": "another state dtype or tensor-parallel size of a hybrid model",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure in the log and as predicted; bytes where is_size, else counts."""
+
+    name: str
+    logged: float
+    predicted: float
+    low: float
+    high: float
+    is_size: bool
+    line: str
+    half_digit: float
+
+    @property
+    def label(self) -> str:
+        return LABELS[self.name]
+
+    @property
+    def difference(self) -> float:
+        """Logged less predicted."""
+        return self.logged - self.predicted
+
+    @property
+    def share(self) -> float:
+        """The difference as a share of what was predicted."""
+        return self.difference / self.predicted if self.predicted else float(bool(self.difference))
+
+    @property
+    def within_range(self) -> bool:
+        return self.low - self.half_digit <= self.logged <= self.high + self.half_digit
+
+
+def compare(reading: LogReading, figures: EngineFigures) -> tuple[Row, ...]:
+    """Rows for every figure that both sides know, in the order in which memory is spent.
+
+    Raises PlanRefused where the log is another engine's.
+    """
+    if reading.engine != figures.name:
+        raise PlanRefused(
+            f"this is a log of {reading.engine}, and the plan is for {figures.name}: choose "
+            f"{reading.engine} as the engine"
+        )
+    sizes, counts = _predicted(figures), _counted(figures)
+    rows = [
+        _row(name, reading.sizes[name], *sizes[name], is_size=True)
+        for name in LABELS
+        if name in reading.sizes and name in sizes
+    ]
+    rows += [
+        _row(name, reading.counts[name], counts[name], counts[name], counts[name], is_size=False)
+        for name in LABELS
+        if name in reading.counts and name in counts
+    ]
+    return tuple(rows)
+
+
+def _row(name: str, found: Figure, value: float, low: float, high: float, *, is_size: bool) -> Row:
+    return Row(name, found.value, value, low, high, is_size, found.line, found.half_digit)
+
+
+def _predicted(figures: EngineFigures) -> dict[str, tuple[float, float, float]]:
+    """Sizes as the engine prints them: value, low, high."""
+    parts = {**figures.outside_budget, **figures.components}
+    found: dict[str, tuple[float, float, float]] = {
+        name: (part.bytes, part.low_bytes, part.high_bytes)
+        for name, part in parts.items()
+        if name in LABELS
+    }
+    cache = figures.kv_cache
+    found["kv_cache"] = (cache.bytes, cache.low_bytes, cache.high_bytes)
+    loaded = ["weights", "draft_weights", "lora_slots"]
+    if figures.name == "sglang":
+        loaded.append("non_torch")
+        found.pop("non_torch", None)
+    held = [parts[name] for name in loaded if name in parts]
+    rest = [parts[name] for name in ("non_torch", "repacking") if name in parts]
+    found["weights"] = _summed(held)
+    found["consumed"] = _summed(held + rest)
+    if figures.name == "vllm":
+        found["requested"] = (figures.budget_bytes,) * 3
+    return found
+
+
+def _summed(parts: Sequence[Estimate]) -> tuple[float, float, float]:
+    whole = total(list(parts))
+    return whole.bytes, whole.low_bytes, whole.high_bytes
+
+
+def _counted(figures: EngineFigures) -> dict[str, float]:
+    found = {
+        "tokens": float(figures.kv_cache_tokens),
+        "blocks": float(figures.num_blocks),
+        "concurrency": figures.max_concurrency,
+        "block_size": float(figures.block_size),
+    }
+    return found if figures.refused is None else {}
+
+
+def largest(rows: Sequence[Row]) -> Row | None:
+    """The size that differs most in bytes; the cache, which follows from the others, is last."""
+    sizes = [row for row in rows if row.is_size and row.name != "kv_cache"]
+    sizes = sizes or [row for row in rows if row.is_size]
+    return max(sizes, key=lambda row: abs(row.difference), default=None)
+
+
+def explanation(rows: Sequence[Row]) -> str:
+    """The largest difference in a sentence or two, and what usually makes it."""
+    row = largest(rows)
+    if row is None:
+        return "The log and the prediction share no size to compare."
+    if abs(row.difference) <= row.half_digit:
+        return "The log says what was predicted, to its last printed digit."
+    more = "more" if row.difference > 0 else "less"
+    size = format_bytes(abs(round(row.difference)))
+    text = f"{row.label} differ most: the log has {size} {more} than predicted ({row.share:+.1%})"
+    if row.within_range:
+        return f"{text}, within the stated range."
+    return f"{text}, outside the stated range. Usual causes: {CAUSES[row.name]}."
