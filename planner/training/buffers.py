@@ -1,0 +1,101 @@
+"""Memory that sharding and the allocator need beside states and activations: ranges."""
+
+from math import prod
+
+from planner.estimate import Estimate
+from planner.training.recipe import Recipe
+from planner.training.states import States, gradient_bytes, parameter_bytes
+from planner.training.tensors import Held
+
+BUCKET = 5 * 10**8
+PREFETCH = 5 * 10**7
+MAX_LIVE = 10**9
+PIPELINE_BUFFERS = 2
+FRAGMENTATION = (0.0, 0.05, 0.30)
+FRAGMENTATION_SOURCE = (
+    "0 to 30 % of what comes and goes; ZeRO (Rajbhandari et al. 2020, 3.2) met over 30 % in "
+    "extreme cases; 5 % is taken here"
+)
+HOST_FACTOR = (1.0, 1.5, 1.5)
+HOST_SOURCE = "DeepSpeed's estimators add half for buffers; the states alone are the low end"
+
+
+def buffers(
+    held: tuple[Held, ...], found: States, recipe: Recipe, hidden_size: int, largest_layer: int
+) -> dict[str, Estimate]:
+    """Communication and work buffers of one rank by name; empty on a single GPU without LoRA."""
+    result: dict[str, Estimate] = {}
+    if recipe.shards > 1 or recipe.offload_optimizer != "none":
+        name, estimate = _data_parallel(held, found, recipe, largest_layer)
+        result[name] = estimate
+    if recipe.pipeline_parallel_size > 1:
+        cut = recipe.tensor_parallel_size if recipe.sequence_parallel else 1
+        edge = recipe.micro_batch_tokens * hidden_size * recipe.element_bytes // cut
+        size = PIPELINE_BUFFERS * edge
+        result["pipeline_buffers"] = Estimate(
+            size, size, 2 * size, "one activation and one gradient at a stage's edge; two of each "
+            "where sends overlap",
+        )  # fmt: skip
+    quantised = [prod(t.shape) for t in held if t.base != "16-bit"]
+    if quantised:
+        size = 2 * max(quantised)
+        result["dequantised_matrix"] = Estimate(
+            size, size, 2 * size, "the largest frozen matrix in 16 bits while it is multiplied"
+        )
+    return result
+
+
+def _data_parallel(
+    held: tuple[Held, ...], found: States, recipe: Recipe, largest: int
+) -> tuple[str, Estimate]:
+    n, p, g = found.trainable, parameter_bytes(recipe), gradient_bytes(recipe)
+    if recipe.sharding == "ddp":
+        return "ddp_buckets", Estimate(
+            n * g, 0, n * g, "PyTorch DDP copies gradients to buckets; none with "
+            "gradient_as_bucket_view",
+        )  # fmt: skip
+    if recipe.sharding == "fsdp2":
+        one = largest * p
+        root = p * sum(t.parameters for t in held if t.count == 1 and _outside(t))
+        gradient = one if found.trainable == found.parameters else 0
+        return "fsdp_gathered", Estimate(
+            root + 2 * one + gradient, one + gradient, 2 * root + 2 * one + 2 * gradient,
+            "FSDP2: a layer, the prefetched one and a layer's gradients, beside embedding and "
+            "head, which stay gathered unless they are wrapped themselves",
+        )  # fmt: skip
+    bucket = min(BUCKET, n) * 2
+    if recipe.sharding == "zero3":
+        central = bucket + min(PREFETCH, n) * 2
+        return "zero_buckets", Estimate(
+            central, bucket, bucket + min(MAX_LIVE, found.parameters) * 2,
+            "DeepSpeed: reduce bucket 5e8 and prefetch bucket 5e7 elements; at most 1e9 live",
+        )  # fmt: skip
+    return "zero_buckets", Estimate(
+        2 * bucket, bucket, 3 * bucket,
+        "DeepSpeed: reduce and all-gather buckets of 5e8 elements; overlap_comm adds one",
+    )  # fmt: skip
+
+
+def _outside(tensor: Held) -> bool:
+    return tensor.role == "embedding" or tensor.name.startswith("lm_head")
+
+
+def fragmentation(transient_bytes: int) -> Estimate:
+    """What the caching allocator holds and cannot use, of `transient_bytes` that come and go."""
+    low, central, high = (int(share * transient_bytes) for share in FRAGMENTATION)
+    return Estimate(central, low, high, FRAGMENTATION_SOURCE)
+
+
+def host(states_bytes: int) -> Estimate:
+    """Host memory of one machine for states moved there."""
+    low, central, high = (int(factor * states_bytes) for factor in HOST_FACTOR)
+    return Estimate(central, low, high, HOST_SOURCE)
+
+
+def nvme_buffers(largest_tensor: int) -> Estimate:
+    """Pinned host memory of one rank that swaps states to NVMe."""
+    central = 4 * 4 * largest_tensor
+    return Estimate(
+        central, central // 2, 5 * 10**8 * 2 + central,
+        "ZeRO-Infinity: four optimizer buffers of the largest tensor; five of 1e8 parameters",
+    )  # fmt: skip

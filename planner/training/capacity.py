@@ -1,0 +1,101 @@
+"""The questions backwards: largest micro-batch, longest sequence, fewest GPUs, cheapest sharding.
+
+Each answer fits and the next does not, by the central estimates.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from planner.capacity import GPU_COUNTS, GPUS_PER_MACHINE, largest
+from planner.errors import PlanRefused
+from planner.hardware import Gpu
+from planner.model import Model
+from planner.training.plan import TrainingPlan, plan_training
+from planner.training.recipe import Recipe, Sharding
+
+MOST_SEQUENCES = 2**16
+LONGEST = 2**24
+LADDER: tuple[Sharding, ...] = ("ddp", "zero1", "zero2", "zero3")
+"""From least to most communication: stages 0 to 2 move 2 P a step, stage 3 moves 3 P."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Answers for one plan; 0 or None where nothing fits."""
+
+    micro_batch_size: int
+    sequence_length: int
+    sharding: Sharding | None
+    fewest: Recipe | None
+
+
+def limits(plan: TrainingPlan) -> Limits:
+    """All four answers."""
+    found = fewest_gpus(plan.model, plan.gpu, plan.recipe)
+    return Limits(
+        largest_micro_batch(plan), longest_sequence(plan), cheapest_sharding(plan), found
+    )  # fmt: skip
+
+
+def largest_micro_batch(plan: TrainingPlan) -> int:
+    """Most sequences a GPU can take at once."""
+    return _largest(plan, "micro_batch_size", MOST_SEQUENCES)
+
+
+def longest_sequence(plan: TrainingPlan) -> int:
+    """Longest sequence at this micro-batch, a multiple of the context-parallel size."""
+    step = plan.recipe.context_parallel_size
+    return step * _largest(plan, "sequence_length", LONGEST // step, step)
+
+
+def _largest(plan: TrainingPlan, name: str, limit: int, step: int = 1) -> int:
+    def total(n: int) -> int:
+        changed = plan.recipe.replace(**{name: n * step})
+        return plan_training(plan.model, plan.gpu, changed).total_bytes
+
+    start = getattr(plan.recipe, name) // step
+    return largest(total, plan.gpu.memory_bytes, limit, max(1, start))
+
+
+def cheapest_sharding(plan: TrainingPlan) -> Sharding | None:
+    """The lowest ZeRO stage that fits: the one that talks least."""
+    for name in LADDER:
+        found = _try(plan.model, plan.gpu, plan.recipe, sharding=name)
+        if found is not None and found.fits:
+            return name
+    return None
+
+
+def fewest_gpus(model: Model, gpu: Gpu, recipe: Recipe) -> Recipe | None:
+    """The smallest number of GPUs with this sharding that fits, None if none of GPU_COUNTS does.
+
+    Data parallel first, then tensor parallel within a machine, then pipeline stages.
+    """
+    for changed in _splits(recipe):
+        found = _try(model, gpu, recipe, **changed)
+        if found is not None and found.fits:
+            return found.recipe
+    return None
+
+
+def _splits(recipe: Recipe) -> Iterator[dict[str, object]]:
+    for gpus in (*GPU_COUNTS, 128, 256, 512, 1024):
+        for tp in (n for n in GPU_COUNTS if n <= min(gpus, GPUS_PER_MACHINE)):
+            for pp in (n for n in GPU_COUNTS if n * tp <= gpus):
+                rest = gpus // (tp * pp)
+                if rest % recipe.context_parallel_size:
+                    continue
+                yield {
+                    "tensor_parallel_size": tp,
+                    "pipeline_parallel_size": pp,
+                    "data_parallel_size": rest // recipe.context_parallel_size,
+                    "expert_parallel_size": min(rest, recipe.expert_parallel_size),
+                    "gradient_accumulation_steps": max(pp, recipe.gradient_accumulation_steps),
+                }
+
+
+def _try(model: Model, gpu: Gpu, recipe: Recipe, **changes: object) -> TrainingPlan | None:
+    try:
+        return plan_training(model, gpu, recipe.replace(**changes))
+    except PlanRefused:
+        return None

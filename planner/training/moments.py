@@ -1,0 +1,77 @@
+"""The moments at which a training step may peak, on top of states: one micro-batch's last layer.
+
+Everything stored is alive at the loss, where the backward pass begins. Then each layer frees what
+it kept and needs gradients of its own; recomputed tensors come back for one layer at a time.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+from planner.attention_kinds import Attention, LatentAttention
+from planner.mlp_kinds import Mlp, MoE
+from planner.model import LayerGroup
+from planner.training.recipe import Recipe
+from planner.training.saved import Saved, bytes_of
+from planner.training.states import parameter_bytes
+from planner.training.tensors import Held
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMoments:
+    """Bytes above what is stored: in the feed-forward's backward, and in attention's."""
+
+    recomputed: int
+    feed_forward: int
+    attention: int
+
+    @property
+    def largest(self) -> int:
+        return self.recomputed + max(self.feed_forward, self.attention, 0)
+
+
+def layer_moments(
+    group: LayerGroup, saved: tuple[Saved, ...], held: tuple[Held, ...], hidden: int, recipe: Recipe
+) -> LayerMoments:
+    """Moments of one layer of `group`, whose tensors on a rank are `held`."""
+    e, tokens, tp = recipe.element_bytes, recipe.micro_batch_tokens, recipe.tensor_parallel_size
+    alive = [s for s in saved if _recomputed(s, recipe)]
+    residual = tokens * hidden * e // (tp if recipe.sequence_parallel else 1)
+    if recipe.recomputation == "full":
+        residual *= 2
+    largest = max((prod(t.shape) for t in held if t.trainable), default=0)
+    gradient = largest * parameter_bytes(recipe)
+    kept_by_mlp = sum(bytes_of(s, recipe) for s in saved if s.part == "mlp")
+    feed_forward = tokens * _feed_forward(group.mlp, hidden, recipe) // tp
+    attention = max((_attention(mixer, recipe) for mixer in group.mixers), default=0)
+    return LayerMoments(
+        sum(bytes_of(s, recipe) for s in alive),
+        feed_forward + residual + gradient,
+        tokens * attention // tp + residual + gradient - kept_by_mlp,
+    )
+
+
+def _recomputed(saved: Saved, recipe: Recipe) -> bool:
+    return recipe.recomputation == "full" or (recipe.recomputation == "selective" and saved.core)
+
+
+def _feed_forward(mlp: Mlp | MoE | None, hidden: int, recipe: Recipe) -> int:
+    """Bytes per token: gradients of the activation's inputs, less the output freed by then."""
+    if mlp is None:
+        return 0
+    e = recipe.element_bytes
+    if isinstance(mlp, Mlp):
+        return e * mlp.intermediate_size * (2 if mlp.gated else 1)
+    k, width = mlp.num_experts_per_tok, mlp.input_size or hidden
+    shared = 0 if mlp.shared is None else mlp.shared.intermediate_size
+    inner = k * mlp.moe_intermediate_size + shared
+    return e * (inner * (2 if mlp.gated else 1) + k * width)
+
+
+def _attention(mixer: object, recipe: Recipe) -> int:
+    """Bytes per token: gradients of scores, or of queries, keys, values and an fp32 accumulator."""
+    if not isinstance(mixer, (Attention, LatentAttention)):
+        return 0
+    e, heads = recipe.element_bytes, mixer.num_attention_heads
+    if recipe.attention == "naive":
+        return 2 * e * heads * recipe.sequence_length
+    return heads * (3 * e * mixer.head_dim + e * mixer.value_dim + 4 * mixer.head_dim)

@@ -1,0 +1,177 @@
+"""How a model is trained: precision, optimizer, sharding, parallelism, what is kept and recomputed.
+
+Recipe(sequence_length=4096, optimizer="adamw", sharding="zero3", data_parallel_size=8)
+"""
+
+from math import gcd
+from typing import Literal
+
+from pydantic import Field
+
+from planner.attention_kinds import Attention, LatentAttention
+from planner.deployment import Deployment
+from planner.errors import PlanRefused
+from planner.frozen import Frozen
+from planner.mlp_kinds import MoE
+from planner.model import Model
+from planner.parallelism import check as check_shapes
+
+Precision = Literal["bf16", "fp16", "fp32", "fp8"]
+GradientDtype = Literal["auto", "16-bit", "fp32", "both"]
+OptimizerName = Literal[
+    "adamw", "adam", "adamw_bf16", "adamw_8bit", "adafactor", "muon", "lion", "sgd", "sgd_momentum"
+]
+Sharding = Literal["ddp", "zero1", "zero2", "zero3", "fsdp2"]
+Place = Literal["none", "cpu", "nvme"]
+Schedule = Literal["gpipe", "1f1b", "interleaved"]
+Recomputation = Literal["none", "selective", "full"]
+Loss = Literal["eager", "in_place", "chunked"]
+Size = Field(default=1, ge=1, le=65536)
+
+
+class Lora(Frozen):
+    """Adapters of `rank` beside frozen matrices; base: how the frozen ones are stored (QLoRA)."""
+
+    rank: int = Field(default=16, ge=1, le=4096)
+    targets: Literal["attention", "all"] = "all"
+    base: Literal["16-bit", "nf4", "int8"] = "16-bit"
+
+
+class Recipe(Frozen):
+    """One way to train. A step is gradient_accumulation_steps micro-batches on every replica.
+
+    gradient_dtype: "16-bit" as in the ZeRO paper, "fp32" as Megatron-LM keeps them, "both" as
+    DeepSpeed's estimators count them; auto is fp32 for FSDP2, the parameters' own otherwise.
+    sequence_parallel splits what tensor parallelism leaves whole. dropout: masks are kept.
+    fused_kernels: activation and gate are one kernel, which keeps its inputs only. loss: see
+    `planner.training.loss`. virtual_stages: chunks of layers a pipeline rank holds, interleaved.
+    """
+
+    sequence_length: int = Field(default=4096, ge=1, le=2**27)
+    micro_batch_size: int = Field(default=1, ge=1, le=2**20)
+    gradient_accumulation_steps: int = Field(default=1, ge=1, le=2**20)
+    precision: Precision = "bf16"
+    master_weights: bool = True
+    gradient_dtype: GradientDtype = "auto"
+    optimizer: OptimizerName = "adamw"
+    lora: Lora | None = None
+    sharding: Sharding = "zero1"
+    offload_optimizer: Place = "none"
+    offload_parameters: Place = "none"
+    data_parallel_size: int = Size
+    tensor_parallel_size: int = Size
+    sequence_parallel: bool = True
+    context_parallel_size: int = Size
+    pipeline_parallel_size: int = Size
+    pipeline_schedule: Schedule = "1f1b"
+    virtual_stages: int = Field(default=2, ge=1, le=1024)
+    expert_parallel_size: int = Size
+    attention: Literal["flash", "naive"] = "flash"
+    recomputation: Recomputation = "none"
+    dropout: bool = False
+    fused_kernels: bool = True
+    loss: Loss = "eager"
+    gpus_per_node: int = Field(default=8, ge=1, le=1024)
+
+    @property
+    def gpus(self) -> int:
+        return (
+            self.tensor_parallel_size
+            * self.pipeline_parallel_size
+            * self.context_parallel_size
+            * self.data_parallel_size
+        )
+
+    @property
+    def nodes(self) -> int:
+        return -(-self.gpus // self.gpus_per_node)
+
+    @property
+    def stage(self) -> int:
+        """The ZeRO stage that the sharding amounts to."""
+        return {"ddp": 0, "zero1": 1, "zero2": 2, "zero3": 3, "fsdp2": 3}[self.sharding]
+
+    @property
+    def shards(self) -> int:
+        """Ranks that hold the same dense parameters; ZeRO and FSDP shard over them."""
+        return self.data_parallel_size * self.context_parallel_size
+
+    @property
+    def micro_batch_tokens(self) -> int:
+        """Tokens of one micro-batch on one GPU."""
+        return self.micro_batch_size * -(-self.sequence_length // self.context_parallel_size)
+
+    @property
+    def step_tokens(self) -> int:
+        """Tokens of one optimizer step, over all replicas."""
+        sequences = self.micro_batch_size * self.gradient_accumulation_steps
+        return sequences * self.sequence_length * self.data_parallel_size
+
+    @property
+    def element_bytes(self) -> int:
+        """An activation's element."""
+        return 4 if self.precision == "fp32" else 2
+
+    def deployment(self) -> Deployment:
+        """The split of tensors and layers; data parallelism and experts are handled here."""
+        return Deployment(
+            tensor_parallel_size=self.tensor_parallel_size,
+            pipeline_parallel_size=self.pipeline_parallel_size,
+        )
+
+    def replace(self, **changes: object) -> "Recipe":
+        """A copy with other values, validated."""
+        return Recipe(**{**dict(self), **changes})
+
+
+def check(model: Model, recipe: Recipe) -> None:
+    """Refuse what contradicts itself or the model, saying what would do."""
+    check_shapes(model, recipe.deployment())
+    _check_offload(recipe)
+    _check_pipeline(recipe)
+    experts = [g.mlp.num_experts for g in model.groups if isinstance(g.mlp, MoE)]
+    ep = recipe.expert_parallel_size
+    if ep > 1:
+        if not experts:
+            raise PlanRefused("expert_parallel_size is set, but the model has no routed experts")
+        allowed = gcd(recipe.shards, *experts)
+        if allowed % ep:
+            raise PlanRefused(
+                f"expert_parallel_size {ep} must divide both {recipe.shards} (data x context "
+                f"parallel) and {min(experts)} experts; {allowed} would"
+            )
+    if recipe.context_parallel_size > 1:
+        for mixer in (m for group in model.groups for m in group.mixers):
+            if not isinstance(mixer, (Attention, LatentAttention)):
+                raise PlanRefused(f"context_parallel_size: {mixer.kind} layers cannot be split")
+    if recipe.context_parallel_size > recipe.sequence_length:
+        raise PlanRefused("context_parallel_size is more than the sequence has tokens")
+
+
+def _check_offload(recipe: Recipe) -> None:
+    if recipe.offload_optimizer != "none" and recipe.sharding not in ("zero1", "zero2", "zero3"):
+        raise PlanRefused("offload_optimizer needs sharding zero1, zero2 or zero3")
+    if recipe.offload_optimizer == "nvme" and recipe.sharding != "zero3":
+        raise PlanRefused("offload_optimizer nvme (ZeRO-Infinity) needs sharding zero3")
+    if recipe.offload_parameters != "none" and recipe.sharding != "zero3":
+        raise PlanRefused("offload_parameters needs sharding zero3")
+
+
+def _check_pipeline(recipe: Recipe) -> None:
+    stages = recipe.pipeline_parallel_size
+    if stages == 1:
+        return
+    if recipe.sharding in ("zero2", "zero3"):
+        raise PlanRefused(
+            f"{recipe.sharding} does not run with pipeline stages, since every micro-batch would "
+            "reduce its gradients: choose zero1, fsdp2, or pipeline_parallel_size 1"
+        )
+    if recipe.pipeline_schedule == "interleaved":
+        if recipe.virtual_stages < 2:
+            raise PlanRefused("virtual_stages must be at least 2 for the interleaved schedule")
+        if recipe.gradient_accumulation_steps % stages:
+            raise PlanRefused(
+                f"the interleaved schedule needs gradient_accumulation_steps "
+                f"{recipe.gradient_accumulation_steps} to be a multiple of "
+                f"pipeline_parallel_size {stages}"
+            )

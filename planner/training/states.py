@@ -1,0 +1,129 @@
+"""Model states: parameters, gradients, master copy and optimizer states, and where each lies.
+
+Per trainable parameter in mixed precision with Adam: 2 + 2 + 4 + 8 bytes (Rajbhandari et al. 2020,
+ZeRO). Stage 1 shards master and optimizer, 2 the gradients too, 3 the parameters too.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from planner.training.optimizers import OPTIMIZERS
+from planner.training.recipe import Place, Recipe
+from planner.training.tensors import Held
+from planner.units import ceil_div
+
+BASE_BYTES = {
+    "nf4": (0.5 + 1 / 64 + 4 / (64 * 256)),
+    "int8": 1.0,
+}
+"""Bytes per frozen parameter. nf4 with double quantisation: 4 bits, an 8-bit scale per 64, an fp32
+scale per 256 of those (Dettmers et al. 2023, QLoRA); int8: row scales apart."""
+FP8_COPIES = 2
+"""Bytes per matrix parameter: an fp8 copy and its transpose (Transformer Engine on Hopper)."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One kind of state on one rank: its bytes, and where they lie ("none": on the GPU)."""
+
+    name: str
+    bytes: int
+    place: Place
+    formula: str
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """All states of one rank. gathered: ZeRO-3's largest module, parameters and gradients."""
+
+    parameters: int
+    trainable: int
+    states: tuple[State, ...]
+    gathered_bytes: int
+
+    def in_place(self, place: Place) -> int:
+        return sum(s.bytes for s in self.states if s.place == place)
+
+    @property
+    def gpu_bytes(self) -> int:
+        return self.in_place("none") + self.gathered_bytes
+
+
+def parameter_bytes(recipe: Recipe) -> int:
+    """Of a trainable parameter as the layers compute with it."""
+    return 4 if recipe.precision == "fp32" else 2
+
+
+def has_master(recipe: Recipe) -> bool:
+    return recipe.master_weights and recipe.precision != "fp32"
+
+
+def gradient_bytes(recipe: Recipe) -> int:
+    """Per trainable parameter: 2, 4, or both."""
+    if recipe.precision == "fp32":
+        return 4
+    auto = "fp32" if recipe.sharding == "fsdp2" and has_master(recipe) else "16-bit"
+    name = auto if recipe.gradient_dtype == "auto" else recipe.gradient_dtype
+    return {"16-bit": 2, "fp32": 4, "both": 6}[name]
+
+
+def states(held: Iterable[Held], recipe: Recipe, largest_module: int) -> States:
+    """What one rank stores of these tensors. largest_module: parameters of the largest one."""
+    tensors = tuple(held)
+    stage = recipe.stage
+    frozen = sum(_frozen_bytes(t, recipe) for t in tensors if not t.trainable)
+    trained = [t for t in tensors if t.trainable]
+    n = sum(t.parameters for t in trained)
+    fp32_sharded = recipe.sharding == "fsdp2" and has_master(recipe)
+    p = 0 if fp32_sharded else parameter_bytes(recipe)
+    g = gradient_bytes(recipe)
+    m = 4 if has_master(recipe) else 0
+    optimizer = OPTIMIZERS[recipe.optimizer]
+
+    def per_parameter(size: int, from_stage: int) -> int:
+        return sum(_share(size * t.parameters, t, recipe, stage >= from_stage) for t in trained)
+
+    moments = sum(
+        _share(t.count * optimizer.state_bytes(t.shape, t.role), t, recipe, stage >= 1)
+        for t in trained
+    )
+    copies = 0
+    if recipe.precision == "fp8":
+        multiplied = [t for t in tensors if t.role in ("linear", "expert") and len(t.shape) == 2]
+        copies = sum(
+            _share(FP8_COPIES * t.parameters, t, recipe, stage >= 3) for t in multiplied
+        )  # fmt: skip
+    params, optim = recipe.offload_parameters, recipe.offload_optimizer
+    offloaded = 4 if optim != "none" and m else g
+    over = f" / {recipe.shards}" if recipe.shards > 1 else ""
+    cut = ["" if stage < s else over for s in range(4)]
+    rows = [
+        State("parameters", per_parameter(p, 3), params, f"{n:,} x {p}{cut[3]}"),
+        State("frozen parameters", frozen, params, "stored bytes of frozen tensors"),
+        State("fp8 copies", copies, "none", f"matrix parameters x {FP8_COPIES}{cut[3]}"),
+        State(
+            "gradients", per_parameter(g if optim == "none" else offloaded, 2), optim,
+            f"{n:,} x {g if optim == 'none' else offloaded}{cut[2]}",
+        ),
+        State("master weights", per_parameter(m, 1), optim, f"{n:,} x {m}{cut[1]}"),
+        State("optimizer states", moments, optim, f"{optimizer.description}{cut[1]}"),
+    ]  # fmt: skip
+    live = 0
+    if recipe.sharding == "zero3":
+        live = (parameter_bytes(recipe) + (2 if recipe.lora is None else 0)) * largest_module
+    total = sum(t.parameters for t in tensors)
+    return States(total, n, tuple(row for row in rows if row.bytes), live)
+
+
+def _share(size: int, tensor: Held, recipe: Recipe, sharded: bool) -> int:
+    """This rank's part of `size` bytes: experts have fewer replicas to shard over."""
+    if not sharded:
+        return size
+    ranks = recipe.shards // (recipe.expert_parallel_size if tensor.expert else 1)
+    return ceil_div(size, ranks)
+
+
+def _frozen_bytes(tensor: Held, recipe: Recipe) -> int:
+    each = BASE_BYTES.get(tensor.base, float(parameter_bytes(recipe)))
+    size = int(each * tensor.parameters)
+    return _share(size, tensor, recipe, recipe.stage >= 3)

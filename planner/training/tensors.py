@@ -1,0 +1,92 @@
+"""Which tensors a pipeline stage trains, as one rank holds them before data-parallel sharding."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from planner.model import Model
+from planner.parallelism import layers_in, shard, stage_groups
+from planner.tensors import Role, Weight
+from planner.training.recipe import Lora, Recipe
+from planner.units import ceil_div
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "q_a_proj", "q_b_proj",
+             "kv_a_proj_with_mqa", "kv_b_proj")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """`count` equal tensors of one rank. expert: sharded over expert-data-parallel ranks only.
+
+    base: the format of a frozen tensor; trainable ones are stored in the training precision.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    role: Role
+    count: int
+    expert: bool = False
+    trainable: bool = True
+    base: str = "16-bit"
+
+    @property
+    def parameters(self) -> int:
+        return self.count * prod(self.shape)
+
+
+def targeted(weight: Weight, lora: Lora) -> bool:
+    """Whether an adapter sits beside this weight. Routers, embeddings and heads have none."""
+    if len(weight.shape) != 2 or weight.role not in ("linear", "expert"):
+        return False
+    if weight.name.startswith("lm_head"):
+        return False
+    return lora.targets == "all" or weight.name in ATTENTION
+
+
+def layer_tensors(weights: tuple[Weight, ...], recipe: Recipe, layers: int = 1) -> Iterator[Held]:
+    """What a rank holds of `layers` layers with these weights, adapters included."""
+    for weight in weights:
+        yield from _held(weight, recipe, layers)
+
+
+def stage_tensors(model: Model, recipe: Recipe) -> list[tuple[Held, ...]]:
+    """Per pipeline stage what one of its ranks holds: layers, embedding first, head last.
+
+    A tied head is a copy of its own where the last stage is not the first.
+    """
+    found = []
+    stages = stage_groups(model, recipe.pipeline_parallel_size)
+    for index, groups in enumerate(stages):
+        held: list[Held] = []
+        for group, span in groups:
+            held += layer_tensors(
+                group.weights(model.hidden_size), recipe, layers_in(group, span)
+            )  # fmt: skip
+        outside: tuple[Weight, ...] = ()
+        if index == 0:
+            outside += model.embedding
+        if index == len(stages) - 1:
+            head = model.head or (model.embedding[:1] if index else ())
+            outside += head + model.extras
+        for weight in outside:
+            held += _held(weight, recipe, 1)
+        found.append(tuple(held))
+    return found
+
+
+def _held(weight: Weight, recipe: Recipe, layers: int) -> Iterator[Held]:
+    expert = weight.name.startswith("experts.")
+    part = shard(weight, recipe.deployment())
+    count = layers * ceil_div(part.copies, recipe.expert_parallel_size if expert else 1)
+    lora = recipe.lora
+    if lora is None:
+        yield Held(weight.name, part.shape, weight.role, count, expert)
+        return
+    quantised = len(weight.shape) == 2 and weight.role in ("linear", "expert")
+    quantised = quantised and not weight.name.startswith("lm_head")
+    base = lora.base if quantised else "16-bit"
+    yield Held(weight.name, part.shape, weight.role, count, expert, False, base)
+    if targeted(weight, lora):
+        out_features, in_features = part.shape
+        yield Held(f"{weight.name}.lora_A", (lora.rank, in_features), "linear", count, expert)
+        yield Held(f"{weight.name}.lora_B", (out_features, lora.rank), "linear", count, expert)
