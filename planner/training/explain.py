@@ -120,7 +120,8 @@ def verdict(plan: TrainingPlan) -> str:
     )
     each = "" if gpus == 1 else " on the fullest GPU"
     if not plan.fits:
-        return f"Does not fit on {where}: {batch} are {format_bytes(-plan.headroom_bytes)} short{each}."
+        short = format_bytes(-plan.headroom_bytes)
+        return f"Does not fit on {where}: {batch} are {short} short{each}."
     spare = f"Fits on {where}: {batch}, {format_bytes(plan.headroom_bytes)} to spare{each}."
     over = plan.stage.range_bytes[1] - plan.gpu.memory_bytes
     if over <= 0:

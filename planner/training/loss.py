@@ -14,7 +14,7 @@ from planner.units import ceil_div
 EAGER = (10, 12, 18)
 IN_PLACE = (4, 4, 8)
 SOURCES = {
-    "eager": "10 to 18 B per logit: fp32 log-probabilities and gradients of PyTorch's cross_entropy",
+    "eager": "10 to 18 B per logit: log-probabilities and gradients of PyTorch's cross_entropy",
     "in_place": "4 B per logit as Megatron-LM reports; 8 where bf16 logits and gradient overlap",
     "chunked": "a chunk of logits, the hidden states' and the head's gradient (Liger Kernel)",
 }

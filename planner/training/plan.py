@@ -192,7 +192,7 @@ def plan_training(model: Model, gpu: Gpu, recipe: Recipe) -> TrainingPlan:
                 max(part.moments.largest for part in own),
                 buffers.buffers(held, stored, recipe, model.hidden_size, largest),
                 runtime,
-            )  # fmt: skip
+            )
         )
     return TrainingPlan(model, gpu, recipe, tuple(stages))
 

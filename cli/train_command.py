@@ -1,0 +1,128 @@
+"""`train`: what training or fine-tuning takes, whether it fits, how long and for how much."""
+
+import csv
+import io
+import json
+from argparse import Namespace
+from typing import Any, get_args
+
+from cli.source import read_model
+from planner.errors import PlanRefused, SizewellError
+
+FORMATS = ("text", "json", "markdown", "csv")
+SIZES = (
+    ("--sequence-length", "tokens a sequence"),
+    ("--micro-batch-size", "sequences a GPU takes at once"),
+    ("--gradient-accumulation-steps", "micro-batches a step"),
+    ("--data-parallel-size", "replicas, over which states are sharded"),
+    ("--tensor-parallel-size", "GPUs that share each layer"),
+    ("--context-parallel-size", "GPUs that share each sequence"),
+    ("--pipeline-parallel-size", "stages of layers"),
+    ("--virtual-stages", "chunks of a stage, interleaved"),
+    ("--expert-parallel-size", "GPUs that share the experts"),
+    ("--gpus-per-node", "GPUs that share a host"),
+)
+CHOICES = (
+    "precision", "gradient_dtype", "optimizer", "sharding", "offload_optimizer",
+    "offload_parameters", "pipeline_schedule", "attention", "recomputation", "loss",
+)  # fmt: skip
+ON = ("dropout",)
+OFF = ("master_weights", "sequence_parallel", "fused_kernels")
+
+
+def add_to(commands: Any) -> None:
+    """Register the command."""
+    parser = commands.add_parser("train", help="memory, time and cost of training and fine-tuning")
+    parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
+    parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
+    parser.add_argument("--gpu-memory-bytes", type=int, metavar="N", help="of each GPU, as read")
+    parser.add_argument("--calibration", metavar="RECORD", help="of this GPU, from validate")
+    for name, help_text in SIZES:
+        parser.add_argument(name, type=int, metavar="N", help=help_text)
+    for name in CHOICES:
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="NAME")
+    for name in ON:
+        parser.add_argument(f"--{name.replace('_', '-')}", action="store_true")
+    for name in OFF:
+        parser.add_argument(f"--no-{name.replace('_', '-')}", action="store_true")
+    parser.add_argument("--lora-rank", type=int, metavar="N", help="adapters of this rank")
+    parser.add_argument("--lora-targets", metavar="NAME", help="all or attention")
+    parser.add_argument("--lora-base", metavar="NAME", help="16-bit, nf4 (QLoRA) or int8")
+    parser.add_argument("--price", type=float, metavar="USD", help="your price per GPU-hour")
+    parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.set_defaults(run=run)
+
+
+def chosen_recipe(arguments: Namespace) -> Any:
+    """The Recipe of the flags."""
+    from pydantic import ValidationError
+
+    from planner.export import first_error
+    from planner.training.recipe import Lora, Recipe
+
+    names = [flag.removeprefix("--").replace("-", "_") for flag, _ in SIZES]
+    given = {
+        name: getattr(arguments, name)
+        for name in (*names, *CHOICES)
+        if getattr(arguments, name) is not None
+    }
+    given |= {name: True for name in ON if getattr(arguments, name)}
+    given |= {name: False for name in OFF if getattr(arguments, f"no_{name}")}
+    lora = {
+        name: getattr(arguments, f"lora_{name}")
+        for name in ("rank", "targets", "base")
+        if getattr(arguments, f"lora_{name}") is not None
+    }
+    for name in CHOICES:
+        known = get_args(Recipe.model_fields[name].annotation)
+        if name in given and given[name] not in known:
+            raise PlanRefused(f"{name}: {given[name]!r} is not one of {', '.join(known)}")
+    try:
+        return Recipe(**given, lora=Lora(**lora) if lora else None)
+    except ValidationError as error:
+        raise PlanRefused(first_error(error)) from None
+
+
+def run(arguments: Namespace) -> str:
+    """The training plan in the chosen format."""
+    from cli.plan_command import chosen_gpu
+    from planner.hf_config import parse
+    from planner.training.capacity import limits
+    from planner.training.export import as_data
+    from planner.training.plan import plan_training
+    from planner.training.speed import step_time
+    from presets.prices import cheapest_price
+    from presets.speed import speed_of
+
+    if arguments.price is not None and not arguments.price > 0:
+        raise PlanRefused("--price must be above 0 dollars per GPU-hour")
+    model = parse(read_model(arguments.model), arguments.model)
+    plan = plan_training(model, chosen_gpu(arguments), chosen_recipe(arguments))
+    found = limits(plan)
+    try:
+        time = step_time(plan, speed_of(plan.gpu))
+    except SizewellError:
+        time = None
+    usd, source = arguments.price, "given"
+    if usd is None and (listed := cheapest_price(plan.gpu.id, plan.recipe.gpus)) is not None:
+        usd, source = listed.usd_per_gpu_hour, f"{listed.provider}, {listed.date.isoformat()}"
+    if arguments.format == "json":
+        return json.dumps(as_data(plan, found, time, usd), indent=1, allow_nan=False) + "\n"
+    if arguments.format == "csv":
+        return as_csv(plan)
+    from ui.train_report import as_markdown, as_text
+
+    report = as_markdown if arguments.format == "markdown" else as_text
+    return report(plan, found, time, usd, source)
+
+
+def as_csv(plan: Any) -> str:
+    """The derivation, one line of the arithmetic a row."""
+    from planner.training.explain import derivation
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("label", "formula", "substitution", "bytes", "in_total"))
+    for s in derivation(plan):
+        writer.writerow((s.label, s.formula, s.substitution, s.bytes, str(s.in_total).lower()))
+    return out.getvalue()

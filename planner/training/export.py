@@ -1,0 +1,169 @@
+"""A training plan as plain data and as rows, which every format and the page print."""
+
+from dataclasses import asdict
+from typing import Any
+
+from planner.estimate import Estimate
+from planner.parameters import count
+from planner.training.capacity import Limits
+from planner.training.explain import LABELS, derivation, notes, verdict
+from planner.training.plan import SCHEMA_VERSION, TrainingPlan
+from planner.training.published import published
+from planner.training.speed import StepTime
+from planner.units import format_bytes, format_tokens
+
+PLACES = {"none": "GPU", "cpu": "host", "nvme": "NVMe"}
+
+
+def memory_rows(plan: TrainingPlan) -> list[tuple[str, str, int, bool]]:
+    """(key, label, bytes, estimated) of all that lies on the binding GPU, in order."""
+    stage = plan.stage
+    rows = [
+        (s.name.replace(" ", "_"), s.name[:1].upper() + s.name[1:], s.bytes, False)
+        for s in stage.states.states
+        if s.place == "none"
+    ]
+    if stage.states.gathered_bytes:
+        rows.append(("gathered", "Largest module, gathered", stage.states.gathered_bytes, False))
+    estimated = any(s.estimated for part in stage.parts for s in part.saved)
+    rows.append(("kept", "Activations kept", stage.kept_bytes, estimated))
+    eager = stage.loss.bytes >= stage.layer_peak_bytes
+    label = "Logits and loss" if eager else "One layer's backward"
+    rows.append(("transient", label, stage.transient_bytes, eager))
+    return rows + [
+        (name, LABELS.get(name, name), e.bytes, True) for name, e in stage.estimates.items()
+    ]
+
+
+def limit_rows(plan: TrainingPlan, found: Limits) -> list[tuple[str, str]]:
+    """The questions backwards, answered."""
+    recipe, fewest = plan.recipe, found.fewest
+    split = "none of up to 1,024"
+    if fewest is not None:
+        split = (
+            f"{fewest.gpus:,} (data {fewest.data_parallel_size} x tensor "
+            f"{fewest.tensor_parallel_size} x pipeline {fewest.pipeline_parallel_size})"
+        )
+    return [
+        (
+            f"Largest micro-batch at {format_tokens(recipe.sequence_length)} tokens",
+            f"{found.micro_batch_size:,}" if found.micro_batch_size else "none fits",
+        ),
+        (
+            f"Longest sequence at micro-batch {recipe.micro_batch_size:,}",
+            f"{format_tokens(found.sequence_length)} tokens"
+            if found.sequence_length
+            else "none fits",
+        ),
+        ("Lowest sharding that fits on these GPUs", found.sharding or "none"),
+        (f"Fewest GPUs with {recipe.sharding}", split),
+    ]
+
+
+def time_rows(time: StepTime, usd_per_gpu_hour: float | None, price: str) -> list[tuple[str, str]]:
+    """Time, utilisation and cost, each with its range."""
+    rows = [
+        ("Time of a step", f"{time.total_s:,.3g} s ({time.low_s:,.3g} to {time.high_s:,.3g})"),
+        ("Tokens of a step", f"{time.tokens:,}"),
+        (
+            "Tokens per second",
+            f"{time.tokens_per_s:,.0f} ({time.tokens / time.high_s:,.0f} to "
+            f"{time.tokens / time.low_s:,.0f})",
+        ),
+        ("MFU", f"{time.mfu:.0%}" + ("" if time.hfu == time.mfu else f"; HFU {time.hfu:.0%}")),
+        ("Compute", f"{time.compute_s:,.3g} s"),
+        ("Tensor and expert parallel links", f"{time.tensor_s:,.3g} s"),
+        ("Data parallel links, half of it hidden", f"{time.data_s:,.3g} s"),
+        ("Pipeline bubble", f"{time.bubble_s:,.3g} s"),
+        ("Optimizer", f"{time.optimizer_s:,.3g} s"),
+    ]
+    if usd_per_gpu_hour is not None:
+        usd = time.usd_per_billion_tokens(usd_per_gpu_hour)
+        low, high = usd * time.low_s / time.total_s, usd * time.high_s / time.total_s
+        rows.append(("Cost of a billion tokens", f"${usd:,.0f} (${low:,.0f} to ${high:,.0f})"))
+        rows.append(("Price", f"${usd_per_gpu_hour:g} per GPU-hour; {price}"))
+    return rows
+
+
+def published_rows(plan: TrainingPlan) -> list[tuple[str, str, str]]:
+    """What the frameworks' own estimators say: tool, what, figure beside ours."""
+    rows = []
+    for p in published(plan.model, plan.recipe, count(plan.model).total):
+        ours = format_bytes(plan.stage.states.gpu_bytes)
+        rows.append((f"{p.tool}: states", format_bytes(p.states_bytes), ours))
+        if p.activation_bytes is not None:
+            mine = format_bytes(plan.stage.kept_bytes)
+            rows.append((f"{p.tool}: activations", format_bytes(p.activation_bytes), mine))
+        if p.host_bytes is not None:
+            mine = format_bytes(plan.host.bytes)
+            rows.append((f"{p.tool}: host", format_bytes(p.host_bytes), mine))
+    return rows
+
+
+def as_data(
+    plan: TrainingPlan,
+    found: Limits,
+    time: StepTime | None,
+    usd_per_gpu_hour: float | None = None,
+) -> dict[str, Any]:
+    """Everything a training plan says, ready for JSON."""
+    stage = plan.stage
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "training",
+        "verdict": verdict(plan),
+        "fits": plan.fits,
+        "model": {"source": plan.model.source, "parameters": count(plan.model).total},
+        "gpu": {"id": plan.gpu.id, "name": plan.gpu.name, "memory_bytes": plan.gpu.memory_bytes},
+        "recipe": {**plan.recipe.model_dump(mode="json"), "gpus": plan.recipe.gpus},
+        "parameters_on_gpu": stage.states.parameters,
+        "trainable_on_gpu": stage.states.trainable,
+        "total_bytes_per_gpu": plan.total_bytes,
+        "range_bytes": list(stage.range_bytes),
+        "headroom_bytes": plan.headroom_bytes,
+        "binding_stage": stage.index,
+        "states": [
+            {"name": s.name, "bytes": s.bytes, "place": PLACES[s.place], "formula": s.formula}
+            for s in stage.states.states
+        ],
+        "gathered_bytes": stage.states.gathered_bytes,
+        "activations": {
+            "kept_bytes": stage.kept_bytes,
+            "loss_bytes": stage.loss.bytes,
+            "layer_backward_bytes": stage.layer_peak_bytes,
+            "micro_batches_in_flight": stage.in_flight,
+        },
+        "estimates": {name: asdict(e) for name, e in stage.estimates.items()},
+        "host": asdict(plan.host),
+        "nvme_bytes": plan.nvme_bytes,
+        "limits": {
+            "micro_batch_size": found.micro_batch_size,
+            "sequence_length": found.sequence_length,
+            "sharding": found.sharding,
+            "fewest_gpus": None if found.fewest is None else found.fewest.gpus,
+        },
+        "time": None if time is None else _time(time, usd_per_gpu_hour),
+        "published": [
+            asdict(p) for p in published(plan.model, plan.recipe, count(plan.model).total)
+        ],
+        "notes": list(notes(plan)),
+        "derivation": [asdict(step) for step in derivation(plan)],
+    }
+
+
+def _time(time: StepTime, usd_per_gpu_hour: float | None) -> dict[str, Any]:
+    found = {
+        **asdict(time), "total_s": time.total_s, "tokens_per_s": time.tokens_per_s,
+        "mfu": time.mfu, "hfu": time.hfu,
+    }  # fmt: skip
+    if usd_per_gpu_hour is not None:
+        found["usd_per_billion_tokens"] = time.usd_per_billion_tokens(usd_per_gpu_hour)
+    return found
+
+
+def ranged(estimate: Estimate) -> str:
+    """'12.00 GiB (8.00 GiB to 12.00 GiB)'."""
+    text = format_bytes(estimate.bytes)
+    if not estimate.is_range:
+        return text
+    return f"{text} ({format_bytes(estimate.low_bytes)} to {format_bytes(estimate.high_bytes)})"
