@@ -1,0 +1,1 @@
+"""What the Explain pages show, computed: one module for each idea."""
