@@ -19,7 +19,9 @@ st.set_page_config(
 )
 pages = [
     st.Page(HERE / "ui" / "pages" / "plan.py", title="Plan", url_path="plan", default=True),
+    st.Page(HERE / "ui" / "pages" / "engine.py", title="Engine", url_path="engine"),
     st.Page(HERE / "ui" / "pages" / "compare.py", title="Compare", url_path="compare"),
+    st.Page(HERE / "ui" / "pages" / "validate.py", title="Validate", url_path="validate"),
 ]
 page = st.navigation(pages, position="top")
 st.html(f"<style>{style.css()}{style.STREAMLIT_CSS}</style>")

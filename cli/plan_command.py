@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -36,6 +37,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
     parser.add_argument("--gpus", type=int, metavar="N", help="GPUs in all")
     parser.add_argument("--gpu-memory-bytes", type=int, metavar="N", help="of each GPU, as read")
+    parser.add_argument("--calibration", metavar="RECORD", help="of this GPU, from validate")
     for name, short, help_text in SIZES:
         parser.add_argument(name, short, type=int, metavar="N", help=help_text)
     parser.add_argument("--enable-expert-parallel", action="store_true")
@@ -91,7 +93,20 @@ def run(arguments: Namespace) -> str:
 
 
 def chosen_gpu(arguments: Namespace) -> Gpu:
-    """The preset, with the memory the user read on it; `custom` needs that memory."""
+    """The preset, with the memory the user read on it; `custom` needs that memory.
+
+    A record of the card replaces estimates by what was measured.
+    """
+    gpu = _named_gpu(arguments)
+    if arguments.calibration is None:
+        return gpu
+    from validate.calibration import calibrated_gpu
+    from validate.record import read
+
+    return calibrated_gpu(gpu, read(Path(arguments.calibration)))
+
+
+def _named_gpu(arguments: Namespace) -> Gpu:
     memory_bytes = arguments.gpu_memory_bytes
     if arguments.gpu == "custom":
         if memory_bytes is None:

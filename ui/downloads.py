@@ -10,6 +10,7 @@ from planner.plan import Plan
 from ui.inputs import Chosen
 from ui.report_csv import as_csv
 from ui.report_markdown import as_markdown
+from ui.validation_runs import record_for
 
 
 def popover(chosen: Chosen, plan: Plan) -> None:
@@ -18,7 +19,7 @@ def popover(chosen: Chosen, plan: Plan) -> None:
     def page() -> str:
         from ui.report_html import as_html
 
-        return as_html(plan, chosen.config)
+        return as_html(plan, chosen.config, record_for(plan.gpu.id))
 
     def data() -> str:
         return json.dumps(as_data(plan, chosen.config), indent=1, allow_nan=False)
@@ -27,7 +28,12 @@ def popover(chosen: Chosen, plan: Plan) -> None:
     with st.popover("Download report", icon=":material/download:"):
         for label, extension, mime, build in (
             ("HTML, interactive, prints well", "html", "text/html", page),
-            ("Markdown", "md", "text/markdown", lambda: as_markdown(plan)),
+            (
+                "Markdown",
+                "md",
+                "text/markdown",
+                lambda: as_markdown(plan, None, record_for(plan.gpu.id)),
+            ),
             ("JSON, opens here again", "json", "application/json", data),
             ("CSV, the derivation", "csv", "text/csv", lambda: as_csv(plan)),
         ):

@@ -26,6 +26,7 @@ from ui.saved import (
     workload_of,
 )
 from ui.uploads import text_of
+from ui.validation_runs import record_for
 
 OUTCOME = "inputs_outcome"
 BOUND: dict[str, Any] = {"bind": "query-params"}
@@ -110,7 +111,21 @@ def _gpu() -> dict[str, Any]:
             "" if found.memory_marketed_gb is None else f", sold as {found.memory_marketed_gb:g} GB"
         )
         st.caption(f"{format_bytes(found.memory_bytes)} for programs{sold}")
-    return {"gpu": gpu, "gpus": gpus, "memory": memory}
+    return {"gpu": gpu, "gpus": gpus, "memory": memory, "calibrated": _calibrated(gpu)}
+
+
+def _calibrated(gpu: str) -> bool:
+    """Whether overheads and speed are those measured on such a card, if there is a record."""
+    record = record_for(gpu)
+    if record is None:
+        return False
+    return st.toggle(
+        f"As measured on {record.date}",
+        key="calibrated",
+        help=f"Context, libraries and speed from a validation of {record.card['name']} instead of "
+        "general estimates; the Validate page has the record.",
+        **BOUND,
+    )
 
 
 def _memory(label: str) -> int | None:

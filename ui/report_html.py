@@ -20,6 +20,8 @@ from ui.capacity_map import capacity_map, frontier_rows
 from ui.memory_bar import bar_alt, memory_bar, stage_bars
 from ui.plan_tables import assumptions_html, cache_html, derivation_html, inputs_html, model_html
 from ui.tables import html_table, memory_table
+from ui.validation_report import section_html
+from validate.record import Record
 
 PAGE_CSS = """
 :root{color-scheme:light dark;--line:#8a94a6}
@@ -39,8 +41,13 @@ h2{break-after:avoid}.sz-bar rect,.sz-verdict{print-color-adjust:exact;
 """
 
 
-def as_html(plan: Plan, config: Mapping[str, Any] | None = None) -> str:
-    """The whole report. config: the model's own, so that the plan inside can be opened again."""
+def as_html(
+    plan: Plan, config: Mapping[str, Any] | None = None, record: Record | None = None
+) -> str:
+    """The whole report. config: the model's own, so that the plan inside can be opened again.
+
+    record: what was measured on a card like the plan's.
+    """
     head = summary.title(plan)
     bars = stage_bars(plan)
     state = "" if plan.fits else " sz-no"
@@ -54,6 +61,7 @@ def as_html(plan: Plan, config: Mapping[str, Any] | None = None) -> str:
         ("Assumptions", assumptions_html(plan)),
         ("Model", model_html(plan)),
         ("Cache and attention", cache_html(plan)),
+        ("Validation", "" if record is None else section_html(record)),
         ("Inputs", inputs_html(plan)),
     )  # fmt: skip
     body = "".join(f"<section><h2>{name}</h2>{html}</section>" for name, html in sections if html)

@@ -12,10 +12,13 @@ from ui.components import COMPONENTS, component_bytes
 
 if TYPE_CHECKING:
     from planner.engines.engine import EngineFigures
+    from validate.record import Record
 
 
-def as_markdown(plan: Plan, engine: "EngineFigures | None" = None) -> str:
-    """The whole report; every number comes from the plan object."""
+def as_markdown(
+    plan: Plan, engine: "EngineFigures | None" = None, record: "Record | None" = None
+) -> str:
+    """The whole report; every number comes from the plan object, or from the record given."""
     sections = [
         f"# Sizing report: {cell(plan.model.source)} on {plan.deployment.gpus} x {plan.gpu.name}",
         verdict(plan),
@@ -26,8 +29,16 @@ def as_markdown(plan: Plan, engine: "EngineFigures | None" = None) -> str:
         "## Findings\n\n" + "\n".join(f"- {f.severity}: {f.message}" for f in findings(plan)),
         "## Derivation\n\n" + table(("Line", "Formula", "With numbers", "Bytes"), steps(plan)),
         "## Assumptions\n\n" + table(("Estimate", "Value", "Range", "Source"), assumptions(plan)),
+        *([] if record is None else [validation_section(record)]),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def validation_section(record: "Record") -> str:
+    """What was measured on a card like the plan's."""
+    from ui.validation_report import section_markdown
+
+    return section_markdown(record)
 
 
 def inputs(plan: Plan) -> list[tuple[str, str]]:

@@ -16,6 +16,8 @@ from planner.workload import Workload
 from presets.gpus import load_gpu
 from ui.model_source import preset_of
 from ui.options import CUSTOM_GPU, gpu_options, kv_options, weight_options
+from ui.validation_runs import record_for
+from validate.calibration import calibrated_gpu
 
 DEFAULTS: dict[str, Any] = {
     "from": "Preset",
@@ -39,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "beams": 1,
     "prompt": 0,
     "eager": False,
+    "calibrated": False,
 }
 """Every bound widget by its name in the link, with what a link without it means."""
 
@@ -86,6 +89,9 @@ def gpu_of(values: Mapping[str, Any]) -> Gpu:
             raise PlanRefused("Give the memory of your GPU in MiB, as its driver prints it.")
         return custom_gpu(memory_bytes)
     gpu = load_gpu(values["gpu"])
+    record = record_for(gpu.id) if values.get("calibrated") else None
+    if record is not None:
+        gpu = calibrated_gpu(gpu, record)
     return gpu if memory_bytes is None else gpu_with_memory(gpu, memory_bytes)
 
 

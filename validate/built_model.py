@@ -13,24 +13,34 @@ from validate.bench import Bench
 from validate.kv_pool import Pool, make_pool, newest_slots, prompt_slots
 from validate.layer_kernels import add_rms_norm, rope_table
 from validate.layers import Hidden, Layer, PoolKey, Step, Table, Weights, layer_of, refusal
+from validate.weight_tensors import towers
 
 
 def scaled(model: Model, layers: int) -> Model:
-    """`model` with only `layers` of its layers, taken evenly so that every kind keeps its share."""
+    """`model` with only `layers` of its layers: of every kind its share, evenly spread."""
     total = model.num_hidden_layers
     if layers >= total:
         return model
-    kept = {i * total // layers for i in range(layers)}
-    groups = []
-    for group in model.groups:
-        own = tuple(i for i in group.layers if i in kept)
-        if own:
-            groups.append(group.model_copy(update={"layers": own}))
+    counts = [group.count * layers // total for group in model.groups]
+    by_need = sorted(
+        range(len(counts)),
+        key=lambda g: counts[g] - model.groups[g].count * layers / total,
+    )
+    for g in by_need[: layers - sum(counts)]:
+        counts[g] += 1
+    groups = [
+        group.model_copy(update={"layers": tuple(group.layers[i * group.count // n]
+                                                 for i in range(n))})
+        for group, n in zip(model.groups, counts, strict=True)
+        if n
+    ]  # fmt: skip
+    kept = {index for group in groups for index in group.layers}
     order = {old: new for new, old in enumerate(sorted(kept))}
     renumbered = [
         g.model_copy(update={"layers": tuple(order[i] for i in g.layers)}) for g in groups
     ]
-    return model.model_copy(update={"groups": tuple(renumbered), "mtp": (), "mtp_extras": ()})
+    fields = {name: getattr(model, name) for name in Model.model_fields}
+    return Model(**{**fields, "groups": tuple(renumbered), "mtp": (), "mtp_extras": ()})
 
 
 def runnable(model: Model, deployment: Deployment) -> str:
@@ -63,6 +73,7 @@ class BuiltModel:
                     bench, part, self.model.hidden_size, self.pools, places.get(index)
                 )
         self.layers = [at[index] for index in sorted(at)]
+        self.towers = Weights(bench, towers(self.model))
         self._rope: dict[int, Table] = {}
 
     def build_pools(self, sequences: int | None = None, *, extra_blocks: int = 0) -> None:
@@ -87,7 +98,8 @@ class BuiltModel:
         return tuple(self._kinds.values())
 
     def weight_bytes(self) -> int:
-        return self.outside.nbytes + sum(layer.weights.nbytes for layer in self.layers)
+        held = [self.outside, self.towers, *(layer.weights for layer in self.layers)]
+        return sum(weights.nbytes for weights in held)
 
     def _assign_pools(self) -> dict[int, tuple[PoolKey, int]]:
         self._kinds: dict[PoolKey, tuple[Attention | LatentAttention, list[int]]] = {}
@@ -140,6 +152,10 @@ class BuiltModel:
 
     def forward(self, ids: torch.Tensor, step: Step) -> torch.Tensor:
         """Next token of every sequence: ids int64 [tokens] in, int64 [sequences] out."""
+        return self.logits(ids, step).float().argmax(dim=-1)
+
+    def logits(self, ids: torch.Tensor, step: Step) -> torch.Tensor:
+        """[sequences, vocab_size] of the last token of each."""
         table = self._embedding()
         hidden = Hidden(table[ids])
         for layer in self.layers:
@@ -153,8 +169,7 @@ class BuiltModel:
         )
         last = residual if norm is None else add_rms_norm(residual, delta, norm)
         name = next((n for n in self.outside.tensors if n.startswith("lm_head")), None)
-        logits = self.outside.project(name, last) if name else last @ table.t()
-        return logits.float().argmax(dim=-1)
+        return self.outside.project(name, last) if name else last @ table.t()
 
     def _embedding(self) -> torch.Tensor:
         tensor = self.outside.tensors[self.model.embedding[0].name]

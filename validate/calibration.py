@@ -4,6 +4,8 @@ from statistics import median
 
 from planner.calibration import Calibration, KernelPoint, MemoryCalibration, Roofs
 from planner.errors import PlanRefused
+from planner.hardware import Gpu, gpu_calibrated
+from validate.inputs import known_gpu
 from validate.record import Record
 
 
@@ -31,6 +33,18 @@ def calibration_from(record: Record) -> Calibration:
         roofs=Roofs(**record.roofs) if record.roofs else None,
         points=tuple(KernelPoint(**point) for point in record.points),
     )
+
+
+def calibrated_gpu(gpu: Gpu, record: Record) -> Gpu:
+    """`gpu` as the record found it. Raises PlanRefused where the record is of another card."""
+    calibration = calibration_from(record)
+    of = known_gpu(calibration.gpu_name, calibration.memory_bytes)
+    if of is not None and of.id != gpu.id:
+        raise PlanRefused(
+            f"this record is of {calibration.gpu_name} ({of.id}), not of {gpu.id}: "
+            "choose that GPU, or validate on this one"
+        )
+    return gpu_calibrated(gpu, calibration)
 
 
 def _fragmentation_bytes(record: Record) -> int | None:

@@ -193,6 +193,27 @@ MORE_DECODES = [
 MLAS = [{"sequences": 3, "context": 512, "heads": 16, "rank": 512, "rope": 64}]
 
 
+def _ladders_for(model: str) -> tuple[Check, ...]:
+    """The further ladders that predicting this model's dry run takes."""
+    from planner.deployment import Deployment
+    from planner.step_costs import step_costs
+    from validate.inputs import model_of
+
+    found, deployment = model_of(model), Deployment()
+    work = step_costs(found, deployment, "decode", 1, [1]).work
+    work += step_costs(found, deployment, "prefill", 1, [1]).work
+    needed = {(w.kernel, word) for w in work for word in ("", *w.variant.split())}
+
+    def wanted(check: Check) -> bool:
+        kernel, options = check.arguments["kernel"], check.arguments
+        words = ["window"] * ("window" in options)
+        words += [options[key] for key in ("numbers", "cache") if key in options]
+        words += [f"d192/{options['value_dim']}"] if "value_dim" in options else []
+        return all((kernel, word) in needed for word in words or [""])
+
+    return tuple(check for check in MORE_KERNELS if wanted(check))
+
+
 def _quick(model: str) -> tuple[Check, ...]:
     return (
         OVERHEADS,
@@ -210,7 +231,8 @@ def _quick(model: str) -> tuple[Check, ...]:
         _correctness("store_cases", "Cache stores", 2.0, tokens=100, kv_heads=8, dim=128,
                      formats=["bf16", "fp8"]),
         *KERNELS,
-        *(HELD_OUT if model == DEFAULT_MODEL else ()),
+        *_ladders_for(model),
+        *HELD_OUT,
         CLAIMS,
         DryRun(model).check(),
         _wall(model, 8192, 6.0),

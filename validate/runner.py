@@ -32,6 +32,7 @@ Event = dict[str, Any]
 PATIENCE = 20.0
 """A check may take this many times what it takes on an H200, and at least MIN_PATIENCE_S."""
 MIN_PATIENCE_S = 240.0
+START_PATIENCE_S = 240.0
 MAX_STARTS = 12
 
 
@@ -203,8 +204,11 @@ class Run:
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while True:
-                seconds = checks[current].seconds if current else 0.0
-                if not selector.select(max(MIN_PATIENCE_S, PATIENCE * seconds)):
+                if current is None:
+                    patience = START_PATIENCE_S
+                else:
+                    patience = max(MIN_PATIENCE_S, PATIENCE * checks[current].seconds)
+                if not selector.select(patience):
                     process.kill()
                     return current, left, "it did not end in the time it was given, and was stopped"
                 line = process.stdout.readline()

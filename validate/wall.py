@@ -88,7 +88,11 @@ def _measured(
         "run time": plan.stage.runtime_bytes,
         "pieces the allocator could not reuse": 0,
     }
-    details: dict[str, Any] = {"block_bytes": block_bytes, "blocks_per_user": own, "taken_bytes": trial.taken}
+    details: dict[str, Any] = {
+        "block_bytes": block_bytes,
+        "blocks_per_user": own,
+        "taken_bytes": trial.taken,
+    }
     done = measured(case, [found], **details)
     blocks = Case(
         case.id.replace("/users", "/blocks"), "wall", f"Most blocks for {title}", "users",

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
+from planner.model import Model
 from planner.plan import Plan
 from planner.step_costs import FUSED
 from planner.tensors import Weight
-from planner.weight_formats import WeightFormat
+from planner.weight_formats import UNQUANTISED, WeightFormat
 
 Stored = Iterable[tuple[Weight, WeightFormat]]
 
@@ -31,6 +32,11 @@ def sizes(parts: list[tuple[Weight, WeightFormat]]) -> Iterator[int]:
     yield sum(w.copies * f.bytes(w.shape) for w, f in parts) - scales
 
 
+def towers(model: Model) -> tuple[tuple[Weight, WeightFormat], ...]:
+    """Tensors of a vision tower, which a plan counts and a dry run holds but does not run."""
+    return tuple((weight, UNQUANTISED[model.dtype]) for weight in model.towers)
+
+
 def requests(plan: Plan) -> list[int]:
     """Bytes of every tensor of the plan's weights; their sum is the plan's own figure."""
     assignment = plan.footprint.assignment
@@ -38,4 +44,5 @@ def requests(plan: Plan) -> list[int]:
     for part in assignment.layers:
         one = [size for parts in joined(part.weights).values() for size in sizes(parts)]
         found += one * len(part.layers)
+    found += [size for parts in joined(towers(plan.model)).values() for size in sizes(parts)]
     return found

@@ -1,0 +1,184 @@
+"""The whole flow without a GPU: real worker processes, crashes, cancelling, refusals, replays."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from validate import runner
+from validate.card import GpuFacts, Machine
+from validate.cases import FULL_DRY_RUNS, suite
+from validate.record import Record, read
+from validate.runner import Job, Run, RunRefused, card_for, only_run_on
+
+ROOT = Path(__file__).parents[2]
+H200 = ROOT / "validate" / "records" / "h200-full.json"
+
+
+def run(*only: str, suite_name: str = "quick", output: Path | None = None) -> tuple[Record, list]:
+    events: list[dict[str, Any]] = []
+    job = Job(suite=suite_name, device="cpu", only=only, output=output)
+    return Run(job, events.append).go(), events
+
+
+def test_a_rehearsal_runs_every_kind_of_check(tmp_path: Path) -> None:
+    record, events = run(suite_name="full", output=tmp_path / "record.json")
+    assert record.kind == "rehearsal"
+    assert not [c.title for c in record.cases if c.verdict == "fail"]
+    assert {c.section for c in record.cases} == {
+        "card", "memory", "correctness", "kernels", "speed", "dry_run", "wall",
+    }  # fmt: skip
+    judged = [c for c in record.cases if c.verdict == "pass"]
+    assert not [c for c in judged if c.unit == "s"], "times of a rehearsal are never judged"
+    assert [c for c in judged if c.unit == "bytes" and c.section == "memory"]
+    assert read(tmp_path / "record.json") == record
+    kinds = [event["event"] for event in events]
+    assert kinds[0] == "start"
+    assert kinds[-1] == "end"
+    assert kinds.count("check") == kinds.count("done") == len(suite("full", device="cpu"))
+    assert events[-1]["record"] == str(tmp_path / "record.json")
+
+
+PATCHES = {
+    "dies": "os.abort()",
+    "raises": "raise RuntimeError('too much of it')",
+    "hangs": "time.sleep(600)",
+}
+
+
+def patched(monkeypatch: pytest.MonkeyPatch, folder: Path, how: str) -> None:
+    """Workers find flash_cases broken: a sitecustomize takes its place."""
+    (folder / "sitecustomize.py").write_text(
+        f"import os, sys, time; sys.path.insert(0, {str(ROOT)!r})\n"
+        "import validate.memory_checks as m\n"
+        f"def broken(*a, **k):\n    {PATCHES[how]}\n    yield\n"
+        "m.flash_cases = broken\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("dies", "the process died of SIGABRT"),
+        ("raises", "RuntimeError: too much of it"),
+        ("hangs", "it did not end in the time it was given"),
+    ],
+)
+def test_a_broken_check_fails_alone(
+    how: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    patched(monkeypatch, tmp_path, how)
+    if how == "hangs":
+        monkeypatch.setattr(runner, "MIN_PATIENCE_S", 4.0)
+        monkeypatch.setattr(runner, "PATIENCE", 1.0)
+    record, _ = run("memory/naive", "memory/flash", "memory/logits")
+    verdicts = {case.id.split("/")[1]: case for case in record.cases}
+    assert verdicts["flash"].verdict == "fail"
+    assert reason in verdicts["flash"].reason
+    assert verdicts["naive"].verdict == verdicts["logits"].verdict == "pass"
+
+
+def test_cancelling_keeps_what_was_found_and_ends_the_process_group(tmp_path: Path) -> None:
+    output = tmp_path / "record.json"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "validate", "--device", "cpu", "--suite", "full", "--json-lines",
+         "--output", str(output)],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line)["event"] == "case":
+            os.killpg(process.pid, signal.SIGTERM)
+            break
+    process.stdout.read()
+    assert process.wait(20) == 1
+    record = read(output)
+    assert record.cancelled
+    assert [c for c in record.cases if c.verdict != "skipped"]
+    assert [c for c in record.cases if c.reason == "cancelled"]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def gpu(**values: Any) -> GpuFacts:
+    facts = GpuFacts(0, "NVIDIA H200", "GPU-0", 2**37, 0, "580", False, (), None, None, None, None)
+    return replace(facts, **values)
+
+
+def test_without_a_gpu_the_reason_and_the_rehearsal_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "machine", lambda: Machine((), "the driver does not answer"))
+    with pytest.raises(RunRefused, match=r"the driver does not answer; rehearse with --device cpu"):
+        card_for(Job())
+
+
+def test_a_card_in_use_is_left_alone_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "machine", lambda: Machine((gpu(process_ids=(1, 2)),)))
+    with pytest.raises(RunRefused, match="2 other process"):
+        card_for(Job())
+    assert card_for(Job(share=True)) == gpu(process_ids=(1, 2))
+    with pytest.raises(RunRefused, match="no GPU 3: this machine has 1"):
+        card_for(Job(device="cuda:3"))
+
+
+def test_one_run_at_a_time_on_a_card() -> None:
+    with only_run_on("test-card"):
+        match = "another validation runs on test-card"
+        with pytest.raises(RunRefused, match=match), only_run_on("test-card"):
+            pass
+        with only_run_on("another-test-card"):
+            pass
+    with only_run_on("test-card"):
+        pass
+
+
+def test_a_replay_sends_the_events_of_a_run_and_measures_nothing(tmp_path: Path) -> None:
+    output = tmp_path / "record.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "validate", "--replay", str(H200), "--replay-seconds", "0.1",
+         "--json-lines", "--output", str(output)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[0]["replay"] is True
+    assert len([e for e in events if e["event"] == "case"]) == len(read(H200).cases)
+    assert "NVIDIA H200" in events[-1]["verdict"]
+    assert read(output) == read(H200)
+
+
+def test_refusals_are_one_sentence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "validate", "--device", "cpu", "--only", "nothing"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "validate: no check of the quick suite starts with nothing\n"
+
+
+def test_neither_the_runner_nor_a_page_needs_torch() -> None:
+    code = (
+        "import sys, validate.__main__, validate.runner, validate.calibration, validate.verdict\n"
+        "heavy = {'torch', 'triton', 'numpy', 'pandas', 'streamlit', 'plotly'} & set(sys.modules)\n"
+        "sys.exit(', '.join(heavy) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_suites_name_every_model_of_the_targets_once() -> None:
+    names = [run.model for run in FULL_DRY_RUNS]
+    for model in (
+        "llama-3.1-8b", "qwen3-8b", "qwen3-30b-a3b", "deepseek-v2-lite", "gemma-3-27b-it",
+    ):  # fmt: skip
+        assert model in names
+    for name in ("quick", "full"):
+        ids = [check.id for check in suite(name)]
+        assert len(ids) == len(set(ids))

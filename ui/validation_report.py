@@ -1,0 +1,25 @@
+"""What was measured on a card like the plan's, as a section of the sizing report."""
+
+from html import escape
+
+from ui.tables import html_table
+from validate.record import Record
+from validate.verdict import HEAD, markdown, rows, sentence
+
+SHOWN = ("dry_run", "wall")
+
+
+def section_html(record: Record) -> str:
+    """The verdict and the tables of whole models and of the wall."""
+    cases = [case for name in SHOWN for case in record.section(name)]
+    return f"<p>{escape(_about(record))}</p>" + html_table(HEAD, rows(cases), numeric=(1, 2, 3))
+
+
+def section_markdown(record: Record) -> str:
+    """The same in Markdown, with its heading."""
+    return f"## Validation\n\n{_about(record)}\n\n{markdown(record, SHOWN).rstrip()}"
+
+
+def _about(record: Record) -> str:
+    notes = " ".join(record.notes)
+    return f"{sentence(record)} Measured {record.date}.{' ' + notes if notes else ''}"

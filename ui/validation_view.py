@@ -1,0 +1,204 @@
+"""The Validate page: what this machine has, one button, progress, and what came out."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from planner.errors import SizewellError
+from planner.units import format_bytes
+from ui import figures, validation_figures, validation_runs
+from ui.refusal import as_sentence
+from ui.tables import html_table
+from ui.validation_runs import Progress
+from validate.card import GpuFacts, Machine, machine
+from validate.cases import DEFAULT_MODEL
+from validate.record import Case, Record, as_json, from_text
+from validate.verdict import HEAD, rows, sentence
+
+TITLES = {
+    "dry_run": "Dry runs of whole models",
+    "wall": "The wall",
+    "speed": "Single kernels and claims",
+    "memory": "Memory of single tensors",
+    "correctness": "Kernels against float64",
+    "card": "The card",
+    "kernels": "Kernel ladder",
+}
+COMMAND = "python -m validate --suite full --output record.json"
+SHOWN = "validation_shown"
+
+
+def show(model: str = DEFAULT_MODEL) -> None:
+    """The whole page. model: the preset whose plan the dry run makes real."""
+    st.title("Were the predictions right on this GPU?")
+    here = machine()
+    replay = validation_runs.replayed()
+    if replay is not None:
+        st.info(f"A recorded run will be played back: {replay.name}. Nothing is measured.")
+    busy = validation_runs.running()
+    _machine(here)
+    if busy:
+        _follow()
+    elif here.gpus or replay is not None:
+        _start(here, model)
+    else:
+        _without_gpu()
+    _results()
+
+
+def _machine(here: Machine) -> None:
+    if not here.gpus:
+        st.caption(f"This machine has no GPU to validate on: {here.reason}.")
+        return
+    lines = [_gpu_line(gpu) for gpu in here.gpus]
+    st.caption("This machine has " + "; ".join(lines) + ".")
+
+
+def _gpu_line(gpu: GpuFacts) -> str:
+    used = f", used by {len(gpu.process_ids)} other processes" if gpu.process_ids else ""
+    mig = ", split by MIG" if gpu.mig else ""
+    size = format_bytes(gpu.memory_bytes)
+    return f"GPU {gpu.index}: {gpu.name}, {size}, driver {gpu.driver}{mig}{used}"
+
+
+def _start(here: Machine, model: str) -> None:
+    known = [f"cuda:{gpu.index}" for gpu in here.gpus] or ["cuda:0"]
+    names = {f"cuda:{gpu.index}": f"GPU {gpu.index}, {gpu.name}" for gpu in here.gpus}
+    chosen = known[:1]
+    if len(known) > 1:
+        chosen = st.multiselect(
+            "GPUs", known, default=known[:1], format_func=lambda d: names.get(d, d),
+            help="Each is validated by itself, all at the same time.",
+        )  # fmt: skip
+    kind = st.radio(
+        "Suite", ("quick", "full"), horizontal=True,
+        captions=("about a minute", "every kind of check and seven models, a few minutes"),
+    )  # fmt: skip
+    st.button(
+        "Validate on this GPU" if len(chosen) < 2 else f"Validate on {len(chosen)} GPUs",
+        type="primary", on_click=_start_all, args=(chosen, kind, model), disabled=not chosen,
+    )  # fmt: skip
+    st.caption(
+        f"Predicts first, then measures; the dry run makes {model} real. Leaves 3 % of the memory "
+        "free and the card's settings alone, and does not start while others use the card."
+    )
+
+
+def _start_all(devices: list[str], kind: str, model: str) -> None:
+    st.session_state[SHOWN] = [str(validation_runs.start(d, kind, model)) for d in devices]
+
+
+def _without_gpu() -> None:
+    st.markdown("Run this on the machine that has one, and open the record here:")
+    st.code(COMMAND, language="bash")
+    st.button(
+        "Rehearse without a GPU", on_click=_start_all, args=(["cpu"], "quick", DEFAULT_MODEL),
+        help="Runs every kind of check at tiny sizes in Triton's interpreter. The flow is real; "
+        "the figures mean nothing.",
+    )  # fmt: skip
+
+
+@st.fragment(run_every=0.5)
+def _follow() -> None:
+    """Progress of every run that is on; the page is drawn again once the last has ended."""
+    busy = validation_runs.running()
+    if not busy:
+        st.rerun()
+    for run in busy:
+        _progress(run)
+
+
+def _progress(run: Progress) -> None:
+    name = run.card.get("name") or run.device
+    left = f", about {run.seconds_left:.0f} s left" if run.seconds_left else ""
+    what = "Rehearsing" if run.kind == "rehearsal" else "Validating"
+    st.progress(min(1.0, run.share), text=f"{what} on {name}: {run.title or 'starting'}{left}")
+    st.button(
+        "Cancel", key=f"cancel_{run.folder.name}", on_click=validation_runs.cancel,
+        args=(run.folder,), help="What was found so far is kept.",
+    )  # fmt: skip
+    if run.cases:
+        latest = run.cases[::-1][:8]
+        st.html(html_table(HEAD, rows(latest), caption=f"{len(run.cases)} results so far"))
+
+
+def _results() -> None:
+    """The record to look at: a run that has just ended, an opened file, or one from the list."""
+    for folder in st.session_state.get(SHOWN, []):
+        run = validation_runs.progress(Path(folder))
+        if run.error:
+            st.error(f"Not validated: {as_sentence(run.error)}")
+    found = validation_runs.records()
+    opened = st.file_uploader("Open a record", type="json", key="record_file")
+    if opened is not None:
+        try:
+            found.insert(0, (opened.name, from_text(opened.getvalue().decode("utf-8", "replace"))))
+        except SizewellError as error:
+            st.error(as_sentence(str(error)))
+    if not found:
+        return
+    at = st.selectbox(
+        "Record", range(len(found)), format_func=lambda i: found[i][0], key=f"record_{len(found)}"
+    )
+    record_view(found[at or 0][1])
+
+
+def record_view(record: Record) -> None:
+    """One record: its sentence, its charts, its tables, the file."""
+    text = sentence(record)
+    counts = record.counts()
+    if record.kind == "rehearsal":
+        st.info(text)
+    elif counts.get("fail"):
+        st.warning(text)
+    else:
+        st.success(text)
+    for note in record.notes:
+        st.caption(as_sentence(note))
+    facts = [
+        record.card.get("name"), f"driver {record.software.get('driver', 'unknown')}",
+        f"torch {record.software.get('torch')}", f"triton {record.software.get('triton')}",
+        f"{record.suite} suite in {record.seconds:.0f} s", record.started[:16].replace("T", " "),
+    ]  # fmt: skip
+    st.caption(" · ".join(str(fact) for fact in facts if fact))
+    if record.kind == "measurement":
+        _charts(record)
+    for section, title in TITLES.items():
+        own = record.section(section)
+        if own:
+            _table(title, own, opened=section in ("dry_run", "wall"))
+    st.download_button(
+        "Download record", data=as_json(record), mime="application/json",
+        file_name=f"sizewell-record-{record.date}.json", on_click="ignore",
+        icon=":material/download:",
+    )  # fmt: skip
+
+
+def _charts(record: Record) -> None:
+    left, right = st.columns(2)
+    for column, unit, what in ((left, "s", "times"), (right, "bytes", "bytes")):
+        with column:
+            if not validation_figures.comparable(record.cases, unit):
+                continue
+            st.subheader(f"Predicted and measured {what}")
+            st.plotly_chart(
+                validation_figures.scatter(record.cases, unit), config=figures.CONFIG,
+                key=f"scatter_{unit}",
+                alt=f"Measured over predicted {what}; points lie along the diagonal. "
+                "The tables below have the same figures.",
+            )  # fmt: skip
+    st.subheader("Roofline of this card")
+    st.plotly_chart(
+        validation_figures.roofline(record), config=figures.CONFIG, key="roofline",
+        alt="Measured rates over arithmetic intensity under the measured roofs. The kernel ladder "
+        "below has the same figures.",
+    )  # fmt: skip
+
+
+def _table(title: str, cases: tuple[Case, ...], *, opened: bool) -> None:
+    passed = sum(case.verdict == "pass" for case in cases)
+    wrong = sum(case.verdict == "fail" for case in cases)
+    words = [f"{passed} pass"] * bool(passed) + [f"{wrong} fail"] * bool(wrong)
+    label = f"{title} ({', '.join(words) or len(cases)})"
+    with st.expander(label, expanded=opened or wrong > 0):
+        st.html(html_table(HEAD, rows(cases), numeric=(1, 2, 3), stack=True))
