@@ -3,8 +3,8 @@
     python -m benchmarks.search_speed [--model llama-3.3-70b-instruct]
 
 A point is one GPU x deployment x chunk size x number of users, with its memory, TTFT, TPOT and
-throughput under load. NumPy's elementwise functions use one core. The plain loop makes the same figures point by point
-with make_plan() and latency(), in the same run.
+throughput under load. NumPy's elementwise functions use one core. The plain loop makes the same
+figures point by point with make_plan() and latency(), in the same run.
 """
 
 import argparse

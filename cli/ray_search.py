@@ -4,10 +4,12 @@ Each task tries a few deployments on all GPUs. Tasks of a worker that dies are r
 and the parts are ranked together at the end, so the answer is that of a search on one machine.
 """
 
+import socket
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import cli
 import planner
 from planner import speed
 from planner.deployment import Deployment
@@ -19,6 +21,7 @@ from planner.speed import Reference
 
 DEPLOYMENTS_PER_TASK = 16
 RETRIES = 20
+CONNECT_S = 5.0
 
 
 def ray_search(
@@ -32,17 +35,20 @@ def ray_search(
 ) -> Found:
     """search() on the cluster at `address` ("auto" finds one on this machine).
 
+    The code goes along; NumPy and pydantic must be there.
+
     Raises PlanRefused where Ray is not installed or no cluster answers.
     """
     if not offers:
         raise PlanRefused("no GPU with a known price is left to search: name others or give prices")
     ray = _ray()
+    _check_answers(address)
     try:
         ray.init(
             address=address,
             ignore_reinit_error=True,
             log_to_driver=False,
-            runtime_env={"py_modules": [planner]},
+            runtime_env={"py_modules": [planner, cli]},
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise PlanRefused(f"no Ray cluster answers at {address}: {error}") from None
@@ -67,6 +73,18 @@ def part_of_search(
     model, offers, reference, target, space = shared
     speeds = partial(speed.speed_of, reference=reference)
     return search_part(model, offers, speeds, target, space, part)
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address that nothing listens on at once: Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        with socket.create_connection((host, int(port)), timeout=CONNECT_S):
+            pass
+    except OSError as error:
+        raise PlanRefused(f"no Ray cluster answers at {address}: {error.strerror}") from None
 
 
 def _ray() -> Any:
