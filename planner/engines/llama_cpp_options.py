@@ -80,9 +80,17 @@ def cache_types(deployment: Deployment, options: LlamaCppOptions) -> tuple[KvFor
     return keys, values
 
 
+def file_name(name: str, weights_dtype: str) -> str:
+    """The GGUF file as published ones are called: Qwen3-8B-Q4_K_M.gguf."""
+    if name.endswith(".gguf"):
+        return name
+    kind = "BF16" if weights_dtype == "auto" else weights_dtype.upper()
+    return f"{name.rsplit('/', 1)[-1]}-{kind}.gguf"
+
+
 def server_command(name: str, deployment: Deployment, options: LlamaCppOptions) -> str:
-    """A command line ready for a shell; `name` is a GGUF file, or a repository of them."""
-    words = ["llama-server", "-m" if name.endswith(".gguf") else "-hf", name]
+    """A command line ready for a shell; a `name` that is no GGUF file is given one."""
+    words = ["llama-server", "-m", file_name(name, deployment.weights_dtype)]
     defaults = LlamaCppOptions()
     keys, values = cache_types(deployment, options)
     flags: dict[str, object] = {

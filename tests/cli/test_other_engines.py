@@ -40,7 +40,7 @@ def test_every_option_has_its_flag(engine: str) -> None:
         (
             ["--engine", "llama.cpp", "--weights-dtype", "q4_k_m", "-ngl", "20", "-ctk", "q8_0",
              "-c", "16384", "-np", "2"],
-            "llama-server -hf llama-3.1-8b -ngl 20 -c 16384 -np 2 -ctk q8_0",
+            "llama-server -m llama-3.1-8b-Q4_K_M.gguf -ngl 20 -c 16384 -np 2 -ctk q8_0",
         ),
     ],
 )  # fmt: skip

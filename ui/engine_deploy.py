@@ -1,0 +1,63 @@
+"""Files that deploy the chosen engine: shown one at a time, downloaded one at a time."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from planner.engines.deploy import files
+from planner.engines.engine import EngineFigures
+from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, config_file
+from planner.errors import SizewellError
+from presets.models import all_names
+from ui.engine_inputs import EngineChoice
+from ui.inputs import Chosen
+from ui.refusal import as_sentence
+
+WHAT = {
+    "compose.yaml": "Docker Compose",
+    "kubernetes.yaml": "Kubernetes Deployment",
+    "kserve.yaml": "KServe InferenceService",
+    "llm-d.yaml": "KServe LLMInferenceService (llm-d)",
+    "ray-serve.yaml": "Ray Serve LLM",
+    "leader-worker-set.yaml": "LeaderWorkerSet, several nodes",
+    "ray-cluster.sh": "Ray cluster, several nodes",
+    "config.yaml": "TensorRT-LLM's config.yaml",
+}
+
+
+def model_name(chosen: Chosen) -> str:
+    """The repository of a preset, else the model's own name."""
+    source = chosen.model.source
+    known = {name.id: name.hub_id for name in all_names()}
+    return known.get(source, source)
+
+
+def show(chosen: Chosen, choice: EngineChoice, figures: EngineFigures) -> None:
+    """A picker, the file, its download; or why there is none."""
+    name = model_name(chosen)
+    named = replace(figures, command=figures.command.replace(chosen.model.source, name, 1))
+    extra = None
+    if isinstance(choice.options, TensorrtLlmOptions):
+        extra = config_file(chosen.deployment, choice.options)
+    left, right = st.columns((3, 1), vertical_alignment="bottom")
+    per_node = right.number_input(
+        "GPUs of a node", 1, 72, 8, key="gpus_per_node", persist_state="session"
+    )
+    try:
+        found = files(
+            named, name, chosen.deployment, chosen.gpu.id, gpus_per_node=per_node,
+            extra_config=extra,
+        )  # fmt: skip
+    except SizewellError as error:
+        left.caption(as_sentence(f"No deployment files: {error}"))
+        return
+    shown = left.selectbox(
+        "Deployment file", list(found), format_func=lambda n: f"{WHAT[n]}: {n}", key="deploy_file"
+    )
+    text = found[shown or next(iter(found))]
+    st.download_button(
+        f"Download {shown}", text, file_name=shown, mime="text/plain",
+        icon=":material/download:", on_click="ignore",
+    )  # fmt: skip
+    with st.expander(f"{shown}", key="open_file"):
+        st.code(text, language="yaml" if str(shown).endswith("yaml") else "bash")

@@ -1,0 +1,82 @@
+"""Which engine, which version, with which flags: at the head of the Engine page."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from planner.engines.engine import EngineFigures
+from planner.engines.registry import ENGINES, options_of
+from planner.frozen import Frozen
+from ui.engine_options import FLAGS, Flag, value_of
+from ui.inputs import Chosen
+
+KEPT: dict[str, Any] = {"persist_state": "session"}
+EAGER = {
+    "vllm": "enforce_eager",
+    "sglang": "disable_cuda_graph",
+    "tensorrt-llm": "disable_cuda_graph",
+}
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """The engine's name and its options."""
+
+    name: str
+    options: Frozen
+
+    def figures(self, chosen: Chosen, **changes: Any) -> EngineFigures:
+        """What the engine does with the plan on the left."""
+        options = self.options if not changes else self.options.model_copy(update=changes)
+        return ENGINES[self.name].figures(
+            chosen.model, chosen.gpu, chosen.deployment, options, chosen.workload,
+            config=chosen.config,
+        )  # fmt: skip
+
+
+def choose(chosen: Chosen) -> EngineChoice:
+    """Draw the inputs. Raises SizewellError for values that the engine refuses as flags."""
+    left, right, rest = st.columns((2, 2, 3), vertical_alignment="bottom")
+    name = left.selectbox(
+        "Engine", list(ENGINES), format_func=lambda n: ENGINES[n].label, key="engine",
+        bind="query-params", **KEPT,
+    )  # fmt: skip
+    name = name or "vllm"
+    version = right.selectbox(
+        "Version", ENGINES[name].versions, key=f"version_{name}", accept_new_options=name == "vllm",
+        help="The newest version that is described; others are behaved like.", **KEPT,
+    )  # fmt: skip
+    with rest.popover("Flags of the engine", icon=":material/tune:"):
+        values = _flags(name)
+    eager = EAGER.get(name)
+    if eager is not None and chosen.deployment.enforce_eager:
+        values[eager] = True
+    return EngineChoice(name, options_of(name, {**values, "version": version}))
+
+
+def _flags(name: str) -> dict[str, Any]:
+    st.caption("Empty fields leave the engine's own choice.")
+    found = {}
+    columns = st.columns(2)
+    for number, flag in enumerate(FLAGS[name]):
+        with columns[number % 2]:
+            value = value_of(flag, _widget(name, flag))
+        if value is not None:
+            found[flag.field] = value
+    return found
+
+
+def _widget(name: str, flag: Flag) -> Any:
+    key = f"{name}_{flag.field}"
+    if flag.values:
+        return st.selectbox(flag.label, flag.values, key=key, help=flag.help, **KEPT)
+    if flag.fraction:
+        return st.number_input(
+            flag.label, min_value=float(flag.least), max_value=float(flag.most), value=None,
+            step=0.01, format="%.3f", key=key, help=flag.help, placeholder="default", **KEPT,
+        )  # fmt: skip
+    return st.number_input(
+        flag.label, min_value=int(flag.least), max_value=int(flag.most), value=None, step=1,
+        key=key, help=flag.help, placeholder="default", **KEPT,
+    )  # fmt: skip

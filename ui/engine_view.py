@@ -1,0 +1,115 @@
+"""The engine's figure beside the ideal one: what it allocates, prints and needs to be started."""
+
+from html import escape
+
+import streamlit as st
+
+from planner.engines.engine import EngineFigures
+from planner.engines.gap import Gap, gap
+from planner.engines.registry import ENGINES
+from planner.plan import Plan
+from planner.units import format_bytes, format_tokens
+from ui import engine_deploy, engine_log, summary
+from ui.engine_bar import budget_table, engine_bar
+from ui.engine_inputs import EngineChoice
+from ui.inputs import Chosen
+from ui.refusal import as_sentence
+from ui.tables import html_table
+
+
+def show(chosen: Chosen, plan: Plan, choice: EngineChoice) -> None:
+    """Everything about one engine's plan."""
+    figures = choice.figures(chosen)
+    label = ENGINES[choice.name].label
+    st.caption(as_sentence(f"{summary.title(plan)}. {summary.subtitle(plan)}"))
+    _verdict(figures, label, plan)
+    if figures.refused is None:
+        st.html(_key_figures(plan, figures))
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.header("Memory of a GPU", anchor=False)
+        st.markdown(engine_bar(figures, plan.gpu), unsafe_allow_html=True)
+        st.caption(
+            "Thick line: what the engine may use. Whisker: where the cache may begin, given the "
+            "ranges below; it ends at the line."
+        )
+        st.html(budget_table(figures))
+    with right:
+        st.header("Ideal and engine", anchor=False)
+        st.html(_gap_table(gap(plan, figures), plan, figures))
+        _notes(figures)
+        _printed(figures, label)
+    st.header("Start it", anchor=False)
+    language = "python" if choice.name == "transformers" else "bash"
+    st.code(_command(figures, chosen), language=language, wrap_lines=True)
+    engine_deploy.show(chosen, choice, figures)
+    engine_log.show(chosen, choice, figures)
+
+
+def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
+    if figures.refused is not None:
+        sentence = as_sentence(f"{label} {figures.version} would refuse: {figures.refused}")
+        st.error(f"**{sentence}**", icon=":material/cancel:")
+        return
+    longest = figures.settings.get("max_model_len")
+    length = f" of {longest:,} tokens" if isinstance(longest, int) else ""
+    served, wanted = _served(plan, figures), plan.workload.concurrency
+    sentence = as_sentence(
+        f"{label} {figures.version} caches {format_tokens(figures.kv_cache_tokens)} tokens: "
+        f"{figures.max_concurrency:,.2f} sequences{length}, {served:,} of your users at "
+        f"{format_tokens(plan.workload.context)} tokens"
+    )
+    if served >= wanted:
+        st.success(f"**{sentence}**", icon=":material/check_circle:")
+    else:
+        more = f" {format_tokens(wanted)} were asked for; the rest would wait."
+        st.warning(f"**{sentence}**{more}", icon=":material/warning:")
+
+
+def _served(plan: Plan, figures: EngineFigures) -> int:
+    """Users over all replicas; llama.cpp and transformers run one."""
+    return figures.requests * plan.deployment.data_parallel_size
+
+
+def _key_figures(plan: Plan, figures: EngineFigures) -> str:
+    cache = figures.kv_cache
+    span = f"{format_bytes(cache.low_bytes)} to {format_bytes(cache.high_bytes)}"
+    ideal = "no limit" if plan.max_concurrency is None else f"{plan.max_concurrency:,}"
+    blocks = f"{figures.num_blocks:,} blocks of {figures.block_size}"
+    found = (
+        ("KV cache of a GPU", format_bytes(cache.bytes), span if cache.is_range else "exact"),
+        ("Tokens in it", format_tokens(figures.kv_cache_tokens), blocks),
+        ("Full-length sequences", f"{figures.max_concurrency:,.2f}", "as the engine prints it"),
+        ("Users, engine", f"{_served(plan, figures):,}", "at your context"),
+        ("Users, ideal", ideal, "all memory, no reserve"),
+    )
+    cells = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
+        for name, value, note in found
+    )
+    return f'<dl class="sz-kpis">{cells}</dl>'
+
+
+def _gap_table(found: Gap, plan: Plan, figures: EngineFigures) -> str:
+    rows = [("What the card leaves for cache", format_bytes(found.ideal_bytes))]
+    rows += [(name, format_bytes(-size)) for name, size in found.reasons]
+    rows.append(("What the engine gives the cache", format_bytes(found.engine_bytes)))
+    return html_table(("On the fullest GPU", "Size"), rows, numeric=(1,), strong=(0, len(rows) - 1))
+
+
+def _notes(figures: EngineFigures) -> None:
+    if figures.notes:
+        items = "".join(f"<li>{escape(note)}</li>" for note in figures.notes)
+        st.html(f'<ul class="sz-note">{items}</ul>')
+
+
+def _printed(figures: EngineFigures, label: str) -> None:
+    if not figures.log_lines:
+        return
+    st.header(f"What {label} will print", anchor=False)
+    st.code("\n".join(figures.log_lines), language=None, wrap_lines=True)
+
+
+def _command(figures: EngineFigures, chosen: Chosen) -> str:
+    """The command, with the repository's own name where the preset knows it."""
+    return figures.command.replace(chosen.model.source, engine_deploy.model_name(chosen), 1)
