@@ -1,0 +1,170 @@
+"""Activations against Korthikanti et al. 2022 (table 2), schedules against their papers."""
+
+from typing import Any
+
+import pytest
+
+from planner.hf_config import parse
+from planner.training.capacity import limits
+from planner.training.plan import TrainingPlan, plan_training
+from planner.training.recipe import Lora, Recipe
+from planner.training.saved import kept_bytes, layer_saved
+from planner.training.schedule import bubble, in_flight
+from planner.training.speed import step_time
+from presets.gpus import load_gpu
+from presets.models import load_model_config
+from presets.speed import speed_of
+from tests.planner.models import DEEPSEEK_V3, JAMBA, LLAMA_8B
+
+GPT = {"22B": (6144, 64, 48), "175B": (12288, 96, 96), "530B": (20480, 128, 105)}
+S = 2048
+
+
+def layer_bytes(size: str, **recipe: Any) -> tuple[float, float, float]:
+    """Bytes kept by one GPT layer per token and width; and a s / h, t of the formulas."""
+    h, heads, layers = GPT[size]
+    model = parse({
+        "model_type": "gpt2", "n_embd": h, "n_layer": layers, "n_head": heads,
+        "vocab_size": 51200, "n_positions": S,
+    })  # fmt: skip
+    r = Recipe(sequence_length=S, dropout=True, attention="naive", micro_batch_size=4, **recipe)
+    kept = kept_bytes(layer_saved(model.groups[0], h, r), r, h)
+    return kept / (S * 4 * h), heads * S / h, r.tensor_parallel_size
+
+
+@pytest.mark.parametrize("size", GPT)
+def test_korthikanti_table_2(size: str) -> None:
+    kept, scores, _ = layer_bytes(size)
+    assert kept == 34 + 5 * scores
+    kept, scores, t = layer_bytes(size, tensor_parallel_size=8, sequence_parallel=False)
+    assert kept == 10 + 24 / t + 5 * scores / t
+    kept, scores, t = layer_bytes(size, tensor_parallel_size=8)
+    assert kept == (34 + 5 * scores) / t
+    kept, _, t = layer_bytes(size, tensor_parallel_size=8, recomputation="selective")
+    assert kept == 34 / t
+    kept, _, _ = layer_bytes(
+        size, tensor_parallel_size=8, sequence_parallel=False, recomputation="full"
+    )
+    assert kept == 2
+
+
+def planned(config: Any = LLAMA_8B, **recipe: Any) -> TrainingPlan:
+    return plan_training(parse(config), load_gpu("h100-sxm5-80gb"), Recipe(**recipe))
+
+
+def test_a_llama_layer_by_hand() -> None:
+    """4h norms, 2h + 2h inputs, q, k, v, o, 4 B lse a head, gate, up, product."""
+    plan = planned(sequence_length=1024)
+    expected = 1024 * (
+        2 * 2 * 4096 + 2 * 2 * 4096 + 2 * 4096 + 2 * 2 * 1024 + 2 * 4096 + 4 * 32 + 3 * 2 * 14336
+    )
+    assert plan.stage.parts[0].kept_bytes == expected
+    eager = planned(sequence_length=1024, fused_kernels=False)
+    assert eager.stage.parts[0].kept_bytes == expected + 1024 * 2 * 14336
+
+
+def test_flash_grows_linearly_and_naive_with_the_square() -> None:
+    for attention, low, high in (("flash", 2.0, 2.0), ("naive", 2.8, 4.0)):
+        one, two = (
+            planned(sequence_length=n, attention=attention).stage.parts[0].kept_bytes
+            for n in (16384, 32768)
+        )
+        assert low <= two / one <= high
+
+
+def test_a_moe_layer_keeps_top_k_tokens() -> None:
+    """Mixtral, per token: two experts' gate, up, product, their inputs and outputs."""
+    plan = planned(load_model_config("mixtral-8x7b-v0.1"), sequence_length=1024)
+    names = {s.name: s.bytes_per_token for s in plan.stage.parts[0].saved}
+    assert names["expert activation inputs"] == 2 * 2 * 2 * 14336
+    assert names["expert activation output"] == 2 * 2 * 14336
+    assert names["tokens by expert"] == names["expert outputs"] == 2 * 2 * 4096
+
+
+def test_lora_on_attention_keeps_no_feed_forward_inputs() -> None:
+    names = {s.name for s in planned(lora=Lora(targets="attention")).stage.parts[0].saved}
+    assert "feed-forward input" not in names
+    assert {"attention input", "activation inputs"} <= names
+
+
+def test_full_recomputation_brings_one_layer_back() -> None:
+    plan = planned(recomputation="full", sequence_length=65536, loss="chunked")
+    whole = planned(sequence_length=65536).stage.parts[0].kept_bytes
+    assert plan.stage.parts[0].kept_bytes == 2 * 4096 * 65536
+    assert plan.stage.parts[0].moments.recomputed == whole
+
+
+@pytest.mark.parametrize(
+    ("schedule", "batches", "expected"),
+    [
+        ("gpipe", 16, [16, 16, 16, 16]),
+        ("1f1b", 16, [4, 3, 2, 1]),
+        ("1f1b", 2, [2, 2, 2, 1]),
+        ("interleaved", 16, [4 * (1 + 3 / 8), 4.5, 3.5, 2.5]),
+    ],
+)
+def test_micro_batches_in_flight(schedule: str, batches: int, expected: list[float]) -> None:
+    r = Recipe(pipeline_parallel_size=4, pipeline_schedule=schedule, virtual_stages=2,
+               gradient_accumulation_steps=batches)  # fmt: skip
+    assert [float(in_flight(r, i)) for i in range(4)] == expected
+
+
+def test_bubbles() -> None:
+    r = Recipe(pipeline_parallel_size=4, gradient_accumulation_steps=16)
+    assert float(bubble(r)) == 3 / 16
+    assert float(bubble(r.replace(pipeline_schedule="interleaved", virtual_stages=4))) == 3 / 64
+
+
+@pytest.mark.parametrize("config", [LLAMA_8B, DEEPSEEK_V3, JAMBA])
+@pytest.mark.parametrize("recomputation", ["none", "full"])
+def test_limits_are_tight(config: Any, recomputation: str) -> None:
+    plan = planned(
+        config, sharding="zero3", data_parallel_size=1024, sequence_length=256,
+        recomputation=recomputation,
+    )  # fmt: skip
+    found = limits(plan)
+    for name, n in (("micro_batch_size", found.micro_batch_size),
+                    ("sequence_length", found.sequence_length)):  # fmt: skip
+        assert n > 0
+        for value, fits in ((n, True), (n + 1, False)):
+            changed = plan.recipe.replace(**{name: value})
+            assert plan_training(plan.model, plan.gpu, changed).fits is fits
+
+
+def test_lowest_sharding_and_fewest_gpus() -> None:
+    """8 B parameters of 16 B are 120 GiB: two GPUs halve that to 60; 4 + 12 / 8 B each are 41."""
+    found = limits(planned(data_parallel_size=8, sharding="zero3", recomputation="full"))
+    assert found.sharding == "zero1"
+    assert found.fewest is not None
+    assert found.fewest.gpus == 2
+
+
+def test_flops_of_a_step_are_six_per_parameter_and_token_and_attention() -> None:
+    plan = planned(sequence_length=4096, data_parallel_size=2, gradient_accumulation_steps=3)
+    time = step_time(plan, speed_of(plan.gpu))
+    matrices = 8_030_261_248 - 128256 * 4096 - 65 * 4096
+    causal = 6 * 32 * 2 * 32 * 128 * (4096 + 1) / 2
+    assert time.model_flops == pytest.approx(2 * 3 * 4096 * (6 * matrices + causal), rel=1e-6)
+    assert time.tokens == 2 * 3 * 4096
+    assert time.usd_per_billion_tokens(3.6) == pytest.approx(
+        3.6 * 2 * 1e9 / time.tokens_per_s / 3600
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpu", "recipe", "low", "high"),
+    [
+        ("h100-sxm5-80gb", {"data_parallel_size": 8, "micro_batch_size": 2}, 5762, 6667),
+        ("a100-sxm4-80gb", {"data_parallel_size": 64}, 2876, 2973),
+    ],
+)
+def test_published_throughput_lies_in_the_range(
+    gpu: str, recipe: dict[str, Any], low: int, high: int
+) -> None:
+    """torchtitan, Llama 3 8B, FSDP2, 8,192 tokens (docs/performance.md), tokens/s per GPU."""
+    r = Recipe(sharding="fsdp2", sequence_length=8192, recomputation="selective", **recipe)
+    plan = plan_training(parse(LLAMA_8B), load_gpu(gpu), r)
+    time = step_time(plan, speed_of(plan.gpu))
+    slowest, fastest = (time.tokens / s / r.gpus for s in (time.high_s, time.low_s))
+    assert slowest <= high
+    assert low <= fastest
