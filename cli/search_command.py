@@ -1,7 +1,5 @@
 """`search`: the cheapest hardware that serves a model at a load and speed."""
 
-import csv
-import io
 import json
 from argparse import ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING, Any
@@ -67,7 +65,7 @@ def run(arguments: Namespace) -> str:
     if arguments.format == "json":
         return json.dumps(search_report.as_data(found), indent=1, allow_nan=False) + "\n"
     if arguments.format == "csv":
-        return as_csv(found)
+        return search_report.as_csv(found)
     return as_text(found, unpriced(arguments.gpu, known))
 
 
@@ -119,19 +117,6 @@ def chosen_space(arguments: Namespace) -> Space:
         return Space(max_gpus=arguments.max_gpus, **given)
     except ValidationError as error:
         raise PlanRefused(first_error(error)) from None
-
-
-def as_csv(found: "Found") -> str:
-    """Every candidate, winners first, one a line."""
-    from planner import search_report
-
-    out = io.StringIO()
-    rows = [search_report.row(c, found.target) for c in (*found.winners, *found.losers)]
-    fields = list(rows[0]) if rows else []
-    writer = csv.DictWriter(out, fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
 
 
 def as_text(found: "Found", missing: tuple[str, ...] = ()) -> str:

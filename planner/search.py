@@ -146,7 +146,10 @@ def search_part(
 
 
 def merged(parts: Sequence[Found]) -> Found:
-    """Parts of one search as one answer, ranked."""
+    """Parts of one search as one answer, ranked. Raises PlanRefused if nothing was possible."""
+    refusals = tuple(r for part in parts for r in part.refusals)
+    if refusals and not any(part.winners or part.losers for part in parts):
+        raise PlanRefused(refusals[0].reason)
     winners = sorted((c for part in parts for c in part.winners), key=rank)
     losers = sorted((c for part in parts for c in part.losers), key=lambda c: (c.excess, rank(c)))
     return Found(
@@ -154,7 +157,7 @@ def merged(parts: Sequence[Found]) -> Found:
         winners=tuple(winners),
         frontier=pareto(winners),
         losers=tuple(losers),
-        refusals=tuple(r for part in parts for r in part.refusals),
+        refusals=refusals,
         points=sum(part.points for part in parts),
     )
 

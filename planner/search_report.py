@@ -1,5 +1,7 @@
 """A search as plain data and sentences, for the page, the command line and files."""
 
+import csv
+import io
 from typing import Any
 
 from planner.fixes import layout
@@ -63,6 +65,16 @@ def as_data(found: Found, *, most: int = 20) -> dict[str, Any]:
         ],
         "refusals": sorted({refusal.reason for refusal in found.refusals}),
     }
+
+
+def as_csv(found: Found) -> str:
+    """Every candidate, winners first, one a line."""
+    rows = [row(candidate, found.target) for candidate in (*found.winners, *found.losers)]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
 
 
 def name(candidate: Candidate) -> str:

@@ -1,0 +1,85 @@
+"""The search on the command line: three formats, one line for mistakes."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from cli import main
+
+BASE = [
+    "search", "--model", "llama-3.1-8b", "--prompt-tokens", "2048", "--output-tokens", "256",
+    "--concurrency", "16", "--max-gpus", "2", "--gpu", "h100-sxm5-80gb", "--gpu", "l40s",
+]  # fmt: skip
+
+
+def run(capsys: pytest.CaptureFixture[str], *more: str) -> str:
+    assert main([*BASE, *more]) == 0
+    return capsys.readouterr().out
+
+
+def refused(capsys: pytest.CaptureFixture[str], *more: str) -> str:
+    try:
+        status = main([*BASE, *more])
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    assert status == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+def test_text_gives_the_answer_the_choices_and_the_reasons(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = run(capsys, "--ttft", "2", "--tpot", "12ms")
+    assert "an hour serves 16 users" in out
+    assert "Why the others lost" in out
+    assert "x L40S, " in out
+    assert "points tried" in out
+
+
+def test_json_is_the_same_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    data = json.loads(run(capsys, "--ttft", "2s", "--tpot", "12ms", "--format", "json"))
+    assert data["target"]["tpot_s"] == pytest.approx(0.012)
+    best = data["winners"][0]
+    assert best["tpot_s"] <= 0.012
+    assert best["usd_per_hour"] == min(w["usd_per_hour"] for w in data["winners"])
+    assert all(loser["reason"] for loser in data["nearest_losers"])
+
+
+def test_csv_has_a_line_for_every_candidate(capsys: pytest.CaptureFixture[str]) -> None:
+    data = json.loads(run(capsys, "--tpot", "12ms", "--format", "json"))
+    rows = list(csv.DictReader(io.StringIO(run(capsys, "--tpot", "12ms", "--format", "csv"))))
+    assert len(rows) == data["winner_count"] + data["loser_count"]
+    assert {row["lost"] for row in rows} >= {"", "tpot"}
+
+
+def test_own_prices_decide(capsys: pytest.CaptureFixture[str]) -> None:
+    def cheapest(*more: str) -> str:
+        data = json.loads(run(capsys, "--format", "json", *more))
+        gpu: str = data["winners"][0]["gpu"]
+        return gpu
+
+    dear = ["--price", "h100-sxm5-80gb=99", "--price", "l40s=0.1"]
+    assert cheapest(*dear) == "l40s"
+    assert cheapest("--price", "h100-sxm5-80gb=0.01", "--price", "l40s=9") == "h100-sxm5-80gb"
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (("--ttft", "soon"), "no time"),
+        (("--price", "h100=cheap"), "no price"),
+        (("--gpu", "h100-sxm5-80g"), "h100-sxm5-80gb"),
+        (("--concurrency", "0"), "concurrency"),
+        (("--tpot", "-1"), "tpot"),
+        (("--weights-dtype", "fp7"), "fp7"),
+        (("--max-gpus", "0"), "max_gpus"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], flags: tuple[str, str], word: str
+) -> None:
+    assert word in refused(capsys, *flags)

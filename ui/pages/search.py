@@ -1,0 +1,13 @@
+"""Find hardware: the cheapest GPUs that serve the chosen model at a load and speed."""
+
+import streamlit as st
+
+from planner.errors import SizewellError
+from ui import inputs, refusal, search_inputs, search_view
+
+st.title("Find hardware", anchor=False)
+try:
+    model = inputs.chosen().model
+    search_view.show(model, search_inputs.choose())
+except SizewellError as error:
+    refusal.show(error)

@@ -1,0 +1,87 @@
+"""The answer of a search: what is cheapest, what nothing beats, and why the others lost."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from planner.guide import guide
+from planner.model import Model
+from planner.search import Candidate, Found, search
+from planner.search_report import as_csv, headline, name, next_quality, row, why
+from planner.search_space import Target
+from planner.units import format_bytes
+from presets.speed import reference, speed_of
+from ui.refusal import as_sentence
+from ui.search_inputs import Asked
+from ui.tables import html_table
+
+SHOWN = 12
+COLUMNS = ("Deployment", "$ / hour", "TTFT p95", "TPOT", "Users", "Memory left", "$ / M out")
+NUMERIC = tuple(range(1, len(COLUMNS)))
+
+
+def show(model: Model, asked: Asked) -> None:
+    """Search and draw what was found."""
+    found = search(model, asked.offers, speed_of, asked.target, asked.space)
+    target = found.target
+    if found.winners:
+        st.success(as_sentence(headline(found)), icon=":material/check_circle:")
+    else:
+        st.warning(as_sentence(headline(found)), icon=":material/search_off:")
+    st.caption(
+        f"{found.points:,} points tried. Prices are dated list prices and times are estimates: "
+        + as_sentence(reference().source)
+    )
+    if found.winners:
+        _winners(found)
+        with st.expander("What to choose for it, and the figure that decides"):
+            _guide(model, found.winners[0], target)
+    losers = found.nearest_losers
+    if losers:
+        st.subheader("Why the others lost", anchor=False)
+        st.html(
+            html_table(
+                ("Nearest try of each GPU", "What it misses first"),
+                [(name(c), why(c, target)) for c in losers],
+                stack=True,
+            )
+        )
+    st.download_button(
+        "Every candidate (CSV)", as_csv(found),
+        file_name="search.csv", mime="text/csv", icon=":material/download:",
+    )  # fmt: skip
+
+
+def _winners(found: Found) -> None:
+    st.subheader("Nothing beats these in cost, speed and headroom at once", anchor=False)
+    st.html(_table(found.frontier[:SHOWN], found.target))
+    better = next_quality(found)
+    if better:
+        st.markdown(as_sentence(better))
+    if len(found.quality_steps) > 1:
+        st.subheader("Cheapest by format of weights and cache", anchor=False)
+        st.html(_table(found.quality_steps, found.target))
+
+
+def _table(candidates: Sequence[Candidate], target: Target) -> str:
+    return html_table(COLUMNS, [_cells(c, target) for c in candidates], numeric=NUMERIC, stack=True)
+
+
+def _cells(candidate: Candidate, target: Target) -> tuple[str, ...]:
+    figures = row(candidate, target)
+    return (
+        name(candidate),
+        f"{candidate.usd_per_hour:.2f}",
+        f"{candidate.ttft_p95_s:.2f} s",
+        f"{1e3 * (candidate.tpot_s or 0):.1f} ms",
+        f"{candidate.users:,}",
+        format_bytes(candidate.headroom_bytes),
+        f"{figures['usd_per_million_output_tokens']:.2f}",
+    )
+
+
+def _guide(model: Model, best: Candidate, target: Target) -> None:
+    gpu = best.offer.gpu
+    found = guide(model, gpu, best.deployment, speed_of(gpu), target.request, target.concurrency)
+    rows = [(d.topic.capitalize(), d.choice, d.because) for d in found]
+    st.html(html_table(("Question", "Choice", "Because"), rows, stack=True))
