@@ -38,14 +38,11 @@ class EngineChoice:
 def choose(chosen: Chosen) -> EngineChoice:
     """Draw the inputs. Raises SizewellError for values that the engine refuses as flags."""
     left, right, rest = st.columns((2, 2, 3), vertical_alignment="bottom")
-    name = left.selectbox(
-        "Engine", list(ENGINES), format_func=lambda n: ENGINES[n].label, key="engine",
-        bind="query-params", **KEPT,
-    )  # fmt: skip
+    name = left.selectbox("Engine", list(ENGINES), key="engine", bind="query-params", **KEPT)
     name = name or "vllm"
     version = right.selectbox(
         "Version", ENGINES[name].versions, key=f"version_{name}", accept_new_options=name == "vllm",
-        help="The newest version that is described; others are behaved like.", **KEPT,
+        help="vLLM: any version from 0.8 may be typed.", **KEPT,
     )  # fmt: skip
     with rest.popover("Flags of the engine", icon=":material/tune:"):
         values = _flags(name)

@@ -16,6 +16,11 @@ from ui.inputs import Chosen
 from ui.refusal import as_sentence
 from ui.tables import html_table
 
+WHISKER = (
+    "Thick line: what the engine may use. Whisker: where the cache may begin, given the ranges "
+    "below; it ends at the line."
+)
+
 
 def show(chosen: Chosen, plan: Plan, choice: EngineChoice) -> None:
     """Everything about one engine's plan."""
@@ -29,10 +34,7 @@ def show(chosen: Chosen, plan: Plan, choice: EngineChoice) -> None:
     with left:
         st.header("Memory of a GPU", anchor=False)
         st.markdown(engine_bar(figures, plan.gpu), unsafe_allow_html=True)
-        st.caption(
-            "Thick line: what the engine may use. Whisker: where the cache may begin, given the "
-            "ranges below; it ends at the line."
-        )
+        st.caption(WHISKER if figures.kv_cache.is_range else "Thick line: what the engine may use.")
         st.html(budget_table(figures))
     with right:
         st.header("Ideal and engine", anchor=False)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from planner.engines.deploy.service import CONFIG_NAME, CONFIG_PATH, Service
+from planner.engines.deploy.service import CONFIG_NAME, CONFIG_PATH, MODELS, Service
 from planner.engines.deploy.yaml_text import yaml_text
 from planner.errors import PlanRefused
 
@@ -20,6 +20,8 @@ def compose_data(service: Service) -> dict[str, Any]:
     mounts = ["hf-cache:/root/.cache/huggingface"]
     if service.config:
         mounts.append(f"./{CONFIG_NAME}:{CONFIG_PATH}:ro")
+    if service.reads_files:
+        mounts.append(f".{MODELS}:{MODELS}:ro")
     health = f"curl -fs http://localhost:{service.port}/health || exit 1"
     return {
         "name": service.name,

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from planner.engines.deploy.service import CONFIG_NAME, CONFIG_PATH, SECRET, SECRET_KEY, Service
+from planner.engines.deploy.service import (
+    CONFIG_NAME,
+    CONFIG_PATH,
+    MODELS,
+    SECRET,
+    SECRET_KEY,
+    Service,
+)
 from planner.engines.deploy.yaml_text import yaml_text
 from planner.errors import PlanRefused
 
@@ -99,4 +106,8 @@ def pod(service: Service, args: tuple[str, ...] | None = None, *, serves: bool =
         folder = CONFIG_PATH.removesuffix(f"/{CONFIG_NAME}")
         container["volumeMounts"].append({"name": "config", "mountPath": folder})
         volumes.append({"name": "config", "configMap": {"name": f"{service.name}-config"}})
+    if service.reads_files:
+        claim = {"claimName": "models", "readOnly": True}
+        container["volumeMounts"].append({"name": "models", "mountPath": MODELS})
+        volumes.append({"name": "models", "persistentVolumeClaim": claim})
     return {"containers": [container], "volumes": volumes}

@@ -16,6 +16,8 @@ from planner.units import ceil_div
 GPUS_PER_NODE = 8
 PORTS = {"vllm": 8000, "sglang": 30000, "tensorrt-llm": 8000, "llama.cpp": 8080}
 CONFIG_NAME, CONFIG_PATH = "config.yaml", "/config/config.yaml"
+MODELS = "/models"
+"""Folder of GGUF files in llama.cpp's container: ./models, or the claim 'models'."""
 SECRET, SECRET_KEY = "hf-token", "token"
 """Name and key of the Kubernetes secret with the Hub's token."""
 
@@ -38,6 +40,11 @@ class Service:
     nodes: int
     replicas: int = 1
     config: str = ""
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether the model is a file that must be mounted, and no repository."""
+        return self.engine == "llama.cpp"
 
     @property
     def shell(self) -> str:
@@ -74,6 +81,8 @@ def service_of(
         )
     port = PORTS[figures.name]
     words = [CONFIG_PATH if word == CONFIG_NAME else word for word in shlex.split(figures.command)]
+    if figures.name == "llama.cpp":
+        words = ["/app/llama-server", "-m", f"{MODELS}/{words[2]}", *words[3:]]
     args = (*words, "--host", "0.0.0.0", "--port", str(port))
     return Service(
         dns_name(model), model, figures.name, _image(figures), args, port,

@@ -115,6 +115,15 @@ def test_a_configuration_file_reaches_the_container() -> None:
     assert "./config.yaml:/config/config.yaml:ro" in service["volumes"]
 
 
+def test_a_gguf_file_is_mounted() -> None:
+    found = written("llama.cpp", Deployment())
+    service = documents(found["compose.yaml"])[0]["services"]["llama-3-1-8b-instruct"]
+    assert service["entrypoint"] == ["/app/llama-server"]
+    assert service["command"][:2] == ["-m", "/models/m.gguf"]
+    assert "./models:/models:ro" in service["volumes"]
+    assert "claimName: models" in found["kubernetes.yaml"]
+
+
 def test_llm_d_says_the_parallelism() -> None:
     """Fields of LLMInferenceService as KServe documents them."""
     deployment = Deployment(tensor_parallel_size=2, pipeline_parallel_size=2)
