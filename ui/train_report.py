@@ -1,6 +1,6 @@
 """A training plan for a terminal and as Markdown."""
 
-from planner.training.capacity import Limits
+from planner.training.capacity import Limits, remedies
 from planner.training.explain import derivation, notes, verdict
 from planner.training.export import (
     PLACES,
@@ -60,6 +60,7 @@ def as_text(
     ]
     blocks = [
         wrap(verdict(plan)),
+        wrap(f"Any one of these fits: {'; '.join(would)}.") if (would := remedies(plan)) else "",
         wrap(title(plan)),
         "\n".join(("One GPU (the fullest)", *memory)),
         "\n".join(f"{name}: {value}" for name, value in moved_rows(plan)),

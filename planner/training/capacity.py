@@ -11,7 +11,7 @@ from planner.errors import PlanRefused
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.training.plan import TrainingPlan, plan_training
-from planner.training.recipe import Recipe, Sharding
+from planner.training.recipe import Lora, Recipe, Sharding
 
 MOST_SEQUENCES = 2**16
 LONGEST = 2**24
@@ -46,6 +46,42 @@ def longest_sequence(plan: TrainingPlan) -> int:
     """Longest sequence at this micro-batch, a multiple of the context-parallel size."""
     step = plan.recipe.context_parallel_size
     return step * _largest(plan, "sequence_length", LONGEST // step, step)
+
+
+def remedies(plan: TrainingPlan) -> tuple[str, ...]:
+    """Single changes after which it fits, in words; empty when it fits, or when none helps."""
+    if plan.fits:
+        return ()
+    lora, recipe = Lora(), plan.recipe
+    tries: tuple[tuple[str, dict[str, object]], ...] = (
+        ("recompute every layer", {"recomputation": "full"}),
+        ("fuse head and loss in chunks", {"loss": "chunked"}),
+        ("8-bit AdamW", {"optimizer": "adamw_8bit"}),
+        ("optimizer on the host (ZeRO-3)", {"sharding": "zero3", "offload_optimizer": "cpu"}),
+        ("LoRA", {"lora": lora}),
+        ("QLoRA", {"lora": lora.model_copy(update={"base": "nf4"})}),
+    )
+    found = []
+    for words, changes in tries:
+        if all(getattr(recipe, name) == value for name, value in changes.items()):
+            continue
+        if "lora" in changes and recipe.lora is not None and recipe.lora.base == "nf4":
+            continue
+        changed = _try(plan.model, plan.gpu, recipe, **changes)
+        if changed is not None and changed.fits:
+            found.append(words)
+    micro = largest_micro_batch(plan)
+    if micro:
+        found.append(f"micro-batches of {micro:,}")
+    elif longest := longest_sequence(plan):
+        found.append(f"sequences of {longest:,} tokens")
+    fewest = fewest_gpus(plan.model, plan.gpu, recipe)
+    if fewest is not None and fewest.gpus > recipe.gpus:
+        found.append(
+            f"{fewest.gpus:,} GPUs (data {fewest.data_parallel_size} x tensor "
+            f"{fewest.tensor_parallel_size} x pipeline {fewest.pipeline_parallel_size})"
+        )
+    return tuple(found)
 
 
 def _largest(plan: TrainingPlan, name: str, limit: int, step: int = 1) -> int:

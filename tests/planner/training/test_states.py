@@ -1,7 +1,7 @@
 """Model states against the ZeRO paper, DeepSpeed's estimators and Megatron-LM's report.
 
-DeepSpeed's figures were printed by its own functions (release 0.18.2) for Llama-3.1-8B; Megatron-LM's
-follow from theoretical_memory_usage.py with the arguments of each case, worked out by hand.
+DeepSpeed's figures were printed by its own functions (release 0.18.2) for Llama-3.1-8B;
+Megatron-LM's follow from theoretical_memory_usage.py with each case's arguments, by hand.
 """
 
 from typing import Any
