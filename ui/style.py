@@ -48,6 +48,9 @@ border-bottom:1px solid rgba(128,140,160,.25)}
 .sz-findings b{position:absolute;left:0}
 .sz-legend{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;font-size:.875rem}
 .sz-note{font-size:.875rem;margin:.25rem 0}
+.sz-idea{margin:0 0 .2rem;max-width:46rem}
+.sz-formula{font-family:"Source Code Pro",ui-monospace,monospace;font-size:.8125rem;margin:.1rem 0;
+padding:.1rem 0 .1rem .6rem;border-left:3px solid rgba(128,140,160,.6);overflow-wrap:anywhere}
 .sz-table .sz-hint{display:none}
 @media screen and (max-width:640px){.sz-wide{display:none}
 .sz-stack thead{display:none}.sz-stack,.sz-stack tbody,.sz-stack tr,.sz-stack th,

@@ -1,0 +1,1 @@
+"""The Explain page: one module for each topic, and what they draw with."""

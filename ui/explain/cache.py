@@ -1,0 +1,118 @@
+"""KV cache: decoding with and without it, and how it grows."""
+
+from itertools import accumulate
+
+import streamlit as st
+
+from planner.lessons import decode_steps
+from planner.plan import Plan
+from planner.units import format_bytes, format_tokens
+from ui.capacity_map import short_tokens
+from ui.explain import charts, parts
+from ui.tables import html_table
+
+MOST = 200
+
+
+def show(plan: Plan) -> None:
+    _projections(plan)
+    _growth(plan)
+
+
+def _projections(plan: Plan) -> None:
+    parts.idea(
+        "Without a cache, every step starts over",
+        "A key and a value never change once computed. Without a cache each step computes those of "
+        "all tokens so far again; with one, only those of the new token.",
+    )
+    n = st.slider("Tokens generated", 1, MOST, 100, key="steps", **parts.BOUND)
+    without, with_cache = decode_steps.totals(n)
+    each = decode_steps.projection_flops(plan.model)
+    parts.formula(
+        f"Without: n(n + 1) / 2 = {n} × {n + 1} / 2 = {without:,} projections",
+        f"With: n = {with_cache:,} projections, {parts.times(without / with_cache)} fewer",
+        f"One projection in {plan.model.source}, keys and values of one token in all layers: "
+        f"{parts.flops(each)}; without a cache {parts.flops(without * each)}, "
+        f"with one {parts.flops(with_cache * each)}",
+    )
+    found = decode_steps.steps(n)
+    x = [s.number for s in found]
+    chart = charts.lines(
+        x,
+        {
+            "without a cache": list(accumulate(s.without_cache for s in found)),
+            "with a cache": list(accumulate(s.with_cache for s in found)),
+        },
+        ("Tokens generated", "Projections so far"),
+        dark=parts.dark(),
+        marks=[(n, without, f"{without:,}")],
+    )
+    shown = sorted({1, 2, 3, *(max(1, round(n * k / 5)) for k in range(1, 6))})
+    rows = [
+        [format_tokens(s.number), *(f"{v:,}" for v in _numbers(s))]
+        for s in (decode_steps.step(i) for i in shown if i <= n)
+    ]
+    table = html_table(
+        ("Step", "Without, this step", "With", "Without, so far", "With, so far"),
+        rows, numeric=range(1, 5),
+    )  # fmt: skip
+    alt = (
+        f"Projections computed while {n} tokens are generated: a curve up to {without:,} without a "
+        f"cache, a straight line up to {with_cache} with one."
+    )
+    parts.figure(chart, "explain_projections", alt, table)
+
+
+def _numbers(found: decode_steps.Step) -> tuple[int, int, int, int]:
+    return found.without_cache, found.with_cache, found.total_without, found.total_with
+
+
+def _growth(plan: Plan) -> None:
+    parts.idea(
+        "What is not computed is stored",
+        "The cache grows with every token of every user, until windows, if there are any, are "
+        "full; a recurrent state does not grow.",
+    )
+    n = st.select_slider(
+        "Tokens in one sequence",
+        [2**e for e in range(7, 21)],
+        32768,
+        format_func=short_tokens,
+        key="grown",
+        **parts.BOUND,
+    )
+    terms, state = plan.footprint.terms, plan.state_bytes_per_sequence
+    lengths = [n * k // 32 for k in range(33)]
+    sizes = decode_steps.growth(terms, state, lengths)
+    pieces = [
+        f"{format_bytes(t.bytes_per_entry)}"
+        + (f" / {t.stride}" if t.stride > 1 else "")
+        + f" × {format_tokens(t.held_tokens(n))}"
+        + (" (window)" if t.window and t.held_tokens(n) < n else "")
+        for t in terms
+    ]
+    pieces += [f"{format_bytes(state)} of state"] if state else []
+    users = plan.workload.concurrency
+    parts.formula(
+        f"Bytes a token × tokens = {' + '.join(pieces) or '0'} = {format_bytes(sizes[-1])}",
+        f"Times {format_tokens(users)} users of this plan: {format_bytes(users * sizes[-1])}; "
+        f"one {plan.gpu.name} has {format_bytes(plan.gpu.memory_bytes)}",
+    )
+    top = max(sizes[-1], 1)
+    chart = charts.lines(
+        lengths, {"one sequence": sizes}, ("Tokens", "Cache of one sequence"), dark=parts.dark(),
+        marks=[(n, sizes[-1], format_bytes(sizes[-1]))],
+        yaxis={
+            "tickvals": [top * k / 4 for k in range(5)],
+            "ticktext": [format_bytes(top * k // 4) for k in range(5)],
+            "rangemode": "tozero",
+        },
+    )  # fmt: skip
+    shown = [n // 16, n // 8, n // 4, n // 2, n]
+    rows = [
+        [format_tokens(k), format_bytes(size), format_bytes(users * size)]
+        for k, size in zip(shown, decode_steps.growth(terms, state, shown), strict=True)
+    ]
+    head = ("Tokens", "One sequence", f"{format_tokens(users)} sequences")
+    alt = f"The cache of one sequence up to {format_tokens(n)} tokens: {format_bytes(sizes[-1])}."
+    parts.figure(chart, "explain_growth", alt, html_table(head, rows, numeric=(1, 2)))

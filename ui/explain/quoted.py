@@ -1,0 +1,95 @@
+"""Numbers people quote: every claim computed again, with a verdict and one sentence why."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from planner.lessons.claims import Claim, Figure, recompute
+from presets.claims import claim_sources, load_claims, presets
+from ui.explain import charts, parts
+from ui.tables import html_table
+
+SIGNS = {
+    "holds": "✓ holds",
+    "near": "≈ near",
+    "misleading": "! misleading",
+    "wrong": "✕ wrong",
+    "wrong for this model": "✕ wrong for this model",
+}
+ALL = "all"
+
+
+def show() -> None:
+    parts.idea(
+        "Numbers people quote",
+        "Claims from five articles and notes on attention, each computed again here from the same "
+        "inputs. Most hold; those that do not are usually off by a number of heads or by a unit.",
+    )
+    claims = load_claims()
+    values = _values()
+    counts = {v: sum(1 for c in claims if c.verdict == v) for v in SIGNS}
+    parts.formula(f"{len(claims)} claims: " + ", ".join(f"{n} {v}" for v, n in counts.items()))
+    chart = charts.bars(
+        [SIGNS[v] for v in counts], {"claims": list(counts.values())}, "Claims",
+        dark=parts.dark(), labels=[[str(n) for n in counts.values()]],
+    )  # fmt: skip
+    rows = [[title, str(sum(1 for c in claims if c.source == key)), _of(claims, key)]
+            for key, title in claim_sources().items()]  # fmt: skip
+    table = html_table(("Source", "Claims", "Hold"), rows, numeric=(1, 2))
+    alt = "Bars of the claims by verdict: " + ", ".join(f"{v} {n}" for v, n in counts.items())
+    parts.figure(chart, "explain_claims", f"{alt}.", table)
+    chosen = st.segmented_control(
+        "Show", (ALL, *SIGNS), default=ALL, key="verdict", required=True, **parts.BOUND
+    )
+    shown = [c for c in claims if chosen in (ALL, c.verdict)]
+    st.html(_table(shown, values))
+    parts.note("GB is 10⁹ bytes and GiB 2³⁰; where an article's GB are GiB, the unit here is GiB.")
+
+
+def _of(claims: Sequence[Claim], source: str) -> str:
+    return str(sum(1 for c in claims if c.source == source and c.verdict == "holds"))
+
+
+@st.cache_data(max_entries=1)
+def _values() -> dict[str, Figure]:
+    """Claim id -> what the planner computes; once for each server, since inputs never change."""
+    known = presets()
+    return {claim.id: recompute(claim, known) for claim in load_claims()}
+
+
+def _table(claims: Sequence[Claim], values: dict[str, Figure]) -> str:
+    rows = [
+        [
+            claim.claim,
+            _figure(claim.claimed, claim.unit),
+            _figure(values[claim.id], claim.unit),
+            SIGNS[claim.verdict],
+            claim.why,
+        ]
+        for claim in claims
+    ]
+    head = ("Claim", "Quoted", "Computed", "Verdict", "Why")
+    return html_table(head, rows, numeric=(1, 2), stack=True)
+
+
+def _figure(value: Figure | str | None, unit: str) -> str:
+    """'0.125 GiB', '8 to 32 x', 'fits 40 GB'; a claim without a figure of its own has a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    if unit == "of peak":
+        unit, value = "%", _percent(value)
+    if isinstance(value, tuple):
+        return " and ".join(_number(v) for v in value) + f" {unit}"
+    return f"{_number(value)} {unit}".strip()
+
+
+def _percent(value: Figure) -> Figure:
+    return tuple(100 * v for v in value) if isinstance(value, tuple) else 100 * value
+
+
+def _number(value: float) -> str:
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"

@@ -1,0 +1,91 @@
+"""The roofline: FLOPs per byte decide whether memory or arithmetic is waited for."""
+
+import streamlit as st
+
+from planner.attention import Heads
+from planner.deployment import Deployment
+from planner.errors import PlanRefused
+from planner.lessons import tiling
+from planner.passes import decode_pass
+from planner.plan import Plan
+from planner.roofline import roofs_of
+from planner.units import format_tokens
+from ui.capacity_map import short_tokens
+from ui.explain import charts, parts
+from ui.tables import html_table
+
+LENGTHS = tuple(2**e for e in range(8, 18))
+
+
+def show(plan: Plan, heads: Heads) -> None:
+    """Prefill materialised and tiled, and a decode step, under the roofs of the plan's card."""
+    parts.idea(
+        "FLOPs per byte meet the roof",
+        "Left of the ridge a kernel waits for memory, right of it for arithmetic. Tiling moves a "
+        "prompt to the right; a decode step stays on the left, whatever the kernel.",
+    )
+    n = st.select_slider(
+        "Tokens in the sequence", LENGTHS, 8192, format_func=short_tokens, key="roof_n",
+        **parts.BOUND,
+    )  # fmt: skip
+    roofs = roofs_of(plan.gpu)
+    peak, bandwidth = roofs.flops_per_s("bf16"), roofs.read_bytes_per_s
+    ridge = peak / bandwidth
+    work = {
+        "prompt, materialised": tiling.traffic(heads, n).naive_intensity,
+        "prompt, tiled": tiling.traffic(heads, n).flash_intensity,
+        "decode step": _decode(plan, n),
+    }
+    parts.formula(
+        f"Ridge of {plan.gpu.name}: {peak / 1e12:,.0f} TFLOP/s / {bandwidth / 1e12:.2f} TB/s = "
+        f"{ridge:,.0f} FLOPs per byte",
+        *(
+            f"{name}: {value:,.3g} FLOPs per byte → at most "
+            f"{tiling.reachable_flops_per_s(value, peak, bandwidth) / 1e12:,.3g} TFLOP/s, "
+            f"{tiling.reachable_flops_per_s(value, peak, bandwidth) / peak:.1%} of the peak"
+            for name, value in work.items()
+        ),
+    )
+    low = min(0.5, *work.values()) / 2
+    high = max(4 * ridge, *work.values()) * 2
+    x = [low, ridge, high]
+    roof = [tiling.reachable_flops_per_s(v, peak, bandwidth) / 1e12 for v in x]
+    chart = charts.lines(
+        x, {"roof": roof}, ("FLOPs per byte", "TFLOP/s"), dark=parts.dark(),
+        marks=[
+            (v, tiling.reachable_flops_per_s(v, peak, bandwidth) / 1e12, name)
+            for name, v in work.items()
+        ],
+        xaxis={"type": "log", "tickvals": [1, 10, 100, 1000, 10000],
+               "ticktext": ["1", "10", "100", "1,000", "10,000"]},
+        yaxis={"type": "log", "tickvals": [1, 10, 100, 1000], "ticktext": ["1", "10", "100",
+               "1,000"]},
+        showlegend=False,
+    )  # fmt: skip
+    rows = [
+        [
+            name, f"{value:,.3g}", "memory" if value < ridge else "arithmetic",
+            f"{tiling.reachable_flops_per_s(value, peak, bandwidth) / peak:.1%}",
+        ]
+        for name, value in work.items()
+    ]  # fmt: skip
+    table = html_table(("Work", "FLOPs per byte", "Waits for", "Of the peak"), rows, numeric=(1, 3))
+    alt = (
+        f"A roof that rises with FLOPs per byte to {peak / 1e12:,.0f} TFLOP/s at {ridge:,.0f}; "
+        + "; ".join(f"{name} at {value:,.3g}" for name, value in work.items()) + "."
+    )  # fmt: skip
+    parts.figure(chart, "explain_roofline", alt, table)
+    parts.note(
+        f"Attention of one sequence of {format_tokens(n)} tokens, 16-bit products. The roofs are "
+        "published peaks, or what was measured where the card was validated."
+    )
+
+
+def _decode(plan: Plan, tokens: int) -> float:
+    """FLOPs per byte of the attention of one decode step over the whole model."""
+    alone = Deployment(kv_cache_dtype=plan.deployment.kv_cache_dtype)
+    stages = decode_pass(plan.model, alone, 1, tokens).stages
+    moved = sum(s.attention.kv_bytes + s.attention.activation_bytes for s in stages)
+    if not moved:
+        raise PlanRefused("this model reads no cache, so a decode step has no attention to place")
+    return float(sum(s.attention.flops for s in stages) / moved)

@@ -1,0 +1,198 @@
+"""Tiling: the walk over Q, K and V, what is on the chip, what crosses to it, what that buys."""
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from planner.attention import KEY_TILE, QUERY_TILE, Heads
+from planner.errors import PlanRefused
+from planner.lessons import tiling
+from planner.lessons.tiling import Tile
+from planner.plan import Plan
+from planner.units import KIB, format_bytes, format_tokens
+from ui.capacity_map import short_tokens
+from ui.explain import charts, parts, roofs
+from ui.tables import html_table
+
+SIZES = (16, 32, 64, 128, 256)
+WALKED = (256, 512, 1024)
+COLOURS = ("#e3e6ea", "#ffffff", "#9dc3f5", "#ffd23f")
+SKIPPED, AHEAD, DONE, NOW = range(4)
+LENGTHS = tuple(2**e for e in range(9, 18))
+
+
+def show(plan: Plan) -> None:
+    heads = plan.footprint.heads
+    if heads is None:
+        raise PlanRefused(
+            f"{plan.model.source} has no softmax attention, so there is nothing to tile: choose "
+            "another model on the left"
+        )
+    _walk(plan, heads)
+    _traffic(heads)
+    _sources(plan)
+    roofs.show(plan, heads)
+
+
+def _walk(plan: Plan, heads: Heads) -> None:
+    parts.idea(
+        "A walk over tiles",
+        "A tile of queries stays on the chip while tiles of keys and values pass by. Its scores "
+        "live only as long as their step, so the whole score matrix never exists.",
+    )
+    a, b, c = st.columns(3)
+    n = a.select_slider("Tokens", WALKED, 512, key="walked", **parts.BOUND)
+    rows = b.select_slider("Queries in a tile", SIZES, 128, key="tile_q", **parts.BOUND)
+    columns = c.select_slider("Keys in a tile", SIZES, 64, key="tile_k", **parts.BOUND)
+    tile = Tile(rows, columns)
+    order = tiling.walk(n, tile)
+    share = st.slider("How far the walk has come (%)", 0, 100, 50, key="walk", **parts.BOUND)
+    at = min(len(order) - 1, share * len(order) // 100)
+    held = tiling.on_chip(tile, heads.score_dim, heads.value_dim)
+    size = plan.gpu.smem_per_sm_bytes
+    room = "" if size is None else f" of {format_bytes(size)} on one multiprocessor"
+    fits = "" if size is None or held.shared_bytes <= size else ": does not fit, choose less"
+    parts.formula(
+        f"Shared memory: ({rows} × {heads.score_dim} + {columns} × {heads.score_dim} + {columns} × "
+        f"{heads.value_dim}) × 2 B = {format_bytes(held.shared_bytes)}{room}{fits}",
+        f"Step {at + 1:,} of {len(order):,}: queries from {order[at][0] * rows:,}, keys from "
+        f"{order[at][1] * columns:,}. The causal mask skips "
+        f"{_all(n, tile) - len(order):,} of {_all(n, tile):,} tiles",
+    )
+    rows_of = [
+        ["Q tile", format_bytes(held.queries_bytes), "shared memory"],
+        ["K tile", format_bytes(held.keys_bytes), "shared memory"],
+        ["V tile", format_bytes(held.values_bytes), "shared memory"],
+        ["Scores, float32", format_bytes(held.scores_bytes), "registers"],
+        ["Output, float32", format_bytes(held.output_bytes), "registers"],
+        ["Whole score matrix", format_bytes(2 * n * n), "never exists"],
+    ]
+    table = html_table(("One head, one step", "Bytes", "Where"), rows_of, numeric=(1,), strong=(5,))
+    alt = (
+        f"A grid of tiles of {n} queries by {n} keys: {at} tiles done, one in work, "
+        f"{len(order) - at - 1} ahead, the rest skipped by the causal mask."
+    )
+    parts.figure(_grid(n, tile, order, at), "explain_walk", alt, table)
+    parts.note(
+        "Yellow with a ring: in work. Blue with a tick: done. White: ahead. Grey with a dash: "
+        "skipped by the mask. Real kernels keep two or three tiles of K and V on their way."
+    )
+
+
+def _all(n: int, tile: Tile) -> int:
+    rows, columns = tiling.grid(n, tile)
+    return rows * columns
+
+
+def _grid(n: int, tile: Tile, order: list[tuple[int, int]], at: int) -> go.Figure:
+    rows, columns = tiling.grid(n, tile)
+    state = [[SKIPPED] * columns for _ in range(rows)]
+    for number, (i, j) in enumerate(order):
+        state[i][j] = DONE if number < at else NOW if number == at else AHEAD
+    small = rows * columns <= 256
+    signs = {SKIPPED: "–", AHEAD: "", DONE: "✓", NOW: "◉"}
+    words = [[signs[v] if small or v == NOW else "" for v in row] for row in state]
+    return charts.cells(
+        state, words, COLOURS, ("Tiles of keys and values", "Tiles of queries"),
+        dark=parts.dark(), height=360,
+        xaxis={"tickvals": list(range(columns))[:: max(1, columns // 8)]},
+        yaxis={"tickvals": list(range(rows))[:: max(1, rows // 8)]},
+    )  # fmt: skip
+
+
+def _traffic(heads: Heads) -> None:
+    parts.idea(
+        "What crosses to the chip",
+        "Materialised, the scores travel four times: written, read by softmax, written, read "
+        "again. Tiled, only Q, K, V and the output travel, K and V once per tile of queries.",
+    )
+    n = st.select_slider(
+        "Tokens of the prompt", LENGTHS, 8192, format_func=short_tokens, key="prompt_n",
+        **parts.BOUND,
+    )  # fmt: skip
+    found = tiling.traffic(heads, n)
+    parts.formula(
+        f"Materialised: 2 B × 4 × {heads.num_heads} heads × {n:,}² + Q, K, V, O = "
+        f"{format_bytes(found.naive_bytes)}",
+        f"Tiled: 2 B × (⌈{n:,} / {QUERY_TILE}⌉ + 1) × {n:,} × {heads.num_heads} heads × "
+        f"{heads.score_dim + heads.value_dim} + statistics = {format_bytes(found.flash_bytes)}, "
+        f"{parts.times(found.saving)} less",
+        f"The same {parts.flops(found.flops)}: {found.naive_intensity:,.0f} FLOPs per byte "
+        f"materialised, {found.flash_intensity:,.0f} tiled",
+    )
+    all_found = [tiling.traffic(heads, length) for length in LENGTHS]
+    ticks = [2**e for e in range(20, 50, 4)]
+    chart = charts.lines(
+        LENGTHS,
+        {
+            "materialised": [t.naive_bytes for t in all_found],
+            "tiled": [t.flash_bytes for t in all_found],
+        },
+        ("Tokens of the prompt", "Traffic of one layer"),
+        dark=parts.dark(),
+        marks=[(n, found.naive_bytes, format_bytes(found.naive_bytes)),
+               (n, found.flash_bytes, format_bytes(found.flash_bytes))],
+        xaxis={"type": "log", "tickvals": LENGTHS[::2],
+               "ticktext": [short_tokens(v) for v in LENGTHS[::2]]},
+        yaxis={"type": "log", "tickvals": ticks, "ticktext": [format_bytes(v) for v in ticks]},
+    )  # fmt: skip
+    rows = [
+        [format_tokens(t.tokens), format_bytes(t.naive_bytes), format_bytes(t.flash_bytes),
+         f"{t.saving:.3g}×"]
+        for t in all_found
+    ]  # fmt: skip
+    table = html_table(("Tokens", "Materialised", "Tiled", "Less by"), rows, numeric=(1, 2, 3))
+    alt = (
+        f"Bytes that one layer moves by prompt length, materialised above tiled: "
+        f"{parts.times(found.saving)} less at {format_tokens(n)} tokens."
+    )
+    parts.figure(chart, "explain_traffic", alt, table)
+    parts.note(
+        f"One layer, one sequence, no mask, 16-bit, {QUERY_TILE} queries and {KEY_TILE} keys in a "
+        "tile. An upper figure for tiling: the L2 cache serves part of the re-reads."
+    )
+
+
+def _sources(plan: Plan) -> None:
+    parts.idea(
+        "Where “23 times” comes from",
+        "Articles divide N² accesses by N² d² / M. The quotient M / d² does not depend on the "
+        "length: more SRAM helps, wider heads hurt. It leaves constants out and counts M in bytes.",
+    )
+    a, b = st.columns(2)
+    d = a.select_slider("Width of a head, d", (32, 64, 80, 96, 128, 192, 256), 64, key="head_d",
+                        **parts.BOUND)  # fmt: skip
+    kib = b.slider("SRAM, M (KiB)", 32, 256, 96, 4, key="sram", **parts.BOUND)
+    n = 2048
+    naive, tiled = tiling.published_accesses(n, d, kib * KIB)
+    own = plan.gpu.smem_per_sm_bytes
+    extra = []
+    if own is not None:
+        extra = [
+            f"{plan.gpu.name} has {format_bytes(own)} on a multiprocessor: M / d² = "
+            f"{own / d**2:.1f}"
+        ]
+    parts.formula(
+        f"{n:,}² / ({n:,}² × {d}² / {kib * KIB:,}) = {naive:,} / {tiled:,.0f} = "
+        f"{naive / tiled:.1f}",
+        *extra,
+    )
+    x = list(range(32, 257, 16))
+    widths = sorted({64, 128, 256, d})
+    rows = {f"d = {w}": [v * KIB / w**2 for v in x] for w in widths}
+    chart = charts.lines(
+        x, rows, ("SRAM (KiB)", "Accesses saved, times"), dark=parts.dark(),
+        marks=[(kib, naive / tiled, f"{naive / tiled:.1f}")],
+    )  # fmt: skip
+    table = html_table(
+        ("SRAM", *rows),
+        [
+            [f"{v} KiB", *(f"{v * KIB / w**2:.1f}×" for w in widths)]
+            for v in sorted({64, 96, 164, 228, kib})
+        ],
+        numeric=range(1, len(widths) + 1),
+    )
+    alt = (
+        f"Lines of M over d squared against SRAM, steeper for narrow heads: {naive / tiled:.1f} at "
+        f"{kib} KiB and d {d}."
+    )
+    parts.figure(chart, "explain_sources", alt, table)

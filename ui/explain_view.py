@@ -1,0 +1,37 @@
+"""The Explain page: eight topics, of which only the chosen one is computed and drawn."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from planner.errors import SizewellError
+from planner.plan import Plan
+from ui.explain import cache, flash, heads, paging, parallel, quoted, softmax, tiles
+from ui.refusal import as_sentence
+
+TOPICS: dict[str, Callable[[Plan], None]] = {
+    "KV cache": cache.show,
+    "Online softmax": lambda _: softmax.show(),
+    "Tiling": tiles.show,
+    "Heads": heads.show,
+    "Paging": paging.show,
+    "Parallelism": parallel.show,
+    "Flash 1 to 4": flash.show,
+    "Quoted numbers": lambda _: quoted.show(),
+}
+
+
+def show(plan: Plan) -> None:
+    """The chosen topic for `plan`."""
+    st.title("Explain", anchor=False)
+    topic = st.segmented_control(
+        "Topic", tuple(TOPICS), default="KV cache", key="topic", required=True, bind="query-params"
+    )
+    st.caption(
+        as_sentence(f"Computed for {plan.model.source} on {plan.gpu.name}, chosen on the left")
+    )
+    try:
+        TOPICS[topic](plan)
+    except SizewellError as error:
+        text = str(error)
+        st.info(as_sentence(text[:1].upper() + text[1:]), icon=":material/info:")
