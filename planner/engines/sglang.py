@@ -82,7 +82,7 @@ def sglang_figures(
     --speculative-draft-model-path. Raises PlanRefused where inputs contradict each other.
     """
     check(model, deployment)
-    settings = resolve(model, gpu, deployment, options)
+    settings = resolve(model, gpu, deployment, options, config)
     context = _context(deployment)
     free = gpu.memory_bytes - context.bytes
     budget = int(free * settings.mem_fraction_static)

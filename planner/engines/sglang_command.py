@@ -77,13 +77,16 @@ def log_lines(
     if not pool.tokens:
         return tuple(lines)
     swa = pool.sliding_tokens
-    allocated = (pool.tokens + options.page_size) * (cell.full if swa else cell.full + cell.sliding)
     latent = any(isinstance(m, LatentAttention) for g in model.groups for m in g.mixers)
-    size = f"KV size: {allocated / GIB:.2f} GB"
-    if not latent:
-        half = f"{allocated / 2 / GIB:.2f} GB"
-        size = f"K size: {half}, V size: {half}"
-    lines.append(f"KV Cache is allocated. #tokens: {pool.tokens}, {size}")
+    pools = [(pool.tokens, cell.full if swa else cell.full + cell.sliding)]
+    if swa:
+        pools.insert(0, (swa, cell.sliding))
+    for tokens, each in pools:
+        size = (tokens + options.page_size) * each / GIB
+        shown = f"KV size: {size:.2f} GB"
+        if not latent:
+            shown = f"K size: {size / 2:.2f} GB, V size: {size / 2:.2f} GB"
+        lines.append(f"KV Cache is allocated. #tokens: {tokens}, {shown}")
     lines.append(
         f"max_total_num_tokens={pool.tokens}, chunked_prefill_size="
         f"{settings.chunked_prefill_size}, max_prefill_tokens={MAX_PREFILL_TOKENS}, "

@@ -4,6 +4,7 @@ Sizes are in MiB of the card as the driver's tool reports it. Source: SGLang 0.5
 and server arguments.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ CARDS = (
 )
 LARGEST_CARD = (16384, 512, 512)
 LARGE_CARD_MIB, LARGE_CARD_RESERVE_MIB = 60 * 1024, 10240
+VIT_L = (24, 1024)
 SWA_RATIO, COMPRESSED_SWA_RATIO, MAMBA_RATIO = 0.8, 0.1, 0.9
 LEAST_RUNNING, MOST_RUNNING = 2048, 4096
 
@@ -76,8 +78,14 @@ class Settings:
     cuda_graph_max_bs: int
 
 
-def resolve(model: Model, gpu: Gpu, deployment: Deployment, options: SglangOptions) -> Settings:
-    """What the server would run with.
+def resolve(
+    model: Model,
+    gpu: Gpu,
+    deployment: Deployment,
+    options: SglangOptions,
+    config: Mapping[str, Any] | None = None,
+) -> Settings:
+    """What the server would run with. config: the model's own, for its vision tower.
 
     Raises PlanRefused for versions that are not described and for an unknown model length.
     """
@@ -97,8 +105,21 @@ def resolve(model: Model, gpu: Gpu, deployment: Deployment, options: SglangOptio
         memory_mib, chunk, graphs, ranks, deployment.pipeline_parallel_size,
         deployment.data_parallel_size,
     )  # fmt: skip
-    fraction = options.mem_fraction_static or round((memory_mib - reserved) / memory_mib, 3)
-    return Settings(fraction, reserved, longest, chunk, graphs)
+    fraction = round((memory_mib - reserved) / memory_mib, 3) * vision_share(config or {})
+    return Settings(
+        options.mem_fraction_static or round(fraction, 4), reserved, longest, chunk, graphs
+    )
+
+
+def vision_share(config: Mapping[str, Any]) -> float:
+    """What a vision tower leaves of the fraction: 0.95, less the larger it is beside ViT-L."""
+    vision = config.get("vision_config")
+    if not isinstance(vision, Mapping):
+        return 1.0
+    layers = vision.get("num_hidden_layers") or VIT_L[0]
+    hidden = vision.get("hidden_size") or VIT_L[1]
+    ratio = layers * hidden**2 / (VIT_L[0] * VIT_L[1] ** 2)
+    return 0.95 * max(0.8, min(1.05, 1 - 0.1 * (ratio - 1)))
 
 
 def of_card(memory_mib: float, tensor_parallel_size: int) -> tuple[int, int]:

@@ -90,14 +90,13 @@ SGLANG_SIZES = _patterns(
     free=(rf"Load weight begin\. avail mem={SIZE}",),
     after_load=(rf"Load weight end\..*avail mem={SIZE}",),
     weights=(rf"Load weight end\..*mem usage={SIZE}",),
-    keys=(rf"K size:{SIZE}",),
-    values=(rf"V size:{SIZE}",),
-    latents=(rf"KV size:{SIZE}",),
     after_pool=(rf"Memory pool end\. avail mem={SIZE}",),
     cuda_graphs=(rf"Capture cuda graph end\..*mem usage={SIZE}",),
 )
+SGLANG_POOL = re.compile(rf"#tokens: \d+, .*?\bK(?:V)? size:{SIZE}(?:, V size:{SIZE})?")
+"""Of every pool: full and sliding layers have one each; ranks repeat them alike."""
 SGLANG_COUNTS = _patterns(
-    tokens=(r"#tokens: (\d+)", r"max_total_num_tokens=(\d+)"),
+    tokens=(r"max_total_num_tokens=(\d+)", r"#tokens: (\d+)"),
     max_model_len=(r"context_len=(\d+)",),
     max_num_seqs=(r"max_running_requests=(\d+)",),
     max_num_batched_tokens=(r"chunked_prefill_size=(\d+)",),

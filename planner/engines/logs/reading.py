@@ -61,7 +61,7 @@ def read_log(text: str) -> LogReading:
     elif engine == "sglang":
         sizes = _read(lines, patterns.SGLANG_SIZES, sized=True)
         counts = _read(lines, patterns.SGLANG_COUNTS)
-        _pool_of_sglang(sizes)
+        _pool_of_sglang(sizes, lines)
     else:
         sizes = _read(lines, patterns.LLAMA_SIZES, sized=True)
         counts = _read(lines, patterns.LLAMA_COUNTS)
@@ -126,21 +126,27 @@ def _of_ranks(name: str, figures: list[Figure]) -> Figure:
 
 
 def _figure(match: re.Match[str], line: str, *, sized: bool) -> Figure:
+    if sized:
+        return Figure(*_sized(match[1], match[2]), line)
     text = match[1].replace(",", "").rstrip(".")
-    unit = UNITS[match[2]] if sized else 1
     digits = len(text.partition(".")[2])
-    half = 0.5 * 10**-digits if digits else 0.5 if sized else 0.0
-    return Figure(float(text) * unit, half * unit, line)
+    return Figure(float(text), 0.5 * 10**-digits if digits else 0.0, line)
 
 
-def _pool_of_sglang(sizes: dict[str, Figure]) -> None:
-    """Keys and values together, and the weights where only free memory was printed."""
-    if "latents" in sizes:
-        sizes["kv_cache"] = sizes.pop("latents")
-    elif "keys" in sizes and "values" in sizes:
-        keys, values = sizes.pop("keys"), sizes.pop("values")
-        half = keys.half_digit + values.half_digit
-        sizes["kv_cache"] = Figure(keys.value + values.value, half, keys.line)
+def _sized(number: str, unit: str) -> tuple[float, float]:
+    """Bytes, and half of the last printed digit."""
+    text = number.replace(",", "").rstrip(".")
+    half = 0.5 * 10 ** -len(text.partition(".")[2])
+    return float(text) * UNITS[unit], half * UNITS[unit]
+
+
+def _pool_of_sglang(sizes: dict[str, Figure], lines: list[str]) -> None:
+    """Keys and values of all pools, and the weights where only free memory was printed."""
+    pools = {m[0]: m for line in lines if (m := patterns.SGLANG_POOL.search(line))}
+    if pools:
+        halves = [_sized(m[i], m[i + 1]) for m in pools.values() for i in (1, 3) if m[i]]
+        size, half = (sum(column) for column in zip(*halves, strict=True))
+        sizes["kv_cache"] = Figure(size, half, "; ".join(pools))
     before, after = sizes.get("free"), sizes.get("after_load")
     if "weights" not in sizes and before is not None and after is not None:
         half = before.half_digit + after.half_digit

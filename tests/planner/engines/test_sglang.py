@@ -8,6 +8,7 @@ import pytest
 
 from planner.deployment import Deployment
 from planner.dtypes import kv_format
+from planner.engines.logs import read_log
 from planner.engines.sglang import sglang_figures
 from planner.engines.sglang_options import (
     SglangOptions,
@@ -144,6 +145,25 @@ def test_sliding_layers_get_their_share_of_the_tokens() -> None:
     assert spent <= 10 * GIB
     alike = make_pool(10 * GIB, cell, 0, SglangOptions(disable_hybrid_swa_memory=True), gemma)
     assert (alike.tokens, alike.sliding_tokens) == (10 * GIB // (62 * 8192), 0)
+
+
+def test_both_pools_are_printed_and_read_back() -> None:
+    gemma = model(GEMMA_3_27B)
+    found = sglang_figures(gemma, load_gpu("h200-sxm-141gb"), Deployment(), SglangOptions())
+    read = read_log("\n".join(found.log_lines))
+    assert sum("KV Cache is allocated" in line for line in found.log_lines) == 2
+    assert read.bytes_of("kv_cache") == pytest.approx(found.kv_cache.bytes, abs=0.03 * GIB)
+    assert read.counts["tokens"].value == found.kv_cache_tokens
+
+
+def test_a_vision_tower_takes_its_share() -> None:
+    """SigLIP of Gemma 3: 27 x 1152^2 is 1.42 of ViT-L, so 0.95 x (1 - 0.042) of 0.835."""
+    config = {"vision_config": {"num_hidden_layers": 27, "hidden_size": 1152}}
+    gemma = model(GEMMA_3_27B)
+    found = resolve(gemma, H100, Deployment(), SglangOptions(), config)
+    assert found.mem_fraction_static == pytest.approx(0.7596, abs=0.0002)
+    given = SglangOptions(mem_fraction_static=0.8)
+    assert resolve(gemma, H100, Deployment(), given, config).mem_fraction_static == 0.8
 
 
 def test_states_take_their_fixed_share() -> None:
