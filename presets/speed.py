@@ -14,7 +14,10 @@ _FILE = Path(__file__).with_name("speed.json")
 @cache
 def reference() -> Reference:
     """The reference card's points and shares, with their source."""
-    return Reference(**json.loads(_FILE.read_text(encoding="utf-8")))
+    document = json.loads(_FILE.read_text(encoding="utf-8"))
+    points = (*document.pop("measured"), *document.pop("published"))
+    source = f"{document.pop('source')}; {document.pop('published_source')}"
+    return Reference(points=points, source=source, **document)
 
 
 def speed_of(gpu: Gpu) -> Speed:
