@@ -26,10 +26,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Memory plans for LLM inference, in exact bytes.",
     )
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
-    from cli import inspect_command, plan_command, search_command, train_command
+    from cli import (
+        inspect_command,
+        latency_command,
+        plan_command,
+        search_command,
+        train_command,
+    )
 
     inspect_command.add_to(commands)
     plan_command.add_to(commands)
+    latency_command.add_to(commands)
     search_command.add_to(commands)
     train_command.add_to(commands)
     arguments = parser.parse_args(argv)

@@ -1,0 +1,159 @@
+"""`latency`: how fast one deployment is, what binds it, what it costs and what to choose."""
+
+import json
+from argparse import Namespace
+from dataclasses import asdict
+from typing import Any
+
+from cli.plan_command import SIZES, chosen_deployment, chosen_gpu
+from cli.search_command import chosen_target
+from cli.source import read_model
+from planner.cost import Cost, cost
+from planner.guide import Decision, guide, speculation
+from planner.hf_config import parse
+from planner.latency import Latency, Time, latency
+from planner.long_context import ring_cost
+from planner.positions import reach
+from presets.prices import cheapest_price
+from presets.speed import speed_of
+
+FORMATS = ("text", "json")
+
+
+def add_to(commands: Any) -> None:
+    """Register the command."""
+    parser = commands.add_parser("latency", help="TTFT, TPOT, throughput and cost of a deployment")
+    parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
+    parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
+    parser.add_argument("--gpus", type=int, metavar="N", help="GPUs in all")
+    parser.add_argument("--gpu-memory-bytes", type=int, metavar="N", help="of each GPU, as read")
+    parser.add_argument("--calibration", metavar="RECORD", help="of this GPU, from validate")
+    for name, short, help_text in SIZES:
+        parser.add_argument(name, short, type=int, metavar="N", help=help_text)
+    parser.add_argument("--enable-expert-parallel", action="store_true")
+    parser.add_argument("--enforce-eager", action="store_true", help="no CUDA graphs")
+    for name, default in (("--prompt-tokens", 8192), ("--output-tokens", 1024),
+                          ("--cached-tokens", 0), ("--concurrency", 1)):  # fmt: skip
+        parser.add_argument(name, type=int, default=default, metavar="N")
+    parser.add_argument("--acceptance", type=float, default=0.7, metavar="A",
+                        help="of draft tokens, 0 to 1")  # fmt: skip
+    parser.add_argument("--usd-per-gpu-hour", type=float, metavar="USD", help="else a listed price")
+    parser.add_argument("--weights-dtype", default="auto", metavar="NAME")
+    parser.add_argument("--kv-cache-dtype", default="auto", metavar="NAME")
+    parser.add_argument("--block-size", type=int, default=16, metavar="N")
+    parser.add_argument("--max-num-batched-tokens", type=int, default=8192, metavar="N")
+    parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.set_defaults(run=run, ttft=None, tpot=None)
+
+
+def run(arguments: Namespace) -> str:
+    """The times in the chosen format."""
+    model, gpu = parse(read_model(arguments.model), arguments.model), chosen_gpu(arguments)
+    deployment, target = chosen_deployment(arguments), chosen_target(arguments)
+    speed = speed_of(gpu)
+    found = latency(model, gpu, deployment, speed, target.request, target.concurrency)
+    price = _price(arguments, found)
+    decisions = guide(
+        model, gpu, deployment, speed, target.request, target.concurrency,
+        acceptance=arguments.acceptance,
+    )  # fmt: skip
+    if arguments.format == "json":
+        ring = ring_cost(model, gpu, deployment, speed, target.request.prompt_tokens)
+        data = {
+            **as_data(found, price, decisions),
+            "speculation": asdict(speculation(found, model, arguments.acceptance)),
+            "ring": None if ring is None else asdict(ring),
+            "reach": asdict(reach(model)),
+        }
+        return json.dumps(data, indent=1, allow_nan=False) + "\n"
+    return as_text(found, price, decisions)
+
+
+def _price(arguments: Namespace, found: Latency) -> Cost | None:
+    usd = arguments.usd_per_gpu_hour
+    if usd is None:
+        listed = cheapest_price(found.gpu.id, found.deployment.gpus)
+        usd = None if listed is None else listed.usd_per_gpu_hour
+    if usd is None:
+        return None
+    return cost(
+        usd_per_gpu_hour=usd,
+        gpus=found.deployment.gpus,
+        requests_per_s=found.requests_per_s,
+        prompt_tokens=found.request.prompt_tokens,
+        output_tokens=found.request.output_tokens,
+        prefill_share=float(found.load.prefill_share),
+        watts_per_gpu=found.gpu.tdp_w,
+    )
+
+
+def as_data(found: Latency, price: Cost | None, decisions: tuple[Decision, ...]) -> dict[str, Any]:
+    """Seconds, ratios and dollars; a time with its range, its bound and what it goes into."""
+
+    def time(of: Time) -> dict[str, Any]:
+        return {**asdict(of), "binds": of.binds}
+
+    return {
+        "schema_version": 1,
+        "gpu": found.gpu.id,
+        "deployment": found.deployment.model_dump(),
+        "request": found.request.model_dump(),
+        "concurrency": found.users,
+        "ttft": time(found.ttft),
+        "tpot": time(found.tpot),
+        "under_load": {
+            "ttft_p95_s": float(found.load.ttft_p95_s),
+            "tpot_s": float(found.load.tpot_s),
+            "requests_per_s": found.requests_per_s,
+            "output_tokens_per_s": found.output_tokens_per_s,
+            "output_tokens_per_s_per_gpu": found.output_tokens_per_s_per_gpu,
+            "prefill_utilisation": float(found.load.utilisation),
+            "saturated": bool(found.load.saturated),
+        },
+        "mfu_prefill": found.mfu_prefill,
+        "mfu_decode": found.mfu_decode,
+        "mbu_decode": found.mbu_decode,
+        "ridge_flops_per_byte": found.ridge_flops_per_byte,
+        "intensity_decode_flops_per_byte": found.intensity_decode,
+        "cost": None if price is None else asdict(price),
+        "decisions": [asdict(decision) for decision in decisions],
+        "speed_source": found.speed.source,
+    }
+
+
+def as_text(found: Latency, price: Cost | None, decisions: tuple[Decision, ...]) -> str:
+    """The answer for a terminal."""
+    load = found.load
+    lines = [
+        f"{found.deployment.gpus} x {found.gpu.name}, {found.users:,} users at "
+        f"{found.request.prompt_tokens:,} + {found.request.output_tokens:,} tokens",
+        "",
+        f"TTFT alone   {_range(found.ttft)}  mostly {found.ttft.binds}",
+        f"TPOT alone   {_range(found.tpot)}  mostly {found.tpot.binds}",
+        f"under load   TTFT p95 {1e3 * float(load.ttft_p95_s):,.0f} ms, TPOT "
+        f"{1e3 * float(load.tpot_s):,.1f} ms, {found.requests_per_s:.2f} requests/s",
+        f"throughput   {found.output_tokens_per_s:,.0f} tokens/s, "
+        f"{found.output_tokens_per_s_per_gpu:,.0f} per GPU",
+        f"utilisation  MFU {_percent(found.mfu_prefill)} in prefill, MBU "
+        f"{_percent(found.mbu_decode)} in decode; ridge at {found.ridge_flops_per_byte:.0f} "
+        f"FLOP/B, a decode step has {found.intensity_decode:.0f}",
+    ]
+    if price is not None:
+        energy = price.output_tokens_per_joule
+        lines.append(
+            f"cost         ${price.usd_per_hour:.2f} an hour, "
+            f"${price.usd_per_million_input_tokens:.2f} in and "
+            f"${price.usd_per_million_output_tokens:.2f} out per million tokens"
+            + ("" if energy is None else f", {energy:.2f} tokens per joule at the board's limit")
+        )
+    lines += ["", "What to choose, and the figure that decides:"]
+    lines += [f"  {d.topic}: {d.choice} ({d.because})" for d in decisions]
+    return "\n".join([*lines, "", f"Times are estimates: {found.speed.source}."]) + "\n"
+
+
+def _range(of: Time) -> str:
+    return f"{1e3 * of.seconds:8.1f} ms ({1e3 * of.low_s:.1f} to {1e3 * of.high_s:.1f})"
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{100 * share:.0f} %"
