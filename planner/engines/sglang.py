@@ -36,6 +36,7 @@ from planner.engines.sglang_pool import (
     state_bytes,
 )
 from planner.engines.stages import StageWeights, draft_weights, left_of, shared_requests, stages
+from planner.errors import PlanRefused
 from planner.estimate import Estimate
 from planner.hardware import Gpu
 from planner.model import Model
@@ -141,6 +142,10 @@ def _rank(
     components["non_torch"] = _gib(LOADING_GIB, "memory that loading takes beside tensors, in logs")
     fmt = kv_format(deployment.kv_cache_dtype, model.dtype)
     cell = cell_of(stage.groups, fmt, deployment)
+    if not cell.full + cell.sliding:
+        raise PlanRefused(
+            "SGLang's pool holds tokens, and these layers cache none: use another engine"
+        )
     if layers:
         cell = drafted(cell, model.num_hidden_layers, layers)
     left = budget - sum(part.bytes for part in components.values())

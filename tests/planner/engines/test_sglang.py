@@ -182,6 +182,12 @@ def test_states_take_their_fixed_share() -> None:
     assert found.requests == (share - slot) // slot // 3
 
 
+def test_layers_without_a_cache_are_refused() -> None:
+    mamba = parse(load_model_config("mamba-2.8b-hf"))
+    with pytest.raises(PlanRefused, match="cache none"):
+        sglang_figures(mamba, H100, Deployment(), SglangOptions(context_length=8192))
+
+
 def test_drafting_layers_grow_the_cell() -> None:
     """One EAGLE layer on 32: the pool shrinks to 32/33."""
     base = sglang_figures(model(LLAMA_8B), H100, Deployment(), SglangOptions())
