@@ -12,10 +12,11 @@ from typing import Any
 import cli
 import planner
 from planner import speed
+from planner.candidates import Found
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.model import Model
-from planner.search import Found, merged, search_part
+from planner.search import merged, search_part
 from planner.search_space import Offer, Space, Target, deployments
 from planner.speed import Reference
 

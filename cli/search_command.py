@@ -16,7 +16,7 @@ from presets.offers import offers, unpriced
 from presets.speed import reference, speed_of
 
 if TYPE_CHECKING:
-    from planner.search import Candidate, Found
+    from planner.candidates import Candidate, Found
 
 FORMATS = ("text", "json", "csv")
 SHOWN = 8

@@ -8,7 +8,7 @@ array; times then are arrays.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.attention_kinds import Attention, LatentAttention
 from planner.collectives import Link, all_gather_s, all_reduce_s, all_to_all_s, send_s
@@ -105,6 +105,27 @@ class PrefillPass:
         for times, stages in before:
             total = total + times * _slowest(stages, timer)
         return total
+
+
+def in_fp8(found: PrefillPass) -> PrefillPass:
+    """The same prompt with attention multiplied in FP8, as FlashAttention-3 can."""
+
+    def changed(costs: Costs) -> Costs:
+        return Costs(
+            tuple(replace(w, numbers="fp8") if w.part == "attention" else w for w in costs.work)
+        )
+
+    return PrefillPass(
+        tuple(
+            (
+                times,
+                tuple(
+                    StagePass(changed(s.costs), changed(s.attention), s.messages) for s in stages
+                ),
+            )
+            for times, stages in found.chunks
+        )
+    )
 
 
 def distinct(stages: Iterable[StagePass]) -> tuple[StagePass, ...]:

@@ -9,11 +9,10 @@ cost; what does not says why.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from planner.cost import Cost, cost
+from planner.candidates import REASONS, Candidate, Found, Refusal, pareto, rank
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.footprint import DEFAULT_SM_COUNT
@@ -24,82 +23,9 @@ from planner.search_sweep import Compiled, Ints, compile_deployment, memory_of, 
 from planner.speed import Speed
 from planner.speed_grid import GpuGrid
 
-Reason = Literal["memory", "ttft", "tpot"]
-REASONS: tuple[Reason, ...] = ("memory", "ttft", "tpot")
 MOST_USERS = 32
 USER_STEPS = 32
 """Headroom is looked for up to so many times the users asked for, in so many steps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One deployment on one GPU with its best chunk size; lost: what it misses first, or None.
-
-    Memory in bytes of the fullest GPU. users: the most that the target still holds for, of those
-    tried. excess: how far beyond its limit the figure that lost is, 1.2 for 20 %. Times are None
-    where memory alone ruled it out.
-    """
-
-    offer: Offer
-    deployment: Deployment
-    total_bytes: int
-    lost: Reason | None
-    excess: float
-    users: int
-    ttft_s: float | None = None
-    ttft_p95_s: float | None = None
-    tpot_s: float | None = None
-    requests_per_s: float | None = None
-    prefill_share: float | None = None
-
-    @property
-    def usd_per_hour(self) -> float:
-        return self.offer.usd_per_hour(self.deployment.gpus)
-
-    @property
-    def headroom_bytes(self) -> int:
-        return self.offer.gpu.memory_bytes - self.total_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A deployment that the model's shapes or formats do not allow, and why."""
-
-    deployment: Deployment
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """winners: cheapest first. frontier: winners that no other beats in cost, TPOT and users at
-    once. losers: everything else that was possible, nearest to the target first.
-    """
-
-    target: Target
-    winners: tuple[Candidate, ...]
-    frontier: tuple[Candidate, ...]
-    losers: tuple[Candidate, ...]
-    refusals: tuple[Refusal, ...]
-    points: int
-
-    @property
-    def nearest_losers(self) -> tuple[Candidate, ...]:
-        """Of each GPU that cannot serve the target, its nearest try."""
-        served = {winner.offer.gpu.id for winner in self.winners}
-        first: dict[str, Candidate] = {}
-        for loser in self.losers:
-            if loser.offer.gpu.id not in served:
-                first.setdefault(loser.offer.gpu.id, loser)
-        return tuple(first.values())
-
-    @property
-    def quality_steps(self) -> tuple[Candidate, ...]:
-        """The cheapest winner of every pair of formats, cheapest first: what better costs."""
-        first: dict[tuple[str, str], Candidate] = {}
-        for winner in self.winners:
-            kept = (winner.deployment.weights_dtype, winner.deployment.kv_cache_dtype)
-            first.setdefault(kept, winner)
-        return tuple(first.values())
 
 
 def search(
@@ -162,40 +88,11 @@ def merged(parts: Sequence[Found]) -> Found:
     )
 
 
-def rank(candidate: Candidate) -> tuple[float, float, str, str]:
-    """Order of equals: cost, then speed, then names, so that two runs agree."""
-    deployment = repr(candidate.deployment)
-    return (candidate.usd_per_hour, candidate.tpot_s or 0.0, candidate.offer.gpu.id, deployment)
-
-
-def pareto(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """Candidates that no other beats or equals in cost, TPOT and users while beating it in one."""
-    kept: list[Candidate] = []
-    for mine in sorted(candidates, key=lambda c: (c.usd_per_hour, c.tpot_s or 0.0, -c.users)):
-        if not any((k.tpot_s or 0.0) <= (mine.tpot_s or 0.0) and k.users >= mine.users
-                   for k in kept):  # fmt: skip
-            kept.append(mine)
-    return tuple(kept)
-
-
 def user_steps(concurrency: int) -> Ints:
     """Numbers of users that are tried, from those asked for upwards."""
     steps = concurrency * np.geomspace(1, MOST_USERS, USER_STEPS)
     found: Ints = np.unique(np.ceil(steps - 1e-9).astype(np.int64))
     return found
-
-
-def candidate_cost(candidate: Candidate, target: Target) -> Cost:
-    """What a winner costs per hour and per token at the target's load, at the board's limit."""
-    return cost(
-        usd_per_gpu_hour=candidate.usd_per_hour / candidate.deployment.gpus,
-        gpus=candidate.deployment.gpus,
-        requests_per_s=candidate.requests_per_s or 0.0,
-        prompt_tokens=target.request.prompt_tokens,
-        output_tokens=target.request.output_tokens,
-        prefill_share=candidate.prefill_share or 0.0,
-        watts_per_gpu=candidate.offer.gpu.tdp_w,
-    )
 
 
 @dataclass(frozen=True)

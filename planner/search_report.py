@@ -4,8 +4,8 @@ import csv
 import io
 from typing import Any
 
+from planner.candidates import Candidate, Found, candidate_cost
 from planner.fixes import layout
-from planner.search import Candidate, Found, candidate_cost
 from planner.search_space import Target
 from planner.units import format_bytes
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from planner.candidates import Candidate, Found
 from planner.guide import guide
 from planner.model import Model
-from planner.search import Candidate, Found, search
+from planner.search import search
 from planner.search_report import as_csv, headline, name, next_quality, row, why
 from planner.search_space import Target
 from planner.units import format_bytes

@@ -46,6 +46,16 @@ def test_the_kernel_follows_the_card() -> None:
     ].choice  # fmt: skip
 
 
+def test_fp8_attention_pays_for_long_prompts_on_cards_that_have_it() -> None:
+    def chosen(gpu: str, prompt: int) -> Decision:
+        return of("llama-3.1-8b", gpu, 1, Request(prompt_tokens=prompt))["attention arithmetic"]
+
+    assert chosen("h100-sxm5-80gb", 1024).choice == "16 bits"
+    assert chosen("h100-sxm5-80gb", 131072).choice == "fp8"
+    assert 1.2 < chosen("h100-sxm5-80gb", 131072).figure < 1.8
+    assert "no FP8" in chosen("a100-sxm4-80gb", 131072).because
+
+
 def test_stored_scores_cost_what_their_traffic_does() -> None:
     """8,192 tokens, 32 heads: scores of 4 GiB written and read twice over 4.27 TB/s."""
     found = of("llama-3.1-8b", "h200-sxm-141gb", 1)["attention"]

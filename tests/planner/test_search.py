@@ -5,13 +5,14 @@ import random
 import numpy as np
 import pytest
 
+from planner.candidates import Candidate, Found
 from planner.errors import PlanRefused
 from planner.footprint import DEFAULT_SM_COUNT
 from planner.hf_config import parse
 from planner.latency import Request, latency
 from planner.model import Model
 from planner.plan import make_plan
-from planner.search import Candidate, Found, search, user_steps
+from planner.search import search, user_steps
 from planner.search_report import as_data, headline, next_quality, why
 from planner.search_space import CHUNKS, Offer, Space, Target, deployments
 from planner.search_sweep import compile_deployment, memory_of, sweep

@@ -1,0 +1,112 @@
+"""What a search finds: candidates that meet the target, and what each of the others misses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from planner.cost import Cost, cost
+from planner.deployment import Deployment
+from planner.search_space import Offer, Target
+
+Reason = Literal["memory", "ttft", "tpot"]
+REASONS: tuple[Reason, ...] = ("memory", "ttft", "tpot")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One deployment on one GPU with its best chunk size; lost: what it misses first, or None.
+
+    Memory in bytes of the fullest GPU. users: the most that the target still holds for, of those
+    tried. excess: how far beyond its limit the figure that lost is, 1.2 for 20 %. Times are None
+    where memory alone ruled it out.
+    """
+
+    offer: Offer
+    deployment: Deployment
+    total_bytes: int
+    lost: Reason | None
+    excess: float
+    users: int
+    ttft_s: float | None = None
+    ttft_p95_s: float | None = None
+    tpot_s: float | None = None
+    requests_per_s: float | None = None
+    prefill_share: float | None = None
+
+    @property
+    def usd_per_hour(self) -> float:
+        return self.offer.usd_per_hour(self.deployment.gpus)
+
+    @property
+    def headroom_bytes(self) -> int:
+        return self.offer.gpu.memory_bytes - self.total_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A deployment that the model's shapes or formats do not allow, and why."""
+
+    deployment: Deployment
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """winners: cheapest first. frontier: winners that no other beats in cost, TPOT and users at
+    once. losers: everything else that was possible, nearest to the target first.
+    """
+
+    target: Target
+    winners: tuple[Candidate, ...]
+    frontier: tuple[Candidate, ...]
+    losers: tuple[Candidate, ...]
+    refusals: tuple[Refusal, ...]
+    points: int
+
+    @property
+    def nearest_losers(self) -> tuple[Candidate, ...]:
+        """Of each GPU that cannot serve the target, its nearest try."""
+        served = {winner.offer.gpu.id for winner in self.winners}
+        first: dict[str, Candidate] = {}
+        for loser in self.losers:
+            if loser.offer.gpu.id not in served:
+                first.setdefault(loser.offer.gpu.id, loser)
+        return tuple(first.values())
+
+    @property
+    def quality_steps(self) -> tuple[Candidate, ...]:
+        """The cheapest winner of every pair of formats, cheapest first: what better costs."""
+        first: dict[tuple[str, str], Candidate] = {}
+        for winner in self.winners:
+            kept = (winner.deployment.weights_dtype, winner.deployment.kv_cache_dtype)
+            first.setdefault(kept, winner)
+        return tuple(first.values())
+
+
+def rank(candidate: Candidate) -> tuple[float, float, str, str]:
+    """Order of equals: cost, then speed, then names, so that two runs agree."""
+    deployment = repr(candidate.deployment)
+    return (candidate.usd_per_hour, candidate.tpot_s or 0.0, candidate.offer.gpu.id, deployment)
+
+
+def pareto(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Candidates that no other beats or equals in cost, TPOT and users while beating it in one."""
+    kept: list[Candidate] = []
+    for mine in sorted(candidates, key=lambda c: (c.usd_per_hour, c.tpot_s or 0.0, -c.users)):
+        if not any((k.tpot_s or 0.0) <= (mine.tpot_s or 0.0) and k.users >= mine.users
+                   for k in kept):  # fmt: skip
+            kept.append(mine)
+    return tuple(kept)
+
+
+def candidate_cost(candidate: Candidate, target: Target) -> Cost:
+    """What a winner costs per hour and per token at the target's load, at the board's limit."""
+    return cost(
+        usd_per_gpu_hour=candidate.usd_per_hour / candidate.deployment.gpus,
+        gpus=candidate.deployment.gpus,
+        requests_per_s=candidate.requests_per_s or 0.0,
+        prompt_tokens=target.request.prompt_tokens,
+        output_tokens=target.request.output_tokens,
+        prefill_share=candidate.prefill_share or 0.0,
+        watts_per_gpu=candidate.offer.gpu.tdp_w,
+    )
