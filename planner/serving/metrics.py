@@ -1,0 +1,135 @@
+"""What a simulation measures, in memory that does not grow with the number of requests."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from planner.serving.histogram import Histogram
+from planner.serving.job import Job
+from planner.serving.requests import Request
+from planner.serving.scheduler import Engine
+from planner.serving.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """What a request must keep to count; `share` of all must, for a rate to hold. TPOT is that of
+    the request: its time after the first token over the tokens after the first."""
+
+    ttft_s: float = 2.0
+    tpot_s: float = 0.1
+    share: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One finished request."""
+
+    arrival_s: float
+    prompt_tokens: int
+    output_tokens: int
+    ttft_s: float
+    tpot_s: float
+    e2e_s: float
+    preemptions: int
+
+
+@dataclass
+class Recorder:
+    """The Sink that keeps counts, percentiles and the timeline of one simulation.
+
+    wait_s and work_s: integrals of the queue and of running requests over time.
+    """
+
+    slo: Slo = field(default_factory=Slo)
+    each: Callable[[Served], None] | None = None
+    after: Callable[[Request, float], Request | None] | None = None
+    follow: Callable[[Request], None] | None = None
+    ttft: Histogram = field(default_factory=Histogram)
+    tpot: Histogram = field(default_factory=Histogram)
+    e2e: Histogram = field(default_factory=Histogram)
+    timeline: Timeline = field(default_factory=Timeline)
+    arrived_count: int = 0
+    finished_count: int = 0
+    refused_count: int = 0
+    within_slo: int = 0
+    preemptions: int = 0
+    prompt_tokens: int = 0
+    found_tokens: int = 0
+    output_tokens: int = 0
+    computed_again_tokens: int = 0
+    wait_s: float = 0.0
+    work_s: float = 0.0
+    busy_s: float = 0.0
+    used_block_s: float = 0.0
+    unused_slot_s: float = 0.0
+    most_running: int = 0
+    most_used_blocks: int = 0
+    first_s: float = -1.0
+    last_s: float = 0.0
+
+    def arrived(self, engine: Engine, request: Request) -> None:
+        self.arrived_count += 1
+        if self.first_s < 0:
+            self.first_s = request.arrival_s
+        self.timeline.note("arrivals", request.arrival_s)
+        self.wait_s += max(0.0, engine.now - request.arrival_s)
+
+    def refused(self, request: Request) -> None:
+        self.arrived_count += 1
+        self.refused_count += 1
+
+    def spent(self, engine: Engine, seconds: float) -> None:
+        running, queue, pool = len(engine.running), len(engine.waiting), engine.pool
+        used = pool.used
+        size = engine.replica.block_size
+        stored = engine.stored_tokens - (pool.references - used) * size
+        fixed = engine.replica.fixed_blocks * running * size
+        self.wait_s += queue * seconds
+        self.work_s += running * seconds
+        self.busy_s += seconds
+        self.used_block_s += used * seconds
+        self.unused_slot_s += (used * size - stored - fixed) * seconds
+        if running > self.most_running:
+            self.most_running = running
+        if used > self.most_used_blocks:
+            self.most_used_blocks = used
+        self.timeline.spend(engine.now, seconds, (queue, running, used, pool.kept, stored + fixed))
+
+    def started(self, engine: Engine, job: Job, found_tokens: int) -> None:
+        if job.preemptions:
+            self.computed_again_tokens += job.target - found_tokens
+            return
+        self.prompt_tokens += job.target
+        self.found_tokens += found_tokens
+        self.timeline.note("prompt_tokens", engine.now, job.target)
+        if found_tokens:
+            self.timeline.note("found_tokens", engine.now, found_tokens)
+
+    def preempted(self, engine: Engine) -> None:
+        self.preemptions += 1
+        self.timeline.note("preemptions", engine.now)
+
+    def finished(self, engine: Engine, job: Job) -> None:
+        request, now = job.request, engine.now
+        output = request.output_tokens
+        ttft = job.first_s - request.arrival_s
+        tpot = (now - job.first_s) / (output - 1) if output > 1 else 0.0
+        self.ttft.add(ttft)
+        self.e2e.add(now - request.arrival_s)
+        if output > 1:
+            self.tpot.add(tpot)
+        self.finished_count += 1
+        self.output_tokens += output
+        self.within_slo += ttft <= self.slo.ttft_s and tpot <= self.slo.tpot_s
+        self.last_s = max(self.last_s, now)
+        self.timeline.note("finished", now)
+        self.timeline.note("output_tokens", now, output)
+        if self.each is not None:
+            self.each(
+                Served(request.arrival_s, request.prompt_tokens, output, ttft, tpot,
+                       now - request.arrival_s, job.preemptions)
+            )  # fmt: skip
+        if self.after is not None and self.follow is not None:
+            next_one = self.after(request, now)
+            if next_one is not None:
+                self.follow(next_one)

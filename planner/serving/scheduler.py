@@ -1,0 +1,295 @@
+"""One replica under vLLM's scheduling rules, from one event to the next.
+
+First come, first served. Every step, running requests come first: one token for each answer, the
+next chunk for each unfinished prompt, out of a budget of batched tokens. Where blocks run out the
+request that started last is preempted and computed again later. Then waiting requests start while
+there is budget, a free place and blocks for their first chunk. Steps in which nothing of that
+changes are taken together. Source: vLLM v1/core/sched/scheduler.
+"""
+
+from collections import deque
+from heapq import heappop, heappush
+from math import ceil, inf, sqrt
+from typing import Protocol
+
+from planner.serving.blocks import BlockPool
+from planner.serving.clock import Chunk
+from planner.serving.growth import Growth
+from planner.serving.job import Job, needed_blocks
+from planner.serving.replica import Replica
+from planner.serving.requests import Request
+
+
+class Sink(Protocol):
+    """Who is told what happens in a replica."""
+
+    def arrived(self, engine: "Engine", request: Request) -> None: ...
+
+    def spent(self, engine: "Engine", seconds: float) -> None:
+        """`seconds` pass from engine.now in its present state."""
+        ...
+
+    def started(self, engine: "Engine", job: Job, found_tokens: int) -> None: ...
+
+    def preempted(self, engine: "Engine") -> None: ...
+
+    def finished(self, engine: "Engine", job: Job) -> None: ...
+
+    def refused(self, request: Request) -> None: ...
+
+
+class Engine:
+    """The replica at work. submit() requests in order of arrival, advance() to the next one's."""
+
+    def __init__(self, replica: Replica, sink: Sink) -> None:
+        self.replica = replica
+        self.sink = sink
+        self.pool = BlockPool(replica.num_blocks)
+        self.growth = Growth(replica.block_size, replica.lookahead)
+        self.now = 0.0
+        self.waiting: deque[Job] = deque()
+        self.running: dict[int, Job] = {}
+        self.computing: dict[int, Job] = {}
+        self.finishing: list[tuple[int, int, Job]] = []
+        self.batch_open = True
+        self.steps = 0
+        self.prompt_tokens_stored = 0
+        self._number = 0
+        self._paged = replica.reserve == "paged"
+        self._static = replica.batching == "static"
+        self.padding = 0
+        self._held: list[tuple[Job, int]] = []
+        self._preempted_now = False
+
+    @property
+    def load(self) -> int:
+        """Requests here, waiting or running."""
+        return len(self.waiting) + len(self.running)
+
+    @property
+    def stored_tokens(self) -> int:
+        """Tokens in the block tables, what is shared counted for each that names it."""
+        return self.growth.tokens + self.prompt_tokens_stored
+
+    def submit(self, request: Request) -> None:
+        """A request arrives. One that could never be served is refused."""
+        if not self.replica.fits(request.prompt_tokens, request.output_tokens):
+            self.sink.refused(request)
+            return
+        if self.now < request.arrival_s and not self.load:
+            self.now = request.arrival_s
+        self._number += 1
+        self.waiting.append(Job(request, self._number))
+        self.sink.arrived(self, request)
+
+    def advance(self, until: float = inf) -> None:
+        """Take steps until one ends at `until` or later, or nothing is left to do."""
+        while self.load and self.now < until:
+            self.step(until)
+        if self._static and not self.running:
+            self._open_batch()
+
+    def step(self, until: float = inf) -> None:
+        """One step, or as many equal ones as fit before the next event."""
+        self._make_room()
+        chunks = self._next_chunks()
+        if self._static and not self.running:
+            self._open_batch()
+        if not self._preempted_now or not self.running:
+            self._start_waiting(chunks)
+        growth, replica = self.growth, self.replica
+        rows = growth.count + self.padding
+        context = growth.tokens / growth.count + 1 if growth.count else 0.0
+        if chunks:
+            steps = 1
+            reach = [(tokens, job.computed + tokens) for job, tokens in chunks]
+            seconds = replica.clock.mixed_s(rows, context, reach)
+        else:
+            steps, seconds = self._run(rows, context, until)
+        if self._paged and growth.count:
+            self.pool.take(growth.blocks(steps))
+        self.steps += steps
+        self.sink.spent(self, seconds)
+        self.now += seconds
+        growth.advance(steps)
+        self._end(chunks)
+
+    def _run(self, rows: int, context: float, until: float) -> tuple[int, float]:
+        """How many decode steps in a row, and their time, which grows evenly."""
+        growth = self.growth
+        while self.finishing[0][2].finish_at != self.finishing[0][0]:
+            heappop(self.finishing)
+        most = self.finishing[0][0] - growth.steps
+        if self._paged:
+            most = growth.most_steps(self.pool.free, most)
+        first = self.replica.clock.decode_s(rows, context)
+        if most == 1:
+            return 1, first
+        last = self.replica.clock.decode_s(rows, context + most - 1)
+        left = until - self.now
+        total = most * (first + last) / 2
+        if left >= total:
+            return most, total
+        slope = (last - first) / (most - 1)
+        steps = ceil(left / first) if slope * left <= 1e-9 * first * first else ceil(
+            (sqrt((first - slope / 2) ** 2 + 2 * slope * left) - (first - slope / 2)) / slope
+        )
+        steps = min(max(steps, 1), most)
+        return steps, steps * (first + slope * (steps - 1) / 2)
+
+    def _make_room(self) -> None:
+        """Preempt until every answer can take its next token."""
+        self._preempted_now = False
+        while self._paged and self.growth.count and self.growth.blocks(1) > self.pool.free:
+            self._preempt()
+
+    def _preempt(self) -> None:
+        number, job = self.running.popitem()
+        stored = job.computed
+        if self.computing.pop(number, None) is None:
+            stored = self.growth.remove(job)
+            job.generated += self.growth.steps - job.joined_at
+            self._settle(job, stored)
+        else:
+            self.prompt_tokens_stored -= stored
+        job.release(
+            self.pool, stored, self.replica.block_size, findable=self.replica.prefix_caching
+        )
+        job.target = job.request.prompt_tokens + job.generated
+        job.computed, job.finish_at = 0, -1
+        job.preemptions += 1
+        self._preempted_now = True
+        self.waiting.appendleft(job)
+        self.sink.preempted(self)
+
+    def _settle(self, job: Job, stored: int) -> None:
+        """Blocks that it took while it answered are its own."""
+        if self._paged:
+            job.private = self.replica.blocks(stored) - job.shared - job.own
+
+    def _next_chunks(self) -> list[tuple[Job, int]]:
+        """The next chunk of every prompt that has started."""
+        found: list[tuple[Job, int]] = []
+        budget = self.replica.max_num_batched_tokens - self.growth.count
+        for number, job in list(self.computing.items()):
+            tokens = min(job.target - job.computed, budget)
+            if tokens <= 0 or number not in self.running:
+                continue
+            while self._paged and self._more(job, tokens) > self._spare():
+                self._preempt()
+                if number not in self.running:
+                    break
+            else:
+                if self._paged:
+                    self._take(job, self._more(job, tokens))
+                found.append((job, tokens))
+                budget -= tokens
+        return [(job, tokens) for job, tokens in found if job.number in self.running]
+
+    def _more(self, job: Job, tokens: int) -> int:
+        replica = self.replica
+        total = job.computed + tokens + replica.lookahead
+        return needed_blocks(total, job.blocks - replica.fixed_blocks, replica.block_size)
+
+    def _spare(self) -> int:
+        """Free blocks beyond those that the answers take in this step."""
+        return self.pool.free - (self.growth.blocks(1) if self.growth.count else 0)
+
+    def _take(self, job: Job, blocks: int) -> None:
+        self.pool.take(blocks)
+        job.private += blocks
+
+    def _start_waiting(self, chunks: list[tuple[Job, int]]) -> None:
+        replica, pool, waiting = self.replica, self.pool, self.waiting
+        if not waiting or (self._static and self.running and not self.batch_open):
+            return
+        budget = replica.max_num_batched_tokens - self.growth.count
+        budget -= sum(tokens for _, tokens in chunks)
+        while waiting and budget > 0 and len(self.running) + self.padding < replica.max_num_seqs:
+            job = waiting[0]
+            shared = own = revived = 0
+            if replica.prefix_caching:
+                shared, own, revived = job.look_up(pool, replica.block_size)
+            found = (shared + own) * replica.block_size
+            tokens = min(job.target - found, budget)
+            if self._paged:
+                new = replica.blocks(found + tokens) - shared - own
+            else:
+                new = replica.most_blocks(job.request.tokens)
+            if new > self._spare() - revived:
+                if self.running or not pool.kept_chains:
+                    break
+                pool.forget()
+                continue
+            waiting.popleft()
+            if replica.prefix_caching:
+                job.join(pool, shared, own, replica.block_size)
+            self._take(job, new)
+            self.running[job.number] = self.computing[job.number] = job
+            self.prompt_tokens_stored += found
+            chunks.append((job, tokens))
+            budget -= tokens
+            self.sink.started(self, job, found)
+            if replica.prefix_caching:
+                self._fill_early(job, tokens)
+        if self._static:
+            self.batch_open = bool(waiting) and budget <= 0
+
+    def _fill_early(self, job: Job, tokens: int) -> None:
+        """What a step computes can be found by requests that start in the same step."""
+        job.computed += tokens
+        job.fill(self.replica.block_size)
+        job.computed -= tokens
+
+    def _end(self, chunks: list[tuple[Job, int]]) -> None:
+        """Prompts that are done give their first token; answers that are done leave."""
+        for job, tokens in chunks:
+            job.computed += tokens
+            self.prompt_tokens_stored += tokens
+            if job.group is not None:
+                job.fill(self.replica.block_size)
+            if job.computed == job.target:
+                self._answer(job)
+        growth, finishing = self.growth, self.finishing
+        while finishing and finishing[0][0] <= growth.steps:
+            at, _, job = heappop(finishing)
+            if job.finish_at == at:
+                self._finish(job, growth.remove(job))
+
+    def _answer(self, job: Job) -> None:
+        del self.computing[job.number]
+        self.prompt_tokens_stored -= job.computed
+        if job.first_s < 0:
+            job.first_s = self.now
+        job.generated += 1
+        left = job.request.output_tokens - job.generated
+        if not left:
+            self._finish(job, job.computed)
+            return
+        self.growth.add(job)
+        job.finish_at = self.growth.steps + left
+        heappush(self.finishing, (job.finish_at, job.number, job))
+
+    def _finish(self, job: Job, stored: int) -> None:
+        del self.running[job.number]
+        job.generated = job.request.output_tokens
+        if job.finish_at >= 0:
+            self._settle(job, stored)
+        if self._static:
+            self.padding += 1
+            self._held.append((job, stored))
+        else:
+            self._release(job, stored)
+        self.sink.finished(self, job)
+
+    def _release(self, job: Job, stored: int) -> None:
+        job.release(
+            self.pool, stored, self.replica.block_size, findable=self.replica.prefix_caching
+        )
+
+    def _open_batch(self) -> None:
+        """The whole batch is done: its places and blocks are free."""
+        self.batch_open, self.padding = True, 0
+        for job, stored in self._held:
+            self._release(job, stored)
+        self._held.clear()

@@ -1,0 +1,112 @@
+"""Against queueing theory and closed forms: Little's law, M/D/1, Pollaczek-Khinchine, capacity."""
+
+import pytest
+
+from planner.deployment import Deployment
+from planner.engines.vllm import vllm_figures
+from planner.engines.vllm_options import VllmOptions
+from planner.hf_config import parse
+from planner.latency import Request as Asked
+from planner.latency import latency
+from planner.plan import make_plan
+from planner.serving.replica import replica_of
+from planner.serving.requests import Request, always, synthetic
+from planner.serving.simulator import simulate
+from planner.workload import Workload
+from presets.gpus import load_gpu
+from presets.models import load_model_config
+from presets.speed import speed_of
+from tests.planner.serving.worlds import Plain, replica, traffic
+
+GPU = load_gpu("h100-sxm5-80gb")
+
+
+def model(name: str = "llama-3.1-8b"):  # type: ignore[no-untyped-def]
+    return parse(load_model_config(name), name)
+
+
+@pytest.mark.parametrize("rate", [2.0, 8.0])
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_littles_law(rate: float, replicas: int) -> None:
+    found = simulate(traffic(3000, 3, rate), replica(), replicas=replicas)
+    in_system = found.mean_queue + found.mean_running
+    assert in_system == pytest.approx(found.requests_per_s * found.e2e.mean, rel=1e-6)
+    rows = found.timeline_rows()
+    queue = sum(r["queue"] for r in rows[:-1]) / len(rows[:-1])
+    assert queue == pytest.approx(found.mean_queue, rel=0.1, abs=0.05)
+
+
+@pytest.mark.parametrize("busy", [0.3, 0.6, 0.8])
+def test_one_place_and_equal_service_is_m_d_1(busy: float) -> None:
+    one = replica(clock=Plain(1.0), max_num_seqs=1, num_blocks=10)
+    waits = []
+    for seed in range(4):
+        work = list(
+            synthetic(rate=busy, count=20_000, prompt=always(8), output=always(1), seed=seed)
+        )
+        end = total = 0.0
+        for request in work:
+            start = max(end, request.arrival_s)
+            total += start - request.arrival_s
+            end = start + 1.0
+        found = simulate(work, one)
+        assert found.ttft.mean - 1.0 == pytest.approx(total / len(work), rel=1e-9)
+        assert found.recorder.busy_s == pytest.approx(len(work))
+        waits.append(found.ttft.mean - 1.0)
+    assert sum(waits) / 4 == pytest.approx(busy / (2 * (1 - busy)), rel=0.07)
+
+
+def test_saturated_batch_is_the_closed_form_of_the_plan() -> None:
+    plan = make_plan(model(), GPU, Deployment(), Workload(context=8192))
+    most = plan.max_concurrency
+    assert most is not None
+    one = replica_of(
+        plan.model, GPU, plan.deployment, speed_of(GPU), max_num_seqs=most, max_model_len=8192
+    )
+    assert one.requests_at_once(8191) == most
+    work = [Request(0.0, 8190, 2) for _ in range(3 * most)]
+    found = simulate(work, one.changed(max_num_seqs=4096, prefix_caching=False,
+                                       max_num_batched_tokens=2**24))  # fmt: skip
+    assert found.recorder.most_running in (most, one.num_blocks // 512)
+
+
+@pytest.mark.parametrize(("name", "context"), [("llama-3.1-8b", 8192), ("qwen3-8b", 5000)])
+def test_saturated_pool_is_what_vllm_admits(name: str, context: int) -> None:
+    deployment = Deployment()
+    figures = vllm_figures(
+        model(name), GPU, deployment, VllmOptions(), Workload(context=context, concurrency=1)
+    )
+    settings = figures.settings
+    one = replica_of(
+        model(name), GPU, deployment, speed_of(GPU), kv_cache_bytes=figures.kv_cache.bytes,
+        max_num_seqs=int(settings["max_num_seqs"] or 0),
+    )  # fmt: skip
+    assert one.num_blocks == figures.num_blocks - 1
+    work = [Request(0.0, context - 1, 2) for _ in range(2 * figures.requests)]
+    found = simulate(work, one.changed(max_num_batched_tokens=2**24, prefix_caching=False))
+    assert found.recorder.most_running == figures.requests
+
+
+@pytest.mark.parametrize("name", ["llama-3.1-8b", "gemma-3-27b-it", "deepseek-v2-lite", "qwen3-30b-a3b"])
+@pytest.mark.parametrize("sequences", [1, 8, 24, 100])
+@pytest.mark.parametrize("context", [600, 4000, 16384])
+def test_steps_take_the_latency_models_time(name: str, sequences: int, context: int) -> None:
+    speed = speed_of(GPU)
+    deployment = Deployment(tensor_parallel_size=2)
+    one = replica_of(model(name), GPU, deployment, speed, max_model_len=32768)
+    asked = Asked(prompt_tokens=context - 1, output_tokens=2)
+    theirs = latency(model(name), GPU, deployment, speed, asked, sequences)
+    assert one.clock.decode_s(sequences, context) == pytest.approx(theirs.tpot.seconds, rel=0.05)
+    if context <= 8192:
+        chunk = one.clock.mixed_s(0, 0, [(context - 1, context - 1)])
+        assert chunk == pytest.approx(theirs.ttft.seconds, rel=0.05)
+
+
+def test_unloaded_request_is_the_latency_of_one_user() -> None:
+    speed = speed_of(GPU)
+    one = replica_of(model(), GPU, Deployment(), speed, max_model_len=32768)
+    found = simulate([Request(0.0, 12000, 200)], one)
+    theirs = latency(model(), GPU, Deployment(), speed,
+                     Asked(prompt_tokens=12000, output_tokens=200), 1)  # fmt: skip
+    assert found.ttft.largest == pytest.approx(theirs.ttft.seconds, rel=0.03)
+    assert found.tpot.largest == pytest.approx(theirs.tpot.seconds, rel=0.03)
