@@ -18,7 +18,7 @@ from planner.mlp_kinds import MoE
 from planner.model import LayerGroup, Model
 from planner.parallelism import stage_sizes
 from planner.roofline import roofs_of
-from planner.units import ceil_div
+from planner.units import ceil_div, format_bytes
 
 ELEMENT_BYTES = 2
 Doing = Literal["compute", "send", "wait"]
@@ -138,7 +138,7 @@ def tensor_parallel(one: Layer, ranks: int, gpu: Gpu) -> Timeline:
         ranks,
         _together(ranks, parts),
         tuple(f"1/{ranks} of every matrix, {kept} KV heads of every token" for _ in range(ranks)),
-        f"2 × all-reduce of {one.hidden_bytes:,} B in every layer",
+        f"2 × all-reduce of {format_bytes(one.hidden_bytes)} in every layer",
     )
 
 
@@ -158,7 +158,7 @@ def expert_parallel(one: Layer, ranks: int, gpu: Gpu, experts: int) -> Timeline:
         ranks,
         _together(ranks, parts),
         tuple(f"experts {r * each} to {min(experts, (r + 1) * each) - 1}" for r in range(ranks)),
-        f"2 × all-to-all of {int(sent):,} B from every GPU in every layer",
+        f"2 × all-to-all of {format_bytes(int(sent))} from every GPU in every layer",
     )
 
 
@@ -192,7 +192,7 @@ def pipeline(
             f"layers {first} to {first + size - 1}"
             for first, size in zip(firsts, sizes, strict=True)
         ),
-        f"{one.hidden_bytes // microbatches:,} B to the next stage after every batch",
+        f"{format_bytes(one.hidden_bytes // microbatches)} to the next stage after every batch",
     )
 
 

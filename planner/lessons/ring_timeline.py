@@ -9,7 +9,7 @@ Sources: Liu et al. 2023 (arXiv 2310.01889), Brandon et al. 2023 (arXiv 2311.094
 from planner.collectives import send_s
 from planner.hardware import Gpu
 from planner.lessons.parallel_timeline import Clock, Layer, Span, Timeline
-from planner.units import ceil_div
+from planner.units import ceil_div, format_bytes
 
 
 def block_pairs(query_rank: int, key_rank: int, block: int, *, striped: bool) -> int:
@@ -55,7 +55,8 @@ def ring_attention(one: Layer, ranks: int, gpu: Gpu, *, striped: bool) -> Timeli
         ranks,
         tuple(spans),
         tuple(_holds(rank, ranks, block, striped) for rank in range(ranks)),
-        f"{sent:,} B of keys and values to the next GPU, {ranks - 1} times in every layer",
+        f"{format_bytes(sent)} of keys and values to the next GPU, {ranks - 1} times in every "
+        "layer",
     )
 
 

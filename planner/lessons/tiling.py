@@ -78,6 +78,21 @@ def published_accesses(n: int, head_dim: int, sram_bytes: int) -> tuple[int, flo
     return n * n, n * n * head_dim * head_dim / sram_bytes
 
 
+def published_tile(head_dim: int, sram_bytes: int, element_bytes: int = 2) -> int:
+    """Rows of a tile when Q, K, V and O share the SRAM: M / 4d elements (Dao et al. 2022)."""
+    return max(1, sram_bytes // element_bytes // (4 * head_dim))
+
+
+def tiled_bytes(n: int, head_dim: int, rows: int, *, element_bytes: int = 2) -> int:
+    """Bytes of one head whose tiles have `rows` queries: K and V for each, Q, O and statistics."""
+    return element_bytes * 2 * n * head_dim * (ceil_div(n, rows) + 1) + FLOAT_BYTES * n
+
+
+def materialised_bytes(n: int, head_dim: int, *, element_bytes: int = 2) -> int:
+    """Bytes of one head whose scores travel four times, with Q, K, V and O."""
+    return element_bytes * (4 * n * n + 4 * n * head_dim)
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """Bytes between memory and chip for one layer and sequence, and the arithmetic they feed."""

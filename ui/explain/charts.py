@@ -11,6 +11,10 @@ from ui.figures import DASHES, INK, LINE_COLOURS, MARGIN, SYMBOLS
 Mark = tuple[float, float, str]
 """A point of a line to point out, and its words."""
 
+OVER = {"fillmode": "overlay", "fgcolor": "rgba(255,255,255,.55)", "solidity": 0.3}
+"""White over a bar's colour, so that rows differ by more than colour."""
+ON_COLOUR = "#10151c"
+
 DOING = {
     "compute": ("computes", "#3d7edb", ""),
     "send": ("sends", "#d2691e", "/"),
@@ -27,7 +31,13 @@ def layout(dark: bool, x: str, y: str, height: int = 340, **more: Any) -> dict[s
         "height": height,
         "font": {"color": ink},
         "margin": MARGIN,
-        "legend": {"orientation": "h", "y": -0.25, "font": {"color": ink}},
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": 1.02,
+            "yanchor": "bottom",
+            "font": {"color": ink},
+        },
         "xaxis": axis | {"title": {"text": x, "font": {"color": ink}}} | more.pop("xaxis", {}),
         "yaxis": axis | {"title": {"text": y, "font": {"color": ink}}} | more.pop("yaxis", {}),
         **more,
@@ -54,7 +64,7 @@ def lines(
     traces += [
         {
             "type": "scatter", "mode": "markers+text", "x": [at], "y": [value], "text": [words],
-            "textposition": "top left" if len(marks) == 1 else "bottom right",
+            "textposition": ("top left", "bottom right", "top left")[i % 3],
             "textfont": {"color": INK[dark], "size": 13}, "cliponaxis": False,
             "marker": {"symbol": SYMBOLS[i % 6], "size": 11, "color": INK[dark]},
             "name": words, "showlegend": False, "hoverinfo": "text",
@@ -80,9 +90,10 @@ def bars(
             "type": "bar", "orientation": "h", "y": list(names), "x": list(values), "name": name,
             "marker": {
                 "color": LINE_COLOURS[i % 6],
-                "pattern": {"shape": ("", "/", ".", "x")[i % 4], "solidity": 0.35},
+                "pattern": {"shape": ("", "/", ".", "x")[i % 4], **OVER},
             },
             "text": list(labels[i]) if labels else None, "textposition": "auto",
+            "insidetextfont": {"color": ON_COLOUR}, "outsidetextfont": {"color": INK[dark]},
             "constraintext": "none", "cliponaxis": False, "hoverinfo": "y+text+name",
         }
         for i, (name, values) in enumerate(rows.items())
@@ -119,7 +130,7 @@ def cells(
         "type": "heatmap", "z": [list(row) for row in values], "zmin": -0.5, "zmax": top + 0.5,
         "colorscale": scale, "showscale": False, "xgap": 2, "ygap": 2,
         "text": [list(row) for row in words], "texttemplate": "%{text}",
-        "textfont": {"color": "#10151c", "size": 13},
+        "textfont": {"color": ON_COLOUR, "size": 13},
         "hovertext": None if hover is None else [list(row) for row in hover],
         "hoverinfo": "skip" if hover is None else "text",
     }  # fmt: skip
@@ -144,7 +155,7 @@ def timeline(found: Timeline, *, dark: bool) -> go.Figure:
                 "base": [s.start_s * scale for s in spans],
                 "x": [(s.end_s - s.start_s) * scale for s in spans],
                 "marker": {
-                    "color": colour, "pattern": {"shape": pattern, "solidity": 0.4},
+                    "color": colour, "pattern": {"shape": pattern, **OVER},
                     "line": {"color": INK[not dark], "width": 1},
                 },
                 "hovertext": [

@@ -114,7 +114,7 @@ def _quality() -> None:
     alt = "Points gained or lost against multi-head attention: " + ", ".join(
         f"{name} {value:+.1f}" for name, value in zip(names, values, strict=True)
     )
-    parts.figure(chart, "explain_quality", f"{alt}.", table)
+    parts.figure(chart, "explain_quality", f"{alt}.", table, below=True)
     for remark in remarks():
         parts.note(f"{remark.form}: {remark.text} ({remark.source})")
 

@@ -19,7 +19,7 @@ from validate.paged_blocks import empty_blocks
 
 BLOCKS = 12
 COLUMNS = 6
-COLOURS = ("#ffffff", "#e3e6ea", "#9dc3f5", "#f0c08a")
+COLOURS = ("#e6f0fd", "#c3c9d2", "#8fbaf3", "#f0b476")
 FREE, KEPT, OWNED, SHARED = range(4)
 
 
@@ -61,8 +61,8 @@ def _story(plan: Plan) -> None:
     )
     parts.figure(_blocks(scene), "explain_blocks", alt, table)
     parts.note(
-        "Orange: shared, with the number of owners. Blue: one owner. Grey: kept, nobody's, content "
-        "can be found again. White: free. This is the allocator that the paged kernels run on."
+        "Orange: shared by the sequences named. Blue: of one sequence. Grey: nobody's, but its "
+        "content can be found again. Pale: free. This is the allocator of the paged kernels."
     )
 
 

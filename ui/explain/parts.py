@@ -23,7 +23,7 @@ def idea(title: str, sentence: str) -> None:
 
 def formula(*texts: str) -> None:
     """Formulas with the live numbers in them, a line each."""
-    st.html("".join(f'<p class="sz-formula">{escape(text)}</p>' for text in texts))
+    st.html(f'<p class="sz-formula">{"<br>".join(escape(text) for text in texts)}</p>')
 
 
 def note(text: str) -> None:
@@ -31,15 +31,20 @@ def note(text: str) -> None:
     st.html(f'<p class="sz-note">{escape(text)}</p>')
 
 
-def figure(chart: go.Figure, key: str, alt: str, table: str) -> None:
-    """A chart with its table beside it; below it on a phone."""
-    left, right = st.columns([3, 2], gap="medium")
+def figure(chart: go.Figure, key: str, alt: str, table: str, *, below: bool = False) -> None:
+    """A chart with its table beside it; below it on a phone or where the table has sentences."""
+    left, right = (st.container(), st.container()) if below else _columns()
     with left:
         st.plotly_chart(
             chart, key=key, config=figures.CONFIG, alt=f"{alt} The table has the same numbers."
         )
     with right:
         st.html(table)
+
+
+def _columns() -> tuple[Any, Any]:
+    left, right = st.columns([3, 2], gap="medium")
+    return left, right
 
 
 def times(ratio: float) -> str:

@@ -28,7 +28,7 @@ def show() -> None:
     claims = load_claims()
     values = _values()
     counts = {v: sum(1 for c in claims if c.verdict == v) for v in SIGNS}
-    parts.formula(f"{len(claims)} claims: " + ", ".join(f"{n} {v}" for v, n in counts.items()))
+    parts.formula(f"{len(claims)} claims: " + ", ".join(f"{v} {n}" for v, n in counts.items()))
     chart = charts.bars(
         [SIGNS[v] for v in counts], {"claims": list(counts.values())}, "Claims",
         dark=parts.dark(), labels=[[str(n) for n in counts.values()]],
@@ -82,7 +82,7 @@ def _figure(value: Figure | str | None, unit: str) -> str:
         unit, value = "%", _percent(value)
     if isinstance(value, tuple):
         return " and ".join(_number(v) for v in value) + f" {unit}"
-    return f"{_number(value)} {unit}".strip()
+    return f"{_number(value)} {'×' if unit == 'x' else unit}".strip()
 
 
 def _percent(value: Figure) -> Figure:

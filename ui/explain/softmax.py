@@ -110,7 +110,7 @@ def _exact() -> None:
         )  # fmt: skip
     chart = charts.bars(
         sizes, {"rescaled": [float(t) for t in turns]}, "Blocks that brought a larger maximum",
-        dark=parts.dark(), labels=[[str(t) for t in turns]], yaxis={"title": {"text": "Block"}},
+        dark=parts.dark(), labels=[[str(t) for t in turns]], 
     )  # fmt: skip
     table = html_table(
         ("Block", "Blocks", "New maximum", "Output", "Difference"), rows, numeric=range(1, 5)

@@ -15,7 +15,7 @@ from ui.tables import html_table
 
 SIZES = (16, 32, 64, 128, 256)
 WALKED = (256, 512, 1024)
-COLOURS = ("#e3e6ea", "#ffffff", "#9dc3f5", "#ffd23f")
+COLOURS = ("#c3c9d2", "#e6f0fd", "#8fbaf3", "#ffd23f")
 SKIPPED, AHEAD, DONE, NOW = range(4)
 LENGTHS = tuple(2**e for e in range(9, 18))
 
@@ -73,7 +73,7 @@ def _walk(plan: Plan, heads: Heads) -> None:
     )
     parts.figure(_grid(n, tile, order, at), "explain_walk", alt, table)
     parts.note(
-        "Yellow with a ring: in work. Blue with a tick: done. White: ahead. Grey with a dash: "
+        "Yellow with a ring: in work. Blue with a tick: done. Pale: ahead. Grey with a dash: "
         "skipped by the mask. Real kernels keep two or three tiles of K and V on their way."
     )
 
@@ -155,44 +155,65 @@ def _traffic(heads: Heads) -> None:
 def _sources(plan: Plan) -> None:
     parts.idea(
         "Where “23 times” comes from",
-        "Articles divide N² accesses by N² d² / M. The quotient M / d² does not depend on the "
-        "length: more SRAM helps, wider heads hurt. It leaves constants out and counts M in bytes.",
+        "Articles divide N² accesses by N² d² / M: more SRAM helps, wider heads hurt, the length "
+        "cancels. That is an order of growth. Counted in bytes, with every read and write, the "
+        "saving has the same shape and is smaller.",
     )
-    a, b = st.columns(2)
-    d = a.select_slider("Width of a head, d", (32, 64, 80, 96, 128, 192, 256), 64, key="head_d",
+    a, b, c = st.columns(3)
+    n = a.select_slider("Tokens, N", (512, 1024, 2048, 4096, 8192, 32768), 2048, key="io_n",
+                        format_func=short_tokens, **parts.BOUND)  # fmt: skip
+    d = b.select_slider("Width of a head, d", (32, 64, 80, 96, 128, 192, 256), 64, key="head_d",
                         **parts.BOUND)  # fmt: skip
-    kib = b.slider("SRAM, M (KiB)", 32, 256, 96, 4, key="sram", **parts.BOUND)
-    n = 2048
+    kib = c.slider("SRAM, M (KiB)", 32, 256, 96, 4, key="sram", **parts.BOUND)
     naive, tiled = tiling.published_accesses(n, d, kib * KIB)
-    own = plan.gpu.smem_per_sm_bytes
-    extra = []
-    if own is not None:
-        extra = [
-            f"{plan.gpu.name} has {format_bytes(own)} on a multiprocessor: M / d² = "
-            f"{own / d**2:.1f}"
-        ]
+    rows = tiling.published_tile(d, kib * KIB)
+    moved = tiling.materialised_bytes(n, d), tiling.tiled_bytes(n, d, rows)
     parts.formula(
-        f"{n:,}² / ({n:,}² × {d}² / {kib * KIB:,}) = {naive:,} / {tiled:,.0f} = "
+        f"Quoted: {n:,}² / ({n:,}² × {d}² / {kib * KIB:,}) = {naive:,} / {tiled:,.0f} = "
         f"{naive / tiled:.1f}",
-        *extra,
+        f"In bytes, tiles of M / 4d = {rows} queries: {format_bytes(moved[0])} / "
+        f"{format_bytes(moved[1])} = {moved[0] / moved[1]:.1f}",
+        *_own(plan, n, d),
     )
     x = list(range(32, 257, 16))
-    widths = sorted({64, 128, 256, d})
-    rows = {f"d = {w}": [v * KIB / w**2 for v in x] for w in widths}
     chart = charts.lines(
-        x, rows, ("SRAM (KiB)", "Accesses saved, times"), dark=parts.dark(),
-        marks=[(kib, naive / tiled, f"{naive / tiled:.1f}")],
+        x,
+        {
+            "quoted, M / d²": [v * KIB / d**2 for v in x],
+            "in bytes": [_saving(n, d, v * KIB) for v in x],
+        },
+        ("SRAM (KiB)", "Saved, times"),
+        dark=parts.dark(),
+        marks=[(kib, naive / tiled, f"{naive / tiled:.1f}"),
+               (kib, moved[0] / moved[1], f"{moved[0] / moved[1]:.1f}")],
     )  # fmt: skip
     table = html_table(
-        ("SRAM", *rows),
+        ("SRAM", "Tile", "Quoted", "In bytes"),
         [
-            [f"{v} KiB", *(f"{v * KIB / w**2:.1f}×" for w in widths)]
-            for v in sorted({64, 96, 164, 228, kib})
+            [f"{v} KiB", f"{tiling.published_tile(d, v * KIB)}", f"{v * KIB / d**2:.1f}×",
+             f"{_saving(n, d, v * KIB):.1f}×"]
+            for v in sorted({64, 100, 164, 228, kib})
         ],
-        numeric=range(1, len(widths) + 1),
-    )
+        numeric=(1, 2, 3),
+    )  # fmt: skip
     alt = (
-        f"Lines of M over d squared against SRAM, steeper for narrow heads: {naive / tiled:.1f} at "
-        f"{kib} KiB and d {d}."
+        f"Savings by SRAM for heads of {d}: at {kib} KiB {naive / tiled:.1f} times as quoted, "
+        f"{moved[0] / moved[1]:.1f} times in bytes."
     )
     parts.figure(chart, "explain_sources", alt, table)
+
+
+def _saving(n: int, d: int, sram: int) -> float:
+    rows = tiling.published_tile(d, sram)
+    return tiling.materialised_bytes(n, d) / tiling.tiled_bytes(n, d, rows)
+
+
+def _own(plan: Plan, n: int, d: int) -> list[str]:
+    """The same for the card of the plan, where its shared memory is known."""
+    size = plan.gpu.smem_per_sm_bytes
+    if size is None:
+        return []
+    return [
+        f"{plan.gpu.name}, {format_bytes(size)} on a multiprocessor: quoted {size / d**2:.1f}, "
+        f"in bytes {_saving(n, d, size):.1f}"
+    ]
