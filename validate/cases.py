@@ -214,6 +214,26 @@ def _ladders_for(model: str) -> tuple[Check, ...]:
     return tuple(check for check in MORE_KERNELS if wanted(check))
 
 
+def _training(name: str, seconds: float, *settings: Options) -> Check:
+    return Check(f"training/{name}", f"Training steps of {name}", "training_checks:training_cases",
+                 {"name": name, "settings": list(settings)}, seconds)  # fmt: skip
+
+
+def _settings(tokens: int, batch: int = 1) -> list[Options]:
+    return [
+        {"sequence_length": tokens, "micro_batch_size": batch, "attention": attention,
+         "recomputation": recomputation}
+        for attention in ("flash", "naive")
+        for recomputation in ("none", "full")
+    ]  # fmt: skip
+
+
+TRAINING = (
+    _training("smollm2-135m", 10.0, *_settings(2048, 4)),
+    _training("llama-3.2-1b", 20.0, *_settings(4096)),
+)
+
+
 def _quick(model: str) -> tuple[Check, ...]:
     return (
         OVERHEADS,
@@ -276,6 +296,7 @@ def _full(model: str) -> tuple[Check, ...]:
         *(run.check() for run in dry_runs),
         _wall(DEFAULT_MODEL, 8192, 8.0),
         *(() if model == DEFAULT_MODEL else (_wall(model, 8192, 8.0),)),
+        *TRAINING,
         _correctness("prefill_cases", "Prefill kernels against float64", 20.0,
                      settings=PREFILLS + MORE_PREFILLS),
         _correctness("varlen_case", "Packed prefill against float64", 3.0,
@@ -329,6 +350,7 @@ def _tiny(suite: str) -> tuple[Check, ...]:
             {"sequences": 2, "context": 32, "heads": 4, "rank": 64, "rope": 16}]),
         _correctness("store_cases", "Cache stores", 1.0, tokens=20, kv_heads=2, dim=64,
                      formats=["fp16", "fp8"]),
+        _training("rehearsal", 2.0, *_settings(32)[::3]),
         Check("speed/claims", "Flash against naive attention", "speed_checks:flash_claims",
               {"tokens": [32, 64], "heads": 2, "dim": 64}, 1.0),
         Check("speed/cached", "Cached against uncached decoding", "speed_checks:cached_case",

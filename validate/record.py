@@ -13,7 +13,7 @@ from planner.errors import SizewellError
 
 SCHEMA_VERSION = 1
 SHIPPED = Path(__file__).with_name("records")
-SECTIONS = ("card", "memory", "correctness", "kernels", "speed", "dry_run", "wall")
+SECTIONS = ("card", "memory", "correctness", "kernels", "speed", "dry_run", "wall", "training")
 Verdict = Literal["pass", "fail", "skipped", "info"]
 Unit = Literal["bytes", "s", "x", "users", "error", "bytes/s", "FLOP/s"]
 
