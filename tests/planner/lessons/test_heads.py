@@ -1,0 +1,45 @@
+"""Forms of attention for Llama 3.1 8B at 32K tokens: 32 layers, 32 heads of 128."""
+
+import pytest
+
+from planner.deployment import Deployment
+from planner.errors import PlanRefused
+from planner.lessons.heads import forms
+from presets.claims import presets
+
+model_of = presets().model_of
+N = 32768
+LAYERS = 32
+
+
+def test_bytes() -> None:
+    found = {f.name: f.cache_bytes for f in forms(model_of("llama-3.1-8b"), Deployment(), N)}
+    head = 2 * 128 * 2 * LAYERS * N
+    assert found == {
+        "As published": 8 * head,
+        "MHA": 32 * head,
+        "GQA": 8 * head,
+        "MQA": head,
+        "MLA": (512 + 64) * 2 * LAYERS * N,
+        "Window 4,096": 8 * head * 4096 // N,
+        "Linear": 32 * 128 * 128 * 2 * LAYERS,
+    }
+
+
+def test_flops_of_a_step() -> None:
+    found = {f.name: f.flops for f in forms(model_of("llama-3.1-8b"), Deployment(), N)}
+    whole = 2 * 32 * (128 + 128) * N * LAYERS
+    assert found["MHA"] == found["GQA"] == found["MQA"] == found["As published"] == whole
+    assert found["MLA"] == 2 * 32 * (576 + 512) * N * LAYERS
+    assert found["Window 4,096"] == whole * 4096 // N
+    assert found["Linear"] == 4 * 32 * 128 * 128 * LAYERS
+
+
+def test_a_wider_window_is_named() -> None:
+    names = [f.name for f in forms(model_of("llama-3.1-8b"), Deployment(), N, window=8192)]
+    assert "Window 8,192" in names
+
+
+def test_nothing_to_exchange_is_refused() -> None:
+    with pytest.raises(PlanRefused, match="no softmax attention"):
+        forms(model_of("mamba-2.8b-hf"), Deployment(), N)
