@@ -80,19 +80,19 @@ class Recorder:
 
     def spent(self, engine: Engine, seconds: float) -> None:
         running, queue, pool = len(engine.running), len(engine.waiting), engine.pool
-        used = pool.used
+        used = engine.mean_used_blocks
         size = engine.replica.block_size
-        stored = engine.stored_tokens - (pool.references - used) * size
+        stored = engine.mean_stored_tokens - (pool.references - pool.used) * size
         fixed = engine.replica.fixed_blocks * running * size
         self.wait_s += queue * seconds
         self.work_s += running * seconds
         self.busy_s += seconds
         self.used_block_s += used * seconds
-        self.unused_slot_s += (used * size - stored - fixed) * seconds
+        self.unused_slot_s += max(0.0, used * size - stored - fixed) * seconds
         if running > self.most_running:
             self.most_running = running
-        if used > self.most_used_blocks:
-            self.most_used_blocks = used
+        if pool.used > self.most_used_blocks:
+            self.most_used_blocks = pool.used
         self.timeline.spend(engine.now, seconds, (queue, running, used, pool.kept, stored + fixed))
 
     def started(self, engine: Engine, job: Job, found_tokens: int) -> None:

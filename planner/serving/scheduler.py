@@ -39,7 +39,10 @@ class Sink(Protocol):
 
 
 class Engine:
-    """The replica at work. submit() requests in order of arrival, advance() to the next one's."""
+    """The replica at work. submit() requests in order of arrival, advance() to the next one's.
+
+    mean_used_blocks, mean_stored_tokens: over the steps being taken, with what they write.
+    """
 
     def __init__(self, replica: Replica, sink: Sink) -> None:
         self.replica = replica
@@ -58,6 +61,8 @@ class Engine:
         self._paged = replica.reserve == "paged"
         self._static = replica.batching == "static"
         self.padding = 0
+        self.mean_used_blocks = 0.0
+        self.mean_stored_tokens = 0.0
         self._held: list[tuple[Job, int]] = []
         self._preempted_now = False
 
@@ -106,8 +111,13 @@ class Engine:
             seconds = replica.clock.mixed_s(rows, context, reach)
         else:
             steps, seconds = self._run(rows, context, until)
+        self.mean_used_blocks = float(self.pool.used)
         if self._paged and growth.count:
-            self.pool.take(growth.blocks(steps))
+            first, last = growth.blocks(1), growth.blocks(steps)
+            self.pool.take(last)
+            self.mean_used_blocks += (first + last) / 2
+        self.mean_stored_tokens = self.stored_tokens + growth.count * (steps + 1) / 2
+        self.mean_stored_tokens += sum(tokens for _, tokens in chunks)
         self.steps += steps
         self.sink.spent(self, seconds)
         self.now += seconds
@@ -115,7 +125,10 @@ class Engine:
         self._end(chunks)
 
     def _run(self, rows: int, context: float, until: float) -> tuple[int, float]:
-        """How many decode steps in a row, and their time, which grows evenly."""
+        """How many decode steps in a row, and their time, which grows evenly.
+
+        A waiting request whose kept blocks are taken during the run is looked at again after it.
+        """
         growth = self.growth
         while self.finishing[0][2].finish_at != self.finishing[0][0]:
             heappop(self.finishing)
@@ -255,6 +268,7 @@ class Engine:
             at, _, job = heappop(finishing)
             if job.finish_at == at:
                 self._finish(job, growth.remove(job))
+                job.finish_at = -1
 
     def _answer(self, job: Job) -> None:
         del self.computing[job.number]

@@ -68,22 +68,24 @@ def test_blocks_tokens_and_requests_are_conserved(
     assert not caching or reserve != "paged" or sink.preemptions or engine.pool.kept >= 0
 
 
-@pytest.mark.parametrize("shared", [0, 100])
-@pytest.mark.parametrize("blocks", [80, 130, 1000])
+@pytest.mark.parametrize(
+    ("blocks", "shared", "caching"),
+    [(80, 0, False), (130, 0, False), (1000, 0, False), (1000, 0, True), (1000, 100, True)],
+)
 def test_runs_of_steps_equal_single_steps(
-    monkeypatch: pytest.MonkeyPatch, blocks: int, shared: int
+    monkeypatch: pytest.MonkeyPatch, blocks: int, shared: int, caching: bool
 ) -> None:
-    one = replica(num_blocks=blocks)
+    one = replica(num_blocks=blocks, prefix_caching=caching)
     together = simulate(traffic(300, 7, shared=shared), one)
     monkeypatch.setattr(simulator, "Engine", OneByOne)
     alone = simulate(traffic(300, 7, shared=shared), one)
     assert together.steps == alone.steps
     assert together.recorder.preemptions == alone.recorder.preemptions
-    assert (together.recorder.preemptions > 0) == (blocks == 80)
+    assert (together.recorder.preemptions > 0) == (blocks < 1000)
     assert together.duration_s == pytest.approx(alone.duration_s, rel=1e-9)
     for name in ("ttft", "tpot", "e2e"):
         assert getattr(together, name).mean == pytest.approx(getattr(alone, name).mean, rel=1e-9)
-    assert together.fragmentation == pytest.approx(alone.fragmentation, rel=0.02)
+    assert together.fragmentation == pytest.approx(alone.fragmentation, rel=0.05)
 
 
 def test_a_prompt_is_computed_in_chunks_of_the_budget() -> None:
