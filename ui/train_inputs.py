@@ -23,22 +23,23 @@ from planner.training.recipe import (
 BOUND: dict[str, Any] = {"bind": "query-params"}
 METHODS = ("Full", "LoRA", "QLoRA")
 WORDS = {
-    "ddp": "DDP: every GPU holds everything",
-    "zero1": "ZeRO-1: optimizer states sharded",
-    "zero2": "ZeRO-2: and gradients",
-    "zero3": "ZeRO-3: and parameters",
-    "fsdp2": "FSDP2: all of it, fp32 shards",
-    "none": "none",
-    "cpu": "host memory",
-    "nvme": "NVMe",
-    "gpipe": "GPipe",
-    "1f1b": "1F1B",
-    "interleaved": "interleaved 1F1B",
+    **{name: optimizer.description for name, optimizer in OPTIMIZERS.items()},
+    "ddp": "every GPU holds everything",
+    "zero1": "optimizer states sharded",
+    "zero2": "gradients too",
+    "zero3": "parameters too",
+    "fsdp2": "all of it, as fp32 shards",
+    "none": "nothing",
+    "cpu": "to host memory",
+    "nvme": "to NVMe (ZeRO-Infinity)",
     "eager": "PyTorch, fp32 logits",
-    "in_place": "Megatron-LM, in place",
+    "in_place": "as Megatron-LM",
     "chunked": "fused with the head, in chunks",
     "selective": "attention only",
     "full": "every layer",
+    "16-bit": "as the ZeRO paper",
+    "both": "16-bit and fp32, as DeepSpeed's estimators",
+    "nf4": "4 bits",
 }
 
 
@@ -51,6 +52,10 @@ def draw(gpus: int, gpus_per_node: int) -> Recipe:
     method = st.segmented_control(
         "Method", METHODS, default="LoRA", key="method", required=True, **BOUND
     )
+    st.caption(
+        "Model, GPU and their number are chosen on the left; formats, context and users there are "
+        "for serving."
+    )
     columns = st.columns(4)
     with columns[0]:
         values["sequence_length"] = _count("Sequence", "seq", 4096, "Tokens a sequence.", 2**27)
@@ -60,11 +65,8 @@ def draw(gpus: int, gpus_per_node: int) -> Recipe:
         )
     with columns[1]:
         values["precision"] = _choice("Precision", "precision", get_args(Precision))
-        values["optimizer"] = st.selectbox(
-            "Optimizer", tuple(OPTIMIZERS), key="optimizer",
-            format_func=lambda name: OPTIMIZERS[name].description, **BOUND,
-        )  # fmt: skip
-        values["sharding"] = _choice("Sharding", "sharding", get_args(Sharding), "fsdp2")
+        values["optimizer"] = _choice("Optimizer", "optimizer", tuple(OPTIMIZERS))
+        values["sharding"] = _choice("Sharding", "sharding", get_args(Sharding), "zero1")
     with columns[2]:
         values["recomputation"] = _choice(
             "Recomputation", "recompute", get_args(Recomputation), "full"
@@ -72,8 +74,10 @@ def draw(gpus: int, gpus_per_node: int) -> Recipe:
         values["attention"] = _choice("Attention", "attention", ("flash", "naive"))
         values["loss"] = _choice("Loss", "loss", get_args(Loss))
     with columns[3]:
-        values["offload_optimizer"] = _choice("Optimizer in", "offload", get_args(Place))
-        values["offload_parameters"] = _choice("Parameters in", "offload_params", get_args(Place))
+        values["offload_optimizer"] = _choice("Offload optimizer", "offload", get_args(Place))
+        values["offload_parameters"] = _choice(
+            "Offload parameters", "offload_params", get_args(Place)
+        )
         values["gradient_dtype"] = _choice("Gradients", "grads", get_args(GradientDtype))
     values["lora"] = _lora(method)
     values |= _parallel(gpus)
@@ -139,11 +143,12 @@ def _parallel(gpus: int) -> dict[str, Any]:
 
 def _choice(label: str, key: str, options: tuple[str, ...], default: str = "") -> str:
     index = options.index(default) if default else 0
-    return str(
-        st.selectbox(
-            label, options, index=index, key=key, format_func=lambda o: WORDS.get(o, o), **BOUND
-        )
-    )
+    known = [f"{name}: {WORDS[name]}" for name in options if name in WORDS]
+    chosen = st.selectbox(
+        label, options, index=index, key=key, help="; ".join(known) + "." if known else None,
+        **BOUND,
+    )  # fmt: skip
+    return str(chosen)
 
 
 def _count(label: str, key: str, value: int, help_text: str, most: int = 65536) -> int:

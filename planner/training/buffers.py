@@ -4,7 +4,7 @@ from math import prod
 
 from planner.estimate import Estimate
 from planner.training.recipe import Recipe
-from planner.training.states import States, gradient_bytes, parameter_bytes
+from planner.training.states import States, gradient_bytes, has_master, parameter_bytes
 from planner.training.tensors import Held
 
 BUCKET = 5 * 10**8
@@ -25,7 +25,8 @@ def buffers(
 ) -> dict[str, Estimate]:
     """Communication and work buffers of one rank by name; empty on a single GPU without LoRA."""
     result: dict[str, Estimate] = {}
-    if recipe.shards > 1 or recipe.offload_optimizer != "none":
+    gathers = recipe.sharding == "fsdp2" and has_master(recipe)
+    if recipe.shards > 1 or recipe.offload_optimizer != "none" or gathers:
         name, estimate = _data_parallel(held, found, recipe, largest_layer)
         result[name] = estimate
     if recipe.pipeline_parallel_size > 1:

@@ -1,0 +1,83 @@
+"""`train` on the command line."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cli import main
+
+TRAIN = ["train", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb"]
+EIGHT = ["--data-parallel-size", "8", "--sharding", "zero3", "--recomputation", "full"]
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main([*TRAIN, *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_every_format_says_the_same_total(capsys: pytest.CaptureFixture[str]) -> None:
+    data = json.loads(answer(capsys, *EIGHT, "--format", "json"))
+    total = data["total_bytes_per_gpu"]
+    assert f"{total / 2**30:,.2f} GiB" in answer(capsys, *EIGHT)
+    assert f"{total:,}" in answer(capsys, *EIGHT, "--format", "markdown")
+    rows = answer(capsys, *EIGHT, "--format", "csv").splitlines()
+    added = sum(int(row.rsplit(",", 2)[1]) for row in rows if row.endswith(",true"))
+    assert added == total
+    assert str(total) in "\n".join(rows)
+
+
+def test_json_has_places_limits_time_and_derivation(capsys: pytest.CaptureFixture[str]) -> None:
+    data = json.loads(
+        answer(capsys, *EIGHT, "--offload-optimizer", "cpu", "--price", "2", "--format", "json")
+    )
+    places = {s["name"]: s["place"] for s in data["states"]}
+    assert places["optimizer states"] == "host"
+    assert places["parameters"] == "GPU"
+    assert data["host"]["low_bytes"] == pytest.approx(16 * 8_030_261_248, rel=1e-6)
+    assert data["limits"]["micro_batch_size"] > 0
+    assert data["time"]["usd_per_billion_tokens"] == pytest.approx(
+        2 * 8 * 1e9 / data["time"]["tokens_per_s"] / 3600
+    )
+    summed = sum(s["bytes"] for s in data["derivation"] if s["in_total"])
+    assert summed == data["total_bytes_per_gpu"]
+
+
+def test_what_does_not_fit_says_what_would(capsys: pytest.CaptureFixture[str]) -> None:
+    text = answer(capsys)
+    assert text.startswith("Does not fit")
+    assert "QLoRA" in text
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--optimizer", "banana"], "banana"),
+        (["--sequence-length", "0"], "sequence_length"),
+        (["--tensor-parallel-size", "3"], "num_attention_heads"),
+        (["--lora-rank", "0"], "rank"),
+        (["--lora-base", "fp3"], "base"),
+        (["--offload-optimizer", "nvme"], "zero3"),
+        (["--price", "-1"], "--price"),
+        (["--gpu-memory-bytes", "-5"], "positive"),
+    ],
+)
+def test_one_line_of_complaint(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*TRAIN, *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert words in captured.err
+
+
+def test_it_needs_neither_torch_nor_streamlit() -> None:
+    code = (
+        f"import sys; from cli import main; main({[*TRAIN, '--format', 'markdown']!r}); "
+        "sys.exit(bool({'torch', 'numpy', 'pandas', 'streamlit'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()

@@ -1,0 +1,83 @@
+"""The Train page without a browser."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from planner.training.export import memory_rows
+from planner.training.plan import plan_training
+from planner.training.recipe import Recipe
+from planner.units import format_bytes
+from presets.gpus import load_gpu
+from ui.model_source import from_preset
+from ui.train_view import bar
+
+PAGE = Path(__file__).resolve().parents[2] / "ui" / "pages" / "train.py"
+
+
+def page(**query: str) -> AppTest:
+    script = f"import runpy\nfrom ui import inputs\ninputs.draw()\nrunpy.run_path({str(PAGE)!r})\n"
+    app = AppTest.from_string(script, default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def html(app: AppTest) -> str:
+    return "\n".join(element.proto.body for element in app.get("html"))
+
+
+def test_it_lands_on_an_answer_that_fits() -> None:
+    app = page()
+    assert "Fits on" in app.success[0].value
+    found = html(app)
+    assert "Largest micro-batch" in found
+    assert "Time of a step" in found
+
+
+def test_what_does_not_fit_says_what_would() -> None:
+    app = page(method="Full")
+    assert "Does not fit" in app.error[0].value
+    assert "QLoRA" in app.error[0].value
+
+
+def test_the_link_sets_the_recipe() -> None:
+    app = page(method="Full", gpus="8", sharding="zero3", offload="cpu", recompute="full")
+    plan = plan_training(
+        from_preset("llama-3.1-8b").model,
+        load_gpu("h100-sxm5-80gb"),
+        Recipe(
+            data_parallel_size=8, sharding="zero3", offload_optimizer="cpu",
+            recomputation="full", gradient_accumulation_steps=8,
+        ),
+    )  # fmt: skip
+    found = html(app)
+    assert format_bytes(plan.total_bytes) in found
+    assert format_bytes(plan.host.bytes) in found
+    assert "DeepSpeed ZeRO-3 estimator" in found
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"t_tp": "3"}, "cannot be split"),
+        ({"gpus": "2", "t_ep": "2"}, "no routed experts"),
+        ({"sharding": "fsdp2", "offload": "cpu"}, "needs sharding"),
+    ],
+)
+def test_contradictions_are_a_sentence(query: dict[str, str], words: str) -> None:
+    app = page(**query)
+    assert words in app.error[0].value
+
+
+def test_the_bar_says_in_words_what_it_shows() -> None:
+    plan = plan_training(
+        from_preset("llama-3.1-8b").model, load_gpu("h100-sxm5-80gb"), Recipe(data_parallel_size=8)
+    )
+    drawn = bar(plan)
+    assert sum(size for *_, size, _ in memory_rows(plan)) == plan.total_bytes
+    for _, label, size, _ in memory_rows(plan):
+        assert f"{label.lower()} {format_bytes(size)}" in drawn
