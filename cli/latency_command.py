@@ -38,6 +38,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--acceptance", type=float, default=0.7, metavar="A",
                         help="of draft tokens, 0 to 1")  # fmt: skip
     parser.add_argument("--usd-per-gpu-hour", type=float, metavar="USD", help="else a listed price")
+    parser.add_argument("--watts", type=float, metavar="W", help="measured per GPU, else its limit")
     parser.add_argument("--weights-dtype", default="auto", metavar="NAME")
     parser.add_argument("--kv-cache-dtype", default="auto", metavar="NAME")
     parser.add_argument("--block-size", type=int, default=16, metavar="N")
@@ -83,7 +84,7 @@ def _price(arguments: Namespace, found: Latency) -> Cost | None:
         prompt_tokens=found.request.prompt_tokens,
         output_tokens=found.request.output_tokens,
         prefill_share=float(found.load.prefill_share),
-        watts_per_gpu=found.gpu.tdp_w,
+        watts_per_gpu=arguments.watts or found.gpu.tdp_w,
     )
 
 
@@ -144,7 +145,7 @@ def as_text(found: Latency, price: Cost | None, decisions: tuple[Decision, ...])
             f"cost         ${price.usd_per_hour:.2f} an hour, "
             f"${price.usd_per_million_input_tokens:.2f} in and "
             f"${price.usd_per_million_output_tokens:.2f} out per million tokens"
-            + ("" if energy is None else f", {energy:.2f} tokens per joule at the board's limit")
+            + ("" if energy is None else f", {energy:.2f} tokens per joule")
         )
     lines += ["", "What to choose, and the figure that decides:"]
     lines += [f"  {d.topic}: {d.choice} ({d.because})" for d in decisions]

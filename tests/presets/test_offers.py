@@ -1,0 +1,74 @@
+"""Offers come from dated prices; the reference card's speed from its record."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from planner.errors import PlanRefused
+from planner.roofline import roofs_of
+from presets.gpus import all_gpus, load_gpu
+from presets.offers import offers, unpriced
+from presets.prices import prices_of
+from presets.speed import reference, speed_of
+
+RECORD = Path(__file__).parents[2] / "validate" / "records" / "h200-full.json"
+
+
+def test_every_offer_is_a_listed_price() -> None:
+    for offer in offers():
+        listed = {p.usd_per_gpu_hour for p in prices_of(offer.gpu.id) if p.kind == "on-demand"}
+        assert offer.usd_per_gpu_hour in listed
+        assert offer.note
+
+
+def test_a_larger_lot_is_offered_only_where_it_is_cheaper() -> None:
+    for gpu_id in {offer.gpu.id for offer in offers()}:
+        mine = sorted((o for o in offers([gpu_id])), key=lambda o: o.lot)
+        costs = [o.usd_per_gpu_hour for o in mine]
+        assert costs == sorted(costs, reverse=True)
+        assert len({o.lot for o in mine}) == len(mine)
+
+
+def test_own_prices_replace_listed_ones_and_add_cards() -> None:
+    own = {"H200-SXM-141GB": 1.25, "l4": 0.5}
+    found = {o.gpu.id: o for o in offers(own_usd=own)}
+    assert found["h200-sxm-141gb"].usd_per_gpu_hour == 1.25
+    assert found["l4"].note == "price given"
+    assert unpriced(["l4", "t4"], offers(["l4", "t4"], own_usd=own)) == ("t4",)
+
+
+def test_an_unknown_card_is_refused() -> None:
+    with pytest.raises(PlanRefused, match="h200-sxm-141gb"):
+        offers(["h200-sxm-141g"])
+
+
+def test_measured_points_are_those_of_the_record() -> None:
+    record = json.loads(RECORD.read_text())
+    kept = {(p.kernel, p.variant, p.bound, p.measured_s) for p in reference().points}
+    measured = [p for p in record["points"] if p["kernel"] in ("matmul", "elementwise")]
+    assert len(measured) > 30
+    for p in measured:
+        assert (p["kernel"], p["variant"], p["bound"], round(p["measured_s"], 9)) in kept
+
+
+def test_no_kernel_of_the_reference_beats_its_roof_but_in_the_cache() -> None:
+    """Small kernels read what the one before left in the L2 cache, 15 % faster than memory."""
+    for point in reference().points:
+        assert 0 < point.efficiency < (1.2 if point.kernel == "elementwise" else 1.05), point
+
+
+def test_an_unmeasured_card_sustains_less_than_its_peaks() -> None:
+    for gpu in all_gpus():
+        if gpu.memory_bandwidth_bytes_per_s is None:
+            continue
+        peaks, found = roofs_of(gpu), speed_of(gpu)
+        assert found.roofs.read_bytes_per_s < peaks.read_bytes_per_s
+        if peaks.bf16_flops_per_s and found.roofs.bf16_flops_per_s:
+            assert found.roofs.bf16_flops_per_s < peaks.bf16_flops_per_s
+        assert found.low < 1 < found.high
+
+
+def test_cards_borrow_one_table_of_efficiencies() -> None:
+    one, other = (speed_of(load_gpu(name)) for name in ("l4", "b200-sxm-180gb"))
+    assert one.efficiencies is other.efficiencies
