@@ -4,7 +4,7 @@ A tile's exponentials run on special-function units, 16 a clock on each multipro
 programming guide, throughput of arithmetic instructions; 32 from compute capability 10.3).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.attention import Heads, flash_traffic_bytes, flops, pairs
 from planner.errors import PlanRefused
@@ -29,12 +29,13 @@ class Loops:
 
 
 def loops(heads: Heads, n: int, tile: Tile, *, element_bytes: int = 2) -> Loops:
-    """One layer, no mask. Keys outside: FlashAttention; queries outside: FlashAttention-2.
+    """One layer, no mask or window. Keys outside: FlashAttention; queries outside: FlashAttention-2.
 
     With keys outside, each tile of keys reads all queries, and reads and writes the output and the
     row statistics (Dao et al. 2022, algorithm 1), and divides at every step. With queries outside
     the output is rescaled at every step and divided once (Dao 2023, algorithm 1).
     """
+    heads = replace(heads, window=None)
     columns = ceil_div(n, tile.keys)
     rows = heads.num_heads * n
     kv = rows * (heads.score_dim + heads.value_dim) * element_bytes

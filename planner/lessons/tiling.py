@@ -5,9 +5,9 @@ on_chip(tile, head_dim=128, value_dim=128)    # 98,304 B: Q, K and V
 walk(1024, tile, causal=True)                 # 36 of 64 tiles
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from planner.attention import Heads, flash_traffic_bytes, flops, naive_traffic_bytes
+from planner.attention import Heads, flash_traffic_bytes, flops, lse_bytes, naive_traffic_bytes
 from planner.units import ceil_div
 
 FLOAT_BYTES = 4
@@ -95,12 +95,17 @@ def materialised_bytes(n: int, head_dim: int, *, element_bytes: int = 2) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Bytes between memory and chip for one layer and sequence, and the arithmetic they feed."""
+    """Bytes between memory and chip for one layer and sequence, and the arithmetic they feed.
+
+    flash_bytes: every tile of queries reads K and V from memory again. cached_bytes: those re-reads
+    are served by the L2 cache, so that everything crosses once; real kernels come near it.
+    """
 
     tokens: int
     flops: int
     naive_bytes: int
     flash_bytes: int
+    cached_bytes: int
 
     @property
     def naive_intensity(self) -> float:
@@ -112,17 +117,24 @@ class Traffic:
         return self.flops / self.flash_bytes
 
     @property
+    def cached_intensity(self) -> float:
+        return self.flops / self.cached_bytes
+
+    @property
     def saving(self) -> float:
         return self.naive_bytes / self.flash_bytes
 
 
 def traffic(heads: Heads, n: int, *, element_bytes: int = 2) -> Traffic:
-    """One prompt of n tokens without a mask, so that both forms compute the same pairs."""
+    """One prompt of n tokens without mask or window, so that all forms compute the same pairs."""
+    heads = replace(heads, window=None)
+    width = heads.score_dim + heads.value_dim
     return Traffic(
         n,
         flops(heads, n, n, causal=False),
         naive_traffic_bytes(heads, n, n, element_bytes=element_bytes),
         flash_traffic_bytes(heads, n, n, element_bytes=element_bytes),
+        element_bytes * (heads.num_heads + heads.num_kv_heads) * n * width + lse_bytes(heads, n),
     )
 
 

@@ -22,7 +22,7 @@ def show(plan: Plan, heads: Heads) -> None:
     parts.idea(
         "FLOPs per byte meet the roof",
         "Left of the ridge a kernel waits for memory, right of it for arithmetic. Tiling moves a "
-        "prompt to the right; a decode step stays on the left, whatever the kernel.",
+        "prompt across; a decode step stays on the left, whatever the kernel.",
     )
     n = st.select_slider(
         "Tokens in the sequence", LENGTHS, 8192, format_func=short_tokens, key="roof_n",
@@ -32,8 +32,8 @@ def show(plan: Plan, heads: Heads) -> None:
     peak, bandwidth = roofs.flops_per_s("bf16"), roofs.read_bytes_per_s
     ridge = peak / bandwidth
     work = {
-        "prompt, materialised": tiling.traffic(heads, n).naive_intensity,
-        "prompt, tiled": tiling.traffic(heads, n).flash_intensity,
+        "materialised": tiling.traffic(heads, n).naive_intensity,
+        "tiled, re-reads from L2": tiling.traffic(heads, n).cached_intensity,
         "decode step": _decode(plan, n),
     }
     parts.formula(

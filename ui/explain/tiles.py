@@ -28,7 +28,7 @@ def show(plan: Plan) -> None:
             "another model on the left"
         )
     _walk(plan, heads)
-    _traffic(heads)
+    _traffic(plan, heads)
     _sources(plan)
     roofs.show(plan, heads)
 
@@ -99,11 +99,12 @@ def _grid(n: int, tile: Tile, order: list[tuple[int, int]], at: int) -> go.Figur
     )  # fmt: skip
 
 
-def _traffic(heads: Heads) -> None:
+def _traffic(plan: Plan, heads: Heads) -> None:
     parts.idea(
         "What crosses to the chip",
         "Materialised, the scores travel four times: written, read by softmax, written, read "
-        "again. Tiled, only Q, K, V and the output travel, K and V once per tile of queries.",
+        "again. Tiled, only Q, K, V and the output travel; each tile of queries reads K and V "
+        "again, mostly from the L2 cache.",
     )
     n = st.select_slider(
         "Tokens of the prompt", LENGTHS, 8192, format_func=short_tokens, key="prompt_n",
@@ -116,8 +117,10 @@ def _traffic(heads: Heads) -> None:
         f"Tiled: 2 B × (⌈{n:,} / {QUERY_TILE}⌉ + 1) × {n:,} × {heads.num_heads} heads × "
         f"{heads.score_dim + heads.value_dim} + statistics = {format_bytes(found.flash_bytes)}, "
         f"{parts.times(found.saving)} less",
-        f"The same {parts.flops(found.flops)}: {found.naive_intensity:,.0f} FLOPs per byte "
-        f"materialised, {found.flash_intensity:,.0f} tiled",
+        f"With re-reads from L2: 2 B × {n:,} × ({heads.num_heads} + {heads.num_kv_heads}) heads × "
+        f"{heads.score_dim + heads.value_dim} + statistics = {format_bytes(found.cached_bytes)}, "
+        f"{parts.times(found.naive_bytes / found.cached_bytes)} less",
+        _l2(plan, heads, n),
     )
     all_found = [tiling.traffic(heads, length) for length in LENGTHS]
     ticks = [2**e for e in range(20, 50, 4)]
@@ -126,21 +129,24 @@ def _traffic(heads: Heads) -> None:
         {
             "materialised": [t.naive_bytes for t in all_found],
             "tiled": [t.flash_bytes for t in all_found],
+            "tiled, re-reads from L2": [t.cached_bytes for t in all_found],
         },
         ("Tokens of the prompt", "Traffic of one layer"),
         dark=parts.dark(),
         marks=[(n, found.naive_bytes, format_bytes(found.naive_bytes)),
-               (n, found.flash_bytes, format_bytes(found.flash_bytes))],
+               (n, found.cached_bytes, format_bytes(found.cached_bytes))],
         xaxis={"type": "log", "tickvals": LENGTHS[::2],
                "ticktext": [short_tokens(v) for v in LENGTHS[::2]]},
         yaxis={"type": "log", "tickvals": ticks, "ticktext": [format_bytes(v) for v in ticks]},
     )  # fmt: skip
     rows = [
         [format_tokens(t.tokens), format_bytes(t.naive_bytes), format_bytes(t.flash_bytes),
-         f"{t.saving:.3g}×"]
+         format_bytes(t.cached_bytes)]
         for t in all_found
     ]  # fmt: skip
-    table = html_table(("Tokens", "Materialised", "Tiled", "Less by"), rows, numeric=(1, 2, 3))
+    table = html_table(
+        ("Tokens", "Materialised", "Tiled", "Re-reads from L2"), rows, numeric=(1, 2, 3)
+    )
     alt = (
         f"Bytes that one layer moves by prompt length, materialised above tiled: "
         f"{parts.times(found.saving)} less at {format_tokens(n)} tokens."
@@ -148,8 +154,16 @@ def _traffic(heads: Heads) -> None:
     parts.figure(chart, "explain_traffic", alt, table)
     parts.note(
         f"One layer, one sequence, no mask, 16-bit, {QUERY_TILE} queries and {KEY_TILE} keys in a "
-        "tile. An upper figure for tiling: the L2 cache serves part of the re-reads."
+        "tile. A real kernel moves something between the two lower lines."
     )
+
+
+def _l2(plan: Plan, heads: Heads, n: int) -> str:
+    """Whether the keys and values of one head stay in the L2 cache of the plan's card."""
+    kept = format_bytes(2 * n * (heads.score_dim + heads.value_dim))
+    size = plan.gpu.l2_bytes
+    room = "" if size is None else f"; {plan.gpu.name} has {format_bytes(size)} of L2"
+    return f"K and V of one head: {kept}{room}"
 
 
 def _sources(plan: Plan) -> None:

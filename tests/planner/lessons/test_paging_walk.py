@@ -41,7 +41,7 @@ def test_the_same_tables_as_the_cache_that_runs() -> None:
     from kernels.kv_cache import PagedKVCache
 
     size = 16
-    cache = PagedKVCache(num_blocks=12, block_size=size, kv_heads=1, head_dim=16)
+    cache = PagedKVCache(num_blocks=12, block_size=size, kv_heads=1, head_dim=16, device="cpu")
     prompt, seen = list(range(40)), []
 
     def note() -> None:

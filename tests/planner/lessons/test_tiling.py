@@ -50,6 +50,9 @@ def test_bytes_are_those_of_the_planner(n: int) -> None:
 def test_traffic_and_roof() -> None:
     found = tiling.traffic(ONE, 1024)
     assert found.flops == 4 * 64 * 1024 * 1024
+    # Q, K, V and O once, and a float32 for each row
+    assert found.cached_bytes == 2 * 4 * 1024 * 64 + 4 * 1024
+    assert found.cached_intensity == found.flops / found.cached_bytes
     assert found.saving == found.naive_bytes / found.flash_bytes > 1
     assert tiling.reachable_flops_per_s(100, 1e15, 2e12) == 2e14
     assert tiling.reachable_flops_per_s(1000, 1e15, 2e12) == 1e15
