@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         latency_command,
         plan_command,
         search_command,
+        serve_command,
         train_command,
     )
 
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan_command.add_to(commands)
     latency_command.add_to(commands)
     search_command.add_to(commands)
+    serve_command.add_to(commands)
     train_command.add_to(commands)
     arguments = parser.parse_args(argv)
     try:

@@ -110,7 +110,8 @@ class Engine:
             reach = [(tokens, job.computed + tokens) for job, tokens in chunks]
             seconds = replica.clock.mixed_s(rows, context, reach)
         else:
-            steps, seconds = self._run(rows, context, until)
+            again = self.now if self._preempted_now and self.waiting else until
+            steps, seconds = self._run(rows, context, again)
         self.mean_used_blocks = float(self.pool.used)
         if self._paged and growth.count:
             first, last = growth.blocks(1), growth.blocks(steps)

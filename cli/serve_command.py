@@ -1,0 +1,182 @@
+"""`serve`: requests of a trace or of a distribution on the plan's replicas, simulated."""
+
+import csv
+import io
+import json
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cli.search_command import seconds
+from cli.source import read_model
+from planner.errors import PlanRefused
+
+if TYPE_CHECKING:
+    from planner.serving.requests import Request
+
+FORMATS = ("text", "json", "csv")
+PRESETS = ("azure-conversation-2023", "azure-code-2023")
+
+
+def add_to(commands: Any) -> None:
+    """Register the command."""
+    parser = commands.add_parser("serve", help="traffic on the plan's replicas, simulated")
+    parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
+    parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
+    parser.add_argument("--tensor-parallel-size", "-tp", type=int, default=1, metavar="N")
+    parser.add_argument("--weights-dtype", default="auto", metavar="NAME")
+    parser.add_argument("--kv-cache-dtype", default="auto", metavar="NAME")
+    parser.add_argument("--block-size", type=int, default=16, metavar="N")
+    parser.add_argument("--max-num-batched-tokens", type=int, default=8192, metavar="N")
+    parser.add_argument("--max-num-seqs", type=int, metavar="N")
+    parser.add_argument("--max-model-len", type=int, metavar="N")
+    parser.add_argument("--no-enable-prefix-caching", action="store_true")
+    parser.add_argument("--lookahead", type=int, default=0, metavar="N", help="draft slots")
+    parser.add_argument("--batching", choices=("continuous", "static"), default="continuous")
+    parser.add_argument("--reserve", default="paged",
+                        choices=("paged", "longest", "power_of_two", "exact"))  # fmt: skip
+    parser.add_argument("--replicas", type=int, default=1, metavar="N")
+    parser.add_argument("--router", default="least_requests",
+                        choices=("least_requests", "round_robin", "session"))  # fmt: skip
+    parser.add_argument("--trace", metavar="FILE.csv",
+                        help="TIMESTAMP, ContextTokens, GeneratedTokens")  # fmt: skip
+    parser.add_argument("--speedup", type=float, default=1.0, metavar="X", help="of the trace")
+    parser.add_argument("--workload", choices=PRESETS, default=PRESETS[0])
+    parser.add_argument("--prompt-tokens", type=int, metavar="N", help="instead of the workload's")
+    parser.add_argument("--output-tokens", type=int, metavar="N")
+    parser.add_argument("--shared-prefix-tokens", type=int, default=0, metavar="N")
+    parser.add_argument("--rate", type=float, default=1.0, metavar="R", help="requests per second")
+    parser.add_argument("--variation", type=float, default=1.0, metavar="CV",
+                        help="of the gaps: 0 even, 1 Poisson")  # fmt: skip
+    parser.add_argument("--requests", type=int, default=2000, metavar="N")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--ttft", type=seconds, default=2.0, metavar="S", help="SLO: 2 or 800ms")
+    parser.add_argument("--tpot", type=seconds, default=0.1, metavar="S", help="SLO: 100ms")
+    parser.add_argument("--share", type=float, default=0.95, help="of requests that must keep it")
+    parser.add_argument("--find-rate", action="store_true",
+                        help="highest rate that holds the SLO, over --seeds")  # fmt: skip
+    parser.add_argument("--find-replicas", action="store_true", help="fewest that hold it")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N")
+    parser.add_argument("--format", choices=FORMATS, default="text",
+                        help="csv: the course over time")  # fmt: skip
+    parser.set_defaults(run=run)
+
+
+def run(arguments: Namespace) -> str:
+    """The simulation in the chosen format."""
+    from cli.plan_command import checked
+    from planner.deployment import Deployment
+    from planner.hf_config import parse
+    from planner.serving import objective, report
+    from planner.serving.metrics import Slo
+    from planner.serving.replica import replica_of
+    from planner.serving.simulator import simulate
+    from presets.gpus import load_gpu
+    from presets.speed import speed_of
+
+    for name in ("requests", "seeds", "max_num_seqs", "max_model_len"):
+        value = getattr(arguments, name)
+        if value is not None and not 1 <= value <= 10**8:
+            raise PlanRefused(f"--{name.replace('_', '-')} {value} must be at least 1")
+    if not 0 < arguments.share <= 1 or not 0 <= arguments.lookahead <= 1024:
+        raise PlanRefused("--share must be above 0 and at most 1, --lookahead from 0 to 1024")
+    gpu = load_gpu(arguments.gpu)
+    deployment = checked(
+        Deployment,
+        tensor_parallel_size=arguments.tensor_parallel_size,
+        weights_dtype=arguments.weights_dtype,
+        kv_cache_dtype=arguments.kv_cache_dtype,
+        block_size=arguments.block_size,
+        max_num_batched_tokens=arguments.max_num_batched_tokens,
+    )
+    replica = replica_of(
+        parse(read_model(arguments.model), arguments.model), gpu, deployment, speed_of(gpu),
+        max_num_seqs=arguments.max_num_seqs, max_model_len=arguments.max_model_len,
+        prefix_caching=not arguments.no_enable_prefix_caching, lookahead=arguments.lookahead,
+    ).changed(reserve=arguments.reserve, batching=arguments.batching)  # fmt: skip
+    slo = Slo(arguments.ttft, arguments.tpot, arguments.share)
+    data: dict[str, Any] = {}
+    note = ""
+    replicas = arguments.replicas
+
+    def traffic(rate: float, seed: int) -> "Iterable[Request]":
+        return requests_of(arguments, rate, seed)
+
+    if arguments.find_rate or arguments.find_replicas:
+        if arguments.trace:
+            raise PlanRefused("--find-rate and --find-replicas draw requests: leave out --trace")
+    if arguments.find_rate:
+        found = objective.rate_interval(
+            replica, traffic, slo, range(arguments.seed, arguments.seed + arguments.seeds),
+            replicas=replicas, router=arguments.router,
+        )  # fmt: skip
+        data["highest_rate_per_s"] = {"mean": found.mean, "low": found.low, "high": found.high,
+                                      "seeds": found.samples}  # fmt: skip
+        note += (f"Highest rate that holds the SLO: {found.mean:,.2f} requests/s (95 % interval "
+                 f"{found.low:,.2f} to {found.high:,.2f}, {found.samples} seeds).\n")  # fmt: skip
+    if arguments.find_replicas:
+        replicas, _ = objective.replicas_for(
+            replica, traffic, arguments.rate, slo, seed=arguments.seed, router=arguments.router
+        )
+        data["replicas_needed"] = replicas
+        note += f"Replicas needed at {arguments.rate:g} requests/s: {replicas}.\n"
+    if arguments.trace:
+        with _open(arguments.trace) as lines:
+            result = simulate(_trace(lines, arguments.speedup), replica, replicas=replicas,
+                              router=arguments.router, slo=slo)  # fmt: skip
+    else:
+        result = simulate(traffic(arguments.rate, arguments.seed), replica, replicas=replicas,
+                          router=arguments.router, slo=slo)  # fmt: skip
+    if arguments.format == "json":
+        return json.dumps(report.as_data(result) | data, indent=1, allow_nan=False) + "\n"
+    if arguments.format == "csv":
+        return as_csv(result.timeline_rows())
+    return note + report.as_text(result)
+
+
+def requests_of(arguments: Namespace, rate: float, seed: int) -> "Iterator[Request]":
+    """Requests of the flags, without a trace."""
+    from planner.serving.requests import always, synthetic
+    from presets.traffic import sampler
+    from presets.workloads import load_trace_summary
+
+    known = load_trace_summary(arguments.workload)
+    prompt, output = sampler(known.context_tokens), sampler(known.generated_tokens)
+    for name in ("prompt_tokens", "output_tokens"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise PlanRefused(f"--{name.replace('_', '-')} {value} must be at least 1")
+    if arguments.prompt_tokens:
+        prompt = always(arguments.prompt_tokens)
+    if arguments.output_tokens:
+        output = always(arguments.output_tokens)
+    return synthetic(
+        rate=rate, count=arguments.requests, prompt=prompt, output=output,
+        cv=arguments.variation, shared_tokens=max(0, arguments.shared_prefix_tokens), seed=seed,
+    )  # fmt: skip
+
+
+def _open(name: str) -> io.TextIOBase:
+    try:
+        return Path(name).open(encoding="utf-8-sig", newline="")
+    except OSError as error:
+        raise PlanRefused(f"--trace {name}: {(error.strerror or 'no file').lower()}") from None
+
+
+def _trace(lines: Iterable[str], speedup: float) -> "Iterator[Request]":
+    from planner.serving.requests import faster
+    from planner.serving.trace import read_trace
+
+    if not 0 < speedup < 1e6:
+        raise PlanRefused(f"--speedup {speedup:g} must be above 0")
+    return faster(read_trace(lines), speedup)
+
+
+def as_csv(rows: list[dict[str, float]]) -> str:
+    """One line per span of time."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()

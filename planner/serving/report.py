@@ -1,0 +1,89 @@
+"""A simulation as data and as text."""
+
+from typing import Any
+
+from planner.serving.simulator import Result
+
+QUANTILES = (0.5, 0.9, 0.95, 0.99)
+
+
+def as_data(found: Result) -> dict[str, Any]:
+    """Everything measured; times in seconds, shares of 1."""
+    recorder, replica = found.recorder, found.replica
+    return {
+        "replicas": found.replicas,
+        "pool": {
+            "num_blocks": replica.num_blocks,
+            "block_size": replica.block_size,
+            "block_bytes": replica.block_bytes,
+            "max_num_seqs": replica.max_num_seqs,
+            "max_num_batched_tokens": replica.max_num_batched_tokens,
+        },
+        "requests": {
+            "arrived": recorder.arrived_count,
+            "finished": found.finished,
+            "refused": found.refused,
+            "within_slo": recorder.within_slo,
+        },
+        "slo": {
+            "ttft_s": recorder.slo.ttft_s,
+            "tpot_s": recorder.slo.tpot_s,
+            "share": recorder.slo.share,
+            "attained": found.attained,
+            "holds": found.holds,
+        },
+        **{
+            name: {"mean": h.mean, **{f"p{round(q * 100)}": h.quantile(q) for q in QUANTILES},
+                   "max": h.largest}
+            for name, h in (("ttft_s", found.ttft), ("tpot_s", found.tpot), ("e2e_s", found.e2e))
+        },
+        "duration_s": found.duration_s,
+        "requests_per_s": found.requests_per_s,
+        "goodput_per_s": found.goodput_per_s,
+        "output_tokens_per_s": found.output_tokens_per_s,
+        "mean_queue": found.mean_queue,
+        "mean_running": found.mean_running,
+        "most_running_on_a_replica": recorder.most_running,
+        "block_use": found.block_use,
+        "most_used_blocks": recorder.most_used_blocks,
+        "fragmentation": found.fragmentation,
+        "preemptions": recorder.preemptions,
+        "prompt_tokens_computed_again": recorder.computed_again_tokens,
+        "prefix_hit_share": found.found_share,
+        "steps": found.steps,
+    }  # fmt: skip
+
+
+def verdict(found: Result) -> str:
+    """The answer in a sentence."""
+    slo = found.recorder.slo
+    return (
+        f"{'Holds' if found.holds else 'Does not hold'}: {found.attained:.1%} of requests see "
+        f"their first token within {slo.ttft_s:g} s and then a token every "
+        f"{slo.tpot_s * 1e3:g} ms (asked: {slo.share:.0%})."
+    )
+
+
+def as_text(found: Result) -> str:
+    """The simulation for a terminal."""
+    recorder = found.recorder
+    lines = [verdict(found), ""]
+    for name, h, scale, unit in (
+        ("TTFT", found.ttft, 1.0, "s"), ("TPOT", found.tpot, 1e3, "ms"), ("E2E", found.e2e, 1.0, "s"),
+    ):  # fmt: skip
+        each = "  ".join(f"p{round(q * 100)} {h.quantile(q) * scale:,.3f}" for q in QUANTILES)
+        lines.append(f"  {name}  mean {h.mean * scale:,.3f}  {each}  {unit}")
+    lines += [
+        "",
+        f"  {found.finished:,} requests in {found.duration_s:,.1f} s on {found.replicas} "
+        f"replica{'s' if found.replicas > 1 else ''}: {found.requests_per_s:,.2f} a second, "
+        f"{found.goodput_per_s:,.2f} within the SLO, {found.output_tokens_per_s:,.0f} tokens/s",
+        f"  queue {found.mean_queue:,.2f} on average, running {found.mean_running:,.1f}, at most "
+        f"{recorder.most_running:,} on a replica",
+        f"  blocks {found.block_use:.1%} in use, {found.fragmentation:.1%} of their slots empty, "
+        f"{recorder.preemptions:,} preemptions, {found.found_share:.1%} of prompt tokens found in "
+        "the prefix cache",
+    ]
+    if found.refused:
+        lines.append(f"  {found.refused:,} requests refused: longer than the model or the pool")
+    return "\n".join(lines) + "\n"
