@@ -109,9 +109,7 @@ def _forward(plan: TrainingPlan, stage: int) -> tuple[Costs, Costs]:
     span = stage_groups(model, recipe.pipeline_parallel_size)[stage][0][1]
     s = recipe.sequence_length
     contexts = {s: recipe.micro_batch_size}
-    deployment = recipe.deployment()
-    if recipe.precision == "fp8":
-        deployment = deployment.replace(weights_dtype="fp8")
+    deployment = recipe.deployment().replace(weights_dtype=recipe.precision)
     costs = step_costs(model, deployment, "prefill", s, contexts, span)
     work = [w for w in costs.work if w.part != "head"]
     if stage == recipe.pipeline_parallel_size - 1:

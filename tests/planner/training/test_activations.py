@@ -168,3 +168,14 @@ def test_published_throughput_lies_in_the_range(
     slowest, fastest = (time.tokens / s / r.gpus for s in (time.high_s, time.low_s))
     assert slowest <= high
     assert low <= fastest
+
+
+def test_a_quantised_file_is_trained_in_the_recipe_s_precision() -> None:
+    """DeepSeek-V3's file is fp8; bf16 training of it does not compute in fp8."""
+    config = load_model_config("deepseek-v3")
+    plain = {k: v for k, v in config.items() if k != "quantization_config"}
+    times = [
+        step_time(plan, speed_of(plan.gpu)).compute_s
+        for plan in (planned(c, data_parallel_size=8) for c in (config, plain))
+    ]
+    assert times[0] == times[1]
