@@ -29,7 +29,7 @@ class Loops:
 
 
 def loops(heads: Heads, n: int, tile: Tile, *, element_bytes: int = 2) -> Loops:
-    """One layer, no mask or window. Keys outside: FlashAttention; queries outside: FlashAttention-2.
+    """One layer, no mask or window; keys outside as in FlashAttention, queries outside as in 2.
 
     With keys outside, each tile of keys reads all queries, and reads and writes the output and the
     row statistics (Dao et al. 2022, algorithm 1), and divides at every step. With queries outside

@@ -56,7 +56,7 @@ def ring_attention(one: Layer, ranks: int, gpu: Gpu, *, striped: bool) -> Timeli
         tuple(spans),
         tuple(_holds(rank, ranks, block, striped) for rank in range(ranks)),
         f"{format_bytes(sent)} of keys and values to the next GPU, {ranks - 1} times in every "
-        "layer",
+        f"layer, {send * 1e6:,.0f} µs each beside computing",
     )
 
 

@@ -100,6 +100,10 @@ def bars(
     ]  # fmt: skip
     tall = len(names) * (1 if stacked else len(rows))
     found = layout(dark, title, "", 110 + 34 * tall, **more)
+    values = [sum(v) for v in zip(*rows.values(), strict=True)] if stacked else []
+    values = values or [v for row in rows.values() for v in row]
+    if min(values, default=0) >= 0 and "range" not in found["xaxis"]:
+        found["xaxis"]["range"] = [0, 1.18 * (max(values, default=0) or 1)]
     found["barmode"] = "stack" if stacked else "group"
     found["showlegend"] = len(rows) > 1
     found["yaxis"] |= {"autorange": "reversed", "type": "category"}

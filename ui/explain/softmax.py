@@ -105,7 +105,7 @@ def _exact() -> None:
         errors.append(abs(found[-1].result - whole))
         turns.append(sum(1 for b in found[1:] if b.rescale < 1))
         rows.append(
-            [f"{size:,}", f"{len(found):,}", f"{turns[-1]}", f"{found[-1].result:.12f}",
+            [f"{size:,}", f"{len(found):,}", f"{turns[-1]}", f"{found[-1].result:.8f}",
              f"{errors[-1]:.1e}"]
         )  # fmt: skip
     chart = charts.bars(
