@@ -22,6 +22,7 @@ pages = [
     st.Page(HERE / "ui" / "pages" / "engine.py", title="Engine", url_path="engine"),
     st.Page(HERE / "ui" / "pages" / "compare.py", title="Compare", url_path="compare"),
     st.Page(HERE / "ui" / "pages" / "search.py", title="Find hardware", url_path="search"),
+    st.Page(HERE / "ui" / "pages" / "traffic.py", title="Traffic", url_path="traffic"),
     st.Page(HERE / "ui" / "pages" / "train.py", title="Train", url_path="train"),
     st.Page(HERE / "ui" / "pages" / "explain.py", title="Explain", url_path="explain"),
     st.Page(HERE / "ui" / "pages" / "validate.py", title="Validate", url_path="validate"),

@@ -63,7 +63,9 @@ def paged_memory(replica: Replica, prompt: Sampler, output: Sampler) -> Outcome:
     )  # fmt: skip
     more = found["paged"].running_while_busy / found["longest"].running_while_busy
     faster = found["paged"].requests_per_s / found["longest"].requests_per_s
-    limit = "max_num_seqs" if found["paged"].recorder.most_running >= base.max_num_seqs else "memory"
+    limit = (
+        "max_num_seqs" if found["paged"].recorder.most_running >= base.max_num_seqs else "memory"
+    )
     return Outcome(
         "Paging wastes under 4 % of the cache instead of 60 to 80 %, and serves 2 to 4 times as "
         "many requests at once, 4 times the throughput",
@@ -139,9 +141,7 @@ def agent_prefixes(replica: Replica, sessions: int = 60, turns: int = 10) -> Out
 
 def thousand_chats(replica: Replica, prompt: Sampler, output: Sampler) -> Outcome:
     """1,000 chats of varying length through the replica's memory."""
-    work = [
-        (r.prompt_tokens, r.output_tokens) for r in _requests(prompt, output, 1000, LONGEST)
-    ]
+    work = [(r.prompt_tokens, r.output_tokens) for r in _requests(prompt, output, 1000, LONGEST)]
     memory = min(replica.num_blocks * replica.block_size, RESERVATIONS * LONGEST)
     tries: dict[str, Callable[[], chats.Fragments]] = {
         f"blocks of {size}": lambda size=size: chats.paged(work, memory, size)  # type: ignore[misc]

@@ -1,7 +1,7 @@
 """What one replica is to its scheduler: a pool of blocks, the limits of a batch, a clock.
 
-    replica = replica_of(model, gpu, deployment, speed)
-    replica.num_blocks, replica.requests_at_once(8192)
+replica = replica_of(model, gpu, deployment, speed)
+replica.num_blocks, replica.requests_at_once(8192)
 """
 
 from dataclasses import dataclass, replace

@@ -145,8 +145,12 @@ class Engine:
         if left >= total:
             return most, total
         slope = (last - first) / (most - 1)
-        steps = ceil(left / first) if slope * left <= 1e-9 * first * first else ceil(
-            (sqrt((first - slope / 2) ** 2 + 2 * slope * left) - (first - slope / 2)) / slope
+        steps = (
+            ceil(left / first)
+            if slope * left <= 1e-9 * first * first
+            else ceil(
+                (sqrt((first - slope / 2) ** 2 + 2 * slope * left) - (first - slope / 2)) / slope
+            )
         )
         steps = min(max(steps, 1), most)
         return steps, steps * (first + slope * (steps - 1) / 2)

@@ -1,7 +1,7 @@
 """A traffic on n replicas behind a router.
 
-    found = simulate(requests, replica, replicas=2, router="least_requests", slo=Slo())
-    found.ttft.quantile(0.95), found.goodput_per_s, found.timeline
+found = simulate(requests, replica, replicas=2, router="least_requests", slo=Slo())
+found.ttft.quantile(0.95), found.goodput_per_s, found.timeline
 """
 
 from collections.abc import Callable, Iterable, Iterator

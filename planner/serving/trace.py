@@ -23,8 +23,7 @@ def read_trace(lines: Iterable[str]) -> Iterator[Request]:
     missing = [name for name in COLUMNS if name not in head]
     if missing:
         raise PlanRefused(
-            f"the trace has no column {missing[0]}: its first line must name "
-            f"{', '.join(COLUMNS)}"
+            f"the trace has no column {missing[0]}: its first line must name {', '.join(COLUMNS)}"
         )
     places = [head.index(name) for name in COLUMNS]
     start, last = None, 0.0

@@ -87,7 +87,9 @@ def test_saturated_pool_is_what_vllm_admits(name: str, context: int) -> None:
     assert found.recorder.most_running == figures.requests
 
 
-@pytest.mark.parametrize("name", ["llama-3.1-8b", "gemma-3-27b-it", "deepseek-v2-lite", "qwen3-30b-a3b"])
+@pytest.mark.parametrize(
+    "name", ["llama-3.1-8b", "gemma-3-27b-it", "deepseek-v2-lite", "qwen3-30b-a3b"]
+)
 @pytest.mark.parametrize("sequences", [1, 8, 24, 100])
 @pytest.mark.parametrize("context", [600, 4000, 16384])
 def test_steps_take_the_latency_models_time(name: str, sequences: int, context: int) -> None:

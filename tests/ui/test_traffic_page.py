@@ -1,0 +1,59 @@
+"""The Traffic page without a browser: the answer, every button, refusals as sentences."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+PAGE = str(Path(__file__).resolve().parents[2] / "ui" / "pages" / "traffic.py")
+SCRIPT = f"import runpy\nfrom ui import inputs\ninputs.draw()\nrunpy.run_path({PAGE!r})\n"
+
+
+def page(**query: str) -> AppTest:
+    app = AppTest.from_string(SCRIPT, default_timeout=90)
+    for key, value in {"count": "300", **query}.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def html(app: AppTest) -> str:
+    return "\n".join(element.proto.body for element in app.get("html"))
+
+
+def test_an_answer_is_there_at_once() -> None:
+    app = page()
+    assert "Holds" in app.success[0].value
+    assert "Microsoft" in "".join(c.value for c in app.caption)
+    assert len(app.get("plotly_chart")) == 4
+    for word in ("Goodput", "TTFT p95", "Preemptions", "E2E (s)"):
+        assert word in html(app)
+
+
+def test_overload_does_not_hold() -> None:
+    app = page(rate="500", count="2000", requests="Fixed lengths")
+    assert "Does not hold" in app.error[0].value
+
+
+def test_highest_rate_and_replicas() -> None:
+    app = page(requests="Fixed lengths")
+    app.button(key="find_rate").click().run()
+    assert not app.exception
+    assert "95 % interval" in "".join(m.value for m in app.markdown)
+
+
+@pytest.mark.parametrize(("number", "word"), [(0, "on demand"), (1, "static, 32 sequences"),
+                                              (2, "with prefix caching"), (3, "Free, scattered"),
+                                              (4, "beam search, 8")])  # fmt: skip
+def test_every_claim_is_tried(number: int, word: str) -> None:
+    app = page()
+    app.button(key=f"claim_{number}").click().run()
+    assert not app.exception
+    assert word in html(app)
+    assert "Here:" in "".join(m.value for m in app.markdown)
+
+
+def test_refused_inputs_are_a_sentence() -> None:
+    assert "tensor" in page(gpus="3").error[0].value
+    assert "choose a trace" in page(requests="A trace of my own (CSV)").error[0].value.lower()

@@ -1,0 +1,39 @@
+"""The course of a simulation as lines over time. Numbers in, figure out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from ui.figures import DASHES, INK, LINE_COLOURS, MARGIN
+
+
+def over_time(
+    rows: Sequence[dict[str, float]],
+    lines: Sequence[tuple[str, Sequence[float]]],
+    title: str,
+    *,
+    percent: bool = False,
+    dark: bool = False,
+) -> go.Figure:
+    """A line per (name, values), one value for each row's span of time."""
+    ink = INK[dark]
+    at = [row["start_s"] for row in rows]
+    traces = [
+        {
+            "type": "scatter", "x": at, "y": list(values), "name": name, "mode": "lines",
+            "line": {"color": LINE_COLOURS[i % 6], "dash": DASHES[i % 6], "width": 2},
+            "hovertemplate": f"{name}: %{{y:{'.1%' if percent else ',.1f'}}} at %{{x:,.0f}} s"
+            "<extra></extra>",
+        }
+        for i, (name, values) in enumerate(lines)
+    ]  # fmt: skip
+    axis: dict[str, Any] = {"tickfont": {"color": ink}, "fixedrange": True, "zeroline": False}
+    layout = {
+        "height": 300, "font": {"color": ink}, "margin": MARGIN, "showlegend": True,
+        "legend": {"orientation": "h", "y": -0.28, "font": {"color": ink}},
+        "xaxis": axis | {"title": {"text": "Seconds", "font": {"color": ink}}},
+        "yaxis": axis | {"title": {"text": title, "font": {"color": ink}}, "rangemode": "tozero",
+                         "tickformat": ".0%" if percent else "~s"},
+    }  # fmt: skip
+    return go.Figure(data=traces, layout=layout)

@@ -1,0 +1,218 @@
+"""The Traffic page: a simulation's answer, its course, what moves it, and the claims tried."""
+
+import csv
+import io
+from collections.abc import Callable
+from html import escape
+
+import streamlit as st
+
+from planner.errors import SizewellError
+from planner.serving import experiments, objective, report
+from planner.serving.experiments import Outcome
+from planner.serving.replica import Replica, replica_of
+from planner.serving.sensitivity import sensitivity
+from planner.serving.simulator import Result, simulate
+from planner.units import format_bytes
+from presets.speed import speed_of
+from ui import figures, refusal, traffic_figures, traffic_work
+from ui.inputs import Chosen
+from ui.refusal import as_sentence
+from ui.tables import html_table
+from ui.traffic_work import Work
+
+SEARCHED = 800
+"""Requests of one try when rates are searched for."""
+
+
+def show(chosen: Chosen) -> None:
+    """Everything about one traffic."""
+    st.title("Traffic", anchor=False)
+    try:
+        one = traffic_work.replica(chosen)
+        st.caption(as_sentence(_replica_note(chosen, one)))
+        work = traffic_work.choose(chosen)
+        found = simulate(
+            work.requests(), one, replicas=work.replicas, router=work.router, slo=work.slo
+        )
+    except SizewellError as error:
+        refusal.show(error)
+        return
+    _answer(found, work)
+    _course(found)
+    _limits(chosen, one, work)
+    _claims(one, work)
+
+
+def _replica_note(chosen: Chosen, one: Replica) -> str:
+    return (
+        f"{chosen.model.source} on {chosen.deployment.gpus} × {chosen.gpu.name} a replica: "
+        f"{one.num_blocks:,} blocks of {one.block_size:,} tokens, "
+        f"{format_bytes(one.num_blocks * one.block_bytes)} per GPU; at most {one.max_num_seqs:,} "
+        f"sequences and {one.max_num_batched_tokens:,} tokens a step"
+    )
+
+
+def _answer(found: Result, work: Work) -> None:
+    box, icon = (st.success, "check_circle") if found.holds else (st.error, "cancel")
+    box(f"**{as_sentence(report.verdict(found))}**", icon=f":material/{icon}:")
+    recorder = found.recorder
+    figures_ = (
+        ("Goodput", f"{found.goodput_per_s:,.2f}/s", f"of {found.requests_per_s:,.2f} served"),
+        ("TTFT p95", f"{found.ttft.quantile(0.95):,.2f} s", "waiting and prompt"),
+        ("TPOT p95", f"{found.tpot.quantile(0.95) * 1e3:,.1f} ms", "per token after the first"),
+        ("Running", f"{found.mean_running:,.1f}", f"at most {recorder.most_running} a replica"),
+        ("Queue", f"{found.mean_queue:,.1f}", "waiting on average"),
+        ("Blocks in use", f"{found.block_use:.1%}", f"{found.fragmentation:.1%} of slots empty"),
+        ("Preemptions", f"{recorder.preemptions:,}",
+         f"{recorder.computed_again_tokens:,} tokens again"),
+        ("Prefix hits", f"{found.found_share:.1%}", "of prompt tokens"),
+    )  # fmt: skip
+    st.html(
+        '<dl class="sz-kpis">'
+        + "".join(
+            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(more)}</small></dd></div>"
+            for name, value, more in figures_
+        )
+        + "</dl>"
+    )
+    if work.note:
+        st.caption(as_sentence(work.note))
+    if found.refused:
+        st.warning(f"{found.refused:,} requests are longer than the model or the pool: refused.")
+    quantiles = (0.5, 0.9, 0.95, 0.99)
+    rows = [
+        (name, f"{h.mean * scale:,.2f}", *(f"{h.quantile(q) * scale:,.2f}" for q in quantiles))
+        for name, h, scale in (
+            ("TTFT (s)", found.ttft, 1.0), ("TPOT (ms)", found.tpot, 1e3), ("E2E (s)", found.e2e, 1.0),
+        )
+    ]  # fmt: skip
+    st.html(html_table(("Time", "Mean", "p50", "p90", "p95", "p99"), rows, numeric=range(1, 6)))
+
+
+def _course(found: Result) -> None:
+    st.header("Over time", anchor=False)
+    rows = found.timeline_rows()
+    dark = st.context.theme.type == "dark"
+    pool = found.replica.num_blocks * found.replicas
+    size = found.replica.block_size
+    width = found.recorder.timeline.width_s
+    left, right = st.columns(2)
+    charts = (
+        (left, "Requests", False, [(n, [r[n.lower()] for r in rows]) for n in ("Running", "Queue")]),
+        (right, "Share of the pool", True, [
+            ("In use", [r["used_blocks"] / pool for r in rows]),
+            ("Kept for prefixes", [r["kept_blocks"] / pool for r in rows]),
+        ]),
+        (left, "Per second", False, [
+            ("Arrivals", [r["arrivals"] / width for r in rows]),
+            ("Finished", [r["finished"] / width for r in rows]),
+            ("Preemptions", [r["preemptions"] / width for r in rows]),
+        ]),
+        (right, "Share", True, [
+            ("Empty slots of used blocks", [
+                max(0.0, 1 - r["stored_tokens"] / (r["used_blocks"] * size))
+                if r["used_blocks"] else 0.0 for r in rows
+            ]),
+            ("Prompt tokens found", [
+                r["found_tokens"] / r["prompt_tokens"] if r["prompt_tokens"] else 0.0 for r in rows
+            ]),
+        ]),
+    )  # fmt: skip
+    for number, (place, title, percent, lines) in enumerate(charts):
+        names = " and ".join(name.lower() for name, _ in lines)
+        place.plotly_chart(
+            traffic_figures.over_time(rows, lines, title, percent=percent, dark=dark),
+            key=f"course_{number}",
+            config=figures.CONFIG,
+            alt=f"{names} over time; the CSV below has the same numbers.",
+        )
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    st.download_button(
+        "The course as CSV", out.getvalue(), "traffic.csv", "text/csv", on_click="ignore",
+        icon=":material/download:",
+    )  # fmt: skip
+
+
+def _limits(chosen: Chosen, one: Replica, work: Work) -> None:
+    st.header("What it can promise", anchor=False)
+    if work.trace is not None:
+        st.caption("Rates are searched with drawn requests: choose one of the other workloads.")
+        return
+    with st.container(horizontal=True):
+        rate = st.button("Highest rate that holds", key="find_rate", icon=":material/speed:")
+        moves = st.button("What moves it", key="find_moves", icon=":material/tune:")
+    if rate:
+        _try(lambda: _rate(one, work))
+    if moves:
+        _try(lambda: _moves(chosen, work))
+
+
+def _try(act: Callable[[], None]) -> None:
+    try:
+        with st.spinner("Simulating"):
+            act()
+    except SizewellError as error:
+        refusal.show(error)
+
+
+def _rate(one: Replica, work: Work) -> None:
+    found = objective.rate_interval(
+        one, work.traffic(count=SEARCHED), work.slo, range(work.seed, work.seed + 3),
+        replicas=work.replicas, router=work.router,
+    )  # fmt: skip
+    st.markdown(
+        f"**{found.mean:,.2f} requests per second** hold the SLO on {work.replicas} replica"
+        f"{'s' if work.replicas > 1 else ''} (95 % interval {found.low:,.2f} to {found.high:,.2f}, "
+        f"{found.samples} seeds of {SEARCHED} requests)."
+    )
+    needed, _ = objective.replicas_for(
+        one, work.traffic(count=SEARCHED), work.rate, work.slo, seed=work.seed, router=work.router
+    )
+    st.markdown(f"**{needed:,}** needed for {work.rate:g} requests per second.")
+
+
+def _moves(chosen: Chosen, work: Work) -> None:
+    one = traffic_work.replica(chosen)
+    found = list(
+        sensitivity(
+            lambda d: replica_of(chosen.model, chosen.gpu, d, speed_of(chosen.gpu),
+                                 max_model_len=one.max_model_len),
+            chosen.deployment, lambda shared: work.traffic(shared, 400), work.slo, work.rate,
+        )
+    )  # fmt: skip
+    rows = [
+        (m.change, m.value, f"{m.rate:,.2f}" if m.rate else m.refused,
+         f"{m.replicas:,}" if m.replicas else "")
+        for m in found
+    ]  # fmt: skip
+    head = ("Change", "To", "Highest rate of one replica (/s)", f"Replicas for {work.rate:g}/s")
+    st.html(html_table(head, rows, numeric=(2, 3), stack=True))
+
+
+def _claims(one: Replica, work: Work) -> None:
+    st.header("Claims, tried on this replica", anchor=False)
+    tries: dict[str, Callable[[], Outcome]] = {
+        "Paged against contiguous": lambda: experiments.paged_memory(one, work.prompt, work.output),
+        "Continuous against static": lambda: experiments.continuous_batching(
+            one, work.prompt, work.output
+        ),
+        "Prefix caching for agents": lambda: experiments.agent_prefixes(one),
+        "1,000 chats": lambda: experiments.thousand_chats(one, work.prompt, work.output),
+        "Beams, copy-on-write": lambda: experiments.beam_sharing(one),
+    }
+    with st.container(horizontal=True):
+        pressed = [
+            run for i, (name, run) in enumerate(tries.items()) if st.button(name, key=f"claim_{i}")
+        ]
+    for run in pressed:
+        _try(lambda run=run: _outcome(run()))  # type: ignore[misc]
+
+
+def _outcome(outcome: Outcome) -> None:
+    st.markdown(f"Claim: {as_sentence(outcome.claim)} *({as_sentence(outcome.source)[:-1]})*")
+    st.markdown(f"**Here: {as_sentence(outcome.found)}** {as_sentence(outcome.why)}")
+    st.html(html_table(outcome.head, outcome.rows, numeric=range(1, len(outcome.head)), stack=True))

@@ -1,0 +1,109 @@
+"""The Traffic page's inputs: what arrives, on how many replicas, and what is promised."""
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import streamlit as st
+
+from planner.errors import PlanRefused
+from planner.serving.metrics import Slo
+from planner.serving.objective import Traffic
+from planner.serving.replica import Replica, replica_of
+from planner.serving.requests import Request, Sampler, always, synthetic
+from planner.serving.simulator import ROUTERS, Router
+from planner.serving.trace import read_trace
+from presets.speed import speed_of
+from presets.traffic import sampler
+from presets.workloads import all_trace_summaries
+from ui.inputs import BOUND, Chosen
+from ui.uploads import text_of
+
+FIXED, UPLOADED = "Fixed lengths", "A trace of my own (CSV)"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the page simulates. lengths: of drawn requests; trace: an uploaded file's text."""
+
+    note: str
+    prompt: Sampler
+    output: Sampler
+    trace: str | None
+    rate: float
+    count: int
+    cv: float
+    shared: int
+    seed: int
+    replicas: int
+    router: Router
+    slo: Slo
+
+    def traffic(self, shared: int | None = None, count: int | None = None) -> Traffic:
+        """Drawn requests of a rate and a seed."""
+
+        def draw(rate: float, seed: int) -> Iterable[Request]:
+            return synthetic(
+                rate=rate, count=count or self.count, prompt=self.prompt, output=self.output,
+                cv=self.cv, shared_tokens=self.shared if shared is None else shared, seed=seed,
+            )  # fmt: skip
+
+        return draw
+
+    def requests(self) -> Iterable[Request]:
+        """The uploaded trace, else drawn requests."""
+        if self.trace is not None:
+            return read_trace(io.StringIO(self.trace))
+        return self.traffic()(self.rate, self.seed)
+
+
+def replica(chosen: Chosen) -> Replica:
+    """One replica of what is chosen on the left. Its context bounds the length of a request."""
+    longest = chosen.model.max_position_embeddings or chosen.workload.context
+    return replica_of(
+        chosen.model, chosen.gpu, chosen.deployment, speed_of(chosen.gpu),
+        max_model_len=min(longest, 131072),
+    )  # fmt: skip
+
+
+def choose(chosen: Chosen) -> Work:
+    """Draw the inputs. Raises PlanRefused while an upload is missing or unreadable."""
+    known = {summary.name: summary for summary in all_trace_summaries()}
+    a, b, c, d = st.columns(4)
+    name = a.selectbox("Requests", [*known, FIXED, UPLOADED], key="requests", **BOUND)
+    rate = b.number_input("Requests per second", 0.01, 10000.0, 4.0, key="rate", **BOUND)
+    replicas = c.number_input("Replicas", 1, 256, 1, key="replicas", **BOUND)
+    router = d.selectbox("Router", ROUTERS, key="router", format_func=lambda r: r.replace("_", " "),
+                         **BOUND)  # fmt: skip
+    ttft = a.number_input("TTFT, at most (s)", 0.01, 3600.0, 2.0, key="ttft", **BOUND)
+    tpot = b.number_input("TPOT, at most (ms)", 0.1, 60000.0, 50.0, key="tpot", **BOUND)
+    share = c.number_input("Kept by (%)", 1.0, 100.0, 95.0, key="share", **BOUND)
+    shared = d.number_input("Shared prefix (tokens)", 0, 2**20, 0, key="common", **BOUND)
+    count = a.number_input("Requests in all", 10, 200_000, 2000, key="count", **BOUND)
+    cv = b.number_input(
+        "Variation of gaps", 0.0, 20.0, 1.0, key="cv", help="0 even, 1 Poisson, more: bursts",
+        **BOUND,
+    )  # fmt: skip
+    seed = c.number_input("Seed", 0, 10**6, 0, key="seed", **BOUND)
+    note, trace = "", None
+    prompt, output = always(1000), always(200)
+    if name in known:
+        summary = known[name]
+        prompt, output = sampler(summary.context_tokens), sampler(summary.generated_tokens)
+        note = f"Lengths by the quantiles of: {summary.attribution}."
+    elif name == FIXED:
+        left, right = st.columns(2)
+        prompt = always(int(left.number_input("Prompt tokens", 1, 10**6, 1000, key="p", **BOUND)))
+        output = always(int(right.number_input("Answer tokens", 1, 10**6, 200, key="o", **BOUND)))
+    else:
+        file = st.file_uploader(
+            "TIMESTAMP, ContextTokens, GeneratedTokens (up to 10 MiB)", key="trace_file"
+        )
+        if file is None:
+            raise PlanRefused("choose a trace: a CSV of TIMESTAMP, ContextTokens, GeneratedTokens")
+        trace = text_of(file)
+        note = f"Requests and their times from {file.name}; the rate is the trace's own."
+    return Work(
+        note, prompt, output, trace, float(rate), int(count), float(cv), int(shared), int(seed),
+        int(replicas), router, Slo(float(ttft), float(tpot) / 1e3, float(share) / 100),
+    )  # fmt: skip
