@@ -23,6 +23,7 @@ from validate.record import Case, Record, case_from, read, shipped
 ROOT = Path(__file__).parent.parent
 REPLAY = "SIZEWELL_REPLAY"
 """Names a record to play back instead of measuring, for demonstrations and tests."""
+PLAYED = "played back"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def command(device: str, suite: str, model: str, folder: Path) -> list[str]:
     base = [sys.executable, "-m", "validate", "--json-lines", "--output", f"{folder}/record.json"]
     record = replayed()
     if record is not None:
-        return [*base, "--replay", str(record), "--replay-seconds", "3"]
+        seconds = os.environ.get(f"{REPLAY}_SECONDS", "3")
+        return [*base, "--replay", str(record), "--replay-seconds", seconds]
     return [*base, "--suite", suite, "--device", device, "--model", model]
 
 
@@ -81,7 +83,9 @@ def start(device: str, suite: str, model: str) -> Path:
             arguments, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=events, stderr=noise,
             start_new_session=True,
         )  # fmt: skip
-    said = {"pid": process.pid, "device": device, "suite": suite, "command": arguments}
+    said = {
+        "pid": process.pid, "device": device, "suite": suite, "replay": replayed() is not None,
+    }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(said), encoding="utf-8")
     return folder
 
@@ -137,8 +141,8 @@ def progress(folder: Path) -> Progress:
 
 def record_for(gpu_id: str) -> Record | None:
     """The newest measurement of a card like that one: this machine's own before a shipped one."""
-    for _, record in records():
-        if record.kind == "measurement" and record.section("dry_run"):
+    for label, record in records():
+        if PLAYED not in label and record.kind == "measurement" and record.section("dry_run"):
             card = record.card
             gpu = known_gpu(str(card.get("name", "")), int(card.get("memory_bytes") or 0))
             if gpu is not None and gpu.id == gpu_id:
@@ -157,7 +161,8 @@ def records() -> list[tuple[str, Record]]:
             except SizewellError:
                 continue
             if record.cases:
-                found.append((_label(record, "this machine"), record))
+                replay = (_said(folder) or {}).get("replay")
+                found.append((_label(record, PLAYED if replay else "this machine"), record))
     return found + [(_label(record, "ships with Sizewell"), record) for record in _shipped()]
 
 

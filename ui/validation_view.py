@@ -129,7 +129,10 @@ def _results() -> None:
         if run.error:
             st.error(f"Not validated: {as_sentence(run.error)}")
     found = validation_runs.records()
-    opened = st.file_uploader("Open a record", type="json", key="record_file")
+    st.header("What was measured")
+    left, right = st.columns((2, 1), vertical_alignment="bottom")
+    with right, st.popover("Open a record from elsewhere", width="stretch"):
+        opened = st.file_uploader("Record", type="json", key="record_file", max_upload_size=20)
     if opened is not None:
         try:
             found.insert(0, (opened.name, from_text(opened.getvalue().decode("utf-8", "replace"))))
@@ -137,7 +140,7 @@ def _results() -> None:
             st.error(as_sentence(str(error)))
     if not found:
         return
-    at = st.selectbox(
+    at = left.selectbox(
         "Record", range(len(found)), format_func=lambda i: found[i][0], key=f"record_{len(found)}"
     )
     record_view(found[at or 0][1])
@@ -153,14 +156,16 @@ def record_view(record: Record) -> None:
         st.warning(text)
     else:
         st.success(text)
-    for note in record.notes:
-        st.caption(as_sentence(note))
     facts = [
         record.card.get("name"), f"driver {record.software.get('driver', 'unknown')}",
         f"torch {record.software.get('torch')}", f"triton {record.software.get('triton')}",
         f"{record.suite} suite in {record.seconds:.0f} s", record.started[:16].replace("T", " "),
     ]  # fmt: skip
     st.caption(" · ".join(str(fact) for fact in facts if fact))
+    if record.notes:
+        with st.expander("What to know about this run"):
+            for note in record.notes:
+                st.markdown(as_sentence(note))
     if record.kind == "measurement":
         _charts(record)
     for section, title in TITLES.items():
@@ -180,14 +185,14 @@ def _charts(record: Record) -> None:
         with column:
             if not validation_figures.comparable(record.cases, unit):
                 continue
-            st.subheader(f"Predicted and measured {what}")
+            st.header(f"Predicted and measured {what}")
             st.plotly_chart(
                 validation_figures.scatter(record.cases, unit), config=figures.CONFIG,
                 key=f"scatter_{unit}",
                 alt=f"Measured over predicted {what}; points lie along the diagonal. "
                 "The tables below have the same figures.",
             )  # fmt: skip
-    st.subheader("Roofline of this card")
+    st.header("Roofline of this card")
     st.plotly_chart(
         validation_figures.roofline(record), config=figures.CONFIG, key="roofline",
         alt="Measured rates over arithmetic intensity under the measured roofs. The kernel ladder "

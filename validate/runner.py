@@ -34,6 +34,7 @@ PATIENCE = 20.0
 MIN_PATIENCE_S = 240.0
 START_PATIENCE_S = 240.0
 MAX_STARTS = 12
+SETTLED_S = 5.0
 
 
 class RunRefused(SizewellError):
@@ -106,6 +107,8 @@ class Run:
     software: dict[str, Any] = field(default_factory=dict)
     cancelled: bool = False
     _process: subprocess.Popen[str] | None = None
+    _took_s: float = 0.0
+    _planned_s: float = 0.0
 
     def cancel(self, *_: object) -> None:
         """Stop after what is on the device right now; the record keeps what was found."""
@@ -224,15 +227,21 @@ class Run:
                     self.emit({
                         "event": "check", "id": current, "title": checks[current].title,
                         "index": len(checks) - len(left), "of": len(checks),
-                        "seconds_left": sum(checks[c].seconds for c in left),
+                        "seconds_left": self._pace() * sum(checks[c].seconds for c in left),
                     })  # fmt: skip
                 elif kind == "case":
                     self._found(case_from(event["case"]))
                 elif kind == "done":
                     self.facts = event["facts"]
                     self.emit({"event": "done", "id": event["id"], "seconds": event["seconds"]})
+                    self._took_s += event["seconds"]
+                    self._planned_s += checks[event["id"]].seconds
                     left.remove(event["id"])
                     current = None
+
+    def _pace(self) -> float:
+        """How long checks take here against what they take on an H200, once a few are done."""
+        return self._took_s / self._planned_s if self._planned_s > SETTLED_S else 1.0
 
     def _found(self, case: Case) -> None:
         self.cases.append(case)

@@ -31,7 +31,7 @@ def test_a_rehearsal_runs_every_kind_of_check(tmp_path: Path) -> None:
     record, events = run(suite_name="full", output=tmp_path / "record.json")
     assert record.kind == "rehearsal"
     assert not [c.title for c in record.cases if c.verdict == "fail"]
-    assert {c.section for c in record.cases} == {
+    assert {c.section for c in record.cases} >= {
         "card", "memory", "correctness", "kernels", "speed", "dry_run", "wall",
     }  # fmt: skip
     judged = [c for c in record.cases if c.verdict == "pass"]

@@ -1,0 +1,102 @@
+"""The button in Chromium: a recorded run played back through real processes, with a reload."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from validate.record import read
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[2]
+H200 = ROOT / "validate" / "records" / "h200-full.json"
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+if CHROMIUM is None:
+    pytest.skip("no Chromium on this machine", allow_module_level=True)
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port",
+        str(port), "--server.headless", "true", "--server.address", "127.0.0.1",
+    ]  # fmt: skip
+    told = {"SIZEWELL_REPLAY": str(H200), "SIZEWELL_STATE": str(tmp_path / "state")}
+    told["SIZEWELL_REPLAY_SECONDS"] = "10"
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=tmp_path, stdout=log, stderr=log, env={**os.environ, **told}
+        )
+        url = f"http://127.0.0.1:{port}"
+        try:
+            for _ in range(300):
+                try:
+                    urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            else:
+                pytest.fail((tmp_path / "log").read_text())
+            yield url
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@pytest.fixture
+def tab() -> Iterator[Any]:
+    with playwright.sync_playwright() as running:
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        chromium = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium.new_page(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
+        chromium.close()
+
+
+def test_button_progress_reload_result_and_download(tab: Any, server: str, tmp_path: Path) -> None:
+    errors: list[str] = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(f"{server}/validate")
+    tab.get_by_role("button", name="Validate on this GPU").click()
+    bar = tab.get_by_text("Validating on NVIDIA H200")
+    bar.wait_for(timeout=20_000)
+    tab.get_by_text("results so far").wait_for(timeout=20_000)
+
+    tab.reload()
+    bar.wait_for(timeout=20_000)
+    playwright.expect(tab.get_by_role("button", name="Cancel")).to_be_visible()
+
+    tab.get_by_role("button", name="Validate on this GPU").wait_for(timeout=30_000)
+    tab.wait_for_function(
+        "[...document.querySelectorAll('input')].some(i => i.value.includes('(played back)'))"
+    )
+    tab.get_by_text("181 of 185 predictions hold on NVIDIA H200").wait_for(timeout=20_000)
+    tab.locator(".js-plotly-plot .main-svg").nth(2).wait_for(timeout=20_000)
+    with tab.expect_download() as waiting:
+        tab.get_by_role("button", name="Download record").click()
+    saved = tmp_path / "saved.json"
+    waiting.value.save_as(saved)
+    assert read(saved) == read(H200)
+    assert errors == []
+
+
+def test_cancel_ends_the_run(tab: Any, server: str) -> None:
+    tab.goto(f"{server}/validate")
+    tab.get_by_role("button", name="Validate on this GPU").click()
+    tab.get_by_role("button", name="Cancel").click(timeout=20_000)
+    tab.get_by_role("button", name="Validate on this GPU").wait_for(timeout=20_000)
+    assert tab.get_by_text("Cancelled").count() + tab.get_by_text("without a verdict").count() >= 1

@@ -1,0 +1,233 @@
+"""The Validate page without a browser: what it says, what it starts, what it shows."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from planner.deployment import Deployment
+from planner.plan import make_plan
+from planner.workload import Workload
+from presets.gpus import load_gpu
+from ui import validation_runs, validation_view
+from ui.model_source import from_preset
+from ui.report_html import as_html
+from ui.report_markdown import as_markdown
+from ui.validation_figures import comparable, roofline, scatter
+from validate.card import GpuFacts, Machine
+from validate.record import read
+
+ROOT = Path(__file__).resolve().parents[2]
+H200 = ROOT / "validate" / "records" / "h200-full.json"
+GPU = GpuFacts(0, "NVIDIA H200", "GPU-0", 2**37, 0, "580.1", False, (), None, None, None, None)
+
+
+@pytest.fixture(autouse=True)
+def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("SIZEWELL_STATE", str(tmp_path))
+    monkeypatch.delenv(validation_runs.REPLAY, raising=False)
+    return tmp_path
+
+
+def machine_with(monkeypatch: pytest.MonkeyPatch, *gpus: GpuFacts, reason: str = "") -> None:
+    monkeypatch.setattr(validation_view, "machine", lambda: Machine(gpus, reason))
+
+
+def page(app: AppTest | None = None) -> AppTest:
+    if app is None:
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+        app.run()
+        app.switch_page("ui/pages/validate.py")
+    return app.run()
+
+
+def text(app: AppTest) -> str:
+    found: list[Any] = [*app.success, *app.warning, *app.error, *app.info]
+    found += [*app.markdown, *app.caption, *app.title, *app.header, *app.code]
+    words = [element.value for element in found]
+    words += [element.proto.body for element in app.get("html")]
+    return "\n".join(words)
+
+
+def button(app: AppTest, label: str) -> Any:
+    return next(b for b in app.button if b.label == label)
+
+
+def test_without_a_gpu_it_says_what_is_missing_and_shows_the_shipped_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine_with(monkeypatch, reason="the NVIDIA driver does not answer")
+    app = page()
+    said = text(app)
+    assert not app.exception
+    assert "no GPU to validate on: the NVIDIA driver does not answer" in said
+    assert "python -m validate --suite full" in said
+    assert "181 of 185 predictions hold on NVIDIA H200" in said
+    assert "20.72 ms" in said
+    assert "Validate on this GPU" not in [b.label for b in app.button]
+    charts = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+    assert len(charts) == 3
+    assert "Measured (ms)" in json.dumps(charts[0]["layout"])
+
+
+def test_with_a_gpu_there_is_one_button(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine_with(monkeypatch, GPU)
+    started: list[tuple[str, str, str]] = []
+
+    def start(*given: str) -> Path:
+        started.append(given)  # type: ignore[arg-type]
+        return Path("/nowhere")
+
+    monkeypatch.setattr(validation_runs, "start", start)
+    app = page()
+    assert "GPU 0: NVIDIA H200, 128.00 GiB, driver 580.1" in text(app)
+    app.radio[0].set_value("full").run()
+    button(app, "Validate on this GPU").click()
+    app.run()
+    assert not app.exception
+    assert started == [("cuda:0", "full", "llama-3.1-8b")]
+
+
+def test_several_gpus_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine_with(monkeypatch, GPU, replace(GPU, index=1, process_ids=(7,)))
+    started: list[str] = []
+    monkeypatch.setattr(
+        validation_runs, "start", lambda device, *_: started.append(device) or Path("/nowhere")
+    )
+    app = page()
+    assert "used by 1 other processes" in text(app)
+    app.multiselect[0].set_value(["cuda:0", "cuda:1"]).run()
+    button(app, "Validate on 2 GPUs").click()
+    app.run()
+    assert started == ["cuda:0", "cuda:1"]
+
+
+def wait(folder: Path, seconds: float = 30.0) -> validation_runs.Progress:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        run = validation_runs.progress(folder)
+        if not run.running:
+            return run
+        time.sleep(0.05)
+    raise AssertionError("the run did not end")
+
+
+def test_a_played_back_run_goes_through_a_real_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(validation_runs.REPLAY, str(H200))
+    machine_with(monkeypatch, reason="none")
+    app = page()
+    assert "will be played back: h200-full.json" in text(app)
+    button(app, "Validate on this GPU").click()
+    app.run()
+    (folder,) = validation_runs.folders()
+    again = page()  # another session, as after a reload
+    assert "Validating on" in str([p.proto.text for p in again.get("progress")])
+    assert "Cancel" in [b.label for b in again.button]
+    run = wait(folder)
+    assert len(run.cases) == len(read(H200).cases)
+    assert "NVIDIA H200" in run.verdict
+    app = page(app)
+    assert not app.exception
+    assert "(played back)" in str(app.selectbox(key=_record_key(app)).options[0])
+
+
+def _record_key(app: AppTest) -> str:
+    return next(s.key for s in app.selectbox if str(s.key).startswith("record_"))
+
+
+def test_a_refused_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GPU here, so a real run on one refuses."""
+    if validation_view.machine().gpus:
+        pytest.skip("this machine has a GPU")
+    folder = validation_runs.start("cuda:0", "quick", "llama-3.1-8b")
+    run = wait(folder)
+    assert run.error.startswith("no GPU to validate on")
+    machine_with(monkeypatch, GPU)
+    app = page()
+    app.session_state[validation_view.SHOWN] = [str(folder)]
+    app.run()
+    assert "Not validated: no GPU to validate on" in text(app)
+
+
+def test_cancelling_ends_the_process_group() -> None:
+    folder = validation_runs.start("cpu", "full", "llama-3.1-8b")
+    end = time.monotonic() + 60
+    while not validation_runs.progress(folder).cases and time.monotonic() < end:
+        time.sleep(0.1)
+    assert [run.folder for run in validation_runs.running()] == [folder]
+    validation_runs.cancel(folder)
+    run = wait(folder)
+    assert not run.error
+    assert read(folder / "record.json").cancelled
+
+
+def test_a_run_that_died_says_its_last_words(own_state: Path) -> None:
+    folder = own_state / "20260101-000000-cpu"
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps({"pid": 2**22 + 1, "device": "cpu"}))
+    (folder / "events.jsonl").write_text('{"event": "check"')
+    (folder / "noise.txt").write_text("Traceback\nMemoryError: no more\n")
+    run = validation_runs.progress(folder)
+    assert not run.running
+    assert run.error == "the run ended without a verdict: MemoryError: no more"
+
+
+def test_the_scatter_holds_every_judged_case_with_its_spread() -> None:
+    record = read(H200)
+    found = comparable(record.cases, "s")
+    figure = scatter(record.cases, "s")
+    points = [trace for trace in figure.data if trace.mode == "markers"]
+    assert sum(len(trace.x) for trace in points) == len(found)
+    case = next(c for c in found if c.id == "dry_run/llama-3.1-8b/decode")
+    whole = next(trace for trace in points if trace.name == "whole models")
+    at = list(whole.y).index(case.measured / 1e-3)
+    assert whole.x[at] == pytest.approx(20.58, abs=0.01)
+    assert whole.error_y.array[at] == pytest.approx((max(case.samples) - case.measured) / 1e-3)
+
+
+def test_no_point_of_the_roofline_lies_far_above_its_roof() -> None:
+    figure = roofline(read(H200))
+    (roof,) = [t for t in figure.data if t.name == "roof, fp8"]
+    for trace in figure.data:
+        if trace.mode == "markers":
+            assert max(trace.y) < 1.05 * max(roof.y)
+
+
+def test_reports_hold_the_record_of_the_plans_card() -> None:
+    gpu = load_gpu("h200-sxm-141gb")
+    plan = make_plan(from_preset("llama-3.1-8b").model, gpu, Deployment(), Workload())
+    record = validation_runs.record_for(gpu.id)
+    assert record == read(H200)
+    assert validation_runs.record_for("h100-sxm5-80gb") is None
+    page_, words = as_html(plan, None, record), as_markdown(plan, None, record)
+    for report in (page_, words):
+        assert "181 of 185 predictions hold on NVIDIA H200" in report
+        assert "llama-3.1-8b: decode step of 64 x 8,192 tokens" in report
+    assert "Validation" not in as_markdown(plan)
+
+
+def test_a_calibrated_plan_says_so_on_the_page() -> None:
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app.query_params["gpu"] = "h200-sxm-141gb"
+    app.run()
+    before = text(app)
+    app.toggle(key="calibrated").set_value(True)
+    app.run()
+    assert not app.exception
+    assert "calibrated on this GPU (NVIDIA H200), 2026-11-23" in text(app)
+    assert "calibrated on this GPU" not in before
+
+
+def test_the_server_never_loads_torch() -> None:
+    code = (
+        "import sys, ui.validation_view\n"
+        "sys.exit('torch' if {'torch', 'triton'} & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
