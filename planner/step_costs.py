@@ -237,7 +237,7 @@ class _Step:
             return
         values = self.rows * heads.num_heads * heads.value_dim
         yield self.elementwise("join heads", count, 2 * values)
-        tokens = self.reach(None)
+        tokens = self.reach(heads.window)
         latent = entry_bytes(mixer.cache()[0], self.cache, self._tp)
         queries = self.rows * heads.num_heads * (width + mixer.kv_lora_rank)
         arithmetic = 2 * self.tokens * tokens * heads.num_heads * (width + mixer.kv_lora_rank)

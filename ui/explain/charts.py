@@ -51,9 +51,10 @@ def lines(
     *,
     dark: bool,
     marks: Sequence[Mark] = (),
+    places: Sequence[str] = ("top left", "bottom right", "top left"),
     **more: Any,
 ) -> go.Figure:
-    """A line for each row, told apart by dash as well as colour; marks are labelled stars."""
+    """A line for each row, told apart by dash as well as colour; marks have words at `places`."""
     traces: list[dict[str, Any]] = [
         {
             "type": "scatter", "mode": "lines", "x": list(x), "y": list(y), "name": name,
@@ -64,7 +65,7 @@ def lines(
     traces += [
         {
             "type": "scatter", "mode": "markers+text", "x": [at], "y": [value], "text": [words],
-            "textposition": ("top left", "bottom right", "top left")[i % 3],
+            "textposition": places[i % len(places)],
             "textfont": {"color": INK[dark], "size": 13}, "cliponaxis": False,
             "marker": {"symbol": SYMBOLS[i % 6], "size": 11, "color": INK[dark]},
             "name": words, "showlegend": False, "hoverinfo": "text",

@@ -120,7 +120,7 @@ def _quality() -> None:
 
 
 def _quality_row(found: Quality) -> list[str]:
-    scores = ", ".join(f"{form} {score:g}" for form, score in found.scores.items())
+    scores = ", ".join(f"{form} {score:.1f}" for form, score in found.scores.items())
     return [
         f"{found.paper} ({found.source})",
         f"{found.model}, {found.measure}",

@@ -40,7 +40,7 @@ def show(plan: Plan, heads: Heads) -> None:
         f"Ridge of {plan.gpu.name}: {peak / 1e12:,.0f} TFLOP/s / {bandwidth / 1e12:.2f} TB/s = "
         f"{ridge:,.0f} FLOPs per byte",
         *(
-            f"{name}: {value:,.3g} FLOPs per byte → at most "
+            f"{name}: {value:,.0f} FLOPs per byte → at most "
             f"{tiling.reachable_flops_per_s(value, peak, bandwidth) / 1e12:,.3g} TFLOP/s, "
             f"{tiling.reachable_flops_per_s(value, peak, bandwidth) / peak:.1%} of the peak"
             for name, value in work.items()
@@ -56,6 +56,7 @@ def show(plan: Plan, heads: Heads) -> None:
             (v, tiling.reachable_flops_per_s(v, peak, bandwidth) / 1e12, name)
             for name, v in work.items()
         ],
+        places=("top left", "bottom left"),
         xaxis={"type": "log", "tickvals": [1, 10, 100, 1000, 10000],
                "ticktext": ["1", "10", "100", "1,000", "10,000"]},
         yaxis={"type": "log", "tickvals": [1, 10, 100, 1000], "ticktext": ["1", "10", "100",
@@ -64,7 +65,7 @@ def show(plan: Plan, heads: Heads) -> None:
     )  # fmt: skip
     rows = [
         [
-            name, f"{value:,.3g}", "memory" if value < ridge else "arithmetic",
+            name, f"{value:,.0f}", "memory" if value < ridge else "arithmetic",
             f"{tiling.reachable_flops_per_s(value, peak, bandwidth) / peak:.1%}",
         ]
         for name, value in work.items()
@@ -72,7 +73,7 @@ def show(plan: Plan, heads: Heads) -> None:
     table = html_table(("Work", "FLOPs per byte", "Waits for", "Of the peak"), rows, numeric=(1, 3))
     alt = (
         f"A roof that rises with FLOPs per byte to {peak / 1e12:,.0f} TFLOP/s at {ridge:,.0f}; "
-        + "; ".join(f"{name} at {value:,.3g}" for name, value in work.items()) + "."
+        + "; ".join(f"{name} at {value:,.0f}" for name, value in work.items()) + "."
     )  # fmt: skip
     parts.figure(chart, "explain_roofline", alt, table)
     parts.note(

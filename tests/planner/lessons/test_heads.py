@@ -35,6 +35,13 @@ def test_flops_of_a_step() -> None:
     assert found["Linear"] == 4 * 32 * 128 * 128 * LAYERS
 
 
+def test_a_window_over_latents_computes_less() -> None:
+    found = {f.name: f.flops for f in forms(model_of("deepseek-v3"), Deployment(), N)}
+    # 128 heads over latents of 576 and 512, 61 layers
+    assert found["As published"] == 2 * 128 * (576 + 512) * N * 61
+    assert found["Window 4,096"] == 2 * 128 * (576 + 512) * 4096 * 61
+
+
 def test_a_wider_window_is_named() -> None:
     names = [f.name for f in forms(model_of("llama-3.1-8b"), Deployment(), N, window=8192)]
     assert "Window 8,192" in names
