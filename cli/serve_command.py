@@ -103,9 +103,8 @@ def run(arguments: Namespace) -> str:
     def traffic(rate: float, seed: int) -> "Iterable[Request]":
         return requests_of(arguments, rate, seed)
 
-    if arguments.find_rate or arguments.find_replicas:
-        if arguments.trace:
-            raise PlanRefused("--find-rate and --find-replicas draw requests: leave out --trace")
+    if (arguments.find_rate or arguments.find_replicas) and arguments.trace:
+        raise PlanRefused("--find-rate and --find-replicas draw requests: leave out --trace")
     if arguments.find_rate:
         found = objective.rate_interval(
             replica, traffic, slo, range(arguments.seed, arguments.seed + arguments.seeds),

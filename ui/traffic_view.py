@@ -84,7 +84,9 @@ def _answer(found: Result, work: Work) -> None:
     rows = [
         (name, f"{h.mean * scale:,.2f}", *(f"{h.quantile(q) * scale:,.2f}" for q in quantiles))
         for name, h, scale in (
-            ("TTFT (s)", found.ttft, 1.0), ("TPOT (ms)", found.tpot, 1e3), ("E2E (s)", found.e2e, 1.0),
+            ("TTFT (s)", found.ttft, 1.0),
+            ("TPOT (ms)", found.tpot, 1e3),
+            ("E2E (s)", found.e2e, 1.0),
         )
     ]  # fmt: skip
     st.html(html_table(("Time", "Mean", "p50", "p90", "p95", "p99"), rows, numeric=range(1, 6)))
@@ -99,7 +101,9 @@ def _course(found: Result) -> None:
     width = found.recorder.timeline.width_s
     left, right = st.columns(2)
     charts = (
-        (left, "Requests", False, [(n, [r[n.lower()] for r in rows]) for n in ("Running", "Queue")]),
+        (left, "Requests", False, [
+            ("Running", [r["running"] for r in rows]), ("Queue", [r["queue"] for r in rows]),
+        ]),
         (right, "Share of the pool", True, [
             ("In use", [r["used_blocks"] / pool for r in rows]),
             ("Kept for prefixes", [r["kept_blocks"] / pool for r in rows]),

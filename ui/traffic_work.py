@@ -75,10 +75,13 @@ def choose(chosen: Chosen) -> Work:
     replicas = c.number_input("Replicas", 1, 256, 1, key="replicas", **BOUND)
     router = d.selectbox("Router", ROUTERS, key="router", format_func=lambda r: r.replace("_", " "),
                          **BOUND)  # fmt: skip
+    a, b, c, d = st.columns(4)
     ttft = a.number_input("TTFT, at most (s)", 0.01, 3600.0, 2.0, key="ttft", **BOUND)
     tpot = b.number_input("TPOT, at most (ms)", 0.1, 60000.0, 50.0, key="tpot", **BOUND)
     share = c.number_input("Kept by (%)", 1.0, 100.0, 95.0, key="share", **BOUND)
     shared = d.number_input("Shared prefix (tokens)", 0, 2**20, 0, key="common", **BOUND)
+    more = st.expander("Number of requests, bursts, seed", key="open_draws")
+    a, b, c = more.columns(3)
     count = a.number_input("Requests in all", 10, 200_000, 2000, key="count", **BOUND)
     cv = b.number_input(
         "Variation of gaps", 0.0, 20.0, 1.0, key="cv", help="0 even, 1 Poisson, more: bursts",

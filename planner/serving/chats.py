@@ -58,7 +58,7 @@ class FirstFit:
 def contiguous(
     chats: Sequence[tuple[int, int]], memory_tokens: int, room: Sequence[int]
 ) -> Fragments:
-    """Chats of (prompt, answer) tokens, each given `room` tokens in one piece for its whole life."""
+    """Chats of (prompt, answer) tokens, each given `room` tokens in one piece for life."""
     memory = FirstFit(memory_tokens)
     running: list[tuple[int, int, int]] = []  # end, chat, start of its room
     began: dict[int, int] = {}
@@ -86,7 +86,10 @@ def contiguous(
             _, chat, start = heappop(running)
             memory.give_back(start, room[chat])
             del began[chat]
-    return Fragments(now, sums[0] / now, *(s / now / memory_tokens for s in sums[1:]))
+    at_once, stored, reserved, scattered = (value / now for value in sums)
+    return Fragments(
+        now, at_once, stored / memory_tokens, reserved / memory_tokens, scattered / memory_tokens
+    )
 
 
 def paged(chats: Sequence[tuple[int, int]], memory_tokens: int, block_size: int) -> Fragments:
@@ -119,4 +122,5 @@ def paged(chats: Sequence[tuple[int, int]], memory_tokens: int, block_size: int)
             sums[i] += value
         now += 1
         running = [chat for chat in running if chat[1]]
-    return Fragments(now, sums[0] / now, *(s / now / memory_tokens for s in sums[1:]), 0.0)
+    at_once, stored, reserved = (value / now for value in sums)
+    return Fragments(now, at_once, stored / memory_tokens, reserved / memory_tokens, 0.0)

@@ -69,14 +69,15 @@ def paged_memory(replica: Replica, prompt: Sampler, output: Sampler) -> Outcome:
     return Outcome(
         "Paging wastes under 4 % of the cache instead of 60 to 80 %, and serves 2 to 4 times as "
         "many requests at once, 4 times the throughput",
-        "Kwon et al. 2023; sources 000, 004",
+        "Kwon et al. 2023, and articles after it",
         ("Memory", "Requests at once", "Slots without a token", "Requests/s", "Preemptions"),
         rows,
         f"{more:.1f} times as many requests at once as whole-length reservations, "
         f"{faster:.1f} times the throughput; {found['paged'].fragmentation:.1%} of slots unused "
         f"against {found['longest'].fragmentation:.0%}.",
         "The gain is the reserved length over the mean length in use; the paged batch is limited "
-        f"by {limit} here, in memory for {RESERVATIONS} reservations at most. Throughput grows less than the batch once prompts fill the arithmetic.",
+        f"by {limit} here, in memory for {RESERVATIONS} reservations at most. Throughput grows "
+        "less than the batch once prompts fill the arithmetic.",
     )
 
 
@@ -96,7 +97,7 @@ def continuous_batching(replica: Replica, prompt: Sampler, output: Sampler) -> O
     whole = rates[128, "continuous"] / rates[8, "static"]
     return Outcome(
         "Continuous batching gives 5 to 10 times the throughput of static batching",
-        "source 004 (Orca, vLLM)",
+        "articles on Orca and vLLM, for typical chats",
         ("Batching", "Requests at once", "Requests/s"),
         tuple(rows),
         f"{min(gains):.1f} to {max(gains):.1f} times at the same batch size; {whole:.1f} times "
@@ -128,7 +129,7 @@ def agent_prefixes(replica: Replica, sessions: int = 60, turns: int = 10) -> Out
         ))  # fmt: skip
     return Outcome(
         "Prefix caching routinely gives agents 5 times the throughput",
-        "source 004",
+        "articles on agents with repeated tool prompts",
         ("Prefix cache", "Calls/s", "Prompt tokens found", "TTFT p95", "TPOT p50"),
         tuple(rows),
         f"{rates[1] / rates[0]:.1f} times the calls per second for {sessions} agents of {turns} "
@@ -161,7 +162,7 @@ def thousand_chats(replica: Replica, prompt: Sampler, output: Sampler) -> Outcom
     small, large = found["blocks of 16"], found[f"contiguous, {LONGEST:,} tokens"]
     return Outcome(
         "Paging eliminates fragmentation (exercise: 1,000 chats against contiguous allocation)",
-        "sources 000, 004",
+        "an exercise in an article on paging",
         ("Memory", "Chats at once", "Stored", "Reserved, empty", "Free, scattered", "Rounds"),
         rows,
         f"{small.reserved:.1%} of the memory is lost inside blocks of 16, {large.reserved:.0%} in "
@@ -185,7 +186,7 @@ def beam_sharing(replica: Replica, prompt_tokens: int = 512, output_tokens: int 
                      f"{found.saving:.0%}", f"{found.copies:,}"))  # fmt: skip
     return Outcome(
         "Copy-on-write eliminates duplicate storage in beam search and parallel sampling",
-        "source 002; Kwon et al. 2023 saw 38 to 66 % (beams) and 6 to 31 % (samples)",
+        "articles on vLLM; Kwon et al. 2023 saw 38 to 66 % (beams) and 6 to 31 % (samples)",
         ("Hypotheses", "Blocks, shared", "Blocks, own copies", "Saved", "Blocks copied"),
         tuple(rows),
         f"{savings[0]:.0%} saved by 4 samples, {savings[1]:.0%} by 4 beams, {savings[2]:.0%} by 8.",

@@ -69,8 +69,10 @@ def as_text(found: Result) -> str:
     recorder = found.recorder
     lines = [verdict(found), ""]
     for name, h, scale, unit in (
-        ("TTFT", found.ttft, 1.0, "s"), ("TPOT", found.tpot, 1e3, "ms"), ("E2E", found.e2e, 1.0, "s"),
-    ):  # fmt: skip
+        ("TTFT", found.ttft, 1.0, "s"),
+        ("TPOT", found.tpot, 1e3, "ms"),
+        ("E2E", found.e2e, 1.0, "s"),
+    ):
         each = "  ".join(f"p{round(q * 100)} {h.quantile(q) * scale:,.3f}" for q in QUANTILES)
         lines.append(f"  {name}  mean {h.mean * scale:,.3f}  {each}  {unit}")
     lines += [

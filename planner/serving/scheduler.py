@@ -13,7 +13,6 @@ from math import ceil, inf, sqrt
 from typing import Protocol
 
 from planner.serving.blocks import BlockPool
-from planner.serving.clock import Chunk
 from planner.serving.growth import Growth
 from planner.serving.job import Job, needed_blocks
 from planner.serving.replica import Replica

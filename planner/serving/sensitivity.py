@@ -1,4 +1,4 @@
-"""How the highest rate and the replicas needed move with cache format, block size, shared prefix."""
+"""How rate and replicas move with cache format, block size and shared prefix."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

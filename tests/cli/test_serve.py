@@ -1,0 +1,48 @@
+"""`serve`: text, JSON and CSV, and one line for each mistake."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli import main
+
+BASE = ["serve", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", "--requests", "200"]
+
+
+def test_json_counts_every_request(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*BASE, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["requests"]["finished"] == 200
+    assert found["ttft_s"]["p50"] <= found["ttft_s"]["p95"]
+
+
+def test_text_and_csv(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main([*BASE, "--find-replicas", "--rate", "3"]) == 0
+    assert "Replicas needed at 3 requests/s: 1" in capsys.readouterr().out
+    trace = tmp_path / "trace.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n0,100,10\n1,200,20\n")
+    assert main([*BASE, "--trace", str(trace), "--format", "csv"]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.startswith("start_s,queue,running")
+    assert sum(float(row.split(",")[head.split(",").index("finished")]) for row in rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--trace", "nowhere.csv"], "nowhere.csv"),
+        (["--rate", "0"], "rate"),
+        (["--max-num-seqs", "0"], "max-num-seqs"),
+        (["--prompt-tokens", "0"], "prompt-tokens"),
+        (["--replicas", "0"], "replicas"),
+        (["--max-num-seqs", "9000"], "max_num_batched_tokens"),
+    ],
+)
+def test_mistakes_are_one_line(
+    flags: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*BASE, *flags]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1

@@ -1,0 +1,107 @@
+"""Rates that hold, replicas for a rate, and the claims tried, against figures got another way."""
+
+import random
+
+import pytest
+
+from planner.errors import PlanRefused
+from planner.serving import experiments
+from planner.serving.beams import beam_search
+from planner.serving.chats import FirstFit, contiguous, paged
+from planner.serving.metrics import Slo
+from planner.serving.objective import interval, rate_interval, replicas_for
+from planner.serving.requests import always, geometric, synthetic
+from tests.planner.serving.worlds import Plain, replica
+
+
+def traffic(rate, seed):  # type: ignore[no-untyped-def]
+    return synthetic(rate=rate, count=4000, prompt=always(8), output=always(1), seed=seed)
+
+
+def test_the_highest_rate_is_that_of_m_d_1() -> None:
+    one = replica(clock=Plain(1.0), max_num_seqs=1, num_blocks=10)
+    # P(no wait) = 1 - busy: nine in ten start at once at a rate of 0.1.
+    slo = Slo(ttft_s=1.000001, tpot_s=1.0, share=0.9)
+    found = rate_interval(one, traffic, slo, range(5))
+    assert found.mean == pytest.approx(0.1, rel=0.1)
+    assert found.low < found.mean < found.high
+
+
+def test_replicas_are_the_fewest_that_hold() -> None:
+    one = replica(clock=Plain(1.0), max_num_seqs=1, num_blocks=10)
+    count, found = replicas_for(one, traffic, 2.6, Slo(4.0, 1.0, 0.95))
+    assert found.holds
+    assert 3 <= count <= 5
+    with pytest.raises(PlanRefused, match="alone"):
+        replicas_for(one, traffic, 0.1, Slo(0.5, 1.0, 0.95))
+
+
+def test_the_interval_is_students() -> None:
+    found = interval([1.0, 2.0, 3.0])
+    assert found.mean == 2
+    assert found.high - found.mean == pytest.approx(4.303 / 3**0.5)
+
+
+@pytest.mark.parametrize("descend", [0.0, 0.5, 1.0])
+def test_beams_are_those_of_the_paged_cache(descend: float) -> None:
+    pytest.importorskip("torch")
+    from kernels.kv_cache import PagedKVCache
+
+    width, prompt, steps = 4, 50, 60
+    cache = PagedKVCache(num_blocks=400, block_size=16, kv_heads=1, head_dim=16, device="cpu")
+    rng = random.Random(3)
+    cache.add((0, 0))
+    cache.append((0, 0), prompt)
+    for i in range(1, width):
+        cache.fork((0, 0), (0, i))
+    used = []
+    for step in range(steps):
+        parents = [rng.randrange(width) if rng.random() < descend else i for i in range(width)]
+        for i, parent in enumerate(parents):
+            cache.fork((step, parent), (step + 1, i))
+        for i in range(width):
+            cache.free((step, i))
+        for i in range(width):
+            cache.append((step + 1, i), 1)
+        used.append(cache.usage().used)
+    found = beam_search(prompt, steps, width, 16, seed=3, descend=descend)
+    assert found.at_end == used[-1]
+    assert found.mean == pytest.approx(sum(used) / steps)
+
+
+def test_samples_share_their_prompts_full_blocks() -> None:
+    found = beam_search(160, 32, 3, 16, descend=0.0)
+    assert found.at_end == 10 + 3 * 2
+    assert found.copied_at_end == 3 * 12
+
+
+def test_holes_join_again() -> None:
+    memory = FirstFit(100)
+    starts = [memory.take(25) for _ in range(4)]
+    assert starts == [0, 25, 50, 75]
+    memory.give_back(0, 25)
+    memory.give_back(50, 25)
+    assert memory.take(26) is None
+    memory.give_back(25, 25)
+    assert memory.holes == [(0, 75)]
+
+
+def test_equal_chats_through_equal_rooms() -> None:
+    work = [(8, 8)] * 12
+    found = contiguous(work, 64, [16] * 12)
+    assert (found.at_once, found.rounds, found.scattered) == (4, 24, 0)
+    blocks = paged(work, 64, 16)
+    assert (blocks.at_once, blocks.rounds) == (4, 24)
+    assert blocks.stored == pytest.approx(found.stored)
+
+
+def test_every_claim_comes_out() -> None:
+    one = replica(num_blocks=4000, max_num_seqs=128, max_model_len=4096,
+                  max_num_batched_tokens=2048)  # fmt: skip
+    paging = experiments.paged_memory(one, geometric(300), geometric(200))
+    more = float(paging.found.split()[0])
+    assert 2 < more < 5
+    static = experiments.continuous_batching(one, geometric(300), geometric(200))
+    assert len(static.rows) == 6
+    agents = experiments.agent_prefixes(replica(num_blocks=60_000, max_model_len=32768))
+    assert float(agents.found.split()[0]) > 1.5
