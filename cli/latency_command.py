@@ -11,13 +11,23 @@ from cli.source import read_model
 from planner.cost import Cost, cost
 from planner.guide import Decision, guide, speculation
 from planner.hf_config import parse
-from planner.latency import Latency, Time, latency
+from planner.latency import Latency, Time
 from planner.long_context import ring_cost
 from planner.positions import reach
+from planner.queueing import Queued, queued
+from planner.units import counted
 from presets.prices import cheapest_price
 from presets.speed import speed_of
 
 FORMATS = ("text", "json")
+CAUSES = {
+    "arithmetic": "arithmetic",
+    "weights": "reading weights",
+    "kv_cache": "reading the KV cache",
+    "activations": "moving activations",
+    "launches": "starting kernels",
+    "links": "the links between GPUs",
+}
 
 
 def add_to(commands: Any) -> None:
@@ -52,22 +62,26 @@ def run(arguments: Namespace) -> str:
     model, gpu = parse(read_model(arguments.model), arguments.model), chosen_gpu(arguments)
     deployment, target = chosen_deployment(arguments), chosen_target(arguments)
     speed = speed_of(gpu)
-    found = latency(model, gpu, deployment, speed, target.request, target.concurrency)
+    case = queued(model, gpu, deployment, speed, target.request, target.concurrency)
+    found = case.now
     price = _price(arguments, found)
-    decisions = guide(
-        model, gpu, deployment, speed, target.request, target.concurrency,
-        acceptance=arguments.acceptance,
-    )  # fmt: skip
+    speculated = speculation(found, model, arguments.acceptance)
+    decisions: tuple[Decision, ...] = ()
+    if case.at_once:
+        decisions = guide(
+            model, gpu, deployment, speed, target.request, case.at_once,
+            acceptance=arguments.acceptance,
+        )  # fmt: skip
     if arguments.format == "json":
         ring = ring_cost(model, gpu, deployment, speed, target.request.prompt_tokens)
         data = {
-            **as_data(found, price, decisions),
-            "speculation": asdict(speculation(found, model, arguments.acceptance)),
+            **as_data(case, price, decisions),
+            "speculation": asdict(speculated),
             "ring": None if ring is None else asdict(ring),
             "reach": asdict(reach(model)),
         }
         return json.dumps(data, indent=1, allow_nan=False) + "\n"
-    return as_text(found, price, decisions)
+    return as_text(case, price, decisions)
 
 
 def _price(arguments: Namespace, found: Latency) -> Cost | None:
@@ -84,12 +98,16 @@ def _price(arguments: Namespace, found: Latency) -> Cost | None:
         prompt_tokens=found.request.prompt_tokens,
         output_tokens=found.request.output_tokens,
         prefill_share=float(found.load.prefill_share),
-        watts_per_gpu=arguments.watts or found.gpu.tdp_w,
+        watts_per_gpu=found.gpu.tdp_w if arguments.watts is None else arguments.watts,
     )
 
 
-def as_data(found: Latency, price: Cost | None, decisions: tuple[Decision, ...]) -> dict[str, Any]:
-    """Seconds, ratios and dollars; a time with its range, its bound and what it goes into."""
+def as_data(case: Queued, price: Cost | None, decisions: tuple[Decision, ...]) -> dict[str, Any]:
+    """Seconds, ratios and dollars; a time with its range, its bound and what it goes into.
+
+    Times are those of users_at_once; where that is 0, of all users as if memory held them.
+    """
+    found, plan = case.now, case.plan
 
     def time(of: Time) -> dict[str, Any]:
         return {**asdict(of), "binds": of.binds}
@@ -99,7 +117,14 @@ def as_data(found: Latency, price: Cost | None, decisions: tuple[Decision, ...])
         "gpu": found.gpu.id,
         "deployment": found.deployment.model_dump(),
         "request": found.request.model_dump(),
-        "concurrency": found.users,
+        "concurrency": plan.workload.concurrency,
+        "memory": {
+            "fits": plan.fits,
+            "total_bytes_per_gpu": plan.total_bytes_per_gpu,
+            "users_at_once": case.at_once,
+            "wait_s": case.wait_s,
+            "notes": list(case.sentences),
+        },
         "ttft": time(found.ttft),
         "tpot": time(found.tpot),
         "under_load": {
@@ -122,15 +147,18 @@ def as_data(found: Latency, price: Cost | None, decisions: tuple[Decision, ...])
     }
 
 
-def as_text(found: Latency, price: Cost | None, decisions: tuple[Decision, ...]) -> str:
-    """The answer for a terminal."""
+def as_text(case: Queued, price: Cost | None, decisions: tuple[Decision, ...]) -> str:
+    """The answer for a terminal; what does not fit comes before its times."""
+    found = case.now
     load = found.load
     lines = [
-        f"{found.deployment.gpus} x {found.gpu.name}, {found.users:,} users at "
+        f"{found.deployment.gpus} x {found.gpu.name}, "
+        f"{counted(case.plan.workload.concurrency, 'user')} at "
         f"{found.request.prompt_tokens:,} + {found.request.output_tokens:,} tokens",
+        *case.sentences,
         "",
-        f"TTFT alone   {_range(found.ttft)}  mostly {found.ttft.binds}",
-        f"TPOT alone   {_range(found.tpot)}  mostly {found.tpot.binds}",
+        f"TTFT alone   {_range(found.ttft)}  mostly {CAUSES[found.ttft.binds]}",
+        f"TPOT alone   {_range(found.tpot)}  mostly {CAUSES[found.tpot.binds]}",
         f"under load   TTFT p95 {1e3 * float(load.ttft_p95_s):,.0f} ms, TPOT "
         f"{1e3 * float(load.tpot_s):,.1f} ms, {found.requests_per_s:.2f} requests/s",
         f"throughput   {found.output_tokens_per_s:,.0f} tokens/s, "
@@ -147,7 +175,8 @@ def as_text(found: Latency, price: Cost | None, decisions: tuple[Decision, ...])
             f"${price.usd_per_million_output_tokens:.2f} out per million tokens"
             + ("" if energy is None else f", {energy:.2f} tokens per joule")
         )
-    lines += ["", "What to choose, and the figure that decides:"]
+    if decisions:
+        lines += ["", "What to choose, and the figure that decides:"]
     lines += [f"  {d.topic}: {d.choice} ({d.because})" for d in decisions]
     return "\n".join([*lines, "", f"Times are estimates: {found.speed.source}."]) + "\n"
 

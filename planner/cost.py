@@ -1,6 +1,9 @@
 """What serving costs: dollars an hour, dollars a million tokens, tokens a joule."""
 
 from dataclasses import dataclass
+from math import isfinite
+
+from planner.errors import PlanRefused
 
 SECONDS_PER_HOUR = 3600
 
@@ -34,8 +37,12 @@ def cost(
     """The cost of `requests_per_s` requests on `gpus` GPUs.
 
     prefill_share: the part of the GPUs' busy time that goes into prompts. watts_per_gpu: the
-    board limit, or what was measured under this load.
+    board limit, or what was measured under this load. Raises PlanRefused unless price and power
+    are above 0.
     """
+    for name, value in (("usd_per_gpu_hour", usd_per_gpu_hour), ("watts", watts_per_gpu)):
+        if value is not None and not (isfinite(value) and value > 0):
+            raise PlanRefused(f"{name} must be above 0, not {value:g}")
     per_hour = usd_per_gpu_hour * gpus
     per_s = per_hour / SECONDS_PER_HOUR
     inputs, outputs = requests_per_s * prompt_tokens, requests_per_s * output_tokens

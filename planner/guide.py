@@ -20,7 +20,7 @@ from planner.passes import decode_pass, in_fp8, prefill_pass
 from planner.plan import Plan, make_plan
 from planner.speculation import Speculation, best
 from planner.speed import Speed
-from planner.units import format_bytes
+from planner.units import counted, format_bytes
 from planner.workload import Workload
 
 ACCEPTANCE = 0.7
@@ -99,7 +99,7 @@ class _Case:
         return Decision(
             "attention arithmetic",
             "fp8" if ratio > WORTH else "16 bits",
-            f"in fp8 a prompt takes {faster:.3f} s instead of {seconds:.3f} s",
+            f"in fp8 a prompt takes {faster:.3f} s instead of {seconds:.3f} s{_worth(ratio)}",
             ratio,
         )
 
@@ -124,12 +124,12 @@ class _Case:
             "on" if ratio > WORTH else "no matter",
             f"a prompt takes {self.now.ttft.seconds:.2f} s instead of "
             f"{without.ttft.seconds:.2f} s, and answers run {_ratio(without, self.now):.2f} times "
-            "as fast under load",
+            f"as fast under load{_worth(ratio)}",
             ratio,
         )
 
     def cache_format(self) -> Decision:
-        """FP8 where it serves more users or is faster by a tenth."""
+        """FP8 where it is faster by a tenth, or holds users that memory lacks room for."""
         found = self.tried(self.deployment.replace(kv_cache_dtype="fp8"))
         if found is None:
             return Decision("cache format", "the model's own", "no FP8 layout for its cache", 1.0)
@@ -137,13 +137,13 @@ class _Case:
         users = plan.max_concurrency or self.users
         today = self.plan(self.deployment).max_concurrency or self.users
         ratio = self.now.tpot.seconds / other.tpot.seconds
-        gain = max(ratio, users / today)
+        gain = max(ratio, users / today) if today <= self.users else ratio
         return Decision(
             "cache format",
             "fp8" if gain > WORTH else "the model's own",
             f"with fp8 a step takes {1e3 * other.tpot.seconds:.1f} ms instead of "
-            f"{1e3 * self.now.tpot.seconds:.1f} ms, and memory holds {users:,} users instead of "
-            f"{today:,}",
+            f"{1e3 * self.now.tpot.seconds:.1f} ms, and memory holds {counted(users, 'user')} "
+            f"instead of {today:,}{_worth(gain)}",
             gain,
         )
 
@@ -164,19 +164,24 @@ class _Case:
             name if ratio > WORTH else "the model's own",
             f"reading weights is {100 * share:.0f} % of a step; {name} makes it "
             f"{1e3 * tries[name].tpot.seconds:.1f} ms instead of "
-            f"{1e3 * self.now.tpot.seconds:.1f} ms",
+            f"{1e3 * self.now.tpot.seconds:.1f} ms{_worth(ratio)}",
             ratio,
         )
 
     def speculation(self, acceptance: float) -> Decision:
         found = speculation(self.now, self.model, acceptance)
         worth = found.speedup > WORTH
+        if not found.draft_tokens:
+            why = f"at an acceptance of {acceptance:.0%} no number of draft tokens gains anything"
+            return Decision("speculation", "off", why, 1.0)
         return Decision(
             "speculation",
-            f"{found.draft_tokens} draft tokens" if worth else "off",
-            f"at an acceptance of {acceptance:.0%} a step of {self.now.users_per_replica:,} "
-            f"users yields {found.tokens_per_step:.2f} tokens each in {1e3 * found.step_s:.1f} ms "
-            f"instead of one in {1e3 * self.now.tpot.seconds:.1f} ms",
+            counted(found.draft_tokens, "draft token") if worth else "off",
+            f"at an acceptance of {acceptance:.0%} and with "
+            f"{counted(found.draft_tokens, 'draft token')} a step of "
+            f"{counted(self.now.users_per_replica, 'user')} "
+            f"yields {found.tokens_per_step:.2f} tokens each in {1e3 * found.step_s:.1f} ms "
+            f"instead of one in {1e3 * self.now.tpot.seconds:.1f} ms{_worth(found.speedup)}",
             found.speedup,
         )
 
@@ -196,16 +201,29 @@ class _Case:
                 found = self.tried(changed)
                 if found is not None and found[1].fits:
                     tries[_layout(changed)] = found[0]
+        if gpus == 1:
+            return Decision("layout", "one GPU", "one GPU leaves nothing to choose", 1.0)
         if not tries:
             return Decision("layout", "none", f"no layout of {gpus} GPUs holds this load", 0.0)
         name = max(tries, key=lambda key: tries[key].requests_per_s)
-        ratio = tries[name].requests_per_s / self.now.requests_per_s
+        best, mine = tries[name].requests_per_s, self.now.requests_per_s
+        links = f"links take {100 * tries[name].tpot.shares['links']:.0f} % of a step"
+        if name == _layout(self.deployment):
+            others = [found.requests_per_s for key, found in tries.items() if key != name]
+            next_best = (
+                f"the next best layout serves {100 * (1 - max(others) / best):.1f} % less"
+                if others
+                else "no other layout holds this load"
+            )
+            why = f"{best:.3g} requests a second, {links}; {next_best}"
+            return Decision("layout", f"{name}, as it is", why, 1.0)
+        ratio = best / mine
+        worth = ratio > WORTH or not self.plan(self.deployment).fits
         return Decision(
             "layout",
-            name,
-            f"{tries[name].requests_per_s:.2f} requests a second against "
-            f"{self.now.requests_per_s:.2f} as it is; links take "
-            f"{100 * tries[name].tpot.shares['links']:.0f} % of a step",
+            name if worth else "as it is",
+            f"{name} serves {best:.3g} requests a second against {mine:.3g} as it is, "
+            f"{links}{'' if worth else _worth(ratio)}",
             ratio,
         )
 
@@ -224,9 +242,10 @@ class _Case:
         except PlanRefused:
             return Decision("prefill and decode", "together", because, ratio)
         because += (
-            f"; {found.prefill_replicas} + {found.decode_replicas} replicas apart would take "
-            f"{1e3 * found.tpot_s:.1f} ms on {found.gpus} GPUs instead of {self.deployment.gpus}, "
-            f"and send {format_bytes(found.transfer_bytes)} a prompt"
+            f"; apart, with {counted(found.prefill_replicas, 'replica')} for prompts and "
+            f"{found.decode_replicas:,} for answers, it would take {1e3 * found.tpot_s:.1f} ms on "
+            f"{counted(found.gpus, 'GPU')} instead of {self.deployment.gpus}, and send "
+            f"{format_bytes(found.transfer_bytes)} a prompt"
         )
         return Decision(
             "prefill and decode", "apart" if ratio > 1.5 else "together", because, ratio
@@ -258,8 +277,15 @@ def _ratio(slow: Latency, fast: Latency) -> float:
     return float(slow.load.tpot_s) / float(fast.load.tpot_s)
 
 
+def _worth(ratio: float) -> str:
+    """Why a choice that gains something is not taken; nothing where it is."""
+    return "" if ratio > WORTH else ": less than a tenth is not worth it"
+
+
 def _layout(deployment: Deployment) -> str:
-    return (
-        f"tensor parallel {deployment.tensor_parallel_size}, "
-        f"{deployment.pipeline_parallel_size} stages, {deployment.data_parallel_size} replicas"
-    )
+    parts = [
+        f"tensor parallel {deployment.tensor_parallel_size}",
+        counted(deployment.pipeline_parallel_size, "stage"),
+        counted(deployment.data_parallel_size, "replica"),
+    ]
+    return ", ".join(parts)

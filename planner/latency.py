@@ -10,12 +10,14 @@ efficiency measured for that kernel and size, plus what the links take. Every ti
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from planner.calibration import Roofs
 from planner.collectives import link_between
 from planner.deployment import Deployment
+from planner.errors import PlanRefused
 from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.model import Model
@@ -37,6 +39,15 @@ class Request(Frozen):
     prompt_tokens: int = Field(default=8192, ge=1, le=MAX_TOKENS)
     output_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
     cached_tokens: int = Field(default=0, ge=0, le=MAX_TOKENS)
+
+    @model_validator(mode="after")
+    def cached_part_of_prompt(self) -> Self:
+        if self.cached_tokens > self.prompt_tokens:
+            raise PlanRefused(
+                f"cached_tokens {self.cached_tokens:,} is more than the prompt's "
+                f"{self.prompt_tokens:,} tokens"
+            )
+        return self
 
     @property
     def context(self) -> int:

@@ -6,7 +6,9 @@ reach(model).supported_tokens
 from dataclasses import dataclass
 from typing import Any
 
+from planner.errors import PlanRefused
 from planner.model import Model
+from planner.units import format_tokens
 
 STATED_ALREADY = ("gemma3", "gemma3_text")
 """Families whose max_position_embeddings already counts their linear scaling."""
@@ -80,6 +82,25 @@ def reach(model: Model) -> Reach:
         seen_by_windows=_seen_by_windows(model),
         sentence=sentence.format(factor=factor, original=original or stated or 0),
     )
+
+
+def beyond_stated(model: Model, context: int) -> str | None:
+    """What to know about a context beyond the stated positions; None within them."""
+    found = reach(model)
+    if found.supported_tokens is None or context <= found.supported_tokens:
+        return None
+    return (
+        f"The configuration states {format_tokens(found.supported_tokens)} positions; "
+        f"{format_tokens(context)} tokens are beyond them. {found.sentence}"
+    )
+
+
+def reachable(model: Model, context: int) -> str | None:
+    """The same, raised as PlanRefused where the model cannot run beyond its positions at all."""
+    found = beyond_stated(model, context)
+    if found is not None and reach(model).hard:
+        raise PlanRefused(found)
+    return found
 
 
 def _seen_by_windows(model: Model) -> int | None:

@@ -7,6 +7,8 @@ the agreeing prefix plus one token of its own (Leviathan et al. 2023).
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from planner.errors import PlanRefused
+
 
 @dataclass(frozen=True, slots=True)
 class Speculation:
@@ -54,6 +56,11 @@ def speculate(
 def best(
     step_s: Callable[[int], float], draft_s: float, acceptance: float, most: int = 8
 ) -> Speculation:
-    """The k in 0..most of lowest time per token; k = 0 says not to speculate."""
+    """The k in 0..most of lowest time per token; k = 0 says not to speculate.
+
+    Raises PlanRefused for an acceptance that is no probability.
+    """
+    if not 0 <= acceptance <= 1:
+        raise PlanRefused(f"acceptance is a probability, 0 to 1, not {acceptance:g}")
     tried = (speculate(step_s, draft_s, acceptance, k) for k in range(most + 1))
     return min(tried, key=lambda found: found.tpot_s)

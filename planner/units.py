@@ -24,6 +24,11 @@ def format_bytes(n: int) -> str:
     return f"{n} B"
 
 
+def counted(n: int, noun: str) -> str:
+    """'1 user', '1,000 users'."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def format_tokens(n: int) -> str:
     """Token counts with separators: 131072 -> '131,072'."""
     return f"{n:,}"

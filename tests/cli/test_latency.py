@@ -1,6 +1,7 @@
 """Times of one deployment on the command line."""
 
 import json
+import re
 
 import pytest
 
@@ -46,3 +47,70 @@ def test_a_card_without_rates_is_one_sentence(capsys: pytest.CaptureFixture[str]
     error = capsys.readouterr().err
     assert "memory bandwidth" in error
     assert error.count("\n") == 1
+
+
+def failed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["latency", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+def test_a_model_that_does_not_fit_has_times_only_as_if_it_did(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Llama-3.1-405B has 756 GiB of 16-bit weights, an L4 has 22."""
+    assert main(["latency", "--model", "llama-3.1-405b", "--gpu", "l4"]) == 0
+    out = capsys.readouterr().out
+    assert out.index("Does not fit on L4") < out.index("as if it did fit") < out.index("TTFT alone")
+    assert "What to choose" not in out
+
+
+def test_users_beyond_memory_wait(capsys: pytest.CaptureFixture[str]) -> None:
+    """Little's law: waiting is the time that all users take, less that of those at once."""
+    arguments = ["latency", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb",
+                 "--concurrency", "1000"]  # fmt: skip
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    held = int(re.search(r"Memory holds ([\d,]+) sequences at once", out)[1])  # type: ignore[index]
+    assert 0 < held < 100
+    assert f"the other {1000 - held:,} wait" in out
+    assert main([*arguments, "--format", "json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["memory"]["fits"] is False
+    assert data["memory"]["users_at_once"] == held
+    service_s = held / data["under_load"]["requests_per_s"]
+    assert data["memory"]["wait_s"] == pytest.approx(service_s * (1000 - held) / held)
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (("--usd-per-gpu-hour", "-1"), "usd_per_gpu_hour must be above 0"),
+        (("--usd-per-gpu-hour", "nan"), "usd_per_gpu_hour must be above 0"),
+        (("--watts", "0"), "watts must be above 0"),
+        (("--acceptance", "2"), "acceptance"),
+        (("--acceptance", "nan"), "acceptance"),
+        (("--cached-tokens", "9000"), "8,192"),
+    ],
+)
+def test_nonsense_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], flags: tuple[str, str], word: str
+) -> None:
+    assert word in failed(capsys, "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", *flags)
+
+
+def test_positions_end_hard_or_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    """GPT-2's table has 1,024 rows; Llama-3.1 states 131,072 positions and goes on."""
+    error = failed(capsys, "--model", "gpt2-medium", "--gpu", "h100-sxm5-80gb")
+    assert "1,024 positions; 9,216 tokens" in error
+    assert main(["latency", "--model", "llama-3.1-8b", "--gpu", "h200-sxm-141gb",
+                 "--prompt-tokens", "200000"]) == 0  # fmt: skip
+    assert "131,072 positions; 201,024 tokens" in capsys.readouterr().out
+
+
+def test_one_user_is_no_users(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["latency", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb"]) == 0
+    out = capsys.readouterr().out
+    for bad in ("1 users", "1 stages", "1 replicas", "kv_cache"):
+        assert bad not in out

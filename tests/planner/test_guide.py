@@ -92,8 +92,31 @@ def test_prompts_of_others_call_for_separation() -> None:
 
 def test_the_layout_named_serves_at_least_as_many() -> None:
     found = of("llama-3.1-8b", "h100-sxm5-80gb", 64, tensor_parallel_size=4)["layout"]
-    assert found.figure >= 1
-    assert "replicas" in found.choice
+    assert found.figure == 1
+    assert found.choice == "tensor parallel 4, 1 stage, 1 replica, as it is"
+    assert of("llama-3.1-8b", "h100-sxm5-80gb", 1)["layout"].choice == "one GPU"
+
+
+def test_a_choice_not_taken_says_why_its_gain_is_too_small() -> None:
+    """For every load: the sentence of a choice that gains less than a tenth says so."""
+    topics = ("attention arithmetic", "cache format", "weights", "speculation")
+    for users in (1, 8, 64):
+        for gpu, gpus in (("h100-sxm5-80gb", 1), ("h100-sxm5-80gb", 4), ("l40s", 2)):
+            found = of("llama-3.1-8b", gpu, users, tensor_parallel_size=gpus)
+            for topic in topics:
+                decision = found[topic]
+                kept = decision.choice in ("16 bits", "the model's own", "off")
+                assert kept == (decision.figure <= 1.1)
+                assert kept == ("not worth it" in decision.because or decision.figure == 1)
+
+
+def test_room_for_more_users_counts_only_where_memory_lacks_it() -> None:
+    """One user on a card that holds 55: twice the room is of no use to them."""
+    few = of("llama-3.1-8b", "h100-sxm5-80gb", 1)["cache format"]
+    full = of("llama-3.1-8b", "h100-sxm5-80gb", 60)["cache format"]
+    assert few.choice == "the model's own"
+    assert full.choice == "fp8"
+    assert full.figure > 1.9
 
 
 def test_a_found_prefix_is_worth_its_share() -> None:
