@@ -1,4 +1,4 @@
-"""The command line: `python -m planner inspect` and `python -m planner plan`.
+"""The command line: `python -m planner plan` and its siblings, one module each.
 
 Answers go to stdout; an error is one line on stderr and exit status 2.
 """
@@ -6,13 +6,16 @@ Answers go to stdout; an error is one line on stderr and exit status 2.
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from planner.errors import SizewellError
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with errors in one line."""
+    """argparse, with errors in one line and no guessing at shortened flags."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "allow_abbrev": False})
 
     def error(self, message: str) -> NoReturn:
         sys.stderr.write(f"{self.prog}: {message}\n")
@@ -25,10 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m planner",
         description="Memory plans for LLM inference, in exact bytes.",
     )
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+    commands = parser.add_subparsers(dest="command", parser_class=Parser)
     from cli import (
         inspect_command,
         latency_command,
+        list_command,
         plan_command,
         search_command,
         serve_command,
@@ -41,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     search_command.add_to(commands)
     serve_command.add_to(commands)
     train_command.add_to(commands)
+    list_command.add_to(commands)
     arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.error(f"choose one of {', '.join(commands.choices)}; --help says what each does")
     try:
         sys.stdout.write(arguments.run(arguments))
         sys.stdout.flush()
@@ -51,4 +58,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
-    return 0
+    return int(getattr(arguments, "status", 0))

@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from cli.source import read_file, read_model
+from cli.source import exists, read_file, read_model
 from planner.dtypes import kv_format
 from planner.errors import SizewellError
 from planner.hf_config import parse
@@ -36,7 +36,8 @@ def run(arguments: Namespace) -> str:
 def entry(source: str) -> dict[str, Any]:
     """The answer for one configuration, whatever is wrong with it."""
     try:
-        config = read_file(Path(source)) if Path(source).exists() else read_model(source)
+        path = Path(source)
+        config = read_file(path) if source and exists(path) else read_model(source)
         model = parse(config, source)
         return {"source": source, "status": "ok", "reason": None, **figures(model)}
     except SizewellError as error:
@@ -91,7 +92,10 @@ def as_text(found: dict[str, Any]) -> str:
         f"  KV cache    {cache['bytes_per_token']:,} B per token (bf16): {at}",
     ]
     if cache["state_bytes"]:
-        lines.append(f"  state       {format_bytes(cache['state_bytes'])} per sequence")
+        state = format_bytes(cache["state_bytes"])
+        lines.append(f"  state       {state} per sequence (bf16 convolution, fp32 recurrence)")
+    if parameters["towers"]:
+        lines.append(f"  tower       {parameters['towers']:,} parameters in the vision tower")
     if found["not_counted"]:
         lines.append(f"  not counted {', '.join(found['not_counted'])}")
     return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
 """`plan`: what a deployment needs, whether it fits, and the arithmetic."""
 
 import json
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,12 +14,16 @@ from planner.errors import PlanRefused
 from planner.export import as_data, first_error
 from planner.hardware import Gpu, custom_gpu, gpu_with_memory
 from planner.hf_config import parse
+from planner.model import Model
 from planner.plan import make_plan
 from planner.workload import Workload
 from presets.gpus import load_gpu
 
 Inputs = TypeVar("Inputs", Deployment, Workload)
 
+CONTEXT_HELP = "tokens a sequence, such as 32768 or 32k; 8192, or the model's own if shorter"
+PREFIX_HELP = "tokens that all sequences begin with"
+DEFAULT_CONTEXT = 8192
 FORMATS = ("text", "json", "markdown", "html", "csv")
 SIZES = (
     ("--tensor-parallel-size", "-tp", "GPUs that share each layer"),
@@ -42,17 +46,20 @@ def add_to(commands: Any) -> None:
         parser.add_argument(name, short, type=int, metavar="N", help=help_text)
     parser.add_argument("--enable-expert-parallel", action="store_true")
     parser.add_argument("--enforce-eager", action="store_true", help="no CUDA graphs")
-    parser.add_argument("--context", type=int, default=8192, metavar="N", help="tokens a sequence")
+    parser.add_argument("--context", type=tokens, metavar="N", help=CONTEXT_HELP)
     parser.add_argument("--concurrency", type=int, default=1, metavar="N", help="sequences at once")
-    parser.add_argument("--shared-prefix-tokens", type=int, default=0, metavar="N")
-    parser.add_argument("--beam-width", type=int, default=1, metavar="N")
-    parser.add_argument("--prompt-tokens", type=int, metavar="N", help="shared by the beams")
-    parser.add_argument("--weights-dtype", default="auto", metavar="NAME")
-    parser.add_argument("--kv-cache-dtype", default="auto", metavar="NAME")
+    parser.add_argument(
+        "--shared-prefix-tokens", type=tokens, default=0, metavar="N", help=PREFIX_HELP
+    )
+    parser.add_argument("--beam-width", type=int, default=1, metavar="N", help="beams a sequence")
+    parser.add_argument("--prompt-tokens", type=tokens, metavar="N", help="shared by the beams")
+    parser.add_argument("--weights-dtype", default="auto", metavar="NAME", help="see list formats")
+    parser.add_argument("--kv-cache-dtype", default="auto", metavar="NAME", help="see list formats")
     parser.add_argument("--block-size", type=int, metavar="N", help="16, or the engine's")
     parser.add_argument("--max-num-batched-tokens", type=int, metavar="N", help="or the engine's")
     engine_flags.add_to(parser)
     parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.add_argument("--exit-code", action="store_true", help="status 1 when it does not fit")
     parser.set_defaults(run=run)
 
 
@@ -60,7 +67,7 @@ def run(arguments: Namespace) -> str:
     """The plan in the chosen format."""
     config = read_model(arguments.model)
     model, gpu = parse(config, arguments.model), chosen_gpu(arguments)
-    deployment, workload = chosen_deployment(arguments), chosen_workload(arguments)
+    deployment, workload = chosen_deployment(arguments), chosen_workload(arguments, model)
     engine = engine_flags.figures_of(arguments, model, gpu, deployment, workload, config)
     if engine is not None:
         deployment = deployment.replace(
@@ -68,6 +75,7 @@ def run(arguments: Namespace) -> str:
             max_num_batched_tokens=engine.settings["max_num_batched_tokens"],
         )
     plan = make_plan(model, gpu, deployment, workload)
+    arguments.status = int(arguments.exit_code and not plan.fits)
     if arguments.format == "json":
         data = as_data(plan, config)
         if engine is not None:
@@ -149,20 +157,42 @@ def chosen_deployment(arguments: Namespace) -> Deployment:
     if gpus is not None and deployment.gpus != gpus:
         raise PlanRefused(
             f"--gpus {gpus} contradicts the parallel sizes, which use {deployment.gpus}"
+            f"{_rest(gpus, deployment)}"
         )
     return deployment
 
 
-def chosen_workload(arguments: Namespace) -> Workload:
-    """The workload of the flags."""
+def _rest(gpus: int, deployment: Deployment) -> str:
+    """Which flag would use the GPUs that the sizes leave over."""
+    replicas, over = divmod(gpus, deployment.gpus)
+    if over or replicas < 2:
+        return ""
+    more = replicas * deployment.data_parallel_size
+    return f"; --data-parallel-size {more} would use them all"
+
+
+def chosen_workload(arguments: Namespace, model: Model) -> Workload:
+    """The workload of the flags; without a context, one that the model can take."""
+    stated = model.max_position_embeddings or DEFAULT_CONTEXT
+    context = arguments.context
     return checked(
         Workload,
-        context=arguments.context,
+        context=min(DEFAULT_CONTEXT, stated) if context is None else context,
         concurrency=arguments.concurrency,
         shared_prefix_tokens=arguments.shared_prefix_tokens,
         beam_width=arguments.beam_width,
         prompt_tokens=arguments.prompt_tokens,
     )
+
+
+def tokens(text: str) -> int:
+    """A token count: 32768, or 32k and 1m in units of 1024. For argparse."""
+    scale = {"k": 1024, "m": 1024**2}.get(text[-1:].lower(), 1)
+    digits = text[:-1] if scale > 1 else text
+    try:
+        return int(digits) * scale
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no number of tokens") from None
 
 
 def checked(kind: type[Inputs], **values: Any) -> Inputs:

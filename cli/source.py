@@ -7,24 +7,41 @@ from planner.errors import ConfigRefused, PlanRefused
 from planner.hf_config.document import MAX_BYTES, read_document
 from presets.models import load_model_config
 
+WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
+
 
 def read_file(path: Path) -> dict[str, Any]:
     """The configuration in a file, or in the config.json of a folder."""
     if path.is_dir():
         path = path / "config.json"
+    if path.suffix in WEIGHTS:
+        raise ConfigRefused("these are weights: give the config.json beside them")
     try:
         with path.open("rb") as file:
             return read_document(file.read(MAX_BYTES + 1))
     except OSError as error:
         why = (error.strerror or "it cannot be read").lower()
-        raise ConfigRefused(f"{path}: {why}") from None
+        raise ConfigRefused(f"it cannot be read: {why}") from None
 
 
 def read_model(reference: str) -> dict[str, Any]:
     """The configuration that `reference` names: an existing path first, else a preset's id."""
+    if not reference.strip():
+        raise PlanRefused("--model is empty: give a preset, a Hub id or a config.json")
     path = Path(reference)
-    if path.exists():
-        return read_file(path)
+    if exists(path):
+        try:
+            return read_file(path)
+        except ConfigRefused as refused:
+            raise ConfigRefused(f"{path}: {refused}", refused.field) from None
     if path.suffix == ".json" or reference.startswith((".", "/", "~")):
         raise PlanRefused(f"--model {reference}: there is no such file")
     return load_model_config(reference)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; a name no file can have is none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False

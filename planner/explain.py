@@ -10,7 +10,6 @@ from math import prod
 
 from planner.footprint import held_weights
 from planner.kv_cache import entry_bytes, state_tensor_bytes
-from planner.model import LayerGroup
 from planner.parallelism import layers_in
 from planner.plan import Plan
 from planner.tensors import CacheTensor
@@ -96,27 +95,28 @@ def _weights(plan: Plan) -> Iterator[Step]:
 def _cache(plan: Plan) -> Iterator[Step]:
     deployment, fmt = plan.deployment, plan.footprint.kv_format
     tp = deployment.tensor_parallel_size
-    groups = [(g, layers_in(g, plan.stage.layers)) for g in plan.model.groups]
+    split = deployment.decode_context_parallel_size * deployment.context_parallel_size
     per_sequence = 0
-    for group, count in groups:
-        for tensors in _alike(group) if count else ():
-            size = count * sum(entry_bytes(t, fmt, tp) for t in tensors)
-            yield Step(
-                f"{_cache_label(tensors)}, {group.kind} layers, per "
-                + ("token" if tensors[0].stride == 1 else f"{tensors[0].stride} tokens"),
-                "layers x heads x width x bytes",
-                f"{count} x {_widths(tensors, tp)}, {fmt.name}",
-                size,
-            )
-            split = deployment.decode_context_parallel_size * deployment.context_parallel_size
-            entries, how = _entries(tensors[0], plan.workload.context, split)
-            yield Step(
-                f"{_cache_label(tensors)}, {group.kind} layers, per sequence",
-                "entries x bytes per entry",
-                f"{how} x {size:,}",
-                entries * size,
-            )
-            per_sequence += entries * size
+    for (kind, tensors), count in _alike(plan).items():
+        size = count * sum(entry_bytes(t, fmt, tp) for t in tensors)
+        what = f"{_cache_label(tensors)}, {kind} layers"
+        stride = tensors[0].stride
+        yield Step(
+            f"{what}, per " + ("token" if stride == 1 else f"{stride} tokens"),
+            "layers x heads x width x bytes",
+            f"{count} x {_widths(tensors, tp)}, {fmt.name}",
+            size,
+        )
+        entries, how = _entries(tensors[0], plan.workload.context, split)
+        yield Step(
+            f"{what}, per sequence",
+            "entries x bytes per entry",
+            f"{how} x {size:,}",
+            entries * size,
+        )
+        per_sequence += entries * size
+    for group in plan.model.groups:
+        count = layers_in(group, plan.stage.layers)
         state = sum(state_tensor_bytes(t, plan.model.dtype, tp) for t in group.state())
         if count and state:
             yield Step(
@@ -199,12 +199,18 @@ def runtime_label(name: str) -> str:
     return name.replace("_", " ").capitalize().replace("Cuda", "CUDA")
 
 
-def _alike(group: LayerGroup) -> Iterator[tuple[CacheTensor, ...]]:
-    """Cache tensors of a layer that hold the same entries, together."""
-    found: dict[tuple[int | None, int, int], list[CacheTensor]] = {}
-    for tensor in group.cache():
-        found.setdefault((tensor.window, tensor.stride, tensor.lag), []).append(tensor)
-    yield from (tuple(tensors) for tensors in found.values())
+def _alike(plan: Plan) -> dict[tuple[str, tuple[CacheTensor, ...]], int]:
+    """Layers of the stage by kind and by the tensors that hold the same entries, counted."""
+    found: dict[tuple[str, tuple[CacheTensor, ...]], int] = {}
+    for group in plan.model.groups:
+        rules: dict[tuple[int | None, int, int], tuple[CacheTensor, ...]] = {}
+        for tensor in group.cache():
+            rule = (tensor.window, tensor.stride, tensor.lag)
+            rules[rule] = (*rules.get(rule, ()), tensor)
+        for tensors in rules.values():
+            key = (group.kind, tensors)
+            found[key] = found.get(key, 0) + layers_in(group, plan.stage.layers)
+    return {key: count for key, count in found.items() if count}
 
 
 def _cache_label(tensors: tuple[CacheTensor, ...]) -> str:

@@ -201,5 +201,17 @@ def first_error(error: ValidationError) -> str:
     """The first complaint of a validation as one sentence with the field's name."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
-    message = str(first["msg"])
-    return f"{name}: {message[:1].lower()}{message[1:]}, not {first['input']!r}"
+    limits, given = first.get("ctx", {}), first["input"]
+    kind = str(first["type"])
+    if kind == "extra_forbidden":
+        return f"{name} is not a field here"
+    if kind == "missing":
+        return f"{name} is missing"
+    if kind == "greater_than_equal":
+        return f"{name} must be at least {limits['ge']:,}, not {given:,}"
+    if kind == "less_than_equal":
+        return f"{name} must be at most {limits['le']:,}, not {given:,}"
+    if kind.startswith("int_"):
+        return f"{name} must be a whole number, not {given!r}"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{name}: {message[:1].lower()}{message[1:]}, not {given!r}"

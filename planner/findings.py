@@ -8,7 +8,7 @@ from planner.attention_kinds import Attention
 from planner.overheads import moved
 from planner.passes import attention_share
 from planner.plan import Plan
-from planner.positions import reach
+from planner.positions import beyond_stated, reach
 from planner.units import format_bytes, format_tokens
 
 Severity = Literal["error", "warning", "info"]
@@ -90,14 +90,9 @@ def _context(plan: Plan) -> Iterator[Finding]:
 def _positions(plan: Plan) -> Iterator[Finding]:
     found, context = reach(plan.model), plan.workload.context
     asked = format_tokens(context)
-    if found.supported_tokens is not None and context > found.supported_tokens:
-        stated = format_tokens(found.supported_tokens)
-        yield Finding(
-            "error" if found.hard else "warning",
-            "beyond_stated_context",
-            f"The configuration states {stated} positions; {asked} tokens are beyond them. "
-            f"{found.sentence}",
-        )
+    beyond = beyond_stated(plan.model, context)
+    if beyond is not None:
+        yield Finding("error" if found.hard else "warning", "beyond_stated_context", beyond)
     elif found.trained_tokens is not None and context > found.trained_tokens:
         trained = format_tokens(found.trained_tokens)
         yield Finding(
@@ -118,7 +113,7 @@ def _load(plan: Plan) -> Iterator[Finding]:
             "cache_could_overflow",
             f"Memory holds {format_tokens(users)} sequence{'s' if users > 1 else ''} of up to "
             f"{format_tokens(fits_at)} tokens at once, and the model goes on to "
-            f"{format_tokens(longest)}: set max_model_len, or expect preemption beyond.",
+            f"{format_tokens(longest)}: limit their length, or expect preemption beyond.",
         )
     share = attention_share(plan.model, plan.deployment, context)
     if share > 0.5:
@@ -132,6 +127,13 @@ def _load(plan: Plan) -> Iterator[Finding]:
 
 
 def _model(plan: Plan) -> Iterator[Finding]:
+    if plan.parameters.towers:
+        yield Finding(
+            "info",
+            "tower_counted",
+            f"The vision tower's {plan.parameters.towers:,} parameters are counted with the "
+            "weights; its working memory is not.",
+        )
     for tower in plan.model.parameters_elsewhere:
         name = tower.removesuffix("_config")
         yield Finding(
@@ -196,14 +198,6 @@ def _parallelism(plan: Plan) -> Iterator[Finding]:
 
 
 def _attention(plan: Plan) -> Iterator[Finding]:
-    room = plan.gpu.memory_bytes - plan.stage.weights_bytes
-    if plan.score_matrix_bytes > max(room, 0):
-        yield Finding(
-            "info",
-            "scores_would_not_fit",
-            f"Attention that stores its scores would need {format_bytes(plan.score_matrix_bytes)} "
-            "for one layer of one sequence: use a flash kernel.",
-        )
     windows = {
         m.window for g in plan.model.groups for m in g.mixers if isinstance(m, Attention)
     } - {None}

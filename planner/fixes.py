@@ -25,12 +25,9 @@ def fixes(plan: Plan) -> tuple[Fix, ...]:
     """Up to three fixes for a plan that does not fit; none for one that does."""
     if plan.fits:
         return ()
-    found: list[Fix] = []
-    for fix in _candidates(plan):
-        found.append(fix)
-        if len(found) == MOST:
-            break
-    return tuple(found)
+    harsh = ("int4", "nvfp4")
+    mild_first = sorted(_candidates(plan), key=lambda fix: any(h in fix.sentence for h in harsh))
+    return tuple(mild_first[:MOST])
 
 
 def _candidates(plan: Plan) -> Iterator[Fix]:

@@ -149,7 +149,7 @@ def _compiled(
         terms=terms,
         state_bytes=state_bytes(whole(model), model.dtype),
         heads=max(heads, key=lambda h: h.num_heads, default=None),
-        cache_groups=max(1, len({(t.window, t.stride) for t in terms})),
+        cache_groups=len({(t.window, t.stride) for t in terms}),
     )
 
 

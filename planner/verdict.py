@@ -2,6 +2,7 @@
 
 from planner.fixes import Fix, fixes
 from planner.plan import Plan
+from planner.positions import reach
 from planner.units import format_bytes, format_tokens
 
 
@@ -10,6 +11,7 @@ def verdict(plan: Plan) -> str:
     gpus = plan.deployment.gpus
     where = plan.gpu.name if gpus == 1 else f"{gpus} x {plan.gpu.name}"
     users = plan.workload.concurrency
+    verb = "is" if users == 1 else "are"
     what = (
         f"{format_tokens(users)} sequence{'s' if users > 1 else ''} of "
         f"{format_tokens(plan.workload.context)} tokens"
@@ -18,10 +20,17 @@ def verdict(plan: Plan) -> str:
         spare = format_bytes(plan.headroom_bytes)
         each = "" if gpus == 1 else " per GPU"
         certain = "" if plan.range_bytes[1] <= plan.gpu.memory_bytes else _tight(plan)
+        reached = reach(plan.model)
+        if reached.hard and plan.workload.context > (reached.supported_tokens or 0):
+            return (
+                f"Fits in the memory of {where}, but the model has only "
+                f"{format_tokens(reached.supported_tokens or 0)} positions: "
+                f"{format_tokens(plan.workload.context)} tokens cannot be served."
+            )
         return f"Fits on {where}: {what}, {spare} to spare{each}.{certain}"
     short = format_bytes(-plan.headroom_bytes)
     each = "" if gpus == 1 else " on the fullest GPU"
-    return f"Does not fit on {where}: {what} are {short} short{each}. {remedy(fixes(plan))}"
+    return f"Does not fit on {where}: {what} {verb} {short} short{each}. {remedy(fixes(plan))}"
 
 
 def remedy(found: tuple[Fix, ...]) -> str:

@@ -18,7 +18,7 @@ from presets.suggestion import unknown_id
 
 _FOLDER = Path(__file__).with_name("models")
 _ALIASES = "aliases.json"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True)

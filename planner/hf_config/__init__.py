@@ -75,12 +75,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
     if isinstance(quantization, Mapping) and isinstance(text.get("expert_dtype"), str):
         fields.ignore("expert_dtype")
         quantization = {"expert_dtype": text["expert_dtype"], **quantization}
-    dtype = text.get("dtype") or text.get("torch_dtype") or outer.get("torch_dtype")
-    dtype = str(dtype or outer.get("dtype") or "bfloat16").removeprefix("torch.")
-    if dtype not in DTYPES:
-        raise ConfigRefused(
-            f"torch_dtype: {short(dtype)} is not a number format of weights", field="torch_dtype"
-        )
+    dtype = stated_dtype(text, outer)
     model = build(fields)
     fields.finish()
     towers = vision_tower(outer, model.hidden_size)
@@ -90,7 +85,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
     return model.model_copy(
         update={
             "source": source,
-            "dtype": dtype,
+            "dtype": dtype or "bfloat16",
             "quantization": quantization,
             "max_position_embeddings": longest_position(text),
             "rope": rope_of(text),
@@ -98,17 +93,38 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
             "parameters_elsewhere": tuple(elsewhere),
             "notes": (
                 *model.notes,
+                *(() if dtype else ("torch_dtype is not given: bfloat16 is assumed.",)),
                 *(f"{name} is the value of {model_type}'s class" for name in filled),
             ),
         }
     )
 
 
+def stated_dtype(text: Mapping[str, Any], outer: Mapping[str, Any]) -> str | None:
+    """The number format that the configuration states for its weights, None where it is silent."""
+    for config in (text, outer):
+        for name in ("dtype", "torch_dtype"):
+            value = config.get(name)
+            if value is None:
+                continue
+            dtype = value.removeprefix("torch.") if isinstance(value, str) else value
+            if dtype not in DTYPES:
+                raise ConfigRefused(
+                    f"{name}: {short(value)} is not a number format of weights", field=name
+                )
+            return str(dtype)
+    return None
+
+
 def longest_position(text: Mapping[str, Any]) -> int | None:
     """The context length the configuration states, under the names families use for it."""
+    fields = Fields(text)
     names = ("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length")
-    found = (text.get(n) for n in (*names, "max_seq_len", "model_max_length", "n_ctx"))
-    return next((n for n in found if type(n) is int and n > 0), None)
+    for name in (*names, "max_seq_len", "model_max_length", "n_ctx"):
+        found = fields.optional(name, least=0)
+        if found:
+            return found
+    return None
 
 
 def depth_exceeds(value: object, limit: int) -> bool:

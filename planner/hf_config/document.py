@@ -16,18 +16,28 @@ def read_document(text: str | bytes) -> dict[str, Any]:
             "give the config.json, not the weights or the tokenizer"
         )
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_object)
     except RecursionError:
         raise ConfigRefused("the file is nested too deeply to be a model configuration") from None
     except UnicodeDecodeError:
         raise ConfigRefused("the file is not text, so it is no config.json") from None
     except json.JSONDecodeError as error:
+        what = error.msg.lower().removesuffix(" at")
         raise ConfigRefused(
-            f"the file is not valid JSON: {error.msg.lower()} at line {error.lineno}, "
-            f"column {error.colno}"
+            f"the file is not valid JSON: {what} at line {error.lineno}, column {error.colno}"
         ) from None
     except ValueError:
         raise ConfigRefused("the file holds a number too long to be one") from None
     if not isinstance(found, dict):
         raise ConfigRefused("the file holds no JSON object, so it is no model configuration")
+    return found
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose names are all different; which of two values counts is a guess."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigRefused(f"{twice[:60]}: is given twice", field=twice)
     return found

@@ -6,7 +6,7 @@ from planner.hf_config.reader import Fields
 from planner.model import LayerGroup
 from planner.tensors import Weight
 
-LIKE_THE_LAST = "multi-token-prediction layers are counted like the last layer of the decoder"
+LIKE_THE_LAST = "Multi-token-prediction layers are counted like the last layer of the decoder."
 NUM_MTP = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers")
 
 

@@ -139,7 +139,10 @@ class Fields:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise self.refuse(name, f"{short(value)} is not a whole number of at least {least}")
+            limits = f"from {least} to {most:,}" if most < LARGEST else f"of at least {least}"
+            if isinstance(value, int) and value > most:
+                limits = f"from {least} to {most:,}"
+            raise self.refuse(name, f"{short(value)} is not a whole number {limits}")
         if value > MOST_LAYERS and name.endswith(COUNTS):
             raise self.refuse(name, f"{value} is more layers than any model has")
         return value

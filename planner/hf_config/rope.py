@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from planner.errors import ConfigRefused
+from planner.hf_config.reader import short
+
 ALIBI_TYPES = ("bloom",)
 """Families whose published code has no other choice."""
 KEPT = ("rope_theta", "original_max_position_embeddings")
@@ -18,6 +21,9 @@ def rope_of(text: Mapping[str, Any]) -> dict[str, Any] | None:
     nested = isinstance(attention, Mapping) and attention.get("alibi")
     if text.get("alibi") or nested or text.get("model_type") in ALIBI_TYPES:
         return {"alibi": True}
+    for name in ("rope_parameters", "rope_scaling"):
+        if text.get(name) is not None and not isinstance(text[name], Mapping):
+            raise ConfigRefused(f"{name}: {short(text[name])} is not an object", field=name)
     found = text.get("rope_parameters") or text.get("rope_scaling")
     if isinstance(found, Mapping) and isinstance(found.get("full_attention"), Mapping):
         found = found["full_attention"]

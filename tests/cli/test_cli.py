@@ -107,7 +107,8 @@ def test_gpus_alone_means_tensor_parallel(capsys: pytest.CaptureFixture[str]) ->
         (["--gpus", "8", "--tensor-parallel-size", "4"], "contradicts"),
         (["--gpus", "0"], "cannot be split"),
         (["--context", "0"], "context"),
-        (["--context", "many"], "invalid int value"),
+        (["--context", "many"], "no number of tokens"),
+        (["--conc", "3"], "unrecognized arguments"),
         (["--concurrency", "-1"], "concurrency"),
         (["--weights-dtype", "banana"], "banana"),
         (["--kv-cache-dtype", "banana"], "banana"),
@@ -136,3 +137,48 @@ def test_unknown_names_suggest_known_ones(
     model: str, gpu: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert words in complaint(capsys, "plan", "--model", model, "--gpu", gpu)
+
+
+def test_tokens_in_units_of_1024(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(answer(capsys, *PLAN, "--context", "32k", "--format", "json"))
+    assert found["workload"]["context"] == 32768
+
+
+def test_a_short_model_is_planned_at_its_own_length(capsys: pytest.CaptureFixture[str]) -> None:
+    gpt2 = ["plan", "--model", "gpt2-medium", "--gpu", "t4"]
+    found = json.loads(answer(capsys, *gpt2, "--format", "json"))
+    assert found["workload"]["context"] == 1024
+    assert "has only 1,024 positions" in answer(capsys, *gpt2, "--context", "8192")
+
+
+def test_exit_code_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    too_large = ["plan", "--model", "llama-3.1-70b", "--gpu", "l4"]
+    assert main(too_large) == 0
+    assert main([*too_large, "--exit-code"]) == 1
+    assert main([*PLAN, "--exit-code"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "name"),
+    [
+        ("models", "qwen3-8b", "Qwen/Qwen3-8B"),
+        ("gpus", "h200", "139.80 GiB"),
+        ("formats", "q4_k", "q4_k_m"),
+    ],
+)
+def test_lists_names(kind: str, text: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert name in answer(capsys, "list", kind, text)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "", "weights.safetensors"])
+def test_references_that_are_no_configuration(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name.endswith("safetensors"):
+        (tmp_path / name).write_bytes(b"0" * 100)
+        name = str(tmp_path / name)
+    complaint(capsys, "plan", "--model", name, "--gpu", "l4")
+
+
+def test_no_command_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "choose one of inspect, plan" in complaint(capsys)

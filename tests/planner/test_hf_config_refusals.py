@@ -207,3 +207,30 @@ def test_numbers_that_json_cannot_hold_are_refused() -> None:
     written = json.dumps(LLAMA).replace("4096", "NaN")
     with pytest.raises(ConfigRefused, match="hidden_size"):
         parse(read_document(written))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_position_embeddings", "abc"),
+        ("max_position_embeddings", -1),
+        ("max_position_embeddings", True),
+        ("max_position_embeddings", 10**15),
+        ("rope_scaling", "yes"),
+        ("torch_dtype", 0),
+        ("torch_dtype", "float13"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(field: str, value: object) -> None:
+    with pytest.raises(ConfigRefused, match=field):
+        parse({**LLAMA, field: value})
+
+
+def test_a_field_given_twice_is_refused() -> None:
+    with pytest.raises(ConfigRefused, match="hidden_size: is given twice"):
+        read_document('{"hidden_size": 1, "hidden_size": 2}')
+
+
+def test_a_number_too_large_says_the_limit() -> None:
+    with pytest.raises(ConfigRefused, match="from 1 to 2,147,483,647"):
+        parse({**LLAMA, "hidden_size": 10**15})

@@ -1,0 +1,50 @@
+"""`list`: the models, GPUs and number formats that the other commands know by name."""
+
+from argparse import Namespace
+from typing import Any
+
+KINDS = ("models", "gpus", "formats")
+
+
+def add_to(commands: Any) -> None:
+    """Register the command."""
+    parser = commands.add_parser("list", help="names of models, GPUs and formats")
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("text", nargs="?", default="", help="only names with this in them")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: Namespace) -> str:
+    """One line a name."""
+    lines = {"models": models, "gpus": gpus, "formats": formats}[arguments.kind]()
+    wanted = arguments.text.lower()
+    return "".join(f"{line}\n" for line in lines if wanted in line.lower())
+
+
+def models() -> list[str]:
+    """Preset ids with their Hub ids."""
+    from presets.models import all_names
+
+    names = all_names()
+    width = max(len(name.id) for name in names)
+    return [f"{name.id:<{width}}  {name.hub_id}" for name in names]
+
+
+def gpus() -> list[str]:
+    """GPU ids with what a program can allocate."""
+    from planner.units import format_bytes
+    from presets.gpus import all_gpus
+
+    found = all_gpus()
+    width = max(len(gpu.id) for gpu in found)
+    return [f"{gpu.id:<{width}}  {format_bytes(gpu.memory_bytes):>11}" for gpu in found]
+
+
+def formats() -> list[str]:
+    """Names for --weights-dtype, then for --kv-cache-dtype."""
+    from planner.dtypes import KV_FORMATS
+    from planner.gguf_mixes import BASE
+    from planner.weight_formats import NAMED
+
+    weights = [f"weights   {name}" for name in dict.fromkeys((*NAMED, *BASE))]
+    return weights + [f"kv-cache  {name}" for name in KV_FORMATS]
