@@ -7,7 +7,6 @@ that are written one per line as JSON.
 import fcntl
 import json
 import os
-import selectors
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 from planner.errors import SizewellError
 from validate.card import GpuFacts, machine
 from validate.cases import DEFAULT_MODEL, Check, suite
+from validate.lines import Lines
 from validate.record import Case, Record, case_from, skipped, write
 from validate.verdict import sentence
 from validate.worker import BROKEN, broken
@@ -204,40 +204,39 @@ class Run:
         """Follow a worker's events: the check it was in when it ended, what is left, why."""
         current: str | None = None
         assert process.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while True:
-                if current is None:
-                    patience = START_PATIENCE_S
-                else:
-                    patience = max(MIN_PATIENCE_S, PATIENCE * checks[current].seconds)
-                if not selector.select(patience):
-                    process.kill()
-                    return current, left, "it did not end in the time it was given, and was stopped"
-                line = process.stdout.readline()
-                if not line:
-                    return current, left, ""
-                event = json.loads(line)
-                kind = event["event"]
-                if kind == "machine":
-                    self.card |= event["card"]
-                    self.software |= event["software"]
-                elif kind == "check":
-                    current = event["id"]
-                    self.emit({
-                        "event": "check", "id": current, "title": checks[current].title,
-                        "index": len(checks) - len(left), "of": len(checks),
-                        "seconds_left": self._pace() * sum(checks[c].seconds for c in left),
-                    })  # fmt: skip
-                elif kind == "case":
-                    self._found(case_from(event["case"]))
-                elif kind == "done":
-                    self.facts = event["facts"]
-                    self.emit({"event": "done", "id": event["id"], "seconds": event["seconds"]})
-                    self._took_s += event["seconds"]
-                    self._planned_s += checks[event["id"]].seconds
-                    left.remove(event["id"])
-                    current = None
+        lines = Lines(process.stdout)
+        while True:
+            if current is None:
+                patience = START_PATIENCE_S
+            else:
+                patience = max(MIN_PATIENCE_S, PATIENCE * checks[current].seconds)
+            line = lines.next(patience)
+            if line is None:
+                process.kill()
+                return current, left, "it did not end in the time it was given, and was stopped"
+            if not line:
+                return current, left, ""
+            event = json.loads(line)
+            kind = event["event"]
+            if kind == "machine":
+                self.card |= event["card"]
+                self.software |= event["software"]
+            elif kind == "check":
+                current = event["id"]
+                self.emit({
+                    "event": "check", "id": current, "title": checks[current].title,
+                    "index": len(checks) - len(left), "of": len(checks),
+                    "seconds_left": self._pace() * sum(checks[c].seconds for c in left),
+                })  # fmt: skip
+            elif kind == "case":
+                self._found(case_from(event["case"]))
+            elif kind == "done":
+                self.facts = event["facts"]
+                self.emit({"event": "done", "id": event["id"], "seconds": event["seconds"]})
+                self._took_s += event["seconds"]
+                self._planned_s += checks[event["id"]].seconds
+                left.remove(event["id"])
+                current = None
 
     def _pace(self) -> float:
         """How long checks take here against what they take on an H200, once a few are done."""
