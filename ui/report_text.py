@@ -42,11 +42,13 @@ def heading(plan: Plan) -> str:
     """What was planned."""
     layers = ", ".join(f"{n} {kind}" for kind, n in plan.model.layer_counts.items())
     active = plan.parameters.active
+    tower = plan.parameters.towers
+    beside = f" and {tower / 1e9:,.2f} B in a vision tower" if tower else ""
     of_them = "" if active == plan.parameters.total else f", {active / 1e9:,.2f} B active"
     return "\n".join(
         (
             f"Model      {plan.model.source}: {plan.parameters.total / 1e9:,.2f} B parameters"
-            f"{of_them}; layers: {layers}",
+            f"{of_them}{beside}; layers: {layers}",
             f"Weights    {plan.footprint.assignment.description}",
             f"KV cache   {plan.footprint.kv_format.name}, {plan.kv_bytes_per_token:,} B per token, "
             f"{format_bytes(plan.kv_bytes_per_sequence + plan.state_bytes_per_sequence)} per "
@@ -88,6 +90,9 @@ def limits(plan: Plan) -> str:
     users, tokens = plan.max_concurrency, plan.max_context_tokens
     most = "memory sets no limit" if users is None else format_tokens(users)
     longest = "memory sets no limit" if tokens is None else f"{format_tokens(tokens)} tokens"
+    stated = plan.model.max_position_embeddings
+    if stated is not None and (tokens is None or tokens > stated):
+        longest += f" in memory; the model states {format_tokens(stated)}"
     return "\n".join(
         (
             f"Most sequences of {format_tokens(plan.workload.context)} tokens: {most}",
