@@ -10,6 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from planner.units import format_bytes
+from ui.explain.quoted import SIGNS
 from ui.explain_view import TOPICS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,10 +144,10 @@ def test_claims_are_45_and_can_be_filtered() -> None:
     app = page("Quoted numbers")
     said = text(app)
     assert "45 claims: holds 27, near 4, misleading 2, wrong 10, wrong for this model 2" in said
-    assert said.count("✓ holds") == 27
+    assert said.count(SIGNS["holds"]) == 27
     wrong = text(page("Quoted numbers", verdict="misleading"))
-    assert wrong.count("! misleading") == 2
-    assert "✓ holds" not in wrong
+    assert wrong.count(SIGNS["misleading"]) == 2
+    assert SIGNS["holds"] not in wrong
 
 
 def test_nothing_here_loads_torch() -> None:

@@ -26,7 +26,8 @@ DOING = {
 def layout(dark: bool, x: str, y: str, height: int = 340, **more: Any) -> dict[str, Any]:
     """Axis titles in the text colour, legend below, no zooming by accident."""
     ink = INK[dark]
-    axis = {"tickfont": {"color": ink}, "fixedrange": True, "zeroline": False, "automargin": True}
+    axis = {"tickfont": {"color": ink}, "fixedrange": True, "zeroline": False, "automargin": True,
+            "separatethousands": True}  # fmt: skip
     return {
         "height": height,
         "font": {"color": ink},

@@ -10,11 +10,11 @@ from ui.explain import charts, parts
 from ui.tables import html_table
 
 SIGNS = {
-    "holds": "✓ holds",
-    "near": "≈ near",
-    "misleading": "! misleading",
-    "wrong": "✕ wrong",
-    "wrong for this model": "✕ wrong for this model",
+    "holds": "✓\u00a0holds",
+    "near": "≈\u00a0near",
+    "misleading": "!\u00a0misleading",
+    "wrong": "✕\u00a0wrong",
+    "wrong for this model": "✕\u00a0wrong for this model",
 }
 ALL = "all"
 
@@ -42,7 +42,9 @@ def show() -> None:
         "Show", (ALL, *SIGNS), default=ALL, key="verdict", required=True, **parts.BOUND
     )
     shown = [c for c in claims if chosen in (ALL, c.verdict)]
-    st.html(_table(shown, values))
+    for key, title in claim_sources().items():
+        if found := [c for c in shown if c.source == key]:
+            st.html(_table(found, values, title))
     parts.note("GB is 10⁹ bytes and GiB 2³⁰; where an article's GB are GiB, the unit here is GiB.")
 
 
@@ -57,7 +59,7 @@ def _values() -> dict[str, Figure]:
     return {claim.id: recompute(claim, known) for claim in load_claims()}
 
 
-def _table(claims: Sequence[Claim], values: dict[str, Figure]) -> str:
+def _table(claims: Sequence[Claim], values: dict[str, Figure], title: str) -> str:
     rows = [
         [
             claim.claim,
@@ -69,7 +71,7 @@ def _table(claims: Sequence[Claim], values: dict[str, Figure]) -> str:
         for claim in claims
     ]
     head = ("Claim", "Quoted", "Computed", "Verdict", "Why")
-    return html_table(head, rows, numeric=(1, 2), stack=True)
+    return html_table(head, rows, caption=title, numeric=(1, 2), stack=True)
 
 
 def _figure(value: Figure | str | None, unit: str) -> str:

@@ -32,9 +32,9 @@ def show(plan: Plan, heads: Heads) -> None:
     peak, bandwidth = roofs.flops_per_s("bf16"), roofs.read_bytes_per_s
     ridge = peak / bandwidth
     work = {
-        "materialised": tiling.traffic(heads, n).naive_intensity,
-        "tiled, re-reads from L2": tiling.traffic(heads, n).cached_intensity,
-        "decode step": _decode(plan, n),
+        "Materialised": tiling.traffic(heads, n).naive_intensity,
+        "Tiled": tiling.traffic(heads, n).cached_intensity,
+        "Decode step": _decode(plan, n),
     }
     parts.formula(
         f"Ridge of {plan.gpu.name}: {peak / 1e12:,.0f} TFLOP/s / {bandwidth / 1e12:.2f} TB/s = "
@@ -77,8 +77,9 @@ def show(plan: Plan, heads: Heads) -> None:
     )  # fmt: skip
     parts.figure(chart, "explain_roofline", alt, table)
     parts.note(
-        f"Attention of one sequence of {format_tokens(n)} tokens, 16-bit products. The roofs are "
-        "published peaks, or what was measured where the card was validated."
+        f"Attention of one sequence of {format_tokens(n)} tokens, 16-bit products. Tiled: "
+        "the L2 cache serves the re-reads of K and V. The roofs are published peaks, or what was "
+        "measured where the card was validated."
     )
 
 
