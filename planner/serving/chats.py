@@ -86,9 +86,9 @@ def contiguous(
             _, chat, start = heappop(running)
             memory.give_back(start, room[chat])
             del began[chat]
-    at_once, stored, reserved, scattered = (value / now for value in sums)
+    at_once, held, reserved, lost = (value / now for value in sums)
     return Fragments(
-        now, at_once, stored / memory_tokens, reserved / memory_tokens, scattered / memory_tokens
+        now, at_once, held / memory_tokens, reserved / memory_tokens, lost / memory_tokens
     )
 
 
@@ -122,5 +122,5 @@ def paged(chats: Sequence[tuple[int, int]], memory_tokens: int, block_size: int)
             sums[i] += value
         now += 1
         running = [chat for chat in running if chat[1]]
-    at_once, stored, reserved = (value / now for value in sums)
-    return Fragments(now, at_once, stored / memory_tokens, reserved / memory_tokens, 0.0)
+    at_once, held, reserved = (value / now for value in sums)
+    return Fragments(now, at_once, held / memory_tokens, reserved / memory_tokens, 0.0)
