@@ -57,6 +57,7 @@ padding:.1rem 0 .1rem .6rem;border-left:3px solid rgba(128,140,160,.6);overflow-
 .sz-stack td{display:block;width:100%}.sz-stack th,.sz-stack td{border:0;padding:.1rem 0}
 .sz-stack tr{border-bottom:1px solid rgba(128,140,160,.35);padding:.35rem 0}
 .sz-stack td.num{text-align:left}.sz-stack .sz-hint{display:inline;opacity:.85}
+.sz-stack .num+td:not(.num){padding-left:0}
 .sz-stack tbody th{font-weight:600}.sz-findings li{padding-left:0}
 .sz-findings b{position:static;margin-right:.4rem}}
 """
