@@ -19,7 +19,7 @@ MARKS = "#=+-~:o*"
 def as_text(plan: Plan, engine: "EngineFigures | None" = None) -> str:
     """The plan in lines of at most 78 characters; an engine's lines are as long as its own."""
     blocks = [
-        wrap(verdict(plan)),
+        wrap(opening(plan, engine)),
         heading(plan),
         memory(plan),
         limits(plan),
@@ -27,6 +27,15 @@ def as_text(plan: Plan, engine: "EngineFigures | None" = None) -> str:
         notes(plan),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def opening(plan: Plan, engine: "EngineFigures | None" = None) -> str:
+    """The verdict, led by the engine's answer where one was chosen."""
+    if engine is None:
+        return verdict(plan)
+    from planner.engines import answer
+
+    return answer.opening(plan, engine)
 
 
 def engine_lines(engine: "EngineFigures | None") -> str:
@@ -45,16 +54,14 @@ def heading(plan: Plan) -> str:
     tower = plan.parameters.towers
     beside = f" and {tower / 1e9:,.2f} B in a vision tower" if tower else ""
     of_them = "" if active == plan.parameters.total else f", {active / 1e9:,.2f} B active"
-    return "\n".join(
-        (
-            f"Model      {plan.model.source}: {plan.parameters.total / 1e9:,.2f} B parameters"
-            f"{of_them}{beside}; layers: {layers}",
-            f"Weights    {plan.footprint.assignment.description}",
-            f"KV cache   {plan.footprint.kv_format.name}, {plan.kv_bytes_per_token:,} B per token, "
-            f"{format_bytes(plan.kv_bytes_per_sequence + plan.state_bytes_per_sequence)} per "
-            "sequence",
-        )
+    lines = (
+        f"Model      {plan.model.source}: {plan.parameters.total / 1e9:,.2f} B parameters"
+        f"{of_them}{beside}; layers: {layers}",
+        f"Weights    {plan.footprint.assignment.description}",
+        f"KV cache   {plan.footprint.kv_format.name}, {plan.kv_bytes_per_token:,} B per token, "
+        f"{format_bytes(plan.kv_bytes_per_sequence + plan.state_bytes_per_sequence)} per sequence",
     )
+    return "\n".join(wrap(line, indent=" " * 11) for line in lines)
 
 
 def memory(plan: Plan) -> str:
