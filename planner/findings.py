@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.attention_kinds import Attention
+from planner.format_support import missing, weights_support
 from planner.overheads import moved
 from planner.passes import attention_share
 from planner.plan import Plan
 from planner.positions import beyond_stated, reach
-from planner.units import format_bytes, format_tokens
+from planner.units import counted, format_bytes, format_tokens
 
 Severity = Literal["error", "warning", "info"]
-NATIVE_SINCE = {"fp8": 8.9, "nvfp4": 10.0, "mxfp4": 10.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +77,14 @@ def _context(plan: Plan) -> Iterator[Finding]:
             "this length: choose a smaller block size.",
         )
     over = plan.waste.over_reserved_bytes
+    each = " on each replica" if plan.deployment.data_parallel_size > 1 else ""
     if over and sequences > 1:
         yield Finding(
             "info",
             "paging",
             f"Reserving {format_tokens(trained or plan.workload.context)} tokens for every "
-            f"sequence would waste {format_bytes(over)}; paging wastes "
-            f"{format_bytes(plan.waste.rounding_bytes)}.",
+            f"sequence would waste {format_bytes(over)}{each}; paging wastes "
+            f"{format_bytes(plan.waste.rounding_bytes)}{each}.",
         )
 
 
@@ -104,15 +105,15 @@ def _positions(plan: Plan) -> Iterator[Finding]:
 
 
 def _load(plan: Plan) -> Iterator[Finding]:
-    context, users = plan.workload.context, plan.sequences_per_replica
+    context = plan.workload.context
     longest = reach(plan.model).supported_tokens
     fits_at = plan.max_context_tokens
     if plan.fits and longest and fits_at is not None and context < longest and fits_at < longest:
         yield Finding(
             "info",
             "cache_could_overflow",
-            f"Memory holds {format_tokens(users)} sequence{'s' if users > 1 else ''} of up to "
-            f"{format_tokens(fits_at)} tokens at once, and the model goes on to "
+            f"Memory holds {_held(plan)} of up to {format_tokens(fits_at)} tokens at once, and "
+            f"the model goes on to "
             f"{format_tokens(longest)}: limit their length, or expect preemption beyond.",
         )
     share = attention_share(plan.model, plan.deployment, context)
@@ -122,8 +123,24 @@ def _load(plan: Plan) -> Iterator[Finding]:
             "attention_bound_prefill",
             f"Attention is {100 * share:.0f} % of the arithmetic of a prompt of "
             f"{format_tokens(context)} tokens, and doubling the prompt nearly quadruples it: reuse "
-            "prefixes, prefill in chunks, or spread prompts over a ring of GPUs.",
+            f"prefixes or prefill in chunks{_or_ring(plan)}.",
         )
+
+
+def _held(plan: Plan) -> str:
+    """The plan's sequences, each replica's part beside the total where there are several."""
+    total, replicas = plan.workload.concurrency, plan.deployment.data_parallel_size
+    if replicas == 1:
+        return counted(total, "sequence")
+    each = plan.sequences_per_replica
+    return f"{counted(total, 'sequence')} in {replicas:,} replicas ({each:,} in the fullest)"
+
+
+def _or_ring(plan: Plan) -> str:
+    """A ring needs more than one GPU, and is no advice to a plan that has one."""
+    several = plan.deployment.gpus > 1
+    ringed = plan.deployment.context_parallel_size > 1
+    return ", or spread prompts over a ring of the GPUs" if several and not ringed else ""
 
 
 def _model(plan: Plan) -> Iterator[Finding]:
@@ -231,21 +248,33 @@ def _hardware(plan: Plan) -> Iterator[Finding]:
             for name, before, after in moved(gpu.calibration.memory)
         )
         yield Finding("info", "calibrated", f"{gpu.calibration.label}: {changes}.")
-    native = _capability(gpu.compute_capability)
-    formats = plan.footprint.assignment.bytes_by_format()
-    for name in dict.fromkeys((*formats, plan.footprint.kv_format.name)):
-        since = next((v for k, v in NATIVE_SINCE.items() if name.startswith(k)), None)
-        if native is not None and since is not None and native < since:
+    elif gpu.vendor not in ("NVIDIA", "custom"):
+        yield Finding(
+            "warning",
+            "overheads_borrowed",
+            f"Context, libraries and communication were measured on NVIDIA cards, not on a card of "
+            f"{gpu.vendor}: their ranges are widened to half and twice as far, so measure before "
+            "you rely on a tight fit.",
+        )
+    yield from _formats(plan)
+
+
+def _formats(plan: Plan) -> Iterator[Finding]:
+    gpu, cache = plan.gpu, plan.footprint.kv_format.name
+    weights = plan.footprint.assignment.bytes_by_format()
+    without = missing(gpu, weights, cache)
+    if without is not None:
+        yield Finding(
+            "error",
+            "format_without_kernels",
+            f"{without}: the bytes are right, but no engine runs it there. Choose another format "
+            "or card.",
+        )
+    for name in weights:
+        if weights_support(gpu, name) == "weight-only":
             yield Finding(
                 "info",
                 "format_not_native",
-                f"{gpu.name} has no {name} arithmetic: the format saves memory and bandwidth, and "
-                "values are converted before each multiplication.",
+                f"{gpu.name} has no {name} arithmetic: weights run weight-only, which saves memory "
+                "and bandwidth, and are converted before each multiplication.",
             )
-
-
-def _capability(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None

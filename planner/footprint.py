@@ -109,12 +109,17 @@ def footprint(model: Model, gpu: Gpu, deployment: Deployment) -> Footprint:
     Raises PlanRefused where the deployment does not suit the model's shapes or formats.
     """
     measured = None if gpu.calibration is None else gpu.calibration.memory
-    return _compiled(model, gpu.sm_count or DEFAULT_SM_COUNT, deployment, measured)
+    nvidia = gpu.vendor in ("NVIDIA", "custom")
+    return _compiled(model, gpu.sm_count or DEFAULT_SM_COUNT, deployment, measured, nvidia)
 
 
 @memo(maxsize=1024)
 def _compiled(
-    model: Model, sm_count: int, deployment: Deployment, measured: MemoryCalibration | None
+    model: Model,
+    sm_count: int,
+    deployment: Deployment,
+    measured: MemoryCalibration | None,
+    nvidia: bool,
 ) -> Footprint:
     check(model, deployment)
     assignment = assign(model, deployment.weights_dtype)
@@ -133,6 +138,7 @@ def _compiled(
                 cache_format,
                 sm_count,
                 measured,
+                nvidia,
                 span,
                 index,
                 len(sizes),
@@ -160,6 +166,7 @@ def _stage(
     cache_format: KvFormat,
     sm_count: int,
     measured: MemoryCalibration | None,
+    nvidia: bool,
     span: range,
     index: int,
     count: int,
@@ -174,6 +181,7 @@ def _stage(
         expert_parallel=deployment.enable_expert_parallel and deployment.gpus > 1,
         enforce_eager=deployment.enforce_eager,
         measured=measured,
+        nvidia=nvidia,
     )
     return Stage(
         layers=span,
