@@ -64,6 +64,28 @@ def peak_kib(path: Path, replica: Replica, times: int) -> float:
     return peak / 1024
 
 
+def peer(path: Path) -> str:
+    """vllm-sr-sim on the same requests, one H100; it models slots, not steps or blocks."""
+    try:
+        from fleet_sim import (  # type: ignore[import-not-found]
+            H100_80GB,
+            Fleet,
+            FleetConfig,
+            PoolConfig,
+        )
+        from fleet_sim import Request as Theirs
+    except ImportError:
+        return "not installed: pip install vllm-sr-sim"
+    arrivals = [
+        (r.arrival_s, Theirs(i, r.arrival_s, r.prompt_tokens, r.output_tokens))
+        for i, r in enumerate(hours(path, 1))
+    ]
+    fleet = Fleet(FleetConfig([PoolConfig("one", H100_80GB, 1, 32768)]))
+    start = time.process_time()
+    fleet.run(arrivals)
+    return f"{time.process_time() - start:.3f} s"
+
+
 def main(path: Path) -> None:
     """Print the table."""
     gpu = load_gpu("h100-sxm5-80gb")
@@ -77,6 +99,7 @@ def main(path: Path) -> None:
     alone, _ = timed(path, replica)
     setattr(simulator, "Engine", Engine)  # noqa: B010
     print(f"the same step by step       {alone:.3f} s, {alone / seconds:.1f} times as long")
+    print(f"vllm-sr-sim                 {peer(path)}")
     print(f"memory, one hour            {peak_kib(path, replica, 1):,.0f} KiB")
     print(f"memory, four hours          {peak_kib(path, replica, 4):,.0f} KiB")
 
