@@ -57,3 +57,11 @@ def test_every_claim_is_tried(number: int, word: str) -> None:
 def test_refused_inputs_are_a_sentence() -> None:
     assert "tensor" in page(gpus="3").error[0].value
     assert "choose a trace" in page(requests="A trace of my own (CSV)").error[0].value.lower()
+
+
+def test_what_moves_the_rate() -> None:
+    app = page()
+    app.button(key="find_moves").click().run()
+    assert not app.exception
+    for word in ("KV cache", "fp8", "256 tokens", "Shared prefix", "2,048 tokens"):
+        assert word in html(app)
