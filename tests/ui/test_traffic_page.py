@@ -55,7 +55,7 @@ def test_every_claim_is_tried(number: int, word: str) -> None:
 
 
 def test_refused_inputs_are_a_sentence() -> None:
-    assert "tensor" in page(gpus="3").error[0].value
+    assert "attention heads" in page(gpus="3").error[0].value
     assert "choose a trace" in page(requests="A trace of my own (CSV)").error[0].value.lower()
 
 
