@@ -88,6 +88,7 @@ def figures_of(
     other_engines.check_engine(other_engines.given(arguments), "vllm")
     from pydantic import ValidationError
 
+    from planner.engines.remedies import with_remedies
     from planner.engines.vllm import vllm_figures
     from planner.engines.vllm_options import VllmOptions
 
@@ -104,9 +105,14 @@ def figures_of(
         )
     except ValidationError as error:
         raise PlanRefused(first_error(error)) from None
-    return vllm_figures(
-        model, gpu, deployment, options, workload,
-        config=config, draft=_draft(speculative), name=arguments.model,
+    draft = _draft(speculative)
+    return with_remedies(
+        "vllm",
+        options,
+        lambda changed: vllm_figures(
+            model, gpu, deployment, changed, workload,
+            config=config, draft=draft, name=arguments.model,
+        ),
     )  # fmt: skip
 
 

@@ -129,6 +129,7 @@ def figures_of(
 ) -> "EngineFigures":
     """What the chosen engine of this module does with the deployment."""
     from planner.engines.registry import ENGINES, options_of
+    from planner.engines.remedies import with_remedies
 
     values = given(arguments)
     check_engine(values, arguments.engine)
@@ -139,6 +140,12 @@ def figures_of(
     if arguments.enforce_eager and arguments.engine in ("sglang", "tensorrt-llm"):
         values["disable_cuda_graph"] = True
     options = options_of(arguments.engine, values)
-    return ENGINES[arguments.engine].figures(
-        model, gpu, deployment, options, workload, config=config, draft=draft, name=arguments.model
-    )
+    figures = ENGINES[arguments.engine].figures
+    return with_remedies(
+        arguments.engine,
+        options,
+        lambda changed: figures(
+            model, gpu, deployment, changed, workload,
+            config=config, draft=draft, name=arguments.model,
+        ),
+    )  # fmt: skip

@@ -79,14 +79,15 @@ def run(arguments: Namespace) -> str:
     if arguments.format == "json":
         data = as_data(plan, config)
         if engine is not None:
+            from planner.engines.answer import opening
             from planner.engines.export import engine_data
 
-            data["engine"] = engine_data(engine)
+            data["verdict"], data["engine"] = opening(plan, engine), engine_data(engine)
         return json.dumps(data, indent=1, allow_nan=False) + "\n"
     if arguments.format == "html":
         from ui.report_html import as_html
 
-        return as_html(plan, config)
+        return as_html(plan, config, engine=engine)
     if arguments.format == "markdown":
         from ui.report_markdown import as_markdown
 
@@ -94,7 +95,7 @@ def run(arguments: Namespace) -> str:
     if arguments.format == "csv":
         from ui.report_csv import as_csv
 
-        return as_csv(plan)
+        return as_csv(plan, engine)
     from ui.report_text import as_text
 
     return as_text(plan, engine)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from html import escape
 
 from planner.engines.engine import EngineFigures
+from planner.engines.export import label_of
 from planner.estimate import Estimate
 from planner.hardware import Gpu
 from planner.units import format_bytes
@@ -22,20 +23,6 @@ COLOURS = {
     "cuda_graphs": "attention_workspace",
     "kv_cache": "kv_cache",
 }
-LABELS = {
-    "weights": "Weights",
-    "draft_weights": "Draft model",
-    "lora_slots": "LoRA slots",
-    "repacking": "Repacked weights",
-    "states": "Recurrent states",
-    "activation": "Peak activation",
-    "non_torch": "Non-torch memory",
-    "cuda_graphs": "CUDA graphs",
-    "kv_cache": "KV cache",
-    "before": "In use before the engine starts",
-    "workspace": "Attention workspace",
-    "request_table": "Table of requests",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +34,7 @@ class Segment:
 
     @property
     def label(self) -> str:
-        return LABELS.get(self.name, self.name.replace("_", " ").capitalize())
+        return label_of(self.name)
 
     @property
     def colour(self) -> str:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from planner.engines.engine import EngineFigures
 from planner.engines.registry import ENGINES, options_of
+from planner.engines.remedies import with_remedies
 from planner.frozen import Frozen
 from ui.engine_options import FLAGS, Flag, value_of
 from ui.inputs import Chosen
@@ -29,9 +30,14 @@ class EngineChoice:
     def figures(self, chosen: Chosen, **changes: Any) -> EngineFigures:
         """What the engine does with the plan on the left."""
         options = self.options if not changes else self.options.model_copy(update=changes)
-        return ENGINES[self.name].figures(
-            chosen.model, chosen.gpu, chosen.deployment, options, chosen.workload,
-            config=chosen.config,
+        figures = ENGINES[self.name].figures
+        return with_remedies(
+            self.name,
+            options,
+            lambda changed: figures(
+                chosen.model, chosen.gpu, chosen.deployment, changed, chosen.workload,
+                config=chosen.config,
+            ),
         )  # fmt: skip
 
 

@@ -51,7 +51,8 @@ def show(chosen: Chosen, plan: Plan, choice: EngineChoice) -> None:
 def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
     if figures.refused is not None:
         sentence = as_sentence(f"{label} {figures.version} would refuse: {figures.refused}")
-        st.error(f"**{sentence}**", icon=":material/cancel:")
+        works = f" {' or '.join(figures.remedies)} works." if figures.remedies else ""
+        st.error(f"**{sentence}**{works}", icon=":material/cancel:")
         return
     longest = figures.settings.get("max_model_len")
     length = f" of {longest:,} tokens" if isinstance(longest, int) else ""

@@ -10,18 +10,21 @@ from collections.abc import Mapping
 from datetime import date
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.export import as_data
 from planner.plan import SCHEMA_VERSION, Plan
-from planner.verdict import verdict
 from ui import style, summary
 from ui.capacity_map import capacity_map, frontier_rows
 from ui.memory_bar import bar_alt, memory_bar, stage_bars
 from ui.plan_tables import assumptions_html, cache_html, derivation_html, inputs_html, model_html
+from ui.report_text import opening
 from ui.tables import html_table, memory_table
 from ui.validation_report import section_html
 from validate.record import Record
+
+if TYPE_CHECKING:
+    from planner.engines.engine import EngineFigures
 
 PAGE_CSS = """
 :root{color-scheme:light dark;--line:#8a94a6}
@@ -42,19 +45,24 @@ h2{break-after:avoid}.sz-bar rect,.sz-verdict{print-color-adjust:exact;
 
 
 def as_html(
-    plan: Plan, config: Mapping[str, Any] | None = None, record: Record | None = None
+    plan: Plan,
+    config: Mapping[str, Any] | None = None,
+    record: Record | None = None,
+    engine: "EngineFigures | None" = None,
 ) -> str:
     """The whole report. config: the model's own, so that the plan inside can be opened again.
 
-    record: what was measured on a card like the plan's.
+    record: what was measured on a card like the plan's. engine: what an engine makes of the plan.
     """
     head = summary.title(plan)
     bars = stage_bars(plan)
-    state = "" if plan.fits else " sz-no"
-    data = json.dumps(as_data(plan, config), allow_nan=False).replace("</", "<\\/")
+    refused = engine is not None and engine.refused is not None
+    state = "" if plan.fits and not refused else " sz-no"
+    data = json.dumps(_data(plan, config, engine), allow_nan=False).replace("</", "<\\/")
     sections = (
         ("Memory", memory_bar(bars, bar_alt(bars)) + _note(summary.capacity_note(plan))
          + memory_table(bars)),
+        ("" if engine is None else f"{engine.name} {escape(engine.version)}", _engine(engine)),
         ("Context × users", _map(plan)),
         ("What to know", summary.findings_list(plan)),
         ("Derivation", derivation_html(plan)),
@@ -70,9 +78,40 @@ def as_html(
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(head)}</title><style>{style.css()}{PAGE_CSS}</style></head><body><main>"
         f"<h1>{escape(head)}</h1><p>{escape(summary.subtitle(plan))}</p>"
-        f'<p class="sz-verdict{state}">{escape(verdict(plan))}</p>'
+        f'<p class="sz-verdict{state}">{escape(opening(plan, engine))}</p>'
         f"{summary.key_figures(plan)}{body}</main><footer>{escape(_made())}</footer>"
         f'<script type="application/json" id="plan">{data}</script></body></html>'
+    )
+
+
+def _data(
+    plan: Plan, config: Mapping[str, Any] | None, engine: "EngineFigures | None"
+) -> dict[str, Any]:
+    """The plan's JSON, with the engine's part where one was chosen."""
+    data = as_data(plan, config)
+    if engine is not None:
+        from planner.engines.export import engine_data
+
+        data["verdict"], data["engine"] = opening(plan, engine), engine_data(engine)
+    return data
+
+
+def _engine(engine: "EngineFigures | None") -> str:
+    """The engine's budget, settings, log lines, notes and command."""
+    if engine is None:
+        return ""
+    from planner.engines.export import engine_rows, setting_rows
+    from planner.engines.export import summary as in_short
+
+    head = ("Part", "Size", "Range", "Source")
+    lines = "\n".join((*engine.log_lines, "", engine.command)).strip()
+    notes = "".join(f"<li>{escape(note)}</li>" for note in engine.notes)
+    return (
+        f"<p>{escape(in_short(engine))}</p>"
+        + html_table(head, engine_rows(engine), numeric=(1,))
+        + html_table(("Setting in force", "Value"), setting_rows(engine))
+        + (f"<ul>{notes}</ul>" if notes else "")
+        + f"<pre>{escape(lines)}</pre>"
     )
 
 

@@ -7,8 +7,8 @@ from planner.explain import derivation
 from planner.findings import findings
 from planner.plan import Plan
 from planner.units import format_bytes, format_tokens
-from planner.verdict import verdict
 from ui.components import COMPONENTS, component_bytes
+from ui.report_text import opening
 
 if TYPE_CHECKING:
     from planner.engines.engine import EngineFigures
@@ -21,7 +21,7 @@ def as_markdown(
     """The whole report; every number comes from the plan object, or from the record given."""
     sections = [
         f"# Sizing report: {cell(plan.model.source)} on {plan.deployment.gpus} x {plan.gpu.name}",
-        verdict(plan),
+        opening(plan, engine),
         "## Inputs\n\n" + table(("Input", "Value"), inputs(plan)),
         "## Memory of the fullest GPU\n\n" + table(("Part", "Size", "Bytes"), memory(plan)),
         "## Limits\n\n" + table(("Question", "Answer"), limits(plan)),
@@ -49,12 +49,22 @@ def inputs(plan: Plan) -> list[tuple[str, str]]:
         ("Parameters", f"{plan.parameters.total:,} ({plan.parameters.active:,} active)"),
         ("GPU", plan.gpu.name),
         ("GPU memory source", plan.gpu.memory_source),
-        ("Weights", plan.footprint.assignment.description),
-        ("KV cache format", plan.footprint.kv_format.name),
+        ("Weights", f"{deployment.weights_dtype}: {plan.footprint.assignment.description}"),
+        ("KV cache", f"{deployment.kv_cache_dtype}: {plan.footprint.kv_format.name}"),
     ]
-    rows += [(k.replace("_", " "), f"{v}") for k, v in deployment.model_dump().items()]
-    rows += [(k.replace("_", " "), f"{v}") for k, v in work.model_dump().items() if v is not None]
+    formats = {"weights_dtype", "kv_cache_dtype"}
+    values = {**deployment.model_dump(exclude=formats), **work.model_dump()}
+    rows += [(name.replace("_", " "), _value(value)) for name, value in values.items()]
     return rows
+
+
+def _value(value: object) -> str:
+    """An input as people write it."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else f"{value}"
 
 
 def memory(plan: Plan) -> list[tuple[str, str, str]]:
@@ -90,13 +100,15 @@ def limits(plan: Plan) -> list[tuple[str, str]]:
 
 def engine_section(engine: "EngineFigures") -> str:
     """What the engine will allocate, print and be started with."""
-    from planner.engines.export import engine_rows, summary
+    from planner.engines.export import engine_rows, setting_rows, summary
 
     head = ("Part", "Size", "Range", "Source")
     return "\n\n".join(
         (
             f"## {engine.name} {cell(engine.version)}\n\n{summary(engine)}",
             table(head, engine_rows(engine)),
+            table(("Setting in force", "Value"), setting_rows(engine)),
+            *("\n".join(f"- {cell(note)}" for note in engine.notes) for _ in engine.notes[:1]),
             "```\n" + "\n".join((*engine.log_lines, "", engine.command)) + "\n```",
         )
     )

@@ -28,7 +28,8 @@ class EngineFigures:
     weights, activation, non_torch, cuda_graphs. kv_cache: what is left for the pool.
     max_concurrency: sequences of max_model_len as the engine prints it, requests: sequences of the
     workload's context that the pool admits. refused: the sentence with which it would not start;
-    the pool's figures are then 0. host_bytes: cache in CPU memory, all ranks together.
+    the pool's figures are then 0; remedies: single flags that lift it. host_bytes: cache in CPU
+    memory, all ranks together.
     """
 
     name: str
@@ -50,6 +51,7 @@ class EngineFigures:
     host_bytes: int = 0
     binding_stage: int = 0
     outside_budget: dict[str, Estimate] = field(default_factory=dict)
+    remedies: tuple[str, ...] = ()
 
     def bytes_of(self, component: str) -> int:
         """Bytes of one component; 0 where the engine has none of that name."""

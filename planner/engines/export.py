@@ -6,6 +6,22 @@ from planner.engines.engine import EngineFigures
 from planner.estimate import Estimate
 from planner.units import format_bytes, format_tokens
 
+LABELS = {
+    "budget": "Budget",
+    "weights": "Weights",
+    "draft_weights": "Draft model",
+    "lora_slots": "LoRA slots",
+    "repacking": "Repacked weights",
+    "states": "Recurrent states",
+    "activation": "Peak activation",
+    "non_torch": "Communication and libraries",
+    "cuda_graphs": "CUDA graphs",
+    "kv_cache": "KV cache",
+    "before": "In use before the engine starts",
+    "workspace": "Attention workspace",
+    "request_table": "Table of requests",
+}
+
 
 def engine_data(figures: EngineFigures) -> dict[str, Any]:
     """The `engine` part of a plan's JSON. Bytes are of one GPU, the rank that binds."""
@@ -34,6 +50,7 @@ def engine_data(figures: EngineFigures) -> dict[str, Any]:
         "host_bytes": figures.host_bytes,
         "command": figures.command,
         "refused": figures.refused,
+        "remedies": list(figures.remedies),
         "log_lines": list(figures.log_lines),
         "notes": list(figures.notes),
     }
@@ -42,9 +59,14 @@ def engine_data(figures: EngineFigures) -> dict[str, Any]:
 def engine_text(figures: EngineFigures) -> str:
     """Lines for a terminal: the budget, the pool, what will be printed, the command."""
     lines = [f"{figures.name} {figures.version}, one GPU"]
-    lines += [f"    {label:<28}{size:>14}  {span}" for label, size, span, _ in engine_rows(figures)]
+    lines += [
+        f"    {label:<32}{size:>12}  {span}".rstrip()
+        for label, size, span, _ in engine_rows(figures)
+    ]
+    lines += [f"    {name} = {value}" for name, value in setting_rows(figures)]
     lines.append(f"  {summary(figures)}")
     lines += [f"  log: {line}" for line in figures.log_lines]
+    lines += [f"  note: {note}" for note in figures.notes]
     lines += [f"  {figures.command}"]
     return "\n".join(lines)
 
@@ -64,19 +86,36 @@ def summary(figures: EngineFigures) -> str:
 
 def engine_rows(figures: EngineFigures) -> list[tuple[str, str, str, str]]:
     """Label, size, range and source of every part of the budget, the cache last."""
-    parts = {"budget": Estimate(*(3 * (figures.budget_bytes,)), "memory x utilisation")}
+    parts = {"budget": Estimate(*(3 * (figures.budget_bytes,)), "what the engine may use")}
     parts |= figures.components
-    parts["KV cache"] = figures.kv_cache
-    parts |= {f"{name} (outside)": e for name, e in figures.outside_budget.items()}
+    parts["kv_cache"] = figures.kv_cache
+    named = [(label_of(name), e) for name, e in parts.items()]
+    named += [
+        (label_of(name) + ("" if name == "before" else ", not in the budget"), e)
+        for name, e in figures.outside_budget.items()
+    ]
     return [
         (
-            name.replace("_", " "),
+            name,
             format_bytes(e.bytes),
             f"{format_bytes(e.low_bytes)} to {format_bytes(e.high_bytes)}" if e.is_range else "",
             e.source,
         )
-        for name, e in parts.items()
+        for name, e in named
     ]
+
+
+def setting_rows(figures: EngineFigures) -> list[tuple[str, str]]:
+    """The engine's settings in force; None is the engine's own choice."""
+    return [
+        (name, "its own choice" if value is None else str(value))
+        for name, value in figures.settings.items()
+    ]
+
+
+def label_of(part: str) -> str:
+    """A part of the budget in words."""
+    return LABELS.get(part, part.replace("_", " ").capitalize())
 
 
 def _estimate(estimate: Estimate) -> dict[str, Any]:

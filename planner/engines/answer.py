@@ -1,0 +1,63 @@
+"""The first sentence of a plan with an engine: the engine's answer, then memory's."""
+
+from planner.engines.engine import EngineFigures
+from planner.engines.registry import ENGINES
+from planner.plan import Plan
+from planner.units import format_tokens
+from planner.verdict import verdict
+
+
+def opening(plan: Plan, engine: EngineFigures | None) -> str:
+    """The verdict; where an engine was chosen its answer comes first."""
+    if engine is None:
+        return verdict(plan)
+    return f"{engine_verdict(plan, engine)} By bytes alone: {verdict(plan)}"
+
+
+def serves(plan: Plan, engine: EngineFigures) -> int:
+    """Sequences of the workload over all replicas; 0 where it would not start."""
+    if engine.refused is not None:
+        return 0
+    return engine.requests * plan.deployment.data_parallel_size
+
+
+def engine_verdict(plan: Plan, engine: EngineFigures) -> str:
+    """Whether the engine starts and serves the workload, and which single flags would do."""
+    name = f"{ENGINES[engine.name].label} {engine.version}"
+    if engine.refused is not None:
+        works = " or ".join(engine.remedies)
+        single = f"; {works} works" if works else "; no single flag of its own lifts that"
+        short = shorter(plan, engine)
+        return f"{name} would refuse to start{single}{short}."
+    work, held = plan.workload, serves(plan, engine)
+    limit = engine.settings.get("max_model_len")
+    context = work.context
+    clipped = ""
+    if isinstance(limit, int) and limit < context:
+        clipped = f"; you asked for {format_tokens(context)}, beyond its limit"
+        context = limit
+    size = f"of {format_tokens(context)} tokens"
+    if held >= work.concurrency and not clipped:
+        return f"{name} starts and holds {_sequences(work.concurrency)} {size} ({held:,} at most)."
+    if held >= work.concurrency:
+        return f"{name} starts, but takes at most {held:,} sequences {size}{clipped}."
+    return (
+        f"{name} starts, but holds only {held:,} of {_sequences(work.concurrency)} {size} at "
+        f"once{clipped}; the rest would wait."
+    )
+
+
+def shorter(plan: Plan, engine: EngineFigures) -> str:
+    """Which of the remedies cut requests below the workload's context."""
+    for remedy in engine.remedies:
+        flag, _, value = remedy.partition(" ")
+        if flag in LENGTHS and int(value) < plan.workload.context:
+            return f" ({flag} is below your {format_tokens(plan.workload.context)} tokens)"
+    return ""
+
+
+LENGTHS = ("--max-model-len", "--max_seq_len", "-c")
+
+
+def _sequences(count: int) -> str:
+    return f"{format_tokens(count)} sequence{'' if count == 1 else 's'}"

@@ -1,0 +1,112 @@
+"""Flags with which an engine that refuses would start: one at a time, found by bisection.
+
+    figures = with_remedies(ENGINES["vllm"], options, lambda o: vllm_figures(model, gpu, d, o))
+    figures.remedies  # ("--max-model-len 3984", "--max-num-seqs 512")
+
+A setting is moved from its value in force towards the end that takes less memory; the mildest
+value that starts is kept. Every remedy named was computed again with that flag alone changed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from planner.engines.engine import EngineFigures
+from planner.errors import PlanRefused
+from planner.frozen import Frozen
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """A flag: its field, the end of its range that asks for least, and its step.
+
+    setting: the name under which EngineFigures.settings has its value in force; without one the
+    field's. upward: more of it helps. default: where the engine has no value in force.
+    """
+
+    flag: str
+    field: str
+    last: float
+    step: float = 1
+    setting: str = ""
+    default: float = 0
+
+
+SCANNED = 40
+"""Steps up to which every value is tried: a share too large is refused like one too small."""
+
+KNOBS: dict[str, tuple[Knob, ...]] = {
+    "vllm": (
+        Knob("--max-model-len", "max_model_len", 16, 16),
+        Knob("--max-num-seqs", "max_num_seqs", 8, 8),
+        Knob("--gpu-memory-utilization", "gpu_memory_utilization", 0.99, 0.01),
+    ),
+    "sglang": (
+        Knob("--mem-fraction-static", "mem_fraction_static", 0.95, 0.01),
+        Knob("--max-running-requests", "max_running_requests", 1, 1, "max_num_seqs"),
+    ),
+    "tensorrt-llm": (
+        Knob("--max_seq_len", "max_seq_len", 64, 64, "max_model_len"),
+        Knob("--max_batch_size", "max_batch_size", 1, 1, "max_num_seqs"),
+        Knob("--max_num_tokens", "max_num_tokens", 256, 256, "max_num_batched_tokens"),
+        Knob("--kv_cache_free_gpu_memory_fraction", "free_gpu_memory_fraction", 0.98, 0.01),
+    ),
+    "llama.cpp": (
+        Knob("-c", "ctx_size", 256, 256),
+        Knob("-ngl", "n_gpu_layers", 0),
+        Knob("--n-cpu-moe", "n_cpu_moe", 512, 1, default=0),
+    ),
+    "transformers": (Knob("prefill_chunk_size", "prefill_chunk_size", 256, 256, default=65536),),
+}
+
+
+def with_remedies(
+    name: str, options: Frozen, figures_of: Callable[[Any], EngineFigures]
+) -> EngineFigures:
+    """The engine's figures for `options`; a refusal with the flags that lift it."""
+    found = figures_of(options)
+    if found.refused is None:
+        return found
+    remedies = []
+    for knob in KNOBS.get(name, ()):
+        value = _mildest(knob, options, found, figures_of)
+        if value is not None:
+            shown = f"{value:.2f}".rstrip("0") if isinstance(value, float) else str(value)
+            remedies.append(f"{knob.flag} {shown}")
+    return replace(found, remedies=tuple(remedies))
+
+
+def _mildest(
+    knob: Knob, options: Frozen, found: EngineFigures, figures_of: Callable[[Any], EngineFigures]
+) -> int | float | None:
+    """The value nearest to the one in force with which the engine starts; None where none does."""
+    now = found.settings.get(knob.setting or knob.field)
+    start = float(now) if isinstance(now, (int, float)) else knob.default
+    steps = int(abs(knob.last - start) / knob.step)
+    if steps < 1:
+        return None
+    sign = 1 if knob.last > start else -1
+    whole = isinstance(knob.step, int) and not isinstance(knob.last, float)
+
+    def value(step: int) -> int | float:
+        moved = start + sign * step * knob.step
+        if not whole:
+            return round(moved, 4)
+        return int(moved // knob.step * knob.step) if sign < 0 else int(moved)
+
+    def starts(step: int) -> bool:
+        try:
+            changed = type(options)(**{**options.model_dump(), knob.field: value(step)})
+            return figures_of(changed).refused is None
+        except (PlanRefused, ValueError):
+            return False
+
+    if steps <= SCANNED:
+        return next((value(step) for step in range(1, steps + 1) if starts(step)), None)
+    if not starts(steps):
+        return None
+    low, high = 0, steps
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if starts(middle) else (middle, high)
+    return value(high)

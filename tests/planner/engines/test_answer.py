@@ -1,0 +1,73 @@
+"""The engine's answer leads every format, and the flags it names lift the refusal."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from cli import main
+
+REFUSED = ["plan", "--model", "gpt-oss-120b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm"]
+FORMATS = ("text", "json", "markdown", "html", "csv")
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    main([*words])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shape", FORMATS)
+def test_a_refusal_is_in_every_format(shape: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = " ".join(said(capsys, *REFUSED, "--format", shape).split())
+    assert "vLLM 0.33.0 would refuse to start; --max-model-len 3984" in out
+    assert "gpu_memory_utilization" in out
+    assert "vllm serve" in out
+
+
+def test_the_flags_named_start_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """vLLM's own estimate, in its refusal, is the same 3984."""
+    found = json.loads(said(capsys, *REFUSED, "--format", "json"))
+    remedies = found["engine"]["remedies"]
+    assert "--max-model-len 3984" in remedies
+    assert len(remedies) > 1
+    assert "estimated maximum model length is 3984" in found["engine"]["refused"]
+    for remedy in remedies:
+        flag, value = remedy.split()
+        again = json.loads(said(capsys, *REFUSED, flag, value, "--format", "json"))
+        assert again["engine"]["refused"] is None, remedy
+        assert again["verdict"].startswith("vLLM 0.33.0 starts")
+    tighter = json.loads(said(capsys, *REFUSED, "--max-model-len", "4000", "--format", "json"))
+    assert tighter["engine"]["refused"] is not None
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ("llama.cpp", ["--model", "llama-3.3-70b", "--weights-dtype", "q8_0", "-c", "131072"]),
+        ("sglang", ["--model", "llama-3.1-8b", "--mem-fraction-static", "0.15"]),
+        ("transformers", ["--model", "llama-3.1-8b", "--context", "131072", "--concurrency", "4"]),
+    ],
+)
+def test_other_engines_lead_too(
+    engine: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = said(capsys, "plan", *words, "--gpu", "h100-sxm5-80gb", "--engine", engine)
+    assert "would refuse to start" in out.split("By bytes")[0].replace("\n", " ")
+
+
+def test_a_start_says_how_many_of_the_users_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm")
+    some = json.loads(said(capsys, *words, "--concurrency", "8", "--format", "json"))
+    assert some["verdict"].startswith("vLLM 0.33.0 starts and holds 8 sequences of 8,192 tokens")
+    most = some["engine"]["requests"]
+    many = json.loads(said(capsys, *words, "--concurrency", str(most + 1), "--format", "json"))
+    assert f"holds only {most} of {most + 1} sequences" in many["verdict"]
+
+
+def test_the_csv_has_parts_that_add_up_to_the_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = list(csv.reader(io.StringIO(said(capsys, *REFUSED, "--format", "csv"))))
+    sizes = {row[0].removeprefix("vllm 0.33.0: "): row[3] for row in rows}
+    inside = ("Weights", "Peak activation", "Communication and libraries", "CUDA graphs")
+    spent = sum(int(sizes[part]) for part in (*inside, "KV cache"))
+    assert spent == int(sizes["Budget"])
