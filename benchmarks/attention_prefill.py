@@ -21,7 +21,7 @@ import triton.testing
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kernels import hopper_flash
-from kernels.flash_attention import flash_attention
+from kernels.flash import flash_attention
 from kernels.flash_kernel import launch as portable_launch
 from kernels.reference import attention_reference
 

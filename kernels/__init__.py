@@ -7,8 +7,8 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "flash_attention": "kernels.flash_attention",
-    "flash_attention_varlen": "kernels.flash_attention",
+    "flash_attention": "kernels.flash",
+    "flash_attention_varlen": "kernels.flash",
     "mla_decode_attention": "kernels.mla_decode",
     "mla_decode_reference": "kernels.paged_reference",
     "naive_attention": "kernels.naive",

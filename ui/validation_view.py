@@ -18,6 +18,7 @@ from validate.verdict import HEAD, rows, sentence
 TITLES = {
     "dry_run": "Dry runs of whole models",
     "wall": "The wall",
+    "training": "Training steps",
     "speed": "Single kernels and claims",
     "memory": "Memory of single tensors",
     "correctness": "Kernels against float64",

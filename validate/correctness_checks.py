@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from kernels.flash_attention import flash_attention, flash_attention_varlen
+from kernels.flash import flash_attention, flash_attention_varlen
 from kernels.kv_store import store_kv, store_kv_reference
 from kernels.mla_decode import mla_decode_attention
 from kernels.naive import naive_attention

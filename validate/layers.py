@@ -10,7 +10,7 @@ from math import prod
 
 import torch
 
-from kernels.flash_attention import flash_attention
+from kernels.flash import flash_attention
 from kernels.kv_store import store_kv
 from kernels.mla_decode import mla_decode_attention
 from kernels.paged_decode import paged_decode_attention

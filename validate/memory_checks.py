@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from kernels.flash_attention import flash_attention
+from kernels.flash import flash_attention
 from kernels.kv_cache import PagedKVCache
 from kernels.naive import naive_attention
 from kernels.paged_decode import paged_decode_attention

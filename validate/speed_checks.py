@@ -5,7 +5,7 @@ from statistics import median
 
 import torch
 
-from kernels.flash_attention import flash_attention
+from kernels.flash import flash_attention
 from kernels.naive import naive_attention
 from planner.deployment import Deployment
 from planner.hardware import Gpu

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kernels import checks, flash_kernel
-from kernels.flash_attention import flash_attention, flash_attention_varlen
+from kernels.flash import flash_attention, flash_attention_varlen
 from kernels.reference import attention_reference, varlen_attention_reference
 from kernels.tiles import Tile
 
@@ -276,3 +276,12 @@ def test_captured_in_a_cuda_graph(device):
     graph.replay()
     expected, _ = attention_reference(q, k, v)
     assert relative_error(out, expected) < TOLERANCE[torch.bfloat16]
+
+
+def test_the_package_gives_the_function_whatever_was_imported_before():
+    import kernels
+    import kernels.flash
+    import kernels.paged_decode
+
+    for name in kernels.__all__:
+        assert callable(getattr(kernels, name)), name
