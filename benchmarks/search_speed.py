@@ -19,7 +19,7 @@ from planner.hf_config import parse
 from planner.latency import Request, latency
 from planner.plan import make_plan
 from planner.search import search, user_steps
-from planner.search_space import CHUNKS, Space, Target, deployments
+from planner.search_space import CACHES, CHUNKS, WEIGHTS, Space, Target, deployments
 from planner.search_sweep import compile_deployment, memory_of, sweep
 from planner.speed_grid import GpuGrid
 from planner.workload import Workload
@@ -44,8 +44,9 @@ def main() -> None:
     cores = np.array([gpu.sm_count or DEFAULT_SM_COUNT for gpu in gpus])
     target = Target(request=Request(), concurrency=50, ttft_p95_s=2.0, tpot_s=0.04)
     users = user_steps(target.concurrency)
+    space = Space(weights_dtypes=WEIGHTS, kv_cache_dtypes=CACHES)
     compiled = []
-    for deployment in deployments(model, Space()):
+    for deployment in deployments(model, space):
         try:
             found = compile_deployment(model, deployment, target, users, CHUNKS)
             memory_of(model, gpus[0], deployment, target, users, CHUNKS, cores)
@@ -64,7 +65,7 @@ def main() -> None:
     print(f"sweep over compiled coefficients  {points / seconds:12,.0f} points/s")
     fresh = parse(config)
     start = time.perf_counter()
-    tried = search(fresh, known, speed_of, target, Space()).points
+    tried = search(fresh, known, speed_of, target, space).points
     print(f"whole search, compiling included  {tried / (time.perf_counter() - start):12,.0f}")
     start = time.perf_counter()
     for i in range(PLAIN_POINTS):

@@ -16,7 +16,7 @@ from planner.candidates import Found
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.model import Model
-from planner.search import merged, search_part
+from planner.search import checked, merged, search_part
 from planner.search_space import Offer, Space, Target, deployments
 from planner.speed import Reference
 
@@ -38,10 +38,9 @@ def ray_search(
 
     The code goes along; NumPy and pydantic must be there.
 
-    Raises PlanRefused where Ray is not installed or no cluster answers.
+    Raises PlanRefused as checked() does, or where Ray is not installed or no cluster answers.
     """
-    if not offers:
-        raise PlanRefused("no GPU with a known price is left to search: name others or give prices")
+    note = checked(model, offers, target)
     ray = _ray()
     _check_answers(address)
     try:
@@ -62,7 +61,7 @@ def ray_search(
             for i in range(0, len(everything), DEPLOYMENTS_PER_TASK)
         ]
         found: list[Found] = ray.get([task.remote(shared, part) for part in parts])
-        return merged(found)
+        return merged(found, note)
     finally:
         ray.shutdown()
 

@@ -11,7 +11,14 @@ from planner.errors import PlanRefused
 from planner.export import first_error
 from planner.hf_config import parse
 from planner.latency import Request
-from planner.search_space import Space, Target
+from planner.search_space import (
+    CACHES,
+    USUAL_TPOT_S,
+    USUAL_TTFT_P95_S,
+    WEIGHTS,
+    Space,
+    Target,
+)
 from presets.offers import offers, unpriced
 from presets.speed import reference, speed_of
 
@@ -31,18 +38,25 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--cached-tokens", type=int, default=0, metavar="N",
                         help="prompt tokens found in the prefix cache")  # fmt: skip
     parser.add_argument("--concurrency", type=int, default=1, metavar="N", help="users at once")
-    for name, what in (("--ttft", "to the first token (p95), 2 or 800ms"),
-                       ("--tpot", "per output token, such as 40ms")):  # fmt: skip
-        parser.add_argument(name, type=seconds, metavar="S", help=f"most seconds {what}")
+    for name, usual, what in (
+        ("--ttft", USUAL_TTFT_P95_S, "to the first token (p95), 2 or 800ms"),
+        ("--tpot", USUAL_TPOT_S, "per output token, such as 40ms"),
+    ):
+        parser.add_argument(name, type=seconds, default=usual, metavar="S",
+                            help=f"most seconds {what}; usually {usual:g}")  # fmt: skip
     parser.add_argument("--gpu", action="append", default=[], metavar="ID",
                         help="only this GPU; may be repeated")  # fmt: skip
-    parser.add_argument("--price", action="append", type=price, default=[], metavar="ID=USD",
-                        help="your price per GPU-hour; may be repeated")  # fmt: skip
+    parser.add_argument("--usd-per-gpu-hour", "--price", dest="price", action="append",
+                        type=price, default=[], metavar="GPU=USD",
+                        help="your price, also of a GPU without one; may be repeated")  # fmt: skip
     parser.add_argument("--marketplace", action="store_true", help="marketplace prices too")
     parser.add_argument("--max-gpus", type=int, default=16, metavar="N")
+    parser.add_argument("--allow-quantisation", action="store_true",
+                        help="try formats that lose precision too")  # fmt: skip
     parser.add_argument("--weights-dtype", action="append", metavar="NAME",
                         help="only this weight format; may be repeated")  # fmt: skip
-    parser.add_argument("--kv-cache-dtype", action="append", metavar="NAME")
+    parser.add_argument("--kv-cache-dtype", action="append", metavar="NAME",
+                        help="only this cache format; may be repeated")  # fmt: skip
     parser.add_argument("--ray", metavar="ADDRESS", help="spread the search over a Ray cluster")
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.set_defaults(run=run)
@@ -66,16 +80,18 @@ def run(arguments: Namespace) -> str:
         return json.dumps(search_report.as_data(found), indent=1, allow_nan=False) + "\n"
     if arguments.format == "csv":
         return search_report.as_csv(found)
-    return as_text(found, unpriced(arguments.gpu, known))
+    return as_text(found, space, unpriced(arguments.gpu, known))
 
 
-def seconds(text: str) -> float:
-    """'2', '2s' or '800ms' as seconds."""
+def seconds(text: str) -> float | None:
+    """'2', '2s' or '800ms' as seconds, 'none' as no limit."""
+    if text == "none":
+        return None
     number, scale = (text[:-2], 1e-3) if text.endswith("ms") else (text.removesuffix("s"), 1.0)
     try:
         return float(number) * scale
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no time: write 2, 2s or 800ms") from None
+        raise ArgumentTypeError(f"{text!r} is no time: write 2, 2s, 800ms or none") from None
 
 
 def price(text: str) -> tuple[str, float]:
@@ -112,6 +128,11 @@ def chosen_space(arguments: Namespace) -> Space:
         "weights_dtypes": arguments.weights_dtype,
         "kv_cache_dtypes": arguments.kv_cache_dtype,
     }
+    if arguments.allow_quantisation:
+        names = {
+            name: values or usual
+            for (name, values), usual in zip(names.items(), (WEIGHTS, CACHES), strict=True)
+        }
     given = {name: tuple(values) for name, values in names.items() if values}
     try:
         return Space(max_gpus=arguments.max_gpus, **given)
@@ -119,18 +140,29 @@ def chosen_space(arguments: Namespace) -> Space:
         raise PlanRefused(first_error(error)) from None
 
 
-def as_text(found: "Found", missing: tuple[str, ...] = ()) -> str:
-    """The answer for a terminal."""
+def as_text(found: "Found", space: Space, missing: tuple[str, ...] = ()) -> str:
+    """The answer for a terminal. missing: GPUs left out because nobody gave a price."""
     from planner import search_report
 
-    lines = [search_report.headline(found), ""]
+    limits = search_report.limits(found.target)
+    lines = [search_report.headline(found)]
+    lines += [found.note] if found.note else []
+    lines += [
+        "Formats tried: weights " + _names(space.weights_dtypes)
+        + "; cache " + _names(space.kv_cache_dtypes)
+        + ("." if _lossy(space) else " (--allow-quantisation tries those that lose precision)."),
+        f"Limits: {limits or 'none'} (set them with --ttft and --tpot; none lifts one).",
+        "",
+    ]  # fmt: skip
+    shown = [*found.frontier[:SHOWN], *found.quality_steps]
     if found.winners:
         lines += ["Nothing beats these in cost, speed and headroom at once:"]
         lines += [_line(c) for c in found.frontier[:SHOWN]]
         better = search_report.next_quality(found)
         lines += ["", better] if better else []
-        lines += ["", "Cheapest by format of weights and cache:"]
-        lines += [_line(c) for c in found.quality_steps]
+        if len(found.quality_steps) > 1:
+            lines += ["", "Cheapest by format of weights and cache:"]
+            lines += [_line(c) for c in found.quality_steps]
     losers = found.nearest_losers
     if losers:
         lines += ["", "Why the others lost (each GPU's nearest try):"]
@@ -140,9 +172,26 @@ def as_text(found: "Found", missing: tuple[str, ...] = ()) -> str:
         ]
         if len(losers) > SHOWN:
             lines.append(f"  and {len(losers) - SHOWN} more GPUs (--format csv lists everything)")
-    lines += [f"No price is known for {gpu_id}: give one with --price." for gpu_id in missing]
+    if found.unsupported:
+        lines += ["", "Not tried:", *(f"  {reason}" for reason in found.unsupported)]
+    if shown:
+        lines += ["", "Prices:", *(f"  {line}" for line in search_report.prices(shown))]
+    if missing:
+        lines += [
+            "",
+            f"Left out for want of a price: {', '.join(missing)}. Give one with "
+            "--usd-per-gpu-hour GPU=USD; --marketplace adds marketplace prices.",
+        ]
     lines += ["", f"{found.points:,} points tried. Times are estimates: {reference().source}."]
     return "\n".join(lines) + "\n"
+
+
+def _lossy(space: Space) -> bool:
+    return any(name != "auto" for name in (*space.weights_dtypes, *space.kv_cache_dtypes))
+
+
+def _names(formats: tuple[str, ...]) -> str:
+    return ", ".join("the model's own" if name == "auto" else name for name in formats)
 
 
 def _line(c: "Candidate") -> str:
@@ -150,5 +199,5 @@ def _line(c: "Candidate") -> str:
 
     return (
         f"  ${c.usd_per_hour:7.2f}/h  TTFT p95 {c.ttft_p95_s:5.2f} s  TPOT "
-        f"{(c.tpot_s or 0) * 1e3:5.1f} ms  up to {c.users:,} users  {search_report.name(c)}"
+        f"{(c.tpot_s or 0) * 1e3:5.1f} ms  {search_report.users(c)}  {search_report.name(c)}"
     )

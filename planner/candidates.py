@@ -16,17 +16,21 @@ REASONS: tuple[Reason, ...] = ("memory", "ttft", "tpot")
 class Candidate:
     """One deployment on one GPU with its best chunk size; lost: what it misses first, or None.
 
-    Memory in bytes of the fullest GPU. users: the most that the target still holds for, of those
-    tried. excess: how far beyond its limit the figure that lost is, 1.2 for 20 %. Times are None
-    where memory alone ruled it out.
+    weights, cache: the formats that most weights, and the cache, are stored in, whatever "auto"
+    stands for. Memory in bytes of the fullest GPU. users: the most that the target still holds
+    for, of those tried; users_open: none of those tried was too many. excess: how far beyond its
+    limit the figure that lost is, 1.2 for 20 %. Times are None where memory alone ruled it out.
     """
 
     offer: Offer
     deployment: Deployment
+    weights: str
+    cache: str
     total_bytes: int
     lost: Reason | None
     excess: float
     users: int
+    users_open: bool = False
     ttft_s: float | None = None
     ttft_p95_s: float | None = None
     tpot_s: float | None = None
@@ -53,7 +57,9 @@ class Refusal:
 @dataclass(frozen=True, slots=True)
 class Found:
     """winners: cheapest first. frontier: winners that no other beats in cost, TPOT and users at
-    once. losers: everything else that was possible, nearest to the target first.
+    once. losers: everything else that was possible, nearest to the target first. unsupported:
+    formats that a card has no kernels for, which were not tried on it. note: a context beyond the
+    model's stated positions.
     """
 
     target: Target
@@ -62,6 +68,8 @@ class Found:
     losers: tuple[Candidate, ...]
     refusals: tuple[Refusal, ...]
     points: int
+    unsupported: tuple[str, ...] = ()
+    note: str | None = None
 
     @property
     def nearest_losers(self) -> tuple[Candidate, ...]:
@@ -83,10 +91,14 @@ class Found:
         return tuple(first.values())
 
 
-def rank(candidate: Candidate) -> tuple[float, float, str, str]:
-    """Order of equals: cost, then speed, then names, so that two runs agree."""
-    deployment = repr(candidate.deployment)
-    return (candidate.usd_per_hour, candidate.tpot_s or 0.0, candidate.offer.gpu.id, deployment)
+def rank(candidate: Candidate) -> tuple[float, int, float, str, str]:
+    """Order of equals: cost, the model's own formats, speed, then names, so that runs agree."""
+    deployment = candidate.deployment
+    converted = (deployment.weights_dtype != "auto") + (deployment.kv_cache_dtype != "auto")
+    speed = candidate.tpot_s or 0.0
+    return (
+        candidate.usd_per_hour, converted, speed, candidate.offer.gpu.id, repr(deployment)
+    )  # fmt: skip
 
 
 def pareto(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:

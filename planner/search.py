@@ -14,10 +14,14 @@ import numpy as np
 
 from planner.candidates import REASONS, Candidate, Found, Refusal, pareto, rank
 from planner.deployment import Deployment
+from planner.dtypes import kv_format
 from planner.errors import PlanRefused
 from planner.footprint import DEFAULT_SM_COUNT
+from planner.format_support import missing
 from planner.hardware import Gpu
 from planner.model import Model
+from planner.positions import reachable
+from planner.quantization import assign
 from planner.search_space import Offer, Space, Target, deployments
 from planner.search_sweep import Compiled, Ints, compile_deployment, memory_of, sweep
 from planner.speed import Speed
@@ -35,12 +39,21 @@ def search(
     target: Target,
     space: Space | None = None,
 ) -> Found:
-    """Everything in `space` tried on every offer. Raises PlanRefused when there is no offer."""
-    if not offers:
-        raise PlanRefused("no GPU with a known price is left to search: name others or give prices")
+    """Everything in `space` tried on every offer. Raises PlanRefused as checked() does."""
+    note = checked(model, offers, target)
     chosen = space or Space()
     found = search_part(model, offers, speed, target, chosen, deployments(model, chosen))
-    return merged([found])
+    return merged([found], note)
+
+
+def checked(model: Model, offers: Sequence[Offer], target: Target) -> str | None:
+    """What to know about the target's context before a search, if anything.
+
+    Raises PlanRefused when there is no offer, or the model cannot run that far.
+    """
+    if not offers:
+        raise PlanRefused("no GPU with a known price is left to search: name others or give prices")
+    return reachable(model, target.request.context)
 
 
 def search_part(
@@ -52,12 +65,17 @@ def search_part(
     part: Iterable[Deployment],
 ) -> Found:
     """The same for some deployments only, without ranking: parts of a search run anywhere."""
-    groups = _groups(offers, speed)
+    chosen = _Formats(model, offers, speed)
     users = user_steps(target.concurrency)
     found: list[Candidate] = []
     refusals: list[Refusal] = []
     points = 0
     for deployment in part:
+        try:
+            groups = chosen.groups(deployment)
+        except PlanRefused as error:
+            refusals.append(Refusal(deployment, str(error)))
+            continue
         for group in groups:
             try:
                 candidates = group.candidates(model, deployment, target, users, space.chunk_tokens)
@@ -68,14 +86,17 @@ def search_part(
             found += candidates
     winners = tuple(c for c in found if c.lost is None)
     losers = tuple(c for c in found if c.lost is not None)
-    return Found(target, winners, (), losers, tuple(refusals), points)
+    unsupported = tuple(sorted(chosen.unsupported))
+    return Found(target, winners, (), losers, tuple(refusals), points, unsupported)
 
 
-def merged(parts: Sequence[Found]) -> Found:
+def merged(parts: Sequence[Found], note: str | None = None) -> Found:
     """Parts of one search as one answer, ranked. Raises PlanRefused if nothing was possible."""
     refusals = tuple(r for part in parts for r in part.refusals)
-    if refusals and not any(part.winners or part.losers for part in parts):
-        raise PlanRefused(refusals[0].reason)
+    unsupported = tuple(sorted({reason for part in parts for reason in part.unsupported}))
+    reasons = (*(refusal.reason for refusal in refusals), *unsupported)
+    if reasons and not any(part.winners or part.losers for part in parts):
+        raise PlanRefused(reasons[0])
     winners = sorted((c for part in parts for c in part.winners), key=rank)
     losers = sorted((c for part in parts for c in part.losers), key=lambda c: (c.excess, rank(c)))
     return Found(
@@ -85,6 +106,8 @@ def merged(parts: Sequence[Found]) -> Found:
         losers=tuple(losers),
         refusals=refusals,
         points=sum(part.points for part in parts),
+        unsupported=unsupported,
+        note=note,
     )
 
 
@@ -103,6 +126,8 @@ class _Group:
     grid: GpuGrid
     sm_counts: Ints
     memory_bytes: Ints
+    weights: str
+    cache: str
 
     def candidates(
         self, model: Model, deployment: Deployment, target: Target, users: Ints,
@@ -126,8 +151,9 @@ class _Group:
         size = int(used[i, k, 0])
         chosen = deployment.replace(max_num_batched_tokens=chunk_tokens[k])
         return Candidate(
-            self.offers[i], chosen, size, "memory", size / self.offers[i].gpu.memory_bytes, 0
-        )
+            self.offers[i], chosen, self.weights, self.cache, size,
+            "memory", size / self.offers[i].gpu.memory_bytes, 0,
+        )  # fmt: skip
 
     def _judged(self, compiled: Compiled, used: Ints) -> list[Candidate]:
         """The best chunk size of every GPU: most users, then fastest; or nearest to the target."""
@@ -155,10 +181,13 @@ class _Group:
                 Candidate(
                     offer=offer,
                     deployment=sizes[int(compiled.chunk_tokens[k])],
+                    weights=self.weights,
+                    cache=self.cache,
                     total_bytes=int(used[i, k, 0]),
                     lost=first,
                     excess=float(worst[i, k, 0]),
                     users=int(compiled.users[served[i, k] - 1]) if served[i, k] else 0,
+                    users_open=int(served[i, k]) == len(compiled.users),
                     ttft_s=float(swept.prefill_s[i, k, 0]),
                     ttft_p95_s=float(load.ttft_p95_s[i, k, 0]),
                     tpot_s=float(load.tpot_s[i, k, 0]),
@@ -169,7 +198,35 @@ class _Group:
         return found
 
 
-def _groups(offers: Sequence[Offer], speed: Callable[[Gpu], Speed]) -> list[_Group]:
+class _Formats:
+    """The groups that have kernels for a deployment's formats; unsupported: why others have none.
+
+    Formats follow the names of weights and cache, whatever the layout.
+    """
+
+    def __init__(
+        self, model: Model, offers: Sequence[Offer], speed: Callable[[Gpu], Speed]
+    ) -> None:
+        self.model, self.offers, self.speed = model, offers, speed
+        self.unsupported: set[str] = set()
+        self._known: dict[tuple[str, str], list[_Group]] = {}
+
+    def groups(self, deployment: Deployment) -> list[_Group]:
+        """Raises PlanRefused for a name that is no format, or does not suit the model."""
+        names = (deployment.weights_dtype, deployment.kv_cache_dtype)
+        if names not in self._known:
+            weights = tuple(assign(self.model, names[0]).bytes_by_format())
+            cache = kv_format(names[1], self.model.dtype).name
+            reasons = {o.gpu.id: missing(o.gpu, weights, cache) for o in self.offers}
+            self.unsupported |= {reason for reason in reasons.values() if reason is not None}
+            able = [offer for offer in self.offers if reasons[offer.gpu.id] is None]
+            self._known[names] = _groups(able, self.speed, weights[0], cache)
+        return self._known[names]
+
+
+def _groups(
+    offers: Sequence[Offer], speed: Callable[[Gpu], Speed], weights: str, cache: str
+) -> list[_Group]:
     alike: dict[tuple[int, int], list[tuple[Offer, Speed]]] = {}
     for offer in offers:
         try:
@@ -184,6 +241,8 @@ def _groups(offers: Sequence[Offer], speed: Callable[[Gpu], Speed]) -> list[_Gro
             GpuGrid([offer.gpu for offer, _ in pairs], [found for _, found in pairs]),
             np.asarray([o.gpu.sm_count or DEFAULT_SM_COUNT for o, _ in pairs], dtype=np.int64),
             np.asarray([o.gpu.memory_bytes for o, _ in pairs], dtype=np.int64),
+            weights,
+            cache,
         )
         for pairs in alike.values()
     ]

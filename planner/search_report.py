@@ -2,12 +2,14 @@
 
 import csv
 import io
+from collections.abc import Iterable
 from typing import Any
 
 from planner.candidates import Candidate, Found, candidate_cost
 from planner.fixes import layout
+from planner.format_support import weights_support
 from planner.search_space import Target
-from planner.units import format_bytes
+from planner.units import counted, format_bytes
 
 SCHEMA_VERSION = 1
 NAMES = {"memory": "memory", "ttft": "TTFT p95", "tpot": "TPOT"}
@@ -28,6 +30,8 @@ def row(candidate: Candidate, target: Target) -> dict[str, Any]:
         "enable_expert_parallel": deployment.enable_expert_parallel,
         "weights_dtype": deployment.weights_dtype,
         "kv_cache_dtype": deployment.kv_cache_dtype,
+        "weights_format": candidate.weights,
+        "kv_cache_format": candidate.cache,
         "max_num_batched_tokens": deployment.max_num_batched_tokens,
         "usd_per_hour": candidate.usd_per_hour,
         "usd_per_million_input_tokens": None if price is None
@@ -42,6 +46,7 @@ def row(candidate: Candidate, target: Target) -> dict[str, Any]:
         "total_bytes_per_gpu": candidate.total_bytes,
         "headroom_bytes_per_gpu": candidate.headroom_bytes,
         "users_within_target": candidate.users,
+        "users_is_lower_bound": candidate.users_open,
         "lost": candidate.lost,
         "excess": candidate.excess,
         "price_source": candidate.offer.note,
@@ -64,6 +69,8 @@ def as_data(found: Found, *, most: int = 20) -> dict[str, Any]:
             {**row(c, target), "reason": why(c, target)} for c in found.nearest_losers
         ],
         "refusals": sorted({refusal.reason for refusal in found.refusals}),
+        "unsupported": list(found.unsupported),
+        "note": found.note,
     }
 
 
@@ -78,15 +85,50 @@ def as_csv(found: Found) -> str:
 
 
 def name(candidate: Candidate) -> str:
-    """'4 x H200 SXM 141GB, tensor parallel 4, weights fp8, cache auto'."""
+    """'4 x H200 SXM 141GB, tensor parallel 4, weights fp8, cache bf16 (own)'.
+
+    own: the model's own format, nothing converted.
+    """
     deployment = candidate.deployment
     parts = [f"{deployment.gpus} x {candidate.offer.gpu.name}", layout(deployment)]
     if deployment.data_parallel_size > 1:
-        parts.append(f"{deployment.data_parallel_size} replicas")
+        parts.append(counted(deployment.data_parallel_size, "replica"))
     if deployment.enable_expert_parallel:
         parts.append("expert parallel")
-    parts.append(f"weights {deployment.weights_dtype}, cache {deployment.kv_cache_dtype}")
+    own = "auto"
+    weights = candidate.weights + (" (own)" if deployment.weights_dtype == own else "")
+    if weights_support(candidate.offer.gpu, candidate.weights) == "weight-only":
+        weights += " weight-only"
+    cache = candidate.cache + (" (own)" if deployment.kv_cache_dtype == own else "")
+    parts.append(f"weights {weights}, cache {cache}")
     return ", ".join(parts)
+
+
+def users(candidate: Candidate) -> str:
+    """'at least 32 users' where nobody tried more, else 'about 24 users' of those steps."""
+    if candidate.users_open:
+        return f"at least {counted(candidate.users, 'user')}"
+    return f"about {counted(candidate.users, 'user')}"
+
+
+def limits(target: Target) -> str:
+    """'TTFT p95 within 2 s and TPOT within 40 ms', empty without limits."""
+    parts = []
+    if target.ttft_p95_s is not None:
+        parts.append(f"TTFT p95 within {target.ttft_p95_s:g} s")
+    if target.tpot_s is not None:
+        parts.append(f"TPOT within {1e3 * target.tpot_s:g} ms")
+    return " and ".join(parts)
+
+
+def prices(candidates: Iterable[Candidate]) -> tuple[str, ...]:
+    """The price of each GPU among them, with its date and source."""
+    found = {
+        (c.offer.gpu.id, c.offer.lot): f"{c.offer.gpu.name}: ${c.offer.usd_per_gpu_hour:.2f} per "
+        f"GPU-hour, {c.offer.note}"
+        for c in candidates
+    }
+    return tuple(found.values())
 
 
 def why(candidate: Candidate, target: Target) -> str:
@@ -106,9 +148,11 @@ def headline(found: Found) -> str:
     """The answer in a sentence."""
     target = found.target
     ask = (
-        f"{target.concurrency:,} users at {target.request.prompt_tokens:,} + "
+        f"{counted(target.concurrency, 'user')} at {target.request.prompt_tokens:,} + "
         f"{target.request.output_tokens:,} tokens"
     )
+    if limits(target):
+        ask += f" with {limits(target)}"
     if not found.winners:
         nearest = found.losers[0] if found.losers else None
         if nearest is None:

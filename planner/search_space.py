@@ -13,8 +13,14 @@ from planner.mlp_kinds import MoE
 from planner.model import Model
 from planner.units import round_up
 
+OWN = ("auto",)
+"""The format that the model is published in."""
 WEIGHTS = ("auto", "fp8", "nvfp4", "int4")
 CACHES = ("auto", "fp8")
+"""The model's own format and those that lose precision, for searches that allow it."""
+USUAL_TTFT_P95_S = 2.0
+USUAL_TPOT_S = 0.04
+"""What a reader of a chat hardly notices: the limits of a search that was given none."""
 CHUNKS = (512, 1024, 2048, 4096, 8192, 16384)
 """max_num_batched_tokens that are tried: small chunks hold up answers less, large ones fewer."""
 
@@ -33,11 +39,14 @@ class Target(Frozen):
 
 
 class Space(Frozen):
-    """The choices a search combines; orders of formats are from best quality to least."""
+    """The choices a search combines; orders of formats are from best quality to least.
+
+    Formats that lose precision are tried only where they are named, such as WEIGHTS and CACHES.
+    """
 
     max_gpus: int = Field(default=16, ge=1, le=1024)
-    weights_dtypes: tuple[str, ...] = WEIGHTS
-    kv_cache_dtypes: tuple[str, ...] = CACHES
+    weights_dtypes: tuple[str, ...] = OWN
+    kv_cache_dtypes: tuple[str, ...] = OWN
     chunk_tokens: tuple[int, ...] = CHUNKS
     pipeline: bool = True
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from planner.hardware import Gpu
 from planner.search_space import Offer
+from presets.gpus import gpu_ids as all_gpu_ids
 from presets.gpus import load_gpu
 from presets.prices import Price, all_prices, prices_of
 
@@ -33,9 +34,10 @@ def offers(
 
 
 def unpriced(gpu_ids: Iterable[str], found: Iterable[Offer]) -> tuple[str, ...]:
-    """Of the GPUs named, those that no offer has."""
+    """Of the GPUs named, or of all, those that no offer has."""
     priced = {offer.gpu.id for offer in found}
-    return tuple(gpu_id for gpu_id in gpu_ids if gpu_id.lower() not in priced)
+    wanted = tuple(gpu_ids) or all_gpu_ids()
+    return tuple(gpu_id for gpu_id in wanted if gpu_id.lower() not in priced)
 
 
 def _listed(gpu: Gpu, marketplace: bool) -> list[Offer]:
@@ -49,5 +51,5 @@ def _listed(gpu: Gpu, marketplace: bool) -> list[Offer]:
 
 
 def _offer(gpu: Gpu, price: Price) -> Offer:
-    note = f"{price.provider}, {price.date.isoformat()}"
+    note = f"{price.provider}, {price.date.isoformat()}: {price.source}"
     return Offer(gpu=gpu, usd_per_gpu_hour=price.usd_per_gpu_hour, lot=price.min_gpus, note=note)

@@ -77,9 +77,35 @@ def test_own_prices_decide(capsys: pytest.CaptureFixture[str]) -> None:
         (("--tpot", "-1"), "tpot"),
         (("--weights-dtype", "fp7"), "fp7"),
         (("--max-gpus", "0"), "max_gpus"),
+        (("--cached-tokens", "4000"), "more than the prompt's 2,048"),
+        (("--usd-per-gpu-hour", "l4=-1"), "no price"),
     ],
 )
 def test_mistakes_are_one_sentence(
     capsys: pytest.CaptureFixture[str], flags: tuple[str, str], word: str
 ) -> None:
     assert word in refused(capsys, *flags)
+
+
+def test_text_names_formats_limits_prices_and_what_was_left_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = run(capsys)
+    assert "Formats tried: weights the model's own; cache the model's own" in out
+    assert "weights bf16 (own), cache bf16 (own)" in out
+    assert "auto" not in out
+    assert "Limits: TTFT p95 within 2 s and TPOT within 40 ms" in out
+    assert "per GPU-hour, " in out
+    allowed = run(capsys, "--allow-quantisation")
+    assert "weights the model's own, fp8, nvfp4, int4; cache the model's own, fp8." in allowed
+    assert "Limits: none" in run(capsys, "--ttft", "none", "--tpot", "none")
+
+
+def test_gpus_without_a_price_are_named_until_one_is_given(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "want of a price: l4" in run(capsys, "--gpu", "l4")
+    free = ("--ttft", "none", "--tpot", "none")
+    given = run(capsys, *free, "--gpu", "l4", "--usd-per-gpu-hour", "l4=0.02")
+    assert "want of a price" not in given
+    assert "L4: $0.02 per GPU-hour, price given" in given

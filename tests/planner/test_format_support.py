@@ -19,7 +19,7 @@ LLAMA = parse(load_model_config("llama-3.1-8b"))
 
 def plan(gpu_id: str, *, context: int = 8192, users: int = 1, **deployment: object) -> Plan:
     work = Workload(context=context, concurrency=users)
-    return make_plan(LLAMA, load_gpu(gpu_id), Deployment(**deployment), work)  # type: ignore[arg-type]
+    return make_plan(LLAMA, load_gpu(gpu_id), Deployment(**deployment), work)
 
 
 def messages(of: Plan) -> dict[str, str]:

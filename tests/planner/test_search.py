@@ -13,8 +13,17 @@ from planner.latency import Request, latency
 from planner.model import Model
 from planner.plan import make_plan
 from planner.search import search, user_steps
-from planner.search_report import as_data, headline, next_quality, why
-from planner.search_space import CHUNKS, Offer, Space, Target, deployments
+from planner.search_report import (
+    as_data,
+    headline,
+    limits,
+    name,
+    next_quality,
+    prices,
+    users,
+    why,
+)
+from planner.search_space import CACHES, CHUNKS, WEIGHTS, Offer, Space, Target, deployments
 from planner.search_sweep import compile_deployment, memory_of, sweep
 from planner.speed_grid import GpuGrid
 from planner.workload import Workload
@@ -33,13 +42,16 @@ TARGET = Target(
 )  # fmt: skip
 
 
+ALL: dict[str, tuple[str, ...]] = {"weights_dtypes": WEIGHTS, "kv_cache_dtypes": CACHES}
+
+
 def preset(name: str) -> Model:
     return parse(load_model_config(name))
 
 
 @pytest.fixture(scope="module")
 def found() -> Found:
-    return search(preset("llama-3.1-70b"), OFFERS, speed_of, TARGET, Space(max_gpus=8))
+    return search(preset("llama-3.1-70b"), OFFERS, speed_of, TARGET, Space(max_gpus=8, **ALL))
 
 
 @pytest.mark.parametrize(
@@ -59,20 +71,20 @@ def test_the_sweep_is_the_plan_and_its_latency(name: str) -> None:
     speeds = [speed_of(gpu) for gpu in gpus]
     grid = GpuGrid(gpus, speeds)
     cores = np.array([gpu.sm_count or DEFAULT_SM_COUNT for gpu in gpus])
-    users = user_steps(TARGET.concurrency)
-    tried = list(deployments(model, Space(max_gpus=16)))
+    asked_users = user_steps(TARGET.concurrency)
+    tried = list(deployments(model, Space(max_gpus=16, **ALL)))
     checked = 0
     for deployment in draw.sample(tried, 12):
         try:
-            compiled = compile_deployment(model, deployment, TARGET, users, CHUNKS)
+            compiled = compile_deployment(model, deployment, TARGET, asked_users, CHUNKS)
         except PlanRefused:
             continue
-        used = memory_of(model, gpus[0], deployment, TARGET, users, CHUNKS, cores)
+        used = memory_of(model, gpus[0], deployment, TARGET, asked_users, CHUNKS, cores)
         swept = sweep(compiled, grid)
         for _ in range(6):
-            g, k, u = (draw.randrange(n) for n in (len(gpus), len(CHUNKS), len(users)))
+            g, k, u = (draw.randrange(n) for n in (len(gpus), len(CHUNKS), len(asked_users)))
             chosen = deployment.replace(max_num_batched_tokens=CHUNKS[k])
-            asked = int(users[u])
+            asked = int(asked_users[u])
             work = Workload(context=TARGET.request.context, concurrency=asked)
             assert used[g, k, u] == make_plan(model, gpus[g], chosen, work).total_bytes_per_gpu
             one = latency(model, gpus[g], chosen, speeds[g], TARGET.request, asked)
@@ -151,7 +163,7 @@ def test_better_formats_cost_at_least_as_much(found: Found) -> None:
 
 
 def test_more_users_or_less_time_never_cost_less() -> None:
-    model, space = preset("llama-3.1-8b"), Space(max_gpus=4)
+    model, space = preset("llama-3.1-8b"), Space(max_gpus=4, **ALL)
 
     def dollars(**changes: object) -> float:
         target = TARGET.model_copy(update=changes)
@@ -179,7 +191,7 @@ def test_nothing_possible_names_the_nearest() -> None:
 
 
 def test_deployments_are_all_layouts_of_whole_machines() -> None:
-    dense = list(deployments(preset("llama-3.1-8b"), Space(max_gpus=4)))
+    dense = list(deployments(preset("llama-3.1-8b"), Space(max_gpus=4, **ALL)))
     layouts = {
         (d.tensor_parallel_size, d.pipeline_parallel_size, d.data_parallel_size) for d in dense
     }
@@ -213,3 +225,79 @@ def test_a_shape_that_no_deployment_suits_is_a_refusal_and_not_a_crash() -> None
     """SmolLM2-135M has 9 heads."""
     found = search(preset("smollm2-135m"), OFFERS[:1], speed_of, TARGET, Space(max_gpus=2))
     assert any("tensor_parallel_size 2" in refusal.reason for refusal in found.refusals)
+
+
+def test_only_the_models_own_formats_unless_others_are_named() -> None:
+    found = search(preset("llama-3.1-8b"), OFFERS, speed_of, TARGET, Space(max_gpus=2))
+    everything = (*found.winners, *found.losers)
+    assert {(c.weights, c.cache) for c in everything} == {("bf16", "bf16")}
+    assert "weights bf16 (own), cache bf16 (own)" in name(found.winners[0])
+    deepseek = search(preset("deepseek-v3"), OFFERS[:2], speed_of, TARGET, Space(max_gpus=8))
+    assert {c.weights for c in (*deepseek.winners, *deepseek.losers)} == {"fp8_block"}
+
+
+def test_formats_are_tried_only_where_a_card_has_kernels() -> None:
+    """NVFP4 has none on AMD, and on Hopper, Ampere and Ada only weight-only ones."""
+    found = search(preset("llama-3.1-8b"), OFFERS, speed_of, TARGET, Space(max_gpus=2, **ALL))
+    tried = {(c.offer.gpu.id, c.deployment.weights_dtype) for c in (*found.winners, *found.losers)}
+    assert ("mi300x", "nvfp4") not in tried
+    assert ("mi300x", "fp8") in tried
+    assert ("h100-sxm5-80gb", "nvfp4") in tried
+    assert found.unsupported == ("Instinct MI300X has no kernels for nvfp4 weights",)
+    for c in (*found.winners, *found.losers):
+        if c.offer.gpu.id == "a100-pcie-80gb" and c.deployment.weights_dtype == "fp8":
+            assert "weights fp8 weight-only" in name(c)
+    only = Space(max_gpus=2, weights_dtypes=("nvfp4",))
+    with pytest.raises(PlanRefused, match="no kernels for nvfp4"):
+        search(preset("llama-3.1-8b"), OFFERS[3:4], speed_of, TARGET, only)
+
+
+def test_of_equal_costs_the_models_own_formats_come_first() -> None:
+    found = search(preset("llama-3.1-8b"), OFFERS[3:4], speed_of, TARGET, Space(max_gpus=2, **ALL))
+    cheapest = [w for w in found.winners if w.usd_per_hour == found.winners[0].usd_per_hour]
+    kept = [
+        (w.deployment.weights_dtype, w.deployment.kv_cache_dtype).count("auto") for w in cheapest
+    ]
+    assert len(set(kept)) > 1
+    assert kept == sorted(kept, reverse=True)
+
+
+def test_the_most_users_tried_are_no_capacity() -> None:
+    """One user on an H200 tries 32 at most, and far more fit."""
+    one = TARGET.model_copy(update={"concurrency": 1})
+    found = search(preset("llama-3.1-8b"), OFFERS[1:2], speed_of, one, Space(max_gpus=1))
+    best = found.winners[0]
+    assert best.users == 32
+    assert best.users_open
+    assert users(best) == "at least 32 users"
+    assert latency(
+        preset("llama-3.1-8b"), best.offer.gpu, best.deployment, speed_of(best.offer.gpu),
+        one.request, 33,
+    ).load.ttft_p95_s < 2  # fmt: skip
+    tight = search(preset("llama-3.1-8b"), OFFERS[4:5], speed_of, one, Space(max_gpus=1))
+    assert not any(c.users_open for c in (*tight.winners, *tight.losers))
+
+
+def test_limits_and_prices_are_said(found: Found) -> None:
+    assert limits(TARGET) == "TTFT p95 within 2 s and TPOT within 50 ms"
+    assert limits(TARGET) in headline(found)
+    assert limits(TARGET.model_copy(update={"ttft_p95_s": None, "tpot_s": None})) == ""
+    told = Offer(gpu=load_gpu("l4"), usd_per_gpu_hour=0.5, note="Somebody, 2026-01-02: a list")
+    candidate = search(preset("smollm2-135m"), [told], speed_of, TARGET, Space(max_gpus=1))
+    assert prices((*candidate.winners, *candidate.losers)) == (
+        "L4: $0.50 per GPU-hour, Somebody, 2026-01-02: a list",
+    )
+
+
+def test_positions_are_noted_or_refused() -> None:
+    far = TARGET.model_copy(update={"request": Request(prompt_tokens=200_000)})
+    found = search(preset("llama-3.1-8b"), OFFERS[:2], speed_of, far, Space(max_gpus=1))
+    assert "131,072 positions" in (found.note or "")
+    with pytest.raises(PlanRefused, match="1,024 positions"):
+        search(preset("gpt2-medium"), OFFERS[:1], speed_of, TARGET, Space(max_gpus=1))
+
+
+def test_a_prompt_cannot_be_cached_beyond_its_length() -> None:
+    with pytest.raises(PlanRefused, match="more than the prompt's 100"):
+        Request(prompt_tokens=100, cached_tokens=200)
+    assert Request(prompt_tokens=100, cached_tokens=100).computed_tokens == 1
