@@ -19,7 +19,7 @@ from planner.search_space import (
     Space,
     Target,
 )
-from presets.offers import offers, unpriced
+from presets.offers import offers, own_price, unpriced
 from presets.speed import reference, speed_of
 
 if TYPE_CHECKING:
@@ -95,14 +95,11 @@ def seconds(text: str) -> float | None:
 
 
 def price(text: str) -> tuple[str, float]:
-    """'h200-sxm-141gb=2.5' as an id and dollars."""
-    gpu_id, equals, usd = text.partition("=")
+    """own_price() as argparse wants it."""
     try:
-        if equals and float(usd) > 0:
-            return gpu_id, float(usd)
-    except ValueError:
-        pass
-    raise ArgumentTypeError(f"{text!r} is no price: write a GPU's id, = and dollars above 0")
+        return own_price(text)
+    except PlanRefused as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def chosen_target(arguments: Namespace) -> Target:

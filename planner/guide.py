@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from planner.deployment import Deployment
 from planner.disaggregation import disaggregate
 from planner.errors import PlanRefused, SizewellError
+from planner.format_support import missing
 from planner.guide_attention import attention_choice
 from planner.hardware import Gpu
 from planner.latency import Latency, Request, decode_time, latency, timer
@@ -132,7 +133,9 @@ class _Case:
         """FP8 where it is faster by a tenth, or holds users that memory lacks room for."""
         found = self.tried(self.deployment.replace(kv_cache_dtype="fp8"))
         if found is None:
-            return Decision("cache format", "the model's own", "no FP8 layout for its cache", 1.0)
+            return Decision(
+                "cache format", "the model's own", "no FP8 cache suits it and the card", 1.0
+            )
         other, plan = found
         users = plan.max_concurrency or self.users
         today = self.plan(self.deployment).max_concurrency or self.users
@@ -155,7 +158,9 @@ class _Case:
             if found is not None:
                 tries[name] = found[0]
         if not tries:
-            return Decision("weights", "the model's own", "no other format suits its shapes", 1.0)
+            return Decision(
+                "weights", "the model's own", "no other format suits it and the card", 1.0
+            )
         name = min(tries, key=lambda key: tries[key].tpot.seconds)
         ratio = self.now.tpot.seconds / tries[name].tpot.seconds
         share = self.now.tpot.shares["weights"]
@@ -252,8 +257,13 @@ class _Case:
         )
 
     def tried(self, deployment: Deployment) -> tuple[Latency, Plan] | None:
+        """Its times and plan; None where shapes, formats or the card's kernels forbid it."""
         try:
-            return self.latency(deployment), self.plan(deployment)
+            plan = self.plan(deployment)
+            formats = plan.footprint.assignment.bytes_by_format()
+            if missing(self.gpu, formats, plan.footprint.kv_format.name) is not None:
+                return None
+            return self.latency(deployment), plan
         except SizewellError:
             return None
 

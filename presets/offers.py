@@ -1,7 +1,9 @@
 """GPUs with the prices they can be had at, as a search takes them."""
 
 from collections.abc import Iterable, Mapping
+from math import inf
 
+from planner.errors import PlanRefused
 from planner.hardware import Gpu
 from planner.search_space import Offer
 from presets.gpus import gpu_ids as all_gpu_ids
@@ -31,6 +33,17 @@ def offers(
         else:
             found += _listed(gpu, marketplace)
     return tuple(found)
+
+
+def own_price(text: str) -> tuple[str, float]:
+    """'h200-sxm-141gb=2.5' as an id and dollars a GPU-hour. Raises PlanRefused."""
+    gpu_id, equals, usd = (part.strip() for part in text.partition("="))
+    try:
+        if equals and 0 < float(usd) < inf:
+            return gpu_id, float(usd)
+    except ValueError:
+        pass
+    raise PlanRefused(f"{text!r} is no price: write a GPU's id, = and dollars above 0")
 
 
 def unpriced(gpu_ids: Iterable[str], found: Iterable[Offer]) -> tuple[str, ...]:

@@ -1,66 +1,108 @@
-"""What the search asks for: the load, the limits and the choice of hardware, bound to the link."""
+"""What the search asks for beside the sidebar: limits, hardware and formats, bound to the link."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+from pydantic import ValidationError
 
+from planner.errors import PlanRefused
+from planner.export import first_error
 from planner.latency import Request
-from planner.search_space import Offer, Space, Target
-from presets.offers import offers
+from planner.search_space import (
+    CACHES,
+    USUAL_TPOT_S,
+    USUAL_TTFT_P95_S,
+    WEIGHTS,
+    Offer,
+    Space,
+    Target,
+)
+from planner.units import counted
+from presets.offers import offers, own_price, unpriced
+from ui.inputs import Chosen
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
 GPU_COUNTS = (1, 2, 4, 8, 16, 32)
+ANSWER_TOKENS = 1024
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Everything a search is made from but the model."""
+    """Everything a search is made from but the model. unpriced: GPUs that nobody gave a price."""
 
     target: Target
     space: Space
     offers: tuple[Offer, ...]
+    unpriced: tuple[str, ...]
 
 
-def choose() -> Asked:
-    """Draw the inputs and return what they say."""
+def choose(chosen: Chosen) -> Asked:
+    """Draw the inputs and return what they and the sidebar say.
+
+    The sidebar's context, users and formats are those to be served. Raises PlanRefused for what
+    contradicts itself.
+    """
+    context, users = chosen.workload.context, chosen.workload.concurrency
     load, limits, hardware = st.columns(3)
     with load:
-        prompt = _count("Prompt tokens", "s_prompt", 8192)
-        output = _count("Answer tokens", "s_output", 1024)
-        users = _count("Users at once", "s_users", 50, most=100_000)
-    with limits:
-        ttft = _limit("Time to first token, 95 % (s)", "s_ttft", 2.0, 0.1)
-        tpot = _limit("Time per output token (ms)", "s_tpot", 40.0, 1.0)
-        cached = st.number_input(
-            "Prompt tokens in the prefix cache", 0, prompt, 0, key="s_cached", **BOUND
+        answer = _count("Answer tokens", "s_output", ANSWER_TOKENS, least=1)
+        cached = _count("Prompt tokens in the prefix cache", "s_cached", 0, least=0)
+        lossy = st.toggle(
+            "Formats that lose precision too",
+            key="s_lossy",
+            help="FP8 and 4-bit weights and an FP8 cache, beside the formats in the sidebar.",
+            **BOUND,
         )
+    with limits:
+        ttft = _limit("Time to first token, 95 % (s)", "s_ttft", USUAL_TTFT_P95_S, 0.1)
+        tpot = _limit("Time per output token (ms)", "s_tpot", 1e3 * USUAL_TPOT_S, 1.0)
     with hardware:
         most = st.selectbox(
             "At most so many GPUs", GPU_COUNTS, index=GPU_COUNTS.index(16), key="s_gpus", **BOUND
         )
-        full = st.toggle(
-            "Only the model's own formats",
-            key="s_full",
-            help="Leave weights and cache as published; else FP8 and 4-bit are tried too.",
+        own = st.text_input(
+            "Your prices per GPU-hour",
+            key="s_prices",
+            placeholder="l4=0.50, t4=0.30",
+            help="Id of a GPU, = and dollars; separate several by commas.",
             **BOUND,
         )
         market = st.toggle("Marketplace prices too", key="s_market", **BOUND)
-    request = Request(
-        prompt_tokens=prompt, output_tokens=output, cached_tokens=min(cached, prompt - 1)
+    if context < 2:
+        raise PlanRefused("a context of 1 token has no room for a prompt and an answer")
+    answer = min(answer, context - 1)
+    st.caption(
+        f"{counted(users, 'user')} of {counted(context, 'token')} each, as the sidebar says: "
+        f"{context - answer:,} of prompt and {answer:,} of answer."
     )
-    target = Target(
-        request=request,
-        concurrency=users,
-        ttft_p95_s=ttft or None,
-        tpot_s=tpot / 1e3 if tpot else None,
+    known = offers(own_usd=_prices(own), marketplace=market)
+    try:
+        target = Target(
+            request=Request(
+                prompt_tokens=context - answer, output_tokens=answer, cached_tokens=cached
+            ),
+            concurrency=users,
+            ttft_p95_s=ttft or None,
+            tpot_s=tpot / 1e3 if tpot else None,
+        )
+    except ValidationError as error:
+        raise PlanRefused(first_error(error)) from None
+    weights, cache = (chosen.deployment.weights_dtype,), (chosen.deployment.kv_cache_dtype,)
+    space = Space(
+        max_gpus=most,
+        weights_dtypes=tuple(dict.fromkeys((*weights, *WEIGHTS))) if lossy else weights,
+        kv_cache_dtypes=tuple(dict.fromkeys((*cache, *CACHES))) if lossy else cache,
     )
-    own = {"weights_dtypes": ("auto",), "kv_cache_dtypes": ("auto",)} if full else {}
-    return Asked(target, Space(max_gpus=most, **own), offers(marketplace=market))
+    return Asked(target, space, known, unpriced((), known))
 
 
-def _count(label: str, key: str, default: int, most: int = 2**20) -> int:
-    return int(st.number_input(label, 1, most, default, key=key, **BOUND))
+def _prices(text: str | None) -> dict[str, float]:
+    return dict(own_price(part) for part in (text or "").split(",") if part.strip())
+
+
+def _count(label: str, key: str, default: int, least: int) -> int:
+    return int(st.number_input(label, least, 2**27, default, key=key, **BOUND))
 
 
 def _limit(label: str, key: str, default: float, step: float) -> float:

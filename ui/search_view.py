@@ -8,7 +8,7 @@ from planner.candidates import Candidate, Found
 from planner.guide import guide
 from planner.model import Model
 from planner.search import search
-from planner.search_report import as_csv, headline, name, next_quality, row, why
+from planner.search_report import as_csv, headline, name, next_quality, prices, row, users, why
 from planner.search_space import Target
 from planner.units import format_bytes
 from presets.speed import reference, speed_of
@@ -29,6 +29,10 @@ def show(model: Model, asked: Asked) -> None:
         st.success(as_sentence(headline(found)), icon=":material/check_circle:")
     else:
         st.warning(as_sentence(headline(found)), icon=":material/search_off:")
+    if found.note:
+        st.warning(as_sentence(found.note), icon=":material/warning:")
+    for reason in found.unsupported:
+        st.caption(as_sentence(f"Not tried: {reason}"))
     st.caption(
         f"{found.points:,} points tried. Prices are dated list prices and times are estimates: "
         + as_sentence(reference().source)
@@ -47,6 +51,7 @@ def show(model: Model, asked: Asked) -> None:
                 stack=True,
             )
         )
+    _prices(found, asked)
     st.download_button(
         "Every candidate (CSV)", as_csv(found),
         file_name="search.csv", mime="text/csv", icon=":material/download:",
@@ -64,6 +69,18 @@ def _winners(found: Found) -> None:
         st.html(_table(found.quality_steps, found.target))
 
 
+def _prices(found: Found, asked: Asked) -> None:
+    """Where the prices come from, and which GPUs have none."""
+    with st.expander("Prices, and GPUs without one"):
+        shown = (*found.frontier[:SHOWN], *found.quality_steps, *found.nearest_losers)
+        st.html(html_table(("Price",), [(line,) for line in prices(shown)]))
+        if asked.unpriced:
+            st.markdown(
+                as_sentence(f"Left out for want of a price: {', '.join(asked.unpriced)}")
+                + " Give your own above, or allow marketplace prices."
+            )
+
+
 def _table(candidates: Sequence[Candidate], target: Target) -> str:
     return html_table(COLUMNS, [_cells(c, target) for c in candidates], numeric=NUMERIC, stack=True)
 
@@ -75,7 +92,7 @@ def _cells(candidate: Candidate, target: Target) -> tuple[str, ...]:
         f"{candidate.usd_per_hour:.2f}",
         f"{candidate.ttft_p95_s:.2f} s",
         f"{1e3 * (candidate.tpot_s or 0):.1f} ms",
-        f"{candidate.users:,}",
+        users(candidate).removesuffix(" users").removesuffix(" user"),
         format_bytes(candidate.headroom_bytes),
         f"{figures['usd_per_million_output_tokens']:.2f}",
     )

@@ -110,6 +110,12 @@ def test_a_choice_not_taken_says_why_its_gain_is_too_small() -> None:
                 assert kept == ("not worth it" in decision.because or decision.figure == 1)
 
 
+def test_no_format_is_advised_that_the_card_has_no_kernels_for() -> None:
+    """A T4 reads no FP8 cache, and an MI210 multiplies neither FP8 nor NVFP4."""
+    assert "and the card" in of("smollm2-135m", "t4", 8)["cache format"].because
+    assert of("llama-3.1-8b", "mi210", 1)["weights"].choice == "int4"
+
+
 def test_room_for_more_users_counts_only_where_memory_lacks_it() -> None:
     """One user on a card that holds 55: twice the room is of no use to them."""
     few = of("llama-3.1-8b", "h100-sxm5-80gb", 1)["cache format"]

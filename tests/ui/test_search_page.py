@@ -27,12 +27,16 @@ def page(**query: str) -> AppTest:
     return app
 
 
+def captions(app: AppTest) -> str:
+    return "\n".join(element.value for element in app.caption)
+
+
 def html(app: AppTest) -> str:
     return "\n".join(element.proto.body for element in app.get("html"))
 
 
 def test_the_page_says_what_the_search_found() -> None:
-    app = page(model="llama-3.1-8b", s_gpus="2", s_users="8")
+    app = page(model="llama-3.1-8b", s_gpus="2", users="8", context="9216")
     target = Target(
         request=Request(prompt_tokens=8192, output_tokens=1024), concurrency=8, ttft_p95_s=2.0,
         tpot_s=0.04,
@@ -55,10 +59,44 @@ def test_limits_that_nothing_meets_name_the_nearest() -> None:
 
 
 def test_inputs_come_from_the_link_and_change_the_answer() -> None:
-    app = page(model="llama-3.1-8b", s_gpus="1", s_users="4", s_prompt="2048")
-    assert app.number_input(key="s_prompt").value == 2048
+    app = page(model="llama-3.1-8b", s_gpus="1", users="4", context="3072")
+    assert "4 users of 3,072 tokens each" in captions(app)
+    assert "2,048 of prompt and 1,024 of answer" in captions(app)
     before = app.success[0].value
-    app.number_input(key="s_users").set_value(400).run()
+    app.number_input(key="users").set_value(400).run()
     assert not app.exception
     after = [element.value for element in (*app.success, *app.warning)]
     assert before not in after
+
+
+def test_what_contradicts_itself_is_refused_in_a_sentence() -> None:
+    app = page(model="llama-3.1-8b", s_gpus="1", context="2048", s_cached="5000")
+    assert "more than the prompt's 1,024 tokens" in app.error[0].value
+    app = page(model="llama-3.1-8b", s_gpus="1", context="2048", s_prices="l4=cheap")
+    assert "is no price" in app.error[0].value
+    app = page(model="gpt2-medium", s_gpus="1", context="2048")
+    assert "1,024 positions" in app.error[0].value
+
+
+def test_formats_that_lose_precision_are_a_choice() -> None:
+    app = page(model="llama-3.1-8b", s_gpus="1", users="4", context="3072")
+    assert "weights bf16 (own), cache bf16 (own)" in html(app)
+    assert "weights fp8" not in html(app)
+    app.toggle(key="s_lossy").set_value(True).run()
+    assert not app.exception
+    assert "weights fp8" in html(app)
+    assert "no kernels for nvfp4 weights" in captions(app)
+
+
+def test_prices_have_dates_and_gpus_without_one_are_named() -> None:
+    app = page(model="llama-3.1-8b", s_gpus="1", users="4", context="3072", s_prices="l4=0.01")
+    assert "L4: $0.01 per GPU-hour, price given" in html(app)
+    told = "\n".join(element.value for element in app.markdown)
+    assert "want of a price" in told
+    assert " l4," not in told
+    assert " t4," in told
+
+
+def test_a_context_beyond_the_models_positions_is_said() -> None:
+    app = page(model="llama-3.1-8b", s_gpus="8", users="1", context="201024")
+    assert "131,072 positions" in app.warning[0].value + app.warning[-1].value

@@ -7,7 +7,7 @@ from ui import inputs, refusal, search_inputs, search_view
 
 st.title("Find hardware", anchor=False)
 try:
-    model = inputs.chosen().model
-    search_view.show(model, search_inputs.choose())
+    chosen = inputs.chosen()
+    search_view.show(chosen.model, search_inputs.choose(chosen))
 except SizewellError as error:
     refusal.show(error)
