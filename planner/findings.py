@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.attention_kinds import Attention
-from planner.format_support import missing, weights_support
+from planner.format_support import lacks_bf16, missing, weights_support
 from planner.overheads import moved
 from planner.passes import attention_share
 from planner.plan import Plan
@@ -241,6 +241,13 @@ def _hardware(plan: Plan) -> Iterator[Finding]:
             "warning",
             "shared_memory",
             "This memory is shared with the operating system and other programs.",
+        )
+    if plan.model.dtype == "bfloat16" and lacks_bf16(gpu):
+        yield Finding(
+            "warning",
+            "bf16_not_supported",
+            f"bf16 needs compute capability 8.0, and {gpu.name} has {gpu.compute_capability}: run "
+            "the model as float16 (--dtype half in vLLM), which takes the same memory.",
         )
     if gpu.calibration is not None:
         changes = ", ".join(

@@ -82,6 +82,12 @@ def missing(gpu: Gpu, weights: Iterable[str], cache: str) -> str | None:
     return None
 
 
+def lacks_bf16(gpu: Gpu) -> bool:
+    """Whether an NVIDIA card is older than bfloat16, which came with compute capability 8.0."""
+    capability = _capability(gpu)
+    return gpu.vendor == "NVIDIA" and capability is not None and capability < 8.0
+
+
 def _family(name: str) -> str:
     """fp8_block is fp8; packed integers (int8_g128, int4 ...) and lookups stay as they are."""
     for family in ("mxfp8", "mxfp4", "nvfp4", "fp8"):
