@@ -10,6 +10,7 @@ from itertools import count
 from planner.deployment import Deployment
 from planner.errors import PlanRefused, SizewellError
 from planner.footprint import Footprint, footprint
+from planner.format_support import missing
 from planner.hardware import Gpu
 from planner.memory import total_bytes
 from planner.model import Model
@@ -159,7 +160,10 @@ def mildest_kv_cache(model: Model, gpu: Gpu, base: Deployment, workload: Workloa
 
 
 def _try(model: Model, gpu: Gpu, deployment: Deployment) -> Footprint | None:
+    """None where shapes or formats do not suit the model, or the card has no kernels for them."""
     try:
-        return footprint(model, gpu, deployment)
+        found = footprint(model, gpu, deployment)
     except SizewellError:
         return None
+    formats = found.assignment.bytes_by_format()
+    return found if missing(gpu, formats, found.kv_format.name) is None else None

@@ -100,18 +100,24 @@ class _Case:
         return Decision(
             "attention arithmetic",
             "fp8" if ratio > WORTH else "16 bits",
-            f"in fp8 a prompt takes {faster:.3f} s instead of {seconds:.3f} s{_worth(ratio)}",
+            f"in fp8 a prompt takes {1e3 * faster:.1f} ms instead of {1e3 * seconds:.1f} ms"
+            f"{_worth(ratio)}",
             ratio,
         )
 
     def paging(self) -> Decision:
         waste = self.plan(self.deployment).waste
         reserved = waste.over_reserved_bytes
+        if not reserved:
+            why = (
+                "every sequence is as long as the longest, so reserving that length wastes nothing"
+            )
+            return Decision("cache allocation", "no matter", why, 0.0)
         return Decision(
             "cache allocation",
             "paged",
             f"reserving the longest context for every sequence would hold "
-            f"{format_bytes(reserved)} that no token uses; blocks waste "
+            f"{format_bytes(reserved)} of each replica that no token uses; blocks waste "
             f"{format_bytes(waste.rounding_bytes)}",
             float(reserved),
         )
@@ -140,13 +146,18 @@ class _Case:
         users = plan.max_concurrency or self.users
         today = self.plan(self.deployment).max_concurrency or self.users
         ratio = self.now.tpot.seconds / other.tpot.seconds
-        gain = max(ratio, users / today) if today <= self.users else ratio
+        enough = today > self.users
+        gain = ratio if enough else max(ratio, users / today)
+        room = (
+            f"memory has room for {counted(self.users, 'user')} either way"
+            if enough
+            else f"memory holds {counted(users, 'user')} instead of {today:,}"
+        )
         return Decision(
             "cache format",
             "fp8" if gain > WORTH else "the model's own",
             f"with fp8 a step takes {1e3 * other.tpot.seconds:.1f} ms instead of "
-            f"{1e3 * self.now.tpot.seconds:.1f} ms, and memory holds {counted(users, 'user')} "
-            f"instead of {today:,}{_worth(gain)}",
+            f"{1e3 * self.now.tpot.seconds:.1f} ms, and {room}{_worth(gain)}",
             gain,
         )
 
@@ -227,8 +238,8 @@ class _Case:
         return Decision(
             "layout",
             name if worth else "as it is",
-            f"{name} serves {best:.3g} requests a second against {mine:.3g} as it is, "
-            f"{links}{'' if worth else _worth(ratio)}",
+            f"{'it' if worth else name} serves {best:.3g} requests a second against {mine:.3g} as "
+            f"it is, {links}{'' if worth else _worth(ratio)}",
             ratio,
         )
 

@@ -81,7 +81,7 @@ def time_rows(time: StepTime, usd_per_gpu_hour: float | None, price: str) -> lis
         usd = time.usd_per_billion_tokens(usd_per_gpu_hour)
         low, high = usd * time.low_s / time.total_s, usd * time.high_s / time.total_s
         rows.append(("Cost of a billion tokens", f"${usd:,.0f} (${low:,.0f} to ${high:,.0f})"))
-        rows.append(("Price", f"${usd_per_gpu_hour:g} per GPU-hour; {price}"))
+        rows.append(("Price", f"${usd_per_gpu_hour:.2f} per GPU-hour; {price}"))
     return rows
 
 

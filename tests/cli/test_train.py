@@ -81,3 +81,7 @@ def test_it_needs_neither_torch_nor_streamlit() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_a_price_has_two_decimals(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "$3.20 per GPU-hour" in answer(capsys, *EIGHT, "--price", "3.2")

@@ -6,6 +6,7 @@ import pytest
 
 from planner.deployment import Deployment
 from planner.findings import findings
+from planner.fixes import fixes
 from planner.format_support import cache_support, missing, weights_support
 from planner.hf_config import parse
 from planner.overheads import CONTEXT
@@ -67,6 +68,18 @@ def test_a_plan_says_what_no_engine_runs_and_what_runs_weight_only() -> None:
     assert "format_without_kernels" not in hopper
     assert "weight-only" in hopper["format_not_native"]
     assert "format_not_native" not in messages(plan("b200-sxm-180gb", weights_dtype="nvfp4"))
+
+
+def test_a_fix_names_only_formats_that_the_card_runs() -> None:
+    """CDNA 2 has neither FP8 nor NVFP4, so four bits are the mildest that would fit."""
+    model = parse(load_model_config("llama-3.1-70b"))
+
+    def told(gpu_id: str) -> str:
+        found = make_plan(model, load_gpu(gpu_id), Deployment(), Workload())
+        return " ".join(fix.sentence for fix in fixes(found))
+
+    assert "weights as int4" in told("mi210")
+    assert "weights as fp8" in told("a100-pcie-80gb")
 
 
 def test_overheads_of_other_vendors_are_wider_and_said_to_be_borrowed() -> None:

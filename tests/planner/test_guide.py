@@ -116,11 +116,19 @@ def test_no_format_is_advised_that_the_card_has_no_kernels_for() -> None:
     assert of("llama-3.1-8b", "mi210", 1)["weights"].choice == "int4"
 
 
+def test_reserving_wastes_nothing_where_every_sequence_is_the_longest() -> None:
+    whole = Request(prompt_tokens=131072 - 1024, output_tokens=1024)
+    found = of("llama-3.1-8b", "h200-sxm-141gb", 1, whole)["cache allocation"]
+    assert (found.choice, found.figure) == ("no matter", 0)
+    assert of("llama-3.1-8b", "h200-sxm-141gb", 1)["cache allocation"].choice == "paged"
+
+
 def test_room_for_more_users_counts_only_where_memory_lacks_it() -> None:
     """One user on a card that holds 55: twice the room is of no use to them."""
     few = of("llama-3.1-8b", "h100-sxm5-80gb", 1)["cache format"]
     full = of("llama-3.1-8b", "h100-sxm5-80gb", 60)["cache format"]
     assert few.choice == "the model's own"
+    assert "room for 1 user either way" in few.because
     assert full.choice == "fp8"
     assert full.figure > 1.9
 
