@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cli import other_engines
-from cli.source import read_model
+from cli.source import named, read_model
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.export import first_error
@@ -111,7 +111,7 @@ def figures_of(
         options,
         lambda changed: vllm_figures(
             model, gpu, deployment, changed, workload,
-            config=config, draft=draft, name=arguments.model,
+            config=config, draft=draft, name=named(arguments.model),
         ),
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cli.source import named
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
@@ -146,6 +147,6 @@ def figures_of(
         options,
         lambda changed: figures(
             model, gpu, deployment, changed, workload,
-            config=config, draft=draft, name=arguments.model,
+            config=config, draft=draft, name=named(arguments.model),
         ),
     )  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 
 from planner.errors import ConfigRefused, PlanRefused
 from planner.hf_config.document import MAX_BYTES, read_document
-from presets.models import load_model_config
+from presets.models import load_model_config, served_name
 
 WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 
@@ -37,6 +37,14 @@ def read_model(reference: str) -> dict[str, Any]:
     if path.suffix == ".json" or reference.startswith((".", "/", "~")):
         raise PlanRefused(f"--model {reference}: there is no such file")
     return load_model_config(reference)
+
+
+def named(reference: str) -> str:
+    """What a command loads: a folder itself, a preset's Hub id, else a placeholder."""
+    path = Path(reference)
+    if exists(path):
+        return str(path.resolve()) if path.is_dir() else "/path/to/model"
+    return served_name(reference)
 
 
 def exists(path: Path) -> bool:

@@ -65,6 +65,17 @@ def load_model_source(id_or_hub_id: str) -> ModelSource:
     )
 
 
+def served_name(reference: str) -> str:
+    """What an engine downloads: the Hub id of a preset or alias, else a placeholder for a path."""
+    wanted = reference.strip().lower()
+    text = _file_of(wanted)
+    if text is not None:
+        return str(json.loads(text)["hub_id"])
+    aliases = {alias.lower(): alias for alias in _alias_document()}
+    short = {alias.rpartition("/")[2]: name for alias, name in aliases.items()}
+    return aliases.get(wanted) or short.get(wanted) or "/path/to/model"
+
+
 def search(text: str = "") -> list[ModelName]:
     """Presets and aliases whose Hub id has every word of `text`, else the ones spelt most alike.
 

@@ -1,14 +1,12 @@
 """Files that deploy the chosen engine: shown one at a time, downloaded one at a time."""
 
-from dataclasses import replace
-
 import streamlit as st
 
 from planner.engines.deploy import files
 from planner.engines.engine import EngineFigures
 from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, config_file
 from planner.errors import SizewellError
-from presets.models import all_names
+from presets.models import served_name
 from ui.engine_inputs import EngineChoice
 from ui.inputs import Chosen
 from ui.refusal import as_sentence
@@ -25,17 +23,9 @@ WHAT = {
 }
 
 
-def model_name(chosen: Chosen) -> str:
-    """The repository of a preset, else the model's own name."""
-    source = chosen.model.source
-    known = {name.id: name.hub_id for name in all_names()}
-    return known.get(source, source)
-
-
 def show(chosen: Chosen, choice: EngineChoice, figures: EngineFigures) -> None:
     """A picker, the file, its download; or why there is none."""
-    name = model_name(chosen)
-    named = replace(figures, command=figures.command.replace(chosen.model.source, name, 1))
+    name = served_name(chosen.model.source)
     extra = None
     if isinstance(choice.options, TensorrtLlmOptions):
         extra = config_file(chosen.deployment, choice.options)
@@ -45,7 +35,7 @@ def show(chosen: Chosen, choice: EngineChoice, figures: EngineFigures) -> None:
     )
     try:
         found = files(
-            named, name, chosen.deployment, chosen.gpu.id, gpus_per_node=per_node,
+            figures, name, chosen.deployment, chosen.gpu.id, gpus_per_node=per_node,
             extra_config=extra,
         )  # fmt: skip
     except SizewellError as error:

@@ -9,6 +9,7 @@ from planner.engines.engine import EngineFigures
 from planner.engines.registry import ENGINES, options_of
 from planner.engines.remedies import with_remedies
 from planner.frozen import Frozen
+from presets.models import served_name
 from ui.engine_options import FLAGS, Flag, value_of
 from ui.inputs import Chosen
 
@@ -36,7 +37,7 @@ class EngineChoice:
             options,
             lambda changed: figures(
                 chosen.model, chosen.gpu, chosen.deployment, changed, chosen.workload,
-                config=chosen.config,
+                config=chosen.config, name=served_name(chosen.model.source),
             ),
         )  # fmt: skip
 

@@ -43,7 +43,7 @@ def show(chosen: Chosen, plan: Plan, choice: EngineChoice) -> None:
         _printed(figures, label)
     st.header("Start it", anchor=False)
     language = "python" if choice.name == "transformers" else "bash"
-    st.code(_command(figures, chosen), language=language, wrap_lines=True)
+    st.code(figures.command, language=language, wrap_lines=True)
     engine_deploy.show(chosen, choice, figures)
     engine_log.show(chosen, choice, figures)
 
@@ -57,15 +57,20 @@ def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
     longest = figures.settings.get("max_model_len")
     length = f" of {longest:,} tokens" if isinstance(longest, int) else ""
     served, wanted = _served(plan, figures), plan.workload.concurrency
+    asked = plan.workload.context
+    context = min(asked, longest) if isinstance(longest, int) else asked
+    beyond = "" if context == asked else f"; you asked for {format_tokens(asked)}"
     sentence = as_sentence(
         f"{label} {figures.version} caches {format_tokens(figures.kv_cache_tokens)} tokens: "
         f"{figures.max_concurrency:,.2f} sequences{length}, {served:,} of your users at "
-        f"{format_tokens(plan.workload.context)} tokens"
+        f"{format_tokens(context)} tokens{beyond}"
     )
-    if served >= wanted:
+    if served >= wanted and not beyond:
         st.success(f"**{sentence}**", icon=":material/check_circle:")
     else:
-        more = f" {format_tokens(wanted)} were asked for; the rest would wait."
+        more = ""
+        if served < wanted:
+            more = f" {format_tokens(wanted)} were asked for; the rest would wait."
         st.warning(f"**{sentence}**{more}", icon=":material/warning:")
 
 
@@ -111,8 +116,3 @@ def _printed(figures: EngineFigures, label: str) -> None:
         return
     st.header(f"What {label} will print", anchor=False)
     st.code("\n".join(figures.log_lines), language=None, wrap_lines=True)
-
-
-def _command(figures: EngineFigures, chosen: Chosen) -> str:
-    """The command, with the repository's own name where the preset knows it."""
-    return figures.command.replace(chosen.model.source, engine_deploy.model_name(chosen), 1)

@@ -81,11 +81,11 @@ def cache_types(deployment: Deployment, options: LlamaCppOptions) -> tuple[KvFor
 
 
 def file_name(name: str, weights_dtype: str) -> str:
-    """The GGUF file as published ones are called: Qwen3-8B-Q4_K_M.gguf."""
+    """The GGUF file as published ones are called: /path/to/Qwen3-8B-Q4_K_M.gguf."""
     if name.endswith(".gguf"):
         return name
     kind = "BF16" if weights_dtype == "auto" else weights_dtype.upper()
-    return f"{name.rsplit('/', 1)[-1]}-{kind}.gguf"
+    return f"/path/to/{name.rsplit('/', 1)[-1]}-{kind}.gguf"
 
 
 def server_command(name: str, deployment: Deployment, options: LlamaCppOptions) -> str:

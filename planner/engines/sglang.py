@@ -17,8 +17,9 @@ from planner import overheads
 from planner.activations import activation_terms
 from planner.deployment import Deployment
 from planner.dtypes import kv_format
+from planner.engines.checkpoint import checkpoint_of
 from planner.engines.engine import EngineFigures, exactly, within
-from planner.engines.sglang_command import launch_command, log_lines, notes
+from planner.engines.sglang_command import QUANTISED_ON_LOAD, launch_command, log_lines, notes
 from planner.engines.sglang_options import (
     Settings,
     SglangOptions,
@@ -83,6 +84,7 @@ def sglang_figures(
     --speculative-draft-model-path. Raises PlanRefused where inputs contradict each other.
     """
     check(model, deployment)
+    checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
     settings = resolve(model, gpu, deployment, options, config)
     context = _context(deployment)
     free = gpu.memory_bytes - context.bytes
@@ -118,10 +120,13 @@ def sglang_figures(
         blocks_per_request=ceil_div(settings.context_length, options.page_size),
         requests=_requests(kept, rank, options, settings, workload, running),
         settings=_settings(options, settings, running),
-        command=launch_command(name or model.source, deployment, options),
+        command=launch_command(checkpoint, deployment, options),
         refused=refused,
         log_lines=log_lines(model, rank.cell, components, kept, settings, options, free, running),
-        notes=notes(kept, rank.cell, settings, outside, gpu),
+        notes=(
+            *([checkpoint.note] if checkpoint.note else []),
+            *notes(kept, rank.cell, settings, outside, gpu),
+        ),
         binding_stage=binding,
         outside_budget=outside,
     )

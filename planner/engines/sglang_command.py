@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from planner.attention_kinds import LatentAttention
 from planner.deployment import Deployment
+from planner.engines.checkpoint import Checkpoint
 from planner.engines.sglang_options import Settings, SglangOptions
 from planner.engines.sglang_pool import Cell, SglangPool
 from planner.estimate import Estimate
@@ -26,13 +27,15 @@ VALUES = (
     "speculative_draft_model_path",
 )
 SWITCHES = ("disable_hybrid_swa_memory", "disable_radix_cache", "disable_cuda_graph")
+QUANTISED_ON_LOAD = {"fp8": "fp8"}
+"""Formats that SGLang makes of a 16-bit checkpoint."""
 CACHE_DTYPES = {"fp8": "fp8_e4m3", "bf16": "bfloat16", "nvfp4": "fp4_e2m1"}
 MAX_PREFILL_TOKENS = 16384
 
 
-def launch_command(name: str, deployment: Deployment, options: SglangOptions) -> str:
+def launch_command(checkpoint: Checkpoint, deployment: Deployment, options: SglangOptions) -> str:
     """A command line ready for a shell. --tp counts all GPUs of a stage, as SGLang does."""
-    words = ["python", "-m", "sglang.launch_server", "--model-path", name]
+    words = ["python", "-m", "sglang.launch_server", "--model-path", checkpoint.name]
     dp = deployment.data_parallel_size
     ranks = deployment.tensor_parallel_size * dp
     if ranks > 1:
@@ -43,6 +46,10 @@ def launch_command(name: str, deployment: Deployment, options: SglangOptions) ->
         words += ["--dp-size", str(dp), "--enable-dp-attention"]
     if deployment.enable_expert_parallel:
         words += ["--ep-size", str(ranks)]
+    if checkpoint.on_load is not None:
+        words += ["--quantization", checkpoint.on_load]
+    if checkpoint.dtype is not None:
+        words += ["--dtype", checkpoint.dtype]
     if deployment.kv_cache_dtype != "auto":
         dtype = CACHE_DTYPES.get(deployment.kv_cache_dtype, deployment.kv_cache_dtype)
         words += ["--kv-cache-dtype", dtype]

@@ -15,6 +15,7 @@ from planner import overheads
 from planner.activations import activation_terms
 from planner.deployment import Deployment
 from planner.dtypes import KvFormat, kv_format
+from planner.engines.checkpoint import checkpoint_of
 from planner.engines.engine import EngineFigures, within
 from planner.engines.stages import StageWeights, draft_weights, left_of, shared_requests, stages
 from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, serve_command
@@ -92,7 +93,9 @@ def tensorrt_llm_figures(
             "max_num_batched_tokens": options.max_num_tokens,
             "enable_block_reuse": options.enable_block_reuse,
         },
-        command=serve_command(name or model.source, deployment, options),
+        command=serve_command(
+            checkpoint_of(name or model.source, model, deployment, {}).name, deployment, options
+        ),
         refused=refused,
         log_lines=() if refused else _log_lines(blocks, rank, options, longest),
         notes=_notes(model, rank, blocks, options, longest),

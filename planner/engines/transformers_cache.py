@@ -12,6 +12,7 @@ from pydantic import Field
 from planner.attention_kinds import Attention, LatentAttention
 from planner.deployment import Deployment
 from planner.dtypes import DTYPE_BYTES
+from planner.engines.checkpoint import Checkpoint
 from planner.frozen import Frozen
 from planner.kv_cache import state_tensor_bytes
 from planner.model import Model
@@ -161,9 +162,22 @@ def forward_logits(batch: int, tokens: int, vocab_size: int, element: int) -> tu
     return rows * element, rows * SCORE_FLOATS
 
 
-def load_command(name: str, deployment: Deployment, options: TransformersOptions) -> str:
+QUANTISED_ON_LOAD = {
+    "nf4": 'BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")',
+    "int8_bnb": "BitsAndBytesConfig(load_in_8bit=True)",
+    "fp8": "FineGrainedFP8Config()",
+}
+"""Formats that transformers makes of a 16-bit checkpoint."""
+
+
+def load_command(
+    checkpoint: Checkpoint, deployment: Deployment, options: TransformersOptions
+) -> str:
     """Python that loads the model and generates with this cache."""
-    load = [f'"{name}"', 'dtype="auto"', f'attn_implementation="{options.attn_implementation}"']
+    load = [f'"{checkpoint.name}"', f'dtype="{checkpoint.dtype or "auto"}"']
+    if checkpoint.on_load is not None:
+        load.append(f"quantization_config={checkpoint.on_load}")
+    load.append(f'attn_implementation="{options.attn_implementation}"')
     load.append('tp_plan="auto"' if deployment.tensor_parallel_size > 1 else 'device_map="cuda"')
     arguments = ["**inputs"]
     if options.cache_implementation != "dynamic":

@@ -12,9 +12,15 @@ from typing import Any
 
 from planner.activations import ActivationTerms, activation_terms
 from planner.deployment import Deployment
+from planner.engines.checkpoint import checkpoint_of
 from planner.engines.engine import EngineFigures, exactly, within
 from planner.engines.stages import left_of, stages
-from planner.engines.transformers_cache import Caches, TransformersOptions, load_command
+from planner.engines.transformers_cache import (
+    QUANTISED_ON_LOAD,
+    Caches,
+    TransformersOptions,
+    load_command,
+)
 from planner.errors import PlanRefused
 from planner.estimate import Estimate, total
 from planner.hardware import Gpu
@@ -47,6 +53,7 @@ def transformers_figures(
     """
     _check(deployment, draft)
     check(model, deployment)
+    checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
     work = workload or Workload(context=model.max_position_embeddings or 8192)
     batch, context = work.concurrency * work.beam_width, work.context
     caches = Caches(model, options, deployment.tensor_parallel_size)
@@ -95,7 +102,7 @@ def transformers_figures(
             "max_num_seqs": batch,
             "max_num_batched_tokens": min(2**24, batch * (options.prefill_chunk_size or context)),
         },
-        command=load_command(name or model.source, deployment, options),
+        command=load_command(checkpoint, deployment, options),
         refused=refused,
         notes=_notes(model, caches, options, left_of(room, components.values(), "").low_bytes),
         host_bytes=caches.offloaded(batch, context),

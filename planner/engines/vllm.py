@@ -13,12 +13,14 @@ from typing import Any
 
 from planner.deployment import Deployment
 from planner.engines import vllm_overheads as overheads
+from planner.engines.checkpoint import checkpoint_of
 from planner.engines.engine import EngineFigures, exactly, within
 from planner.engines.requests import requests_in
 from planner.engines.vllm_budget import Budget, has_packed_experts, stage_budget
-from planner.engines.vllm_command import serve_command
+from planner.engines.vllm_checks import check_values, half_note, needs_half
+from planner.engines.vllm_command import QUANTISED_ON_LOAD, serve_command
 from planner.engines.vllm_log import log_lines
-from planner.engines.vllm_options import Settings, VllmOptions, resolve
+from planner.engines.vllm_options import ASSUMED_LENGTH, Settings, VllmOptions, resolve
 from planner.engines.vllm_pool import Pool, align, make_pool
 from planner.engines.vllm_refusals import before_start, in_warm_up
 from planner.engines.vllm_specs import layer_specs
@@ -54,6 +56,8 @@ def vllm_figures(
     """
     check(model, deployment)
     settings = resolve(model, gpu, options)
+    check_values(model, gpu, deployment, options, settings)
+    checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
     drafted = _draft(model, options, draft)
     assignment = assign(model, deployment.weights_dtype)
     spans = _spans(model, deployment)
@@ -117,10 +121,10 @@ def vllm_figures(
         blocks_per_request=kept.blocks_per_request,
         requests=requests_in(kept, settings, workload, deployment),
         settings=_printed(settings, options),
-        command=serve_command(name or model.source, deployment, options),
+        command=serve_command(checkpoint, model, deployment, options, half=needs_half(model, gpu)),
         refused=refused,
         log_lines=log_lines(stage.components, left[binding], kept, settings, gpu, budget),
-        notes=_notes(options, settings),
+        notes=_notes(model, gpu, options, settings, refused, checkpoint.note),
         host_bytes=int((options.kv_offloading_size or 0) * GIB),
         binding_stage=binding,
         outside_budget={"before": before, **_outside(stage)},
@@ -187,8 +191,30 @@ def _printed(
     }
 
 
-def _notes(options: VllmOptions, settings: Settings) -> tuple[str, ...]:
+def _notes(
+    model: Model,
+    gpu: Gpu,
+    options: VllmOptions,
+    settings: Settings,
+    refused: str | None,
+    checkpoint: str | None,
+) -> tuple[str, ...]:
     found = ["Maximum concurrency counts the null block, which no request can use."]
+    if checkpoint is not None:
+        found.insert(0, checkpoint)
+    half = half_note(model, gpu, settings.rules)
+    if half is not None:
+        found.insert(0, half)
+    if options.max_model_len is None and model.max_position_embeddings is None:
+        found.append(
+            f"The configuration states no length: vLLM assumes {ASSUMED_LENGTH:,} tokens; "
+            "--max-model-len sets another."
+        )
+    if refused is not None and settings.rules.check_keeps_null_block and "is needed" in refused:
+        found.append(
+            "The refusal names the cache less one block, which is never handed out; the line "
+            "before it names all of it."
+        )
     speculative = options.speculative_config
     if speculative is not None and speculative.lookahead_tokens:
         found.append(

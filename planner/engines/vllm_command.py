@@ -4,7 +4,10 @@ import json
 import shlex
 
 from planner.deployment import Deployment
+from planner.dtypes import NAME_OF_DTYPE, kv_format
+from planner.engines.checkpoint import Checkpoint
 from planner.engines.vllm_options import VllmOptions
+from planner.model import Model
 
 PARALLEL = (
     "tensor_parallel_size",
@@ -24,24 +27,36 @@ VALUES = (
 )
 QUANTISED_ON_LOAD = {"fp8": "fp8", "nf4": "bitsandbytes", "int8_bnb": "bitsandbytes"}
 """Formats that vLLM makes of a 16-bit checkpoint; others need a checkpoint of their own."""
-CACHE_DTYPES = {"fp8": "fp8", "bf16": "bfloat16", "fp16": "float16"}
+CACHE_DTYPES = {
+    "bf16": "bfloat16", "fp16": "float16", "tq_k8v4": "turboquant_k8v4",
+    "tq_4bit_nc": "turboquant_4bit_nc", "tq_k3v4_nc": "turboquant_k3v4_nc",
+    "tq_3bit_nc": "turboquant_3bit_nc",
+}  # fmt: skip
 
 
-def serve_command(name: str, deployment: Deployment, options: VllmOptions) -> str:
-    """A command line ready for a shell."""
-    words = ["vllm", "serve", name]
+def serve_command(
+    checkpoint: Checkpoint,
+    model: Model,
+    deployment: Deployment,
+    options: VllmOptions,
+    *,
+    half: bool = False,
+) -> str:
+    """A command line ready for a shell. half: bfloat16 runs as float16, as the card has none."""
+    words = ["vllm", "serve", checkpoint.name]
     for field in PARALLEL:
         if getattr(deployment, field) > 1:
             words += [_flag(field), str(getattr(deployment, field))]
     if deployment.enable_expert_parallel:
         words.append("--enable-expert-parallel")
-    if deployment.weights_dtype in QUANTISED_ON_LOAD:
-        words += ["--quantization", QUANTISED_ON_LOAD[deployment.weights_dtype]]
-    if deployment.kv_cache_dtype != "auto":
-        words += [
-            "--kv-cache-dtype",
-            CACHE_DTYPES.get(deployment.kv_cache_dtype, deployment.kv_cache_dtype),
-        ]
+    if checkpoint.on_load is not None:
+        words += ["--quantization", checkpoint.on_load]
+    dtype = "half" if half else checkpoint.dtype
+    if dtype is not None:
+        words += ["--dtype", dtype]
+    cache = kv_format(deployment.kv_cache_dtype, model.dtype).name
+    if cache != NAME_OF_DTYPE[model.dtype]:
+        words += ["--kv-cache-dtype", CACHE_DTYPES.get(cache, cache)]
     for field in VALUES:
         value = getattr(options, field)
         if value is not None:

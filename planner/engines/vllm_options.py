@@ -21,6 +21,8 @@ from planner.units import GIB
 
 POSITIVE: Any = Field(default=None, ge=1, le=2**40)
 LARGE_BYTES, LARGEST_BYTES = 70 * GIB, 160 * GIB
+ASSUMED_LENGTH = 2048
+"""What vLLM takes, with a warning, where the configuration states no length."""
 DRAFTLESS = ("ngram", "suffix", "mtp")
 ALIASES = {"deepseek_mtp": "mtp", "qwen3_next_mtp": "mtp", "glm4_moe_mtp": "mtp"}
 
@@ -97,19 +99,14 @@ class Settings:
 
 
 def resolve(model: Model, gpu: Gpu, options: VllmOptions, kv_dtype: str = "auto") -> Settings:
-    """What `vllm serve` of that version would run with.
-
-    Raises PlanRefused where the length of the model is unknown and not given.
-    """
+    """What `vllm serve` of that version would run with."""
     rules = rules_of(options.version)
-    longest = options.max_model_len or model.max_position_embeddings
-    if longest is None:
-        raise PlanRefused(
-            "max_position_embeddings is not in the configuration: give --max-model-len"
-        )
+    longest = options.max_model_len or model.max_position_embeddings or ASSUMED_LENGTH
     tokens, sequences = default_batch(gpu, rules, longest)
     sequences = options.max_num_seqs or sequences
     tokens = options.max_num_batched_tokens or min(tokens, sequences * longest)
+    if options.max_num_seqs is None and rules.since(11):
+        sequences = min(sequences, tokens)
     recurrent = any(isinstance(m, Recurrent) for g in model.groups for m in g.mixers)
     caching = options.enable_prefix_caching
     speculative = options.speculative_config
@@ -131,7 +128,7 @@ def default_batch(gpu: Gpu, rules: Rules, max_model_len: int) -> tuple[int, int]
 
     Cards before compute capability 8.0 ran the V0 engine until 0.11: whole prompts, 256 sequences.
     """
-    if not rules.since(11) and _capability(gpu) < 8.0:
+    if not rules.since(11) and capability(gpu) < 8.0:
         return max(max_model_len, 2048), 256
     a100 = "a100" in gpu.id and rules.since(9)
     if gpu.memory_bytes >= LARGEST_BYTES and rules.since(28):
@@ -150,10 +147,11 @@ def default_block_size(model: Model, gpu: Gpu, rules: Rules) -> int:
     latent = [m for g in model.groups for m in g.mixers if isinstance(m, LatentAttention)]
     if any(mixer.indexer is not None for mixer in latent):
         return 64
-    return 64 if latent and (not rules.since(12) or _capability(gpu) >= 10.0) else 16
+    return 64 if latent and (not rules.since(12) or capability(gpu) >= 10.0) else 16
 
 
-def _capability(gpu: Gpu) -> float:
+def capability(gpu: Gpu) -> float:
+    """Compute capability as a number; 9.0 where the card does not say."""
     try:
         return float(gpu.compute_capability or "")
     except ValueError:

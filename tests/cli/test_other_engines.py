@@ -29,18 +29,19 @@ def test_every_option_has_its_flag(engine: str) -> None:
     [
         (
             ["--engine", "sglang", "--mem-fraction-static", "0.8", "--disable-radix-cache"],
-            "python -m sglang.launch_server --model-path llama-3.1-8b --mem-fraction-static 0.8 "
-            "--disable-radix-cache",
+            "python -m sglang.launch_server --model-path meta-llama/Llama-3.1-8B "
+            "--mem-fraction-static 0.8 --disable-radix-cache",
         ),
         (
             ["--engine", "tensorrt-llm", "--max-seq-len", "8192", "--no-enable-block-reuse"],
-            "trtllm-serve llama-3.1-8b --max_batch_size 2048 --max_num_tokens 8192 --max_seq_len "
-            "8192 --kv_cache_free_gpu_memory_fraction 0.9 --extra_llm_api_options config.yaml",
+            "trtllm-serve meta-llama/Llama-3.1-8B --max_batch_size 2048 --max_num_tokens 8192 "
+            "--max_seq_len 8192 --kv_cache_free_gpu_memory_fraction 0.9 --extra_llm_api_options "
+            "config.yaml",
         ),
         (
             ["--engine", "llama.cpp", "--weights-dtype", "q4_k_m", "-ngl", "20", "-ctk", "q8_0",
              "-c", "16384", "-np", "2"],
-            "llama-server -m llama-3.1-8b-Q4_K_M.gguf -ngl 20 -c 16384 -np 2 -ctk q8_0",
+            "llama-server -m /path/to/Llama-3.1-8B-Q4_K_M.gguf -ngl 20 -c 16384 -np 2 -ctk q8_0",
         ),
     ],
 )  # fmt: skip

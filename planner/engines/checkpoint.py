@@ -1,0 +1,62 @@
+"""What a command must load so that the engine holds the weights that were planned.
+
+A checkpoint has its own format. An engine makes a few formats of a 16-bit one while loading; any
+other needs a checkpoint stored that way, for which the command has a placeholder: it never names
+one that would load as something else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from planner.deployment import Deployment
+from planner.dtypes import NAME_OF_DTYPE
+from planner.gguf_assignment import is_gguf
+from planner.model import Model
+from planner.quantization import assign
+from planner.weight_formats import UNQUANTISED, weight_format
+
+TORCH_NAMES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+MADE_BY = {
+    "int4": "AWQ or GPTQ",
+    "nvfp4": "ModelOpt",
+    "mxfp4": "MXFP4",
+    "int8": "W8A8",
+    "fp8": "FP8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """name: what to load, or a placeholder in <>. on_load: the engine's name of the format that it
+    makes while loading; dtype: torch's name where it differs from the checkpoint's own."""
+
+    name: str
+    on_load: str | None = None
+    dtype: str | None = None
+    note: str | None = None
+
+
+def checkpoint_of(
+    name: str, model: Model, deployment: Deployment, on_load: Mapping[str, str]
+) -> Checkpoint:
+    """What to load for the Deployment's weights_dtype; on_load: formats made while loading."""
+    asked = deployment.weights_dtype.lower()
+    if asked == "auto":
+        return Checkpoint(name)
+    if not is_gguf(asked):
+        fmt = weight_format(asked)
+        plain = fmt in UNQUANTISED.values()
+        if plain and model.quantization is None:
+            own = NAME_OF_DTYPE[model.dtype] == fmt.name
+            return Checkpoint(name, dtype=None if own else TORCH_NAMES.get(fmt.name))
+        if not plain and fmt.name in assign(model, "auto").bytes_by_format():
+            return Checkpoint(name)
+        if model.quantization is None and asked in on_load:
+            return Checkpoint(name, on_load[asked])
+    kind = next((text for key, text in MADE_BY.items() if asked.startswith(key)), "")
+    how = f" ({kind})" if kind else ""
+    return Checkpoint(
+        f"<{name} quantised to {asked}{how}: its id here>",
+        note=f"The weights are planned as {asked}, which the engine does not make while loading: "
+        f"the command needs the id of a checkpoint that is stored so{how}.",
+    )

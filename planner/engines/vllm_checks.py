@@ -1,0 +1,106 @@
+"""Values that a version of vLLM does not take, refused as it refuses them: before any memory.
+
+Sources: vLLM 0.8.5 to 0.33.0 (config/cache, config/scheduler, config/model). Lists of cache formats
+that changed between two published versions are dated to the later one.
+"""
+
+from planner.deployment import Deployment
+from planner.dtypes import NAME_OF_DTYPE, kv_format
+from planner.engines.vllm_options import Settings, VllmOptions
+from planner.engines.vllm_versions import Rules
+from planner.errors import PlanRefused
+from planner.format_support import lacks_bf16
+from planner.hardware import Gpu
+from planner.model import Model
+from planner.positions import reach
+
+CACHE_SINCE = {
+    "fp8": 8, "bf16": 11, "fp8_ds_mla": 11, "fp16": 20, "int8_per_token_head": 20,
+    "fp8_per_token_head": 20, "tq_k8v4": 20, "tq_4bit_nc": 20, "tq_k3v4_nc": 20, "tq_3bit_nc": 20,
+    "int4_per_token_head": 24, "nvfp4": 24, "nvfp4_ds_mla": 33, "ultraquant_4bit": 33,
+}  # fmt: skip
+"""Cache format -> the minor version from which --kv-cache-dtype has it. 0.8.5: fp8 alone; 0.15:
+bfloat16 and fp8_ds_mla too; int4_per_token_head and nvfp4 are in 0.25's list, not in the one
+before it that had TurboQuant."""
+BLOCKS = (16, 32, 64, 128, 256)
+"""--block-size was one of these up to 0.16; attention on CUDA takes multiples of 16 since."""
+NO_FLOAT16 = ("gemma2", "gemma3", "gemma3_text", "plamo2", "glm4")
+"""Models that vLLM does not run in float16, which overflows there."""
+FALLS_BACK_SINCE = 9
+
+
+def check_values(
+    model: Model, gpu: Gpu, deployment: Deployment, options: VllmOptions, settings: Settings
+) -> None:
+    """Raises PlanRefused with a sentence for the first value that vLLM would not take."""
+    _cache_dtype(model, deployment, settings.rules)
+    _length(model, options)
+    _batch(settings)
+    _block(options, settings.rules)
+    if needs_half(model, gpu) and model.model_type in NO_FLOAT16:
+        raise PlanRefused(
+            f"{gpu.name} has no bfloat16 (compute capability {gpu.compute_capability}, 8.0 needed) "
+            f"and vLLM does not run {model.model_type} in float16: choose a newer GPU"
+        )
+
+
+def needs_half(model: Model, gpu: Gpu) -> bool:
+    """Whether the model's bfloat16 must run as float16 on this card."""
+    return model.dtype == "bfloat16" and lacks_bf16(gpu)
+
+
+def half_note(model: Model, gpu: Gpu, rules: Rules) -> str | None:
+    """What vLLM does about bfloat16 on a card without it; None where it has it."""
+    if not needs_half(model, gpu):
+        return None
+    does = "falls back to float16 with a warning"
+    if not rules.since(FALLS_BACK_SINCE):
+        does = "refuses bfloat16"
+    return (
+        f"{gpu.name} has no bfloat16 (compute capability {gpu.compute_capability}, 8.0 needed): "
+        f"vLLM {rules.name} {does}, so the command says --dtype half."
+    )
+
+
+def _cache_dtype(model: Model, deployment: Deployment, rules: Rules) -> None:
+    name = kv_format(deployment.kv_cache_dtype, model.dtype).name
+    if name == NAME_OF_DTYPE[model.dtype]:
+        return
+    since = CACHE_SINCE.get(name)
+    if since is None or not rules.since(since):
+        known = [n for n, minor in CACHE_SINCE.items() if rules.since(minor)]
+        when = "" if since is None else f" (0.{since} has it)"
+        raise PlanRefused(
+            f"kv_cache_dtype {name}: vLLM {rules.name} has no such cache{when}; choose auto, "
+            f"{', '.join(known)}"
+        )
+
+
+def _length(model: Model, options: VllmOptions) -> None:
+    stated = reach(model).supported_tokens
+    if options.max_model_len is None or stated is None or options.max_model_len <= stated:
+        return
+    raise PlanRefused(
+        f"max_model_len {options.max_model_len:,} is beyond the {stated:,} tokens that the "
+        "configuration states, which vLLM refuses unless VLLM_ALLOW_LONG_MAX_MODEL_LEN=1 is set: "
+        f"plan {stated:,} or fewer, or a configuration with longer positions"
+    )
+
+
+def _batch(settings: Settings) -> None:
+    if settings.max_num_batched_tokens < settings.max_num_seqs:
+        raise PlanRefused(
+            f"max_num_batched_tokens ({settings.max_num_batched_tokens:,}) must be at least "
+            f"max_num_seqs ({settings.max_num_seqs:,}): raise the one or lower the other"
+        )
+
+
+def _block(options: VllmOptions, rules: Rules) -> None:
+    size = options.block_size
+    if size is None:
+        return
+    if size % BLOCKS[0] or (not rules.since(17) and size not in BLOCKS):
+        kinds = "a multiple of 16" if rules.since(17) else f"one of {', '.join(map(str, BLOCKS))}"
+        raise PlanRefused(
+            f"block_size {size}: vLLM {rules.name} on CUDA takes {kinds} tokens a block"
+        )

@@ -1,0 +1,96 @@
+"""What a version of vLLM does not take is refused in a sentence; what it does is not."""
+
+import json
+from typing import Any
+
+import pytest
+
+from cli import main
+
+CARD = "h100-sxm5-80gb"
+
+
+def plan(
+    capsys: pytest.CaptureFixture[str], model: str, *words: str, gpu: str = CARD
+) -> tuple[dict[str, Any], str]:
+    """The engine's part and the verdict; the refusal's sentence where there is none."""
+    main(["plan", "--model", model, "--gpu", gpu, "--engine", "vllm", *words, "--format", "json"])
+    out, err = capsys.readouterr()
+    if err:
+        assert len(err.strip().splitlines()) == 1
+        return {}, err
+    found = json.loads(out)
+    return found["engine"], found["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--kv-cache-dtype", "q8_0"], "kv_cache_dtype q8_0: vLLM 0.33.0 has no such cache"),
+        (["--kv-cache-dtype", "nvfp4", "--engine-version", "0.8.5"], "0.24 has it"),
+        (["--kv-cache-dtype", "fp32"], "no such cache"),
+        (["--kv-cache-dtype", "int8", "--engine-version", "0.15.1"], "0.20 has it"),
+        (["--max-model-len", "200000"], "beyond the 131,072 tokens"),
+        (["--max-num-seqs", "9000"], "must be at least max_num_seqs"),
+        (["--block-size", "8"], "a multiple of 16"),
+        (["--block-size", "48", "--engine-version", "0.15.1"], "one of 16, 32"),
+    ],
+)
+def test_refused_values(capsys: pytest.CaptureFixture[str], words: list[str], why: str) -> None:
+    engine, sentence = plan(capsys, "llama-3.1-8b", *words)
+    assert not engine
+    assert why in sentence
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--kv-cache-dtype", "fp8", "--engine-version", "0.8.5"],
+        ["--kv-cache-dtype", "bf16", "--engine-version", "0.8.5"],
+        ["--kv-cache-dtype", "nvfp4"],
+        ["--block-size", "48"],
+        ["--max-model-len", "131072"],
+        ["--max-num-seqs", "9000", "--max-num-batched-tokens", "16384"],
+    ],
+)
+def test_taken_values(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    engine, _ = plan(capsys, "llama-3.1-8b", *words)
+    assert engine["name"] == "vllm"
+
+
+def test_the_models_own_cache_dtype_is_no_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    engine, _ = plan(capsys, "llama-3.1-8b", "--kv-cache-dtype", "bf16")
+    assert "--kv-cache-dtype" not in engine["command"]
+
+
+def test_fewer_tokens_than_sequences_lower_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    engine, _ = plan(capsys, "llama-3.1-8b", "--max-num-batched-tokens", "512")
+    assert engine["settings"]["max_num_seqs"] == 512
+
+
+@pytest.mark.parametrize(("version", "does"), [("0.33.0", "falls back"), ("0.8.5", "refuses")])
+def test_bfloat16_runs_as_half_on_a_t4(
+    capsys: pytest.CaptureFixture[str], version: str, does: str
+) -> None:
+    engine, _ = plan(capsys, "qwen3-0.6b", "--engine-version", version, gpu="t4")
+    assert "--dtype half" in engine["command"]
+    assert any(does in note and "8.0" in note for note in engine["notes"])
+    _, sentence = plan(capsys, "gemma-3-4b-it", gpu="t4")
+    assert "has no bfloat16" in sentence
+    main(["plan", "--model", "qwen3-0.6b", "--gpu", "t4"])
+    assert "bf16 needs compute capability 8.0" in capsys.readouterr().out
+
+
+def test_a_context_beyond_the_length_is_compared_at_the_length(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("--max-model-len", "1024", "--context", "32768")
+    engine, verdict = plan(capsys, "llama-3.1-8b", *words)
+    assert f"at most {engine['requests']:,} sequences of 1,024 tokens" in verdict
+    assert "you asked for 32,768" in verdict
+
+
+def test_without_a_length_vllm_assumes_2048(capsys: pytest.CaptureFixture[str]) -> None:
+    engine, _ = plan(capsys, "mamba-2.8b-hf", "--context", "1024")
+    assert engine["settings"]["max_model_len"] == 2048
+    assert any("assumes 2,048" in note for note in engine["notes"])
