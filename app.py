@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import inputs, style
+from ui import inputs, link, phone, style
 
 HERE = Path(__file__).parent
 
@@ -29,5 +29,10 @@ pages = [
 ]
 page = st.navigation(pages, position="top")
 st.html(f"<style>{style.css()}{style.STREAMLIT_CSS}</style>")
+link.read()
 inputs.draw()
+phone.top(pages)
+above = st.empty()
 page.run()
+with above:
+    link.complain()

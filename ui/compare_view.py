@@ -104,9 +104,9 @@ def _kept() -> None:
     if not plans:
         st.info("No plan is kept yet: press 'Keep for comparison' on the Plan page.")
         return
+    names = kept.names(plans)
     found = [
-        Alternative(f"{n}. {summary.title(p)}", summary.subtitle(p), p)
-        for n, p in enumerate(plans, 1)
+        Alternative(name, summary.subtitle(p), p) for name, p in zip(names, plans, strict=True)
     ]
     _answers(found, "Plan")
     st.html(alternatives.notes(found))

@@ -1,4 +1,4 @@
-"""The depth of a plan, one click away; only the open tab is built."""
+"""The depth of a plan, one click away; only the open table is built."""
 
 import streamlit as st
 
@@ -15,10 +15,11 @@ TABS = {
 
 
 def show(plan: Plan) -> None:
-    """Tabs with tables."""
+    """Names of the tables, closed at first: opened, they are longer than all above."""
     st.header("How this was worked out", anchor=False)
-    opened = st.tabs(list(TABS), key="show", on_change="rerun")
-    for tab, body in zip(opened, TABS.values(), strict=True):
-        with tab:
-            if tab.open:
-                st.html(body(plan))
+    opened = st.pills(
+        "How this was worked out", list(TABS), key="show", label_visibility="collapsed",
+        bind="query-params",
+    )  # fmt: skip
+    if opened is not None:
+        st.html(TABS[opened](plan))

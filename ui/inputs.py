@@ -25,10 +25,15 @@ from ui.saved import (
     values_of_saved,
     workload_of,
 )
-from ui.uploads import text_of
+from ui.uploads import MAX_UPLOAD_MIB, text_of
 from ui.validation_runs import record_for
 
 OUTCOME = "inputs_outcome"
+NAME = (
+    "<p class='sz-name'><b>Sizewell</b> <span class='sz-wide'>Will this model fit?</span> "
+    "GPU memory of LLM inference, in exact bytes.</p>"
+)
+"""What this is, for someone who opens it for the first time."""
 BOUND: dict[str, Any] = {"bind": "query-params"}
 
 
@@ -51,6 +56,7 @@ def draw() -> None:
     All inputs are drawn before anything is refused, so a mistake never takes them away.
     """
     with st.sidebar:
+        st.html(NAME)
         complaint, choice = model_input.choose()
         values = {**_gpu(), **_formats(choice), **_work(), **_parallel(), **_advanced()}
         _saved_plan()
@@ -236,7 +242,12 @@ def _count(label: str, key: str, help_text: str, most: int, least: int = 1) -> i
 
 def _saved_plan() -> None:
     with st.expander("Open a saved plan", key="open_saved"):
-        st.file_uploader("Plan saved as JSON (up to 10 MiB)", key="plan_file", on_change=_open_plan)
+        st.file_uploader(
+            "Plan saved as JSON",
+            key="plan_file",
+            on_change=_open_plan,
+            max_upload_size=MAX_UPLOAD_MIB,
+        )
         if complaint := st.session_state.get("plan_complaint"):
             st.error(complaint, icon=":material/error:")
 

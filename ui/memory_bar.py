@@ -80,12 +80,13 @@ def _total(bar: Bar) -> str:
 
 def _row(bar: Bar, top: int, scale: float) -> str:
     over = bar.parts.total - bar.capacity_bytes
-    state = f", {format_bytes(over)} over" if over > 0 else f", {format_bytes(-over)} free"
+    state = f"{format_bytes(over)} over" if over > 0 else f"{format_bytes(-over)} free"
+    capacity = f'<tspan class="sz-wide"> of {format_bytes(bar.capacity_bytes)}</tspan>'
+    figures = f"{format_bytes(bar.parts.total)}{capacity}, {state}"
     y = top + BAR_TOP
     limit = _percent(bar.capacity_bytes / scale)
     found = [
-        f'<text x="0" y="{top + 15}">{escape(bar.label)}: {_total(bar)}'
-        f'<tspan class="sz-wide">{state}</tspan></text>',
+        f'<text x="0" y="{top + 15}">{escape(bar.label)}: {figures}</text>',
         f'<rect class="sz-track" x="0" y="{y}" width="{limit}" height="{BAR_HEIGHT}"/>',
         *_segments(bar, y, scale),
         f'<line class="sz-limit" x1="{limit}" x2="{limit}" y1="{y - 4}" '

@@ -18,7 +18,7 @@ from ui.model_source import (
 )
 from ui.refusal import as_sentence
 from ui.saved import DEFAULTS
-from ui.uploads import text_of
+from ui.uploads import MAX_UPLOAD_MIB, text_of
 
 SOURCES = ("Preset", "config.json", "Hub")
 BOUND: dict[str, Any] = {"bind": "query-params"}
@@ -65,7 +65,10 @@ def _facts(model: Model) -> str:
 
 def _from_config() -> ModelChoice:
     st.file_uploader(
-        "Open config.json (up to 10 MiB)", key="config_file", on_change=_read_config_file
+        "Open config.json",
+        key="config_file",
+        on_change=_read_config_file,
+        max_upload_size=MAX_UPLOAD_MIB,
     )
     text = st.text_area(
         "or paste it",

@@ -134,7 +134,7 @@ def _origin(source: str) -> list[tuple[str, str]]:
         found = load_model_source(source)
     except SizewellError:
         return []
-    return [(f"Configuration ({found.config_kind})", "; ".join(found.sources))]
+    return [(f"Source of the configuration ({found.config_kind})", "; ".join(found.sources))]
 
 
 def _tokens(n: int | None) -> str:

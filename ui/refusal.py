@@ -8,6 +8,11 @@ from ui.model_source import NothingYet
 
 def show(error: SizewellError) -> None:
     """The sentence, and that nothing was lost."""
+    from ui import gpu_counts, inputs  # they need `as_sentence` themselves
+
+    chosen = st.session_state.get(inputs.OUTCOME)
+    if isinstance(chosen, inputs.Chosen) and gpu_counts.show(chosen, error):
+        return
     text = as_sentence(str(error))
     if isinstance(error, NothingYet):
         st.info(text, icon=":material/edit:")

@@ -75,5 +75,25 @@ color:light-dark(#46505f,#b9c3d1);opacity:1}
 .stMain h1{font-size:1.6rem;line-height:1.25;padding:0}
 .stMain h2{font-size:1.15rem;line-height:1.3;padding:.4rem 0 0}
 [data-testid=stSidebarUserContent]{padding-top:0}
+[data-testid=stSidebarHeader]{height:2.4rem;margin-bottom:0}
+.sz-name{margin:0;font-size:.875rem;line-height:1.35}
+.sz-name b{display:block;font-size:1.3rem;line-height:1.3}
+.st-key-phone_top{display:none}
+@media (max-width:768px){
+.stMainBlockContainer{padding-top:.7rem}
+[data-testid=stHeader]{background:none;width:3.5rem}
+.st-key-phone_top{display:flex;gap:.2rem}
+.st-key-phone_top .sz-name{padding-left:2.8rem;min-height:2.6rem}
+.st-key-phone_top .sz-name b{font-size:1.05rem}
+.st-key-phone_pages{gap:.1rem}
+.st-key-phone_pages [data-testid=stPageLink] a{padding:.3rem .45rem}
+[data-testid=stSidebarNav],[data-testid=stSidebarNavSeparator],
+[data-testid=stSidebar] .sz-name{display:none}}
+.stApp:has([data-testid=stNumberInput] [aria-invalid=true]) .stMainBlockContainer::before{
+content:"A number you typed is outside its range, so it is not used: all below is the \\
+answer for the last valid number.";position:sticky;top:.4rem;z-index:5;padding:.6rem .9rem;
+margin-bottom:.6rem;border-radius:4px;font-weight:600;background:#fdf0ef;color:#8c1d18;
+background:light-dark(#fdf0ef,#3a201e);color:light-dark(#8c1d18,#ffc9c4)}
+.stApp:has([data-testid=stNumberInput] [aria-invalid=true]) .stMainBlockContainer>*{opacity:.55}
 """
 """Tighter than the default, so that the answer is on the first screen."""

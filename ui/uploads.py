@@ -5,7 +5,8 @@ from typing import Any
 from planner.errors import PlanRefused
 from planner.units import format_bytes
 
-MAX_UPLOAD_BYTES = 10 * 2**20
+MAX_UPLOAD_MIB = 10
+MAX_UPLOAD_BYTES = MAX_UPLOAD_MIB * 2**20
 
 
 def text_of(file: Any) -> str:

@@ -173,3 +173,61 @@ def test_a_phone_has_no_sideways_scroll(browser: Any, server: str) -> None:
         wide = "document.querySelector('[data-testid=stMain]')"
         assert page.evaluate(f"{wide}.scrollWidth <= {wide}.clientWidth")
         opened.close()
+
+
+def test_a_phone_switches_pages_without_the_drawer(browser: Any, server: str) -> None:
+    opened = browser.new_context(viewport={"width": 390, "height": 844})
+    page = opened.new_page()
+    page.goto(f"{server}/?users=5")
+    assert "5 sequences" in verdict(page)
+    links = page.locator("[data-testid=stPageLink]")
+    links.get_by_role("link", name="Compare").click()
+    page.get_by_text("5 users of 32,768 tokens").first.wait_for()
+    page.wait_for_url(re.compile(r"/compare\?users=5$"))
+    playwright.expect(page.get_by_text("Sizewell", exact=True).first).to_be_visible()
+    playwright.expect(page.get_by_label("Users", exact=True)).not_to_be_in_viewport()
+    opened.close()
+
+
+def test_an_invalid_number_marks_the_answer_as_old(context: Any, server: str) -> None:
+    page = context.new_page()
+    page.goto(server)
+    verdict(page)
+    note = "getComputedStyle(document.querySelector('.stMainBlockContainer'), '::before').content"
+    assert page.evaluate(note) == "none"
+    box = page.get_by_label("Context", exact=True)
+    box.fill("0")
+    box.press("Enter")
+    page.wait_for_function(f"{note}.includes('outside its range')")
+    box.fill("1024")
+    box.press("Enter")
+    page.wait_for_function(f"{note} === 'none'")
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        ("compare?by=KV cache&kvs=fp8&kvs=nvfp4", ""),
+        ("compare?by=KV cache&kvs=fp9&kvs=nvfp4", "kvs=fp9,nvfp4"),
+        ("explain?topic=Heads&heads_n=8k", ""),
+        ("explain?topic=Zebras", "topic=Zebras"),
+        ("train?method=QLoRA&seq=2048&sharding=zero3", ""),
+        ("train?method=QLoRA&seq=0", "seq=0"),
+        ("engine?engine=sglang&users=3", ""),
+        ("traffic?rate=2&router=round robin", ""),
+    ],
+)
+def test_links_of_other_pages_are_complained_about_only_if_wrong(
+    context: Any, server: str, link: str, said: str
+) -> None:
+    page = context.new_page()
+    page.goto(f"{server}/{link}")
+    page.locator("[data-testid=stMain] h1").first.wait_for(timeout=30_000)
+    page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')")
+    boxes = page.locator("[data-testid=stAlert]").filter(has_text="The link asks")
+    if said:
+        boxes.first.wait_for(timeout=20_000)
+        assert said in boxes.first.inner_text()
+    else:
+        page.wait_for_timeout(500)
+        assert boxes.count() == 0

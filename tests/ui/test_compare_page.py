@@ -6,9 +6,14 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from planner.deployment import Deployment
 from planner.parameters import count
+from planner.plan import Plan, make_plan
 from planner.units import format_bytes
 from planner.variants import attention_variants
+from planner.workload import Workload
+from presets.gpus import load_gpu
+from ui import kept
 from ui.model_source import from_preset
 
 PAGES = Path(__file__).resolve().parents[2] / "ui" / "pages"
@@ -77,7 +82,7 @@ def test_no_choice_is_a_hint() -> None:
 
 def test_refused_inputs_are_a_sentence_here_too() -> None:
     app = page(gpus="3")
-    assert "tensor" in app.error[0].value
+    assert "cannot share 32 attention heads" in app.error[0].value
 
 
 def test_kept_plans_stand_side_by_side() -> None:
@@ -87,10 +92,25 @@ def test_kept_plans_stand_side_by_side() -> None:
     for users in (1, 2, 3, 4, 5):
         plan_page.number_input(key="users").set_value(users).run()
         plan_page.button(key="keep").click().run()
-    kept = plan_page.session_state["kept_plans"]
-    assert [p.workload.concurrency for p in kept] == [2, 3, 4, 5]
-    app.session_state["kept_plans"] = kept
+    plans = plan_page.session_state["kept_plans"]
+    assert [p.workload.concurrency for p in plans] == [2, 3, 4, 5]
+    app.session_state["kept_plans"] = plans
     app.run()
     assert not app.exception
     assert html(app).count("fits") >= 4
     assert "2 users of 32,768 tokens" in html(app)
+
+
+def test_kept_plans_of_one_model_have_names_of_their_own() -> None:
+    model, gpu = from_preset("llama-3.1-8b").model, load_gpu("l40s")
+
+    def plan(users: int, kv: str) -> Plan:
+        work = Workload(context=8192, concurrency=users)
+        return make_plan(model, gpu, Deployment(kv_cache_dtype=kv), work)
+
+    assert kept.names([plan(1, "auto"), plan(2, "auto")]) == [
+        "1. Llama-3.1-8B on 1 × L40S, 1 × 8,192",
+        "2. Llama-3.1-8B on 1 × L40S, 2 × 8,192",
+    ]
+    names = kept.names([plan(1, "auto"), plan(1, "fp8")])
+    assert [name.rpartition(", ")[2] for name in names] == ["KV bf16", "KV fp8"]

@@ -111,16 +111,52 @@ def test_nonsense_in_a_link_falls_back_to_the_default(query: dict[str, str]) -> 
     app = page(**query)
     no_trace(app)
     assert app.success[0].value == f"**{verdict(expected())}**"
+    (said,) = (box.value.replace("\\", "") for box in app.warning)
+    for name, value in query.items():
+        assert f"{name}={value}" in said
+
+
+def test_the_warning_about_a_link_goes_with_its_input() -> None:
+    app = page(model="no-such-model", tp="3")
+    said = app.warning[0].value.replace("\\", "")
+    assert "model=no-such-model, which is not known here: model=llama-3.1-8b is used" in said
+    assert "tp=3 in the link names no input of this page" in said
+    app.selectbox(key="model").set_value("qwen3-8b").run()
+    assert "no-such-model" not in app.warning[0].value.replace("\\", "")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"model": "qwen3-8b", "gpus": "2", "ep": "false", "kv": "fp8"},
+        {"context": "32768", "users": "12", "memory": "40000", "eager": "true"},
+        {"from": "Hub", "model": "qwen3-8b", "hub": "Qwen/Qwen3-8B"},
+        {"show": "Derivation"},
+    ],
+)
+def test_a_good_link_is_not_complained_about(query: dict[str, str]) -> None:
+    app = page(**query)
+    no_trace(app)
+    assert not app.warning
 
 
 def test_sizes_that_do_not_divide_are_one_sentence_and_inputs_stay() -> None:
     app = page()
     app.number_input(key="gpus").set_value(3).run()
     no_trace(app)
-    assert "num_attention_heads 32" in app.error[0].value.replace("\\", "")
+    assert "3 GPUs cannot share 32 attention heads evenly; 2 or 4 can" in app.error[0].value
     assert app.number_input(key="gpus").value == 3
-    app.number_input(key="gpus").set_value(2).run()
+    app.button(key="gpus_4").click().run()
+    assert app.number_input(key="gpus").value == 4
     assert app.success
+
+
+def test_gpus_within_a_stage_are_named_as_such() -> None:
+    app = page(gpus="6", pp="2")
+    no_trace(app)
+    assert "6 GPUs, 3 to a stage or replica, cannot share 32" in app.error[0].value
+    assert {b.key for b in app.button if (b.key or "").startswith("gpus_")} == {"gpus_4", "gpus_8"}
 
 
 def test_gpus_that_do_not_split_into_stages() -> None:
@@ -241,12 +277,18 @@ def test_a_card_that_is_not_listed_needs_its_memory() -> None:
 
 
 def test_every_tab_has_its_table() -> None:
-    for tab in ("Derivation", "Assumptions", "Model", "Cache and attention", "Inputs"):
-        app = page()
-        app.session_state["show"] = tab
-        app.run()
+    closed = text(page())
+    for tab, word in (
+        ("Derivation", "16,060,522,496 B"),
+        ("Assumptions", "CUDA graphs"),
+        ("Model", "8,030,261,248"),
+        ("Cache and attention", "Score matrix"),
+        ("Inputs", "Source of the configuration"),
+    ):
+        app = page(show=tab)
         no_trace(app)
-    assert "16,060,522,496 B" in text(page())
+        assert word in text(app)
+        assert word not in closed
 
 
 @pytest.mark.parametrize(

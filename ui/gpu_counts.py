@@ -1,0 +1,73 @@
+"""GPU counts that a model's heads allow, where the chosen one does not: a sentence and buttons."""
+
+import re
+
+import streamlit as st
+
+from planner.errors import PlanRefused, SizewellError
+from planner.parallelism import check
+from ui.inputs import Chosen
+
+TENSOR_PARALLEL = re.compile(
+    r"tensor_parallel_size (\d+) (?:does not divide|neither divides) "
+    r"num_(attention|key_value)_heads (\d+)"
+)
+FARTHEST = 64
+
+
+def show(chosen: Chosen, error: SizewellError) -> bool:
+    """Say it in the page's own words, with buttons; False where GPU counts are not the reason."""
+    sentence = in_words(chosen, error)
+    if sentence is None:
+        return False
+    fitting = nearest(chosen)
+    either = " or ".join(f"{n:,}" for n in fitting)
+    st.error(
+        f"No plan: {sentence}{f'; {either} can' if fitting else ''}. Your inputs are kept.",
+        icon=":material/error:",
+    )
+    with st.container(horizontal=True):
+        for n in fitting:
+            st.button(
+                f"Use {n:,} GPU{'' if n == 1 else 's'}", key=f"gpus_{n}", on_click=_use, args=(n,),
+                icon=":material/build:",
+            )  # fmt: skip
+    return True
+
+
+def in_words(chosen: Chosen, error: SizewellError) -> str | None:
+    """'3 GPUs cannot share 32 attention heads', or None where `error` says something else."""
+    found = TENSOR_PARALLEL.match(str(error))
+    if found is None or _refusal(chosen, chosen.deployment.gpus) != str(error):
+        return None
+    share, kind, heads = int(found[1]), found[2].replace("_", "-"), int(found[3])
+    gpus = chosen.deployment.gpus
+    among = "" if share == gpus else f", {share:,} to a stage or replica,"
+    return f"{gpus:,} GPUs{among} cannot share {heads:,} {kind} heads evenly"
+
+
+def nearest(chosen: Chosen) -> list[int]:
+    """The next smaller and the next larger number of GPUs that the heads allow."""
+    deployment = chosen.deployment
+    tp, rest = deployment.tensor_parallel_size, deployment.gpus // deployment.tensor_parallel_size
+    below = range(tp - 1, 0, -1)
+    above = range(tp + 1, tp + FARTHEST + 1)
+    found = (
+        next((n * rest for n in sizes if _refusal(chosen, n * rest) is None), None)
+        for sizes in (below, above)
+    )
+    return [n for n in found if n is not None]
+
+
+def _refusal(chosen: Chosen, gpus: int) -> str | None:
+    deployment = chosen.deployment
+    rest = deployment.gpus // deployment.tensor_parallel_size
+    try:
+        check(chosen.model, deployment.replace(tensor_parallel_size=gpus // rest))
+    except PlanRefused as error:
+        return str(error)
+    return None
+
+
+def _use(gpus: int) -> None:
+    st.session_state["gpus"] = gpus
