@@ -70,6 +70,12 @@ def run(arguments: Namespace) -> str:
     model = parse(read_model(arguments.model), arguments.model)
     target, space = chosen_target(arguments), chosen_space(arguments)
     known = offers(arguments.gpu, own_usd=dict(arguments.price), marketplace=arguments.marketplace)
+    if not known:
+        named = ", ".join(arguments.gpu) or "any GPU"
+        raise PlanRefused(
+            f"no price is known for {named}: give one with --usd-per-gpu-hour GPU=USD, or allow "
+            "marketplace prices with --marketplace"
+        )
     if arguments.ray is None:
         found = search(model, known, speed_of, target, space)
     else:

@@ -109,3 +109,11 @@ def test_gpus_without_a_price_are_named_until_one_is_given(
     given = run(capsys, *free, "--gpu", "l4", "--usd-per-gpu-hour", "l4=0.02")
     assert "want of a price" not in given
     assert "L4: $0.02 per GPU-hour, price given" in given
+
+
+def test_only_gpus_without_a_price_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "--model", "llama-3.1-8b", "--gpu", "l4"]) == 2
+    error = capsys.readouterr().err
+    assert "no price is known for l4" in error
+    assert "--usd-per-gpu-hour" in error
+    assert error.count("\n") == 1
