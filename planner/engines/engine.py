@@ -52,6 +52,7 @@ class EngineFigures:
     binding_stage: int = 0
     outside_budget: dict[str, Estimate] = field(default_factory=dict)
     remedies: tuple[str, ...] = ()
+    replicas: int = 1
 
     def bytes_of(self, component: str) -> int:
         """Bytes of one component; 0 where the engine has none of that name."""

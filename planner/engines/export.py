@@ -46,6 +46,7 @@ def engine_data(figures: EngineFigures) -> dict[str, Any]:
         "max_concurrency": figures.max_concurrency,
         "blocks_per_request": figures.blocks_per_request,
         "requests": figures.requests,
+        "replicas": figures.replicas,
         "binding_stage": figures.binding_stage,
         "host_bytes": figures.host_bytes,
         "command": figures.command,
@@ -80,8 +81,15 @@ def summary(figures: EngineFigures) -> str:
     return (
         f"{format_tokens(figures.kv_cache_tokens)} tokens in {figures.num_blocks:,} blocks of "
         f"{figures.block_size}; {figures.max_concurrency:.2f} sequences{of_length}, "
-        f"{figures.requests:,} of this workload"
+        f"{figures.requests:,} of this workload{_over_replicas(figures)}"
     )
+
+
+def _over_replicas(figures: EngineFigures) -> str:
+    if figures.replicas == 1:
+        return ""
+    each = figures.replicas
+    return f" on each of {each:,} data-parallel replicas, {each * figures.requests:,} in all"
 
 
 def engine_rows(figures: EngineFigures) -> list[tuple[str, str, str, str]]:

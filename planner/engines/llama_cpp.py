@@ -133,11 +133,14 @@ def llama_cpp_figures(
         raise PlanRefused("llama.cpp loads a draft model beside its own: plan the draft apart")
     placement = Placement(model, assign(model, _weights(model, deployment)), deployment, options)
     longest = model.max_position_embeddings
-    if longest is None and options.ctx_size is None:
+    if longest is None and not options.ctx_size:
         raise PlanRefused("max_position_embeddings is not in the configuration: give --ctx-size")
     runtime = CONTEXT.bytes + LIBRARIES.bytes
     room = gpu.memory_bytes - runtime
-    ctx = options.ctx_size or _fitted(placement, room - MARGIN_BYTES, longest or 0)
+    ctx = options.ctx_size
+    if ctx is None:
+        ctx = _fitted(placement, room - MARGIN_BYTES, longest or 0)
+    ctx = ctx or longest or 0
     device = max(placement.gpus, key=lambda d: placement.total(d, ctx), default=-1)
     total = placement.total(device, ctx) if device >= 0 else 0
     refused = None
@@ -250,4 +253,7 @@ def _notes(
         found.append(f"{options.slots:,} slots have {each:,} tokens each.")
     elif options.unified and options.slots > 1:
         found.append(f"{options.slots:,} slots share {ctx_size:,} tokens.")
+    found.append(
+        f"At most {options.slots:,} requests run at once, one in each slot; -np sets how many."
+    )
     return tuple(found)

@@ -27,7 +27,7 @@ class LlamaCppOptions(Frozen):
     """Flags of `llama-server`; None leaves its default.
 
     n_gpu_layers counts the output as one layer: N blocks are all on the GPU from N + 1. ctx_size
-    None: the model's own, reduced to what fits (--fit). mla_cache says what the file is: newer ones
+    None: the model's own, reduced to what fits (--fit); 0: the model's own, whatever fits. mla_cache says what the file is: newer ones
     cache the latent alone, builds before 2026 also its values, old files keys and values of all
     heads.
     """
@@ -36,7 +36,7 @@ class LlamaCppOptions(Frozen):
     n_gpu_layers: int | None = Field(default=None, ge=0, le=65536)
     n_cpu_moe: int = Field(default=0, ge=0, le=65536)
     cpu_moe: bool = False
-    ctx_size: int | None = COUNT
+    ctx_size: int | None = Field(default=None, ge=0, le=2**31)
     parallel: int | None = COUNT
     kv_unified: bool | None = None
     cache_type_k: str | None = None

@@ -79,17 +79,19 @@ def loaded_weights(
     last: bool,
     config: Mapping[str, Any] | None = None,
     mtp: bool = False,
+    feed_forward: Deployment | None = None,
 ) -> Loaded:
     """What a rank of the pipeline stage with layers `span` holds.
 
     first and last: whether it has the embedding and the head. config: the model's own, for its
     rotary embedding. mtp: the last stage also loads the multi-token-prediction layers.
+    feed_forward: how dense feed-forward matrices and shared experts are split, where that differs.
     """
     stored = rounded = 0
     for part in assignment.layers:
         held = sum(1 for i in part.layers if i in span)
         if held:
-            each, blocks = _tensors(part.weights, deployment)
+            each, blocks = _tensors(part.weights, deployment, feed_forward)
             stored += held * each
             rounded += held * blocks
     front = [pair for pair in assignment.outside if _at_front(model, pair[0])]
@@ -115,16 +117,25 @@ def _at_front(model: Model, weight: Weight) -> bool:
 
 
 def _tensors(
-    stored: Iterable[tuple[Weight, WeightFormat]], deployment: Deployment
+    stored: Iterable[tuple[Weight, WeightFormat]],
+    deployment: Deployment,
+    feed_forward: Deployment | None = None,
 ) -> tuple[int, int]:
     """Bytes of a set of weights, and bytes of the allocator's blocks for them when fused."""
     tensors: dict[str, int] = {}
     for index, (weight, fmt) in enumerate(stored):
-        piece = shard(weight, deployment)
+        dense = feed_forward is not None and _is_dense_feed_forward(weight)
+        piece = shard(weight, feed_forward if dense and feed_forward else deployment)
         name = FUSED.get(weight.name, f"{weight.name}#{index}")
         size = piece.copies * fmt.bytes(_padded(weight, fmt, piece))
         tensors[name] = tensors.get(name, 0) + size
     return sum(tensors.values()), sum(allocated(size) for size in tensors.values())
+
+
+def _is_dense_feed_forward(weight: Weight) -> bool:
+    """A matrix of a dense layer or of a shared expert, which every token passes."""
+    *path, name = weight.name.split(".")
+    return name in ("gate_proj", "up_proj", "down_proj") and "experts" not in path
 
 
 def _padded(weight: Weight, fmt: WeightFormat, piece: Shard) -> tuple[int, ...]:

@@ -91,7 +91,13 @@ def sglang_figures(
     budget = int(free * settings.mem_fraction_static)
     ranks = [
         _rank(stage, model, deployment, options, draft, budget)
-        for stage in stages(model, deployment, config, mtp=options.drafts_itself)
+        for stage in stages(
+            model,
+            deployment,
+            config,
+            mtp=options.drafts_itself,
+            feed_forward=_feed_forward(deployment),
+        )  # fmt: skip
     ]
     pools = [make_pool(max(0, r.left), r.cell, r.state, options, model) for r in ranks]
     binding = min(range(len(ranks)), key=lambda i: (pools[i].tokens, ranks[i].left))
@@ -109,6 +115,7 @@ def sglang_figures(
     outside = _outside(model, rank, deployment, options, settings, context, running)
     return EngineFigures(
         name=NAME,
+        replicas=deployment.data_parallel_size,
         version=options.version,
         budget_bytes=budget,
         components=components,
@@ -155,6 +162,14 @@ def _rank(
         cell = drafted(cell, model.num_hidden_layers, layers)
     left = budget - sum(part.bytes for part in components.values())
     return Rank(components, left, cell, state_bytes(stage.groups, model, deployment), stage)
+
+
+def _feed_forward(deployment: Deployment) -> Deployment:
+    """Data-parallel attention splits only attention: dense layers and shared experts run over all
+    ranks of a stage (moe_dense_tp_size is unset by default)."""
+    dp = deployment.data_parallel_size
+    ranks = deployment.tensor_parallel_size * dp
+    return deployment.replace(tensor_parallel_size=ranks, data_parallel_size=1)
 
 
 def _context(deployment: Deployment) -> Estimate:

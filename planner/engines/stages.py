@@ -28,9 +28,17 @@ class StageWeights:
 
 
 def stages(
-    model: Model, deployment: Deployment, config: Mapping[str, Any] | None, *, mtp: bool = False
+    model: Model,
+    deployment: Deployment,
+    config: Mapping[str, Any] | None,
+    *,
+    mtp: bool = False,
+    feed_forward: Deployment | None = None,
 ) -> tuple[StageWeights, ...]:
-    """Every stage in order; a vision tower sits on the first, MTP layers on the last."""
+    """Every stage in order; a vision tower sits on the first, MTP layers on the last.
+
+    feed_forward: how dense feed-forward layers are split, where that differs from attention.
+    """
     assignment = assign(model, deployment.weights_dtype)
     sizes = stage_sizes(model.num_hidden_layers, deployment.pipeline_parallel_size)
     found, first = [], 0
@@ -39,7 +47,9 @@ def stages(
         first += size
         last = index == len(sizes) - 1
         groups = tuple((g, n) for g in model.groups if (n := layers_in(g, span)))
-        weights = _weights(model, deployment, assignment, span, index == 0, last, config, mtp)
+        weights = _weights(
+            model, deployment, assignment, span, index == 0, last, config, mtp, feed_forward
+        )
         found.append(StageWeights(span, groups, weights, last))
     return tuple(found)
 
@@ -53,10 +63,12 @@ def _weights(
     last: bool,
     config: Mapping[str, Any] | None,
     mtp: bool,
+    feed_forward: Deployment | None,
 ) -> Estimate:
     size = loaded_weights(
-        model, deployment, assignment, span, first=first, last=last, config=config, mtp=mtp
-    ).total
+        model, deployment, assignment, span, first=first, last=last, config=config, mtp=mtp,
+        feed_forward=feed_forward,
+    ).total  # fmt: skip
     tower = tower_of(config or {}) if first else None
     if tower is None:
         return within(size, 0.99 * size, 1.01 * size, SOURCE)

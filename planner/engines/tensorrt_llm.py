@@ -76,6 +76,7 @@ def tensorrt_llm_figures(
     outside = {} if options.disable_cuda_graph else {"cuda_graphs": overheads.GRAPHS}
     return EngineFigures(
         name=NAME,
+        replicas=deployment.data_parallel_size,
         version=options.version,
         budget_bytes=gpu.memory_bytes,
         components=rank.components,

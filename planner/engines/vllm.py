@@ -91,7 +91,9 @@ def vllm_figures(
     binding = left.index(min(left))
     stage = stages[binding]
     before = overheads.before(
-        deployment.tensor_parallel_size, deployment.pipeline_parallel_size, moe=_has_experts(model)
+        overheads.communicating(model, deployment),
+        deployment.pipeline_parallel_size,
+        moe=_has_experts(model),
     )
     refused = (
         before_start(gpu, budget, before, settings)
@@ -110,6 +112,7 @@ def vllm_figures(
     kept = pool if refused is None else Pool()
     return EngineFigures(
         name=NAME,
+        replicas=deployment.data_parallel_size,
         version=options.version,
         budget_bytes=budget,
         components=stage.components,

@@ -83,7 +83,9 @@ def stage_budget(
         components["repacking"] = left_over
     components["activation"] = peak
     components["non_torch"] = overheads.non_torch(
-        settings.rules, tp, deployment.pipeline_parallel_size
+        settings.rules,
+        overheads.communicating(model, deployment),
+        deployment.pipeline_parallel_size,
     )
     if options.enforce_eager or deployment.enforce_eager:
         return Budget(components, None)

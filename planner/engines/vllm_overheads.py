@@ -4,6 +4,7 @@ Budget items are taken off total x gpu_memory_utilization; `before` is in use wh
 its first reading, outside the budget.
 """
 
+from planner.deployment import Deployment
 from planner.dtypes import DTYPE_BYTES
 from planner.engines.engine import within
 from planner.engines.vllm_versions import Rules
@@ -48,14 +49,23 @@ PACKED_WARM_UP_GIB = 1.06
 77.58 GiB accounted for, 78.64 in use when the sampler asked for more)."""
 
 
-def non_torch(rules: Rules, tensor_parallel_size: int, pipeline_parallel_size: int) -> Estimate:
-    """Growth of memory that PyTorch does not own, from the first reading to the profile's end."""
+def communicating(model: Model, deployment: Deployment) -> int:
+    """Ranks of a stage that exchange data: replicas too where experts are spread over them."""
+    spread = any(isinstance(group.mlp, MoE) for group in model.groups)
+    return deployment.tensor_parallel_size * (deployment.data_parallel_size if spread else 1)
+
+
+def non_torch(rules: Rules, ranks: int, pipeline_parallel_size: int) -> Estimate:
+    """Growth of memory that PyTorch does not own, from the first reading to the profile's end.
+
+    ranks: those of a stage that communicate, tensor parallel and, with experts, data parallel.
+    """
     era = "0.20" if rules.since(20) else "0.17" if rules.since(17) else "0.8"
-    if tensor_parallel_size == 1 and pipeline_parallel_size > 1 and not rules.since(20):
+    if ranks == 1 and pipeline_parallel_size > 1 and not rules.since(20):
         found = PIPELINE_STAGE_GIB
     else:
         sizes = {1: "one", 2: "two"}
-        found = NON_TORCH_GIB[era][sizes.get(tensor_parallel_size, "more")]
+        found = NON_TORCH_GIB[era][sizes.get(ranks, "more")]
     return _gib(found, f"non-torch memory in start-up logs, vLLM {era} and later")
 
 
@@ -96,12 +106,12 @@ def graph_estimate(rules: Rules, captured: Estimate, *, generates: bool = True) 
     return within(size, 0.6 * size, high, "vLLM's estimate of its graphs, 0.7 to 2.2 of them")
 
 
-def before(tensor_parallel_size: int, pipeline_parallel_size: int, *, moe: bool) -> Estimate:
+def before(ranks: int, pipeline_parallel_size: int, *, moe: bool) -> Estimate:
     """CUDA context, and communicators of several GPUs, before the first reading."""
-    if tensor_parallel_size * pipeline_parallel_size == 1:
+    if ranks * pipeline_parallel_size == 1:
         return _gib(CONTEXT_GIB, "CUDA context before the engine's first reading")
     value, low, high = CONTEXT_PARALLEL_GIB
-    if moe and tensor_parallel_size > 1:
+    if moe and ranks > 1:
         value += 0.48
     return _gib((value, low, high), "CUDA context and communicators before the first reading")
 

@@ -89,7 +89,7 @@ def compare(reading: LogReading, figures: EngineFigures) -> tuple[Row, ...]:
         if name in reading.sizes and name in sizes
     ]
     rows += [
-        _row(name, reading.counts[name], counts[name], counts[name], counts[name], is_size=False)
+        _row(name, reading.counts[name], *counts[name], is_size=False)
         for name in LABELS
         if name in reading.counts and name in counts
     ]
@@ -128,14 +128,25 @@ def _summed(parts: Sequence[Estimate]) -> tuple[float, float, float]:
     return whole.bytes, whole.low_bytes, whole.high_bytes
 
 
-def _counted(figures: EngineFigures) -> dict[str, float]:
+def _counted(figures: EngineFigures) -> dict[str, tuple[float, float, float]]:
+    """Counts with their ranges: what the cache is counted in is in proportion to its bytes."""
+    if figures.refused is not None:
+        return {}
+    cache = figures.kv_cache
+    low, high = (end / cache.bytes if cache.bytes > 0 else 1 for end in _ends(cache))
     found = {
-        "tokens": float(figures.kv_cache_tokens),
-        "blocks": float(figures.num_blocks),
-        "concurrency": figures.max_concurrency,
-        "block_size": float(figures.block_size),
+        name: (value, low * value, high * value)
+        for name, value in (
+            ("tokens", float(figures.kv_cache_tokens)),
+            ("blocks", float(figures.num_blocks)),
+            ("concurrency", figures.max_concurrency),
+        )
     }
-    return found if figures.refused is None else {}
+    return {**found, "block_size": (float(figures.block_size),) * 3}
+
+
+def _ends(cache: Estimate) -> tuple[int, int]:
+    return max(0, cache.low_bytes), cache.high_bytes
 
 
 def largest(rows: Sequence[Row]) -> Row | None:
@@ -150,11 +161,20 @@ def explanation(rows: Sequence[Row]) -> str:
     row = largest(rows)
     if row is None:
         return "The log and the prediction share no size to compare."
-    if abs(row.difference) <= row.half_digit:
+    outside = [other.label for other in rows if not other.within_range]
+    if all(abs(other.difference) <= other.half_digit for other in rows):
         return "The log says what was predicted, to its last printed digit."
+    if abs(row.difference) <= row.half_digit:
+        return f"Sizes agree to the last printed digit. {_outside(outside)}"
     more = "more" if row.difference > 0 else "less"
     size = format_bytes(abs(round(row.difference)))
     text = f"{row.label} differ most: the log has {size} {more} than predicted ({row.share:+.1%})"
     if row.within_range:
-        return f"{text}, within the stated range."
+        return f"{text}, within the stated range. {_outside(outside)}"
     return f"{text}, outside the stated range. Usual causes: {CAUSES[row.name]}."
+
+
+def _outside(labels: Sequence[str]) -> str:
+    if not labels:
+        return "No figure is outside its range."
+    return f"Outside their range: {', '.join(labels)}."
