@@ -159,7 +159,10 @@ def as_text(found: "Found", space: Space, missing: tuple[str, ...] = ()) -> str:
     ]  # fmt: skip
     shown = [*found.frontier[:SHOWN], *found.quality_steps]
     if found.winners:
-        lines += ["Nothing beats these in cost, speed and headroom at once:"]
+        lines += [
+            "Nothing beats these in cost, speed and headroom at once (users: the most that were "
+            "tried and kept within the limits; own: as the model is published):"
+        ]
         lines += [_line(c) for c in found.frontier[:SHOWN]]
         better = search_report.next_quality(found)
         lines += ["", better] if better else []

@@ -61,6 +61,10 @@ def show(model: Model, asked: Asked) -> None:
 def _winners(found: Found) -> None:
     st.subheader("Nothing beats these in cost, speed and headroom at once", anchor=False)
     st.html(_table(found.frontier[:SHOWN], found.target))
+    st.caption(
+        "Own: the format that the model is published in. Users: the most that were tried and kept "
+        "within the limits."
+    )
     better = next_quality(found)
     if better:
         st.markdown(as_sentence(better))
