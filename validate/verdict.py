@@ -32,14 +32,20 @@ def sentence(record: Record) -> str:
         for label, worst in (
             ("single tensors", _worst(record.section("memory"))),
             ("memory of whole models", _worst(_dry(record, "/memory"))),
+            ("time of a kernel", _worst(c for c in record.section("speed") if not c.at_most)),
             ("decode steps", _worst(_dry(record, "/decode"))),
             ("prefill", _worst(_dry(record, "/prefill"))),
         )
         if worst is not None
     ]
-    tail = f" ({', '.join(c.title for c in wrong[:3])})" if wrong else ""
-    ending = ". The run was cancelled." if record.cancelled else "."
-    return start + (f": {', '.join(parts)}" if parts else "") + tail + ending
+    tail = f" Failed: {'; '.join(map(_failure, wrong))}." if wrong else ""
+    ending = " The run was cancelled." if record.cancelled else ""
+    return start + (f": {', '.join(parts)}" if parts else "") + "." + tail + ending
+
+
+def _failure(case: Case) -> str:
+    off = difference(case)
+    return case.title if off == "-" else f"{case.title} ({off})"
 
 
 def _dry(record: Record, ending: str) -> list[Case]:
