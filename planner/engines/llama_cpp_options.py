@@ -27,9 +27,9 @@ class LlamaCppOptions(Frozen):
     """Flags of `llama-server`; None leaves its default.
 
     n_gpu_layers counts the output as one layer: N blocks are all on the GPU from N + 1. ctx_size
-    None: the model's own, reduced to what fits (--fit); 0: the model's own, whatever fits. mla_cache says what the file is: newer ones
-    cache the latent alone, builds before 2026 also its values, old files keys and values of all
-    heads.
+    None: the model's own, reduced to what fits (--fit); 0: the model's own, whatever fits.
+    mla_cache says what the file is: newer ones cache the latent alone, builds before 2026 also its
+    values, old files keys and values of all heads.
     """
 
     version: str = VERSION

@@ -97,7 +97,7 @@ def sglang_figures(
             config,
             mtp=options.drafts_itself,
             feed_forward=_feed_forward(deployment),
-        )  # fmt: skip
+        )
     ]
     pools = [make_pool(max(0, r.left), r.cell, r.state, options, model) for r in ranks]
     binding = min(range(len(ranks)), key=lambda i: (pools[i].tokens, ranks[i].left))

@@ -28,7 +28,7 @@ from planner.kv_cache import whole
 from planner.model import Model
 from planner.overheads import CONTEXT, LIBRARIES
 from planner.parallelism import check
-from planner.units import GIB
+from planner.units import GIB, format_bytes
 from planner.workload import MAX_TOKENS, Workload
 
 NAME = "transformers"
@@ -104,7 +104,8 @@ def transformers_figures(
         },
         command=load_command(checkpoint, deployment, options),
         refused=refused,
-        notes=_notes(model, caches, options, left_of(room, components.values(), "").low_bytes),
+        notes=_held(batch, context, held, tokens, refused)
+        + _notes(model, caches, options, left_of(room, components.values(), "").low_bytes),
         host_bytes=caches.offloaded(batch, context),
     )
 
@@ -159,6 +160,19 @@ def _most(fits: Any, limit: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return limit if fits(high) and high == limit else low
+
+
+def _held(
+    batch: int, context: int, held: Estimate, tokens: int, refused: str | None
+) -> tuple[str, ...]:
+    """What the two figures of the cache are: the batch's bytes, and the most tokens."""
+    if refused is not None:
+        return ()
+    return (
+        f"The KV cache is what the planned batch takes: {batch:,} x {context:,} tokens, "
+        f"{format_bytes(held.bytes)}. {tokens:,} tokens is the most that a batch of "
+        f"{batch:,} could reach before the GPU is full.",
+    )
 
 
 def _notes(

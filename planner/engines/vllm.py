@@ -127,7 +127,8 @@ def vllm_figures(
         command=serve_command(checkpoint, model, deployment, options, half=needs_half(model, gpu)),
         refused=refused,
         log_lines=log_lines(stage.components, left[binding], kept, settings, gpu, budget),
-        notes=_notes(model, gpu, options, settings, refused, checkpoint.note),
+        notes=_notes(model, gpu, options, settings, refused, checkpoint.note)
+        + _product(kept, settings),
         host_bytes=int((options.kv_offloading_size or 0) * GIB),
         binding_stage=binding,
         outside_budget={"before": before, **_outside(stage)},
@@ -192,6 +193,24 @@ def _printed(
         "enforce_eager": options.enforce_eager,
         "kv_cache_memory_bytes": options.kv_cache_memory_bytes,
     }
+
+
+def _product(pool: Pool, settings: Settings) -> tuple[str, ...]:
+    """Why blocks times their size is not the tokens that are printed."""
+    if not pool.num_blocks or pool.num_blocks * pool.block_size == pool.kv_cache_tokens:
+        return ()
+    product = f"{pool.num_blocks:,} blocks x {pool.block_size} are not the tokens printed: "
+    groups = len(pool.groups)
+    if settings.rules.tokens_from_concurrency:
+        shared = f", which {groups} groups of layers share" if groups > 1 else ""
+        return (
+            f"{product}vLLM prints concurrency x max_model_len, where a request of "
+            f"{settings.max_model_len:,} tokens takes {pool.blocks_per_request:,} blocks{shared} "
+            "(a window holds only its last tokens, a state one block).",
+        )
+    if groups > 1:
+        return (f"{product}each of the {groups} groups of layers has its own share of them.",)
+    return (f"{product}context parallel ranks each hold a part of every sequence.",)
 
 
 def _notes(

@@ -36,7 +36,9 @@ MOE_TOKENS = 32768
 MLA_TOKENS = 65536
 IMAGE_PATCHES = 65536
 """Largest image of models with dynamic resolution: 16,384 tokens of four patches."""
-SOURCE = "law over start-up logs of vLLM 0.6 to 0.29 on H100, A100, L4, T4, V100 and RTX cards"
+LAYERS = "the widest layer over max_num_batched_tokens"
+TOWER = "the vision tower over its largest image"
+RECORDS = "law held against start-up logs of vLLM 0.7 and later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +90,27 @@ def activation(
     encoder = _encoder(tower)
     found = max(peak, encoder) + BASE_BYTES
     low, high = (0.9, 1.15) if encoder <= peak else (0.6, 2.0)
+    source = f"{LAYERS if encoder <= peak else TOWER}; {RECORDS}"
     if last and samples and peak == sampler:
+        each = logit_bytes(rules, size)
         least = batch.rows * model.vocab_size * SORTLESS_LOGIT_BYTES
         low = min(low, (found - sampler + least) / found)
-    return within(found, low * found, high * found, SOURCE)
+        source = (
+            f"sampling {batch.rows:,} rows of {model.vocab_size:,} logits at {each} bytes each"
+            f"{_why(rules)}; {RECORDS}"
+        )
+    return within(found, low * found, high * found, source)
+
+
+def _why(rules: Rules) -> str:
+    """The versions' jump in words: which copies of a logit the sampler holds."""
+    if rules.since(17) and not rules.since(28):
+        return ": from 0.17 sampling does not sort (38 bytes before)"
+    since = "logs from 0.28 show the sorting sampler again" if rules.since(28) else "it sorts them"
+    return (
+        f": {since}; without sorting it is {SORTLESS_LOGIT_BYTES}, which is the low end, so the "
+        "middle is near the top of the range"
+    )
 
 
 def logit_bytes(rules: Rules, element_bytes: int) -> int:
