@@ -73,7 +73,7 @@ STREAMLIT_CSS = """
 [data-testid=stCaptionContainer],[data-testid=stCaptionContainer] *{color:#46505f;
 color:light-dark(#46505f,#b9c3d1);opacity:1}
 .stMain h1{font-size:1.6rem;line-height:1.25;padding:0}
-.stMain h2{font-size:1.15rem;line-height:1.3;padding:.4rem 0 0}
+.stMain h2,.stMain h3{font-size:1.15rem;line-height:1.3;padding:.4rem 0 0}
 [data-testid=stSidebarUserContent]{padding-top:0}
 [data-testid=stSidebarHeader]{height:2.4rem;margin-bottom:0}
 .sz-name{margin:0;font-size:.875rem;line-height:1.35}
