@@ -17,6 +17,7 @@ from planner import overheads
 from planner.activations import activation_terms
 from planner.deployment import Deployment
 from planner.dtypes import kv_format
+from planner.engines.cache_dtypes import check_cache_dtype, check_length
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.engine import EngineFigures, exactly, within
 from planner.engines.sglang_command import QUANTISED_ON_LOAD, launch_command, log_lines, notes
@@ -84,6 +85,11 @@ def sglang_figures(
     --speculative-draft-model-path. Raises PlanRefused where inputs contradict each other.
     """
     check(model, deployment)
+    check_cache_dtype("SGLang", ("fp8", "bf16", "nvfp4"), model, deployment)
+    check_length(
+        "SGLang", "context_length", options.context_length, model,
+        "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN=1 is set",
+    )  # fmt: skip
     checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
     settings = resolve(model, gpu, deployment, options, config)
     context = _context(deployment)

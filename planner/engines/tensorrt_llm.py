@@ -15,6 +15,7 @@ from planner import overheads
 from planner.activations import activation_terms
 from planner.deployment import Deployment
 from planner.dtypes import KvFormat, kv_format
+from planner.engines.cache_dtypes import check_cache_dtype
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.engine import EngineFigures, within
 from planner.engines.stages import StageWeights, draft_weights, left_of, shared_requests, stages
@@ -59,6 +60,7 @@ def tensorrt_llm_figures(
     Raises PlanRefused where inputs contradict each other.
     """
     check(model, deployment)
+    check_cache_dtype("TensorRT-LLM", ("fp8", "nvfp4"), model, deployment)
     longest = options.max_seq_len or model.max_position_embeddings
     if longest is None:
         raise PlanRefused("max_position_embeddings is not in the configuration: give --max-seq-len")

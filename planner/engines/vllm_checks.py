@@ -6,13 +6,13 @@ that changed between two published versions are dated to the later one.
 
 from planner.deployment import Deployment
 from planner.dtypes import NAME_OF_DTYPE, kv_format
+from planner.engines.cache_dtypes import check_length
 from planner.engines.vllm_options import Settings, VllmOptions
 from planner.engines.vllm_versions import Rules
 from planner.errors import PlanRefused
 from planner.format_support import lacks_bf16
 from planner.hardware import Gpu
 from planner.model import Model
-from planner.positions import reach
 
 CACHE_SINCE = {
     "fp8": 8, "bf16": 11, "fp8_ds_mla": 11, "fp16": 20, "int8_per_token_head": 20,
@@ -34,7 +34,10 @@ def check_values(
 ) -> None:
     """Raises PlanRefused with a sentence for the first value that vLLM would not take."""
     _cache_dtype(model, deployment, settings.rules)
-    _length(model, options)
+    check_length(
+        "vLLM", "max_model_len", options.max_model_len, model,
+        "VLLM_ALLOW_LONG_MAX_MODEL_LEN=1 is set",
+    )  # fmt: skip
     _batch(settings)
     _block(options, settings.rules)
     if needs_half(model, gpu) and model.model_type in NO_FLOAT16:
@@ -74,17 +77,6 @@ def _cache_dtype(model: Model, deployment: Deployment, rules: Rules) -> None:
             f"kv_cache_dtype {name}: vLLM {rules.name} has no such cache{when}; choose auto, "
             f"{', '.join(known)}"
         )
-
-
-def _length(model: Model, options: VllmOptions) -> None:
-    stated = reach(model).supported_tokens
-    if options.max_model_len is None or stated is None or options.max_model_len <= stated:
-        return
-    raise PlanRefused(
-        f"max_model_len {options.max_model_len:,} is beyond the {stated:,} tokens that the "
-        "configuration states, which vLLM refuses unless VLLM_ALLOW_LONG_MAX_MODEL_LEN=1 is set: "
-        f"plan {stated:,} or fewer, or a configuration with longer positions"
-    )
 
 
 def _batch(settings: Settings) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.deployment import Deployment
@@ -263,6 +263,7 @@ def test_the_command_has_what_was_asked_for() -> None:
     }  # fmt: skip
 
 
+@settings(deadline=None)
 @given(
     utilization=st.floats(0.5, 0.9),
     sequences=st.integers(1, 512),

@@ -94,3 +94,20 @@ def test_without_a_length_vllm_assumes_2048(capsys: pytest.CaptureFixture[str]) 
     engine, _ = plan(capsys, "mamba-2.8b-hf", "--context", "1024")
     assert engine["settings"]["max_model_len"] == 2048
     assert any("assumes 2,048" in note for note in engine["notes"])
+
+
+@pytest.mark.parametrize(
+    ("engine", "words", "why"),
+    [
+        ("sglang", ["--kv-cache-dtype", "q8_0"], "SGLang has no such cache"),
+        ("tensorrt-llm", ["--kv-cache-dtype", "int8"], "TensorRT-LLM has no such cache"),
+        ("llama.cpp", ["--kv-cache-dtype", "fp8"], "llama.cpp has no cache type fp8"),
+        ("transformers", ["--kv-cache-dtype", "fp8"], "transformers keeps the model's dtype"),
+        ("sglang", ["--context-length", "200000"], "beyond the 131,072 tokens"),
+    ],
+)
+def test_other_engines_refuse_too(
+    capsys: pytest.CaptureFixture[str], engine: str, words: list[str], why: str
+) -> None:
+    main(["plan", "--model", "llama-3.1-8b", "--gpu", CARD, "--engine", engine, *words])
+    assert why in capsys.readouterr().err

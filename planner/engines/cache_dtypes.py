@@ -1,0 +1,29 @@
+"""Cache formats and lengths that engines take beside vLLM, which checks its own by version."""
+
+from planner.deployment import Deployment
+from planner.dtypes import NAME_OF_DTYPE, kv_format
+from planner.errors import PlanRefused
+from planner.model import Model
+from planner.positions import reach
+
+
+def check_cache_dtype(
+    engine: str, known: tuple[str, ...], model: Model, deployment: Deployment
+) -> None:
+    """Refuse a kv_cache_dtype that the engine has not; the model's own is always taken."""
+    name = kv_format(deployment.kv_cache_dtype, model.dtype).name
+    if name != NAME_OF_DTYPE[model.dtype] and name not in known:
+        raise PlanRefused(
+            f"kv_cache_dtype {name}: {engine} has no such cache; choose auto, {', '.join(known)}"
+        )
+
+
+def check_length(engine: str, flag: str, length: int | None, model: Model, allowed_by: str) -> None:
+    """Refuse a length beyond what the configuration states, naming what would allow it."""
+    stated = reach(model).supported_tokens
+    if length is not None and stated is not None and length > stated:
+        raise PlanRefused(
+            f"{flag} {length:,} is beyond the {stated:,} tokens that the configuration states, "
+            f"which {engine} refuses unless {allowed_by}: plan {stated:,} or fewer, or a "
+            "configuration with longer positions"
+        )
