@@ -59,7 +59,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--max-num-batched-tokens", type=int, metavar="N", help="or the engine's")
     engine_flags.add_to(parser)
     parser.add_argument("--format", choices=FORMATS, default="text")
-    parser.add_argument("--exit-code", action="store_true", help="status 1 when it does not fit")
+    parser.add_argument(
+        "--exit-code", action="store_true", help="status 1 when it does not fit or start"
+    )
     parser.set_defaults(run=run)
 
 
@@ -75,7 +77,8 @@ def run(arguments: Namespace) -> str:
             max_num_batched_tokens=engine.settings["max_num_batched_tokens"],
         )
     plan = make_plan(model, gpu, deployment, workload)
-    arguments.status = int(arguments.exit_code and not plan.fits)
+    starts = engine is None or engine.refused is None
+    arguments.status = int(arguments.exit_code and not (plan.fits and starts))
     if arguments.format == "json":
         data = as_data(plan, config)
         if engine is not None:

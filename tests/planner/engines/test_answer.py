@@ -71,3 +71,9 @@ def test_the_csv_has_parts_that_add_up_to_the_budget(capsys: pytest.CaptureFixtu
     inside = ("Weights", "Peak activation", "Communication and libraries", "CUDA graphs")
     spent = sum(int(sizes[part]) for part in (*inside, "KV cache"))
     assert spent == int(sizes["Budget"])
+
+
+def test_a_refusal_is_a_status_where_one_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*REFUSED, "--exit-code"]) == 1
+    assert main([*REFUSED, "--exit-code", "--max-model-len", "3984"]) == 0
+    assert capsys.readouterr().err == ""
