@@ -20,8 +20,6 @@ WEIGHT_LADDER = ("bf16", "fp8", "nvfp4", "int4")
 """Weight formats from most bits per weight to fewest."""
 KV_LADDER = ("bf16", "fp8", "int4_per_token_head")
 """Cache formats from most bits per element to fewest."""
-NVIDIA_SINCE = {"fp8": 8.0, "nvfp4": 10.0}
-"""Compute capabilities from which engines run a weight format, converted or natively."""
 WORTH_IT = 0.9
 """A format is offered only when it takes less than this share of today's weights."""
 GPU_COUNTS = (1, 2, 4, 8, 16, 32, 64)
@@ -127,23 +125,12 @@ def mildest_weights(model: Model, gpu: Gpu, base: Deployment, workload: Workload
     """The weight format of most bits that fits and is smaller than today's; None if none does."""
     now = footprint(model, gpu, base).stages[0].weights_bytes
     for name in WEIGHT_LADDER:
-        if not has_kernels(gpu, name):
-            continue
         compiled = _try(model, gpu, base.replace(weights_dtype=name))
         if compiled is None or compiled.stages[0].weights_bytes > WORTH_IT * now:
             continue
         if total_bytes(compiled, workload) <= gpu.memory_bytes:
             return name
     return None
-
-
-def has_kernels(gpu: Gpu, weights_dtype: str) -> bool:
-    """Whether engines run this weight format on the card, as far as its capability tells."""
-    since = NVIDIA_SINCE.get(weights_dtype)
-    try:
-        return since is None or float(gpu.compute_capability or since) >= since
-    except ValueError:
-        return weights_dtype != "nvfp4"
 
 
 def mildest_kv_cache(model: Model, gpu: Gpu, base: Deployment, workload: Workload) -> str | None:
