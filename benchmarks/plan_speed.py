@@ -25,6 +25,7 @@ from presets.gpus import load_gpu
 from presets.models import load_model_config
 
 REPEATS = 7
+PLAN = ("plan", "--model", "llama-3.1-8b", "--gpu", "l40s")
 CALLS = 2000
 
 
@@ -90,7 +91,7 @@ def ours() -> list[tuple[str, str]]:
         ("64 x 64 map, Gemma-3-27B", f"{best_us(whole_map, 50) / 1000:.2f} ms"),
         (
             "whole process, python -m planner plan",
-            f"{process_s(*'-m planner plan --model llama-3.1-8b --gpu l40s'.split()):.3f} s",
+            f"{process_s('-m', 'planner', *PLAN):.3f} s",
         ),
         (
             "whole process, python -c 'import pydantic'",

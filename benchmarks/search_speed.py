@@ -16,12 +16,12 @@ import numpy as np
 from planner.errors import PlanRefused
 from planner.footprint import DEFAULT_SM_COUNT
 from planner.hf_config import parse
-from planner.latency import Request, latency
 from planner.plan import make_plan
 from planner.search import search, user_steps
 from planner.search_space import CACHES, CHUNKS, WEIGHTS, Space, Target, deployments
 from planner.search_sweep import compile_deployment, memory_of, sweep
-from planner.speed_grid import GpuGrid
+from planner.timing.latency import Request, latency
+from planner.timing.speed_grid import GpuGrid
 from planner.workload import Workload
 from presets.models import load_model_config
 from presets.offers import offers

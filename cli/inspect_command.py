@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cli.source import exists, read_file, read_model
-from planner.dtypes import kv_format
 from planner.errors import SizewellError
+from planner.formats.dtypes import kv_format
 from planner.hf_config import parse
 from planner.kv_cache import cache_terms, state_bytes, whole
 from planner.model import Model

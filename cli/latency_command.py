@@ -11,10 +11,10 @@ from cli.source import read_model
 from planner.cost import Cost, cost
 from planner.guide import Decision, guide, speculation
 from planner.hf_config import parse
-from planner.latency import Latency, Time
 from planner.long_context import ring_cost
 from planner.positions import reach
-from planner.queueing import Queued, queued
+from planner.timing.latency import Latency, Time
+from planner.timing.queueing import Queued, queued
 from planner.units import counted
 from presets.prices import cheapest_price
 from presets.speed import speed_of

@@ -42,9 +42,9 @@ def gpus() -> list[str]:
 
 def formats() -> list[str]:
     """Names for --weights-dtype, then for --kv-cache-dtype."""
-    from planner.dtypes import KV_FORMATS
-    from planner.gguf_mixes import BASE
-    from planner.weight_formats import NAMED
+    from planner.formats.dtypes import KV_FORMATS
+    from planner.formats.gguf_mixes import BASE
+    from planner.formats.weight_formats import NAMED
 
     weights = [f"weights   {name}" for name in dict.fromkeys((*NAMED, *BASE))]
     return weights + [f"kv-cache  {name}" for name in KV_FORMATS]

@@ -11,14 +11,14 @@ from typing import Any
 
 import cli
 import planner
-from planner import speed
 from planner.candidates import Found
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.model import Model
 from planner.search import checked, merged, search_part
 from planner.search_space import Offer, Space, Target, deployments
-from planner.speed import Reference
+from planner.timing import speed
+from planner.timing.speed import Reference
 
 DEPLOYMENTS_PER_TASK = 16
 RETRIES = 20

@@ -10,7 +10,6 @@ from cli.source import read_model
 from planner.errors import PlanRefused
 from planner.export import first_error
 from planner.hf_config import parse
-from planner.latency import Request
 from planner.search_space import (
     CACHES,
     USUAL_TPOT_S,
@@ -19,6 +18,7 @@ from planner.search_space import (
     Space,
     Target,
 )
+from planner.timing.latency import Request
 from presets.offers import offers, own_price, unpriced
 from presets.speed import reference, speed_of
 

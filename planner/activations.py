@@ -8,10 +8,10 @@ with the range they were seen in.
 
 from dataclasses import dataclass
 
-from planner.attention_kinds import LatentAttention
-from planner.dtypes import DTYPE_BYTES
 from planner.estimate import Estimate
-from planner.mlp_kinds import MoE
+from planner.formats.dtypes import DTYPE_BYTES
+from planner.kinds.attention import LatentAttention
+from planner.kinds.mlp import MoE
 from planner.model import LayerGroup, Model
 from planner.tensors import Weight
 from planner.units import ceil_div

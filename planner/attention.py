@@ -8,8 +8,8 @@ mask leaves fewer pairs. Traffic counts bytes between device memory and the chip
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from planner.attention_kinds import Attention, LatentAttention
-from planner.compressed_kinds import CompressedAttention
+from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.compressed import CompressedAttention
 from planner.model import LayerGroup
 from planner.units import ceil_div
 

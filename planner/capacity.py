@@ -10,7 +10,7 @@ from itertools import count
 from planner.deployment import Deployment
 from planner.errors import PlanRefused, SizewellError
 from planner.footprint import Footprint, footprint
-from planner.format_support import missing
+from planner.formats.format_support import missing
 from planner.hardware import Gpu
 from planner.memory import total_bytes
 from planner.model import Model

@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from planner import attention
-from planner.compressed_kinds import CompressedAttention
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.estimate import Estimate
@@ -16,6 +15,7 @@ from planner.explain import derivation
 from planner.findings import findings
 from planner.fixes import fixes
 from planner.footprint import Stage
+from planner.kinds.compressed import CompressedAttention
 from planner.memory import Parts
 from planner.plan import SCHEMA_VERSION, Plan
 from planner.verdict import verdict

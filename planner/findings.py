@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from planner.attention_kinds import Attention
-from planner.format_support import lacks_bf16, missing, weights_support
+from planner.formats.format_support import lacks_bf16, missing, weights_support
+from planner.kinds.attention import Attention
 from planner.overheads import moved
-from planner.passes import attention_share
 from planner.plan import Plan
 from planner.positions import beyond_stated, reach
+from planner.timing.passes import attention_share
 from planner.units import counted, format_bytes, format_tokens
 
 Severity = Literal["error", "warning", "info"]

@@ -22,17 +22,17 @@ from planner.attention import (
 )
 from planner.calibration import MemoryCalibration
 from planner.deployment import Deployment
-from planner.dtypes import KvFormat, kv_format
 from planner.estimate import Estimate
+from planner.formats.dtypes import KvFormat, kv_format
+from planner.formats.quantization import Assignment, assign
+from planner.formats.weight_formats import UNQUANTISED, WeightFormat
 from planner.hardware import Gpu
 from planner.kv_cache import CacheTerm, cache_terms, state_bytes, whole
 from planner.memo import memo
 from planner.model import LayerGroup, Model
 from planner.parallelism import Shard, check, layers_in, shard, stage_sizes
-from planner.quantization import Assignment, assign
 from planner.tensors import Weight
 from planner.units import ceil_div
-from planner.weight_formats import UNQUANTISED, WeightFormat
 from planner.weights import WeightBytes, component, weights_bytes
 
 DEFAULT_SM_COUNT = 128

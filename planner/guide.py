@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from planner.deployment import Deployment
-from planner.disaggregation import disaggregate
 from planner.errors import PlanRefused, SizewellError
-from planner.format_support import missing
+from planner.formats.format_support import missing
 from planner.guide_attention import attention_choice
 from planner.hardware import Gpu
-from planner.latency import Latency, Request, decode_time, latency, timer
 from planner.model import Model
-from planner.passes import decode_pass, in_fp8, prefill_pass
 from planner.plan import Plan, make_plan
-from planner.speculation import Speculation, best
-from planner.speed import Speed
+from planner.timing.disaggregation import disaggregate
+from planner.timing.latency import Latency, Request, decode_time, latency, timer
+from planner.timing.passes import decode_pass, in_fp8, prefill_pass
+from planner.timing.speculation import Speculation, best
+from planner.timing.speed import Speed
 from planner.units import counted, format_bytes
 from planner.workload import Workload
 

@@ -7,10 +7,10 @@ from planner.attention import (
     naive_traffic_bytes,
     score_matrix_bytes,
 )
-from planner.attention_kinds import LatentAttention
 from planner.hardware import Gpu
+from planner.kinds.attention import LatentAttention
 from planner.model import Model
-from planner.speed import Speed
+from planner.timing.speed import Speed
 from planner.units import format_bytes
 
 KERNELS = (

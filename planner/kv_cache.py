@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from planner.dtypes import DTYPE_BYTES, Kind, KvFormat
+from planner.formats.dtypes import DTYPE_BYTES, Kind, KvFormat
 from planner.model import LayerGroup, Model
 from planner.tensors import CacheTensor, StateTensor
 from planner.units import ceil_div

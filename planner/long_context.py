@@ -9,15 +9,15 @@ How far a model reaches at all is in positions.py.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from planner.collectives import link_between, send_s
 from planner.deployment import Deployment
 from planner.footprint import footprint
 from planner.hardware import Gpu
-from planner.latency import decode_time, prefill_time, timer
 from planner.model import Model
 from planner.parallelism import ring
-from planner.passes import attention_share, decode_pass, prefill_pass
-from planner.speed import Speed
+from planner.timing.collectives import link_between, send_s
+from planner.timing.latency import decode_time, prefill_time, timer
+from planner.timing.passes import attention_share, decode_pass, prefill_pass
+from planner.timing.speed import Speed
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,18 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from planner.attention_kinds import Attention, LatentAttention
-from planner.compressed_kinds import CompressedAttention
-from planner.convolution_kinds import RgLru, ShortConvolution
 from planner.frozen import Frozen
-from planner.linear_attention_kinds import (
+from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.compressed import CompressedAttention
+from planner.kinds.convolution import RgLru, ShortConvolution
+from planner.kinds.linear_attention import (
     KimiDeltaAttention,
     LightningAttention,
     MatrixLstm,
     Rwkv4,
 )
-from planner.mlp_kinds import Mlp, MoE
-from planner.recurrent_kinds import GatedDeltaNet, Mamba1, Mamba2
+from planner.kinds.mlp import Mlp, MoE
+from planner.kinds.recurrent import GatedDeltaNet, Mamba1, Mamba2
 from planner.tensors import CacheTensor, StateTensor, Weight
 
 Mixer = Annotated[

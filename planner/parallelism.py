@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from planner.attention_kinds import Attention, LatentAttention
-from planner.compressed_kinds import CompressedAttention
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
-from planner.mlp_kinds import MoE
+from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.compressed import CompressedAttention
+from planner.kinds.mlp import MoE
 from planner.model import LayerGroup, Model
 from planner.tensors import Weight
 from planner.units import ceil_div, round_up

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from planner import attention, paging
-from planner.attention_kinds import LatentAttention
 from planner.capacity import max_concurrency, max_context_tokens
 from planner.deployment import Deployment
 from planner.estimate import Estimate, total
 from planner.footprint import Footprint, Stage, footprint
 from planner.hardware import Gpu
+from planner.kinds.attention import LatentAttention
 from planner.kv_cache import entry_bytes
 from planner.memory import Parts, parts, per_replica, range_bytes, stage_bytes
 from planner.model import Model

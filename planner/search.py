@@ -14,18 +14,18 @@ import numpy as np
 
 from planner.candidates import REASONS, Candidate, Found, Refusal, pareto, rank
 from planner.deployment import Deployment
-from planner.dtypes import kv_format
 from planner.errors import PlanRefused
 from planner.footprint import DEFAULT_SM_COUNT
-from planner.format_support import missing
+from planner.formats.dtypes import kv_format
+from planner.formats.format_support import missing
+from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.positions import reachable
-from planner.quantization import assign
 from planner.search_space import Offer, Space, Target, deployments
 from planner.search_sweep import Compiled, Ints, compile_deployment, memory_of, sweep
-from planner.speed import Speed
-from planner.speed_grid import GpuGrid
+from planner.timing.speed import Speed
+from planner.timing.speed_grid import GpuGrid
 
 MOST_USERS = 32
 USER_STEPS = 32

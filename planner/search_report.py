@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.candidates import Candidate, Found, candidate_cost
 from planner.fixes import layout
-from planner.format_support import weights_support
+from planner.formats.format_support import weights_support
 from planner.search_space import Target
 from planner.units import counted, format_bytes
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from planner.collectives import GPUS_PER_MACHINE
 from planner.deployment import Deployment
 from planner.frozen import Frozen
 from planner.hardware import Gpu
-from planner.latency import Request
-from planner.mlp_kinds import MoE
+from planner.kinds.mlp import MoE
 from planner.model import Model
+from planner.timing.collectives import GPUS_PER_MACHINE
+from planner.timing.latency import Request
 from planner.units import round_up
 
 OWN = ("auto",)

@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from planner.deployment import Deployment
 from planner.footprint import footprint
 from planner.hardware import Gpu
-from planner.latency import Request
+from planner.kinds.mlp import MoE
 from planner.memo import memo
-from planner.mlp_kinds import MoE
 from planner.model import Model
-from planner.passes import DecodePass, StagePass, decode_pass, distinct, prefill_pass
-from planner.roofline import Costs
 from planner.search_space import Target
-from planner.speed_grid import GpuGrid
-from planner.steady import Load, steady_load
 from planner.sweep import binding_bytes
+from planner.timing.latency import Request
+from planner.timing.passes import DecodePass, StagePass, decode_pass, distinct, prefill_pass
+from planner.timing.roofline import Costs
+from planner.timing.speed_grid import GpuGrid
+from planner.timing.steady import Load, steady_load
 from planner.workload import Workload
 
 Ints = NDArray[np.int64]

@@ -10,7 +10,7 @@ It is a comparison of architectures and not a conversion: a model has to be trai
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from planner.attention_kinds import Attention, LatentAttention
+from planner.kinds.attention import Attention, LatentAttention
 from planner.model import Mixer, Model
 
 WINDOW = 4096

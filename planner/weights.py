@@ -3,10 +3,10 @@
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
-from planner.gguf_assignment import Stored
+from planner.formats.gguf_assignment import Stored
+from planner.formats.quantization import Assignment
 from planner.memo import memo
 from planner.model import FeedForward, LayerGroup
-from planner.quantization import Assignment
 from planner.tensors import Weight
 
 

@@ -4,9 +4,9 @@ import json
 from functools import cache
 from pathlib import Path
 
-from planner import speed
 from planner.hardware import Gpu
-from planner.speed import Reference, Speed
+from planner.timing import speed
+from planner.timing.speed import Reference, Speed
 
 _FILE = Path(__file__).with_name("speed.json")
 

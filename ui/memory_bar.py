@@ -14,6 +14,8 @@ from planner.units import format_bytes, format_tokens
 from ui.components import COMPONENTS, component_bytes
 
 ROW, BAR_TOP, BAR_HEIGHT = 62, 22, 30
+LINE, ONE_LINE = 19, 26
+"""Labels of more characters have a line of their own, so that a phone shows the figures."""
 SHARE_FOR_SIZE, SHARE_FOR_NAME = 0.14, 0.42
 
 
@@ -55,9 +57,10 @@ def _label(plan: Plan, first: int, last: int, gpus: int) -> str:
 def memory_bar(bars: Sequence[Bar], alt: str) -> str:
     """SVG of the rows on one scale, the limit as a thick line, the range as a whisker."""
     scale = max(max(b.capacity_bytes, b.high_bytes, b.parts.total) for b in bars) * 1.005
-    rows = "".join(_row(bar, index * ROW, scale) for index, bar in enumerate(bars))
+    extra = LINE if any(len(bar.label) > ONE_LINE for bar in bars) else 0
+    rows = "".join(_row(bar, i * (ROW + extra), scale, extra) for i, bar in enumerate(bars))
     return (
-        f'<svg class="sz-bar" width="100%" height="{ROW * len(bars)}" role="img" '
+        f'<svg class="sz-bar" width="100%" height="{(ROW + extra) * len(bars)}" role="img" '
         f'aria-label="{escape(alt)}">{rows}</svg>'
     )
 
@@ -78,15 +81,17 @@ def _total(bar: Bar) -> str:
     return f"{format_bytes(bar.parts.total)} of {format_bytes(bar.capacity_bytes)}"
 
 
-def _row(bar: Bar, top: int, scale: float) -> str:
+def _row(bar: Bar, top: int, scale: float, extra: int) -> str:
     over = bar.parts.total - bar.capacity_bytes
     state = f"{format_bytes(over)} over" if over > 0 else f"{format_bytes(-over)} free"
     capacity = f'<tspan class="sz-wide"> of {format_bytes(bar.capacity_bytes)}</tspan>'
     figures = f"{format_bytes(bar.parts.total)}{capacity}, {state}"
-    y = top + BAR_TOP
+    label = escape(bar.label)
+    y = top + BAR_TOP + extra
     limit = _percent(bar.capacity_bytes / scale)
     found = [
-        f'<text x="0" y="{top + 15}">{escape(bar.label)}: {figures}</text>',
+        f'<text x="0" y="{top + 15}">{label if extra else f"{label}: {figures}"}</text>',
+        f'<text x="0" y="{top + 15 + extra}">{figures}</text>' if extra else "",
         f'<rect class="sz-track" x="0" y="{y}" width="{limit}" height="{BAR_HEIGHT}"/>',
         *_segments(bar, y, scale),
         f'<line class="sz-limit" x1="{limit}" x2="{limit}" y1="{y - 4}" '

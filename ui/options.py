@@ -2,10 +2,10 @@
 
 from functools import cache
 
-from planner.dtypes import KV_FORMATS
-from planner.dtypes import kv_format as kv_format_of
-from planner.gguf_mixes import BASE
-from planner.weight_formats import GGUF, NAMED
+from planner.formats.dtypes import KV_FORMATS
+from planner.formats.dtypes import kv_format as kv_format_of
+from planner.formats.gguf_mixes import BASE
+from planner.formats.weight_formats import GGUF, NAMED
 from presets.gpus import gpu_ids
 from presets.models import ModelName, all_names
 

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.deployment import Deployment
-from planner.dtypes import ALIASES as KV_ALIASES
 from planner.errors import ConfigRefused, PlanRefused
 from planner.export import deployment_from, workload_from
+from planner.formats.dtypes import ALIASES as KV_ALIASES
+from planner.formats.weight_formats import ALIASES as WEIGHT_ALIASES
 from planner.hardware import Gpu, custom_gpu, gpu_with_memory
 from planner.hf_config.document import read_document
 from planner.units import MIB
-from planner.weight_formats import ALIASES as WEIGHT_ALIASES
 from planner.workload import Workload
 from presets.gpus import load_gpu
 from ui.model_source import preset_of

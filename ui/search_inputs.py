@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from planner.errors import PlanRefused
 from planner.export import first_error
-from planner.latency import Request
 from planner.search_space import (
     CACHES,
     USUAL_TPOT_S,
@@ -18,6 +17,7 @@ from planner.search_space import (
     Space,
     Target,
 )
+from planner.timing.latency import Request
 from planner.units import counted
 from presets.offers import offers, own_price, unpriced
 from ui.inputs import Chosen

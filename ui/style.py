@@ -83,6 +83,7 @@ color:light-dark(#46505f,#b9c3d1);opacity:1}
 .stMainBlockContainer{padding-top:.7rem}
 [data-testid=stHeader]{background:none;width:3.5rem}
 .st-key-phone_top{display:flex;gap:.2rem}
+.stApp .stMainBlockContainer.stMainBlockContainer::before{margin-left:2.8rem}
 .st-key-phone_top .sz-name{padding-left:2.8rem;min-height:2.6rem}
 .st-key-phone_top .sz-name b{font-size:1.05rem}
 .st-key-phone_pages{gap:.1rem}
@@ -91,7 +92,8 @@ color:light-dark(#46505f,#b9c3d1);opacity:1}
 [data-testid=stSidebar] .sz-name{display:none}}
 .stApp:has([data-testid=stNumberInput] [aria-invalid=true]) .stMainBlockContainer::before{
 content:"A number you typed is outside its range, so it is not used: all below is the \\
-answer for the last valid number.";position:sticky;top:.4rem;z-index:5;padding:.6rem .9rem;
+answer for the last valid number.";display:block;position:sticky;top:.4rem;
+z-index:5;padding:.6rem .9rem;
 margin-bottom:.6rem;border-radius:4px;font-weight:600;background:#fdf0ef;color:#8c1d18;
 background:light-dark(#fdf0ef,#3a201e);color:light-dark(#8c1d18,#ffc9c4)}
 .stApp:has([data-testid=stNumberInput] [aria-invalid=true]) .stMainBlockContainer>*{opacity:.55}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from planner.calibration import KernelPoint, Roofs
-from planner.roofline import Efficiencies
+from planner.timing.roofline import Efficiencies
 from validate.record import Case
 
 DTYPES = {

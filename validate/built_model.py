@@ -2,13 +2,13 @@
 
 import torch
 
-from planner.attention_kinds import Attention, LatentAttention
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
-from planner.mlp_kinds import MoE
+from planner.formats.quantization import assign
+from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.mlp import MoE
 from planner.model import LayerGroup, Model
 from planner.plan import Plan
-from planner.quantization import assign
 from validate.bench import Bench
 from validate.kv_pool import Pool, make_pool, newest_slots, prompt_slots
 from validate.layer_kernels import add_rms_norm, rope_table

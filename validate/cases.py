@@ -196,7 +196,7 @@ MLAS = [{"sequences": 3, "context": 512, "heads": 16, "rank": 512, "rope": 64}]
 def _ladders_for(model: str) -> tuple[Check, ...]:
     """The further ladders that predicting this model's dry run takes."""
     from planner.deployment import Deployment
-    from planner.step_costs import step_costs
+    from planner.timing.step_costs import step_costs
     from validate.inputs import model_of
 
     found, deployment = model_of(model), Deployment()

@@ -16,7 +16,7 @@ from kernels.naive import naive_attention
 from kernels.paged_decode import paged_decode_attention
 from kernels.paged_reference import mla_decode_reference, paged_decode_reference
 from kernels.reference import attention_reference, varlen_attention_reference
-from planner.attention_kinds import Attention, LatentAttention
+from planner.kinds.attention import Attention, LatentAttention
 from validate.bench import DTYPES, Bench, tensor_of
 from validate.kv_pool import make_pool
 from validate.record import Case, measured, skipped

@@ -14,8 +14,8 @@ from planner.deployment import Deployment
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.plan import Plan, make_plan
-from planner.roofline import Costs, Efficiencies, ideal_s, time_s
-from planner.step_costs import step_costs
+from planner.timing.roofline import Costs, Efficiencies, ideal_s, time_s
+from planner.timing.step_costs import step_costs
 from planner.workload import Workload
 from validate.allocator import allocated_bytes
 from validate.bench import Bench
@@ -184,7 +184,7 @@ def _time(
     base: Case, part: str, title: str, predicted: float | None, tolerance: float,
     details: dict[str, Any],
 ) -> Case:  # fmt: skip
-    how = "planner.step_costs with the roofs and kernel times measured on this card"
+    how = "planner.timing.step_costs with the roofs and kernel times measured on this card"
     return replace(
         base, id=f"{base.id}/{part}", title=title, unit="s", how=how, predicted=predicted or None,
         tolerance=tolerance, details=details,

@@ -1,7 +1,7 @@
 """How long each kernel takes at a ladder of sizes: the points that predictions interpolate.
 
 Shapes are round numbers and no model's own, so that what is later predicted was not measured here.
-Each rung's ideal time comes from the same `Work` that `planner.step_costs` would count for it.
+Each rung's ideal time comes from the same `Work` that `step_costs` would count for it.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,9 +16,9 @@ from kernels.mla_decode import mla_decode_attention
 from kernels.paged_decode import paged_decode_attention
 from planner.attention import Heads
 from planner.attention import flops as attention_flops
-from planner.attention_kinds import Attention, LatentAttention
 from planner.calibration import Bound, KernelPoint
-from planner.roofline import Work, ideal_s
+from planner.kinds.attention import Attention, LatentAttention
+from planner.timing.roofline import Work, ideal_s
 from validate.bench import DTYPES, Bench
 from validate.kv_pool import make_pool
 from validate.layer_kernels import (

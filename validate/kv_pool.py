@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from planner.attention_kinds import Attention, LatentAttention
 from planner.errors import PlanRefused
+from planner.kinds.attention import Attention, LatentAttention
 from planner.units import ceil_div
 from validate.bench import DTYPES, Bench, fill_random
 

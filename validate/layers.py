@@ -1,7 +1,7 @@
 """A planned model's layers on the device: random weights in the planned formats, real kernels.
 
 Which tensors exist, in what format, comes from the plan's own assignment, so that what is allocated
-here is what was planned. The launches are those that `planner.step_costs` counts.
+here is what was planned. The launches are those that `planner.timing.step_costs` counts.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,12 +14,12 @@ from kernels.flash import flash_attention
 from kernels.kv_store import store_kv
 from kernels.mla_decode import mla_decode_attention
 from kernels.paged_decode import paged_decode_attention
-from planner.attention_kinds import Attention, LatentAttention
-from planner.mlp_kinds import Mlp, MoE
+from planner.formats.quantization import Part
+from planner.formats.weight_formats import WeightFormat
+from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.mlp import Mlp, MoE
 from planner.model import LayerGroup
-from planner.quantization import Part
 from planner.tensors import Weight
-from planner.weight_formats import WeightFormat
 from validate.bench import Bench, fill_random, tensor_of
 from validate.kv_pool import Pool
 from validate.layer_kernels import (

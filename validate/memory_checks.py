@@ -10,8 +10,8 @@ from kernels.kv_cache import PagedKVCache
 from kernels.naive import naive_attention
 from kernels.paged_decode import paged_decode_attention
 from planner import attention
-from planner.attention_kinds import Attention, LatentAttention
-from planner.dtypes import kv_format
+from planner.formats.dtypes import kv_format
+from planner.kinds.attention import Attention, LatentAttention
 from planner.kv_cache import cache_terms, entry_bytes
 from planner.model import LayerGroup
 from planner.overheads import block_table_bytes

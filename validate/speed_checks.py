@@ -11,8 +11,8 @@ from planner.deployment import Deployment
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.plan import make_plan
-from planner.roofline import Efficiencies, ideal_s, time_s
-from planner.step_costs import step_costs
+from planner.timing.roofline import Efficiencies, ideal_s, time_s
+from planner.timing.step_costs import step_costs
 from planner.workload import Workload
 from validate.bench import DTYPES, Bench
 from validate.built_model import BuiltModel, scaled
@@ -39,7 +39,7 @@ def held_out_cases(
         case = Case(
             f"speed/{work.kernel}/{work.part}".replace(" ", "-"), "speed",
             work.part[:1].upper() + work.part[1:], "s",
-            "planner.roofline with the roofs and kernel times measured on this card",
+            "planner.timing.roofline with the roofs and kernel times measured on this card",
             table.expected_s(work, roofs), tolerance=tolerance,
             details={
                 "kernel": work.kernel, "variant": work.variant, "bound": bound, "floor_s": ideal,
@@ -115,7 +115,7 @@ def cached_case(
     case = Case(
         f"speed/claims/cached-{context}", "speed",
         f"Computing {context:,} tokens again, in decode steps from the cache ({layers} layers)",
-        "x", "planner.step_costs with this card's roofs and kernel times", predicted,
+        "x", "planner.timing.step_costs with this card's roofs and kernel times", predicted,
         tolerance=CACHED_TOLERANCE, details={"flops_ratio": again.flops / once.flops},
     )  # fmt: skip
     ids, step = built.random_ids(context), built.step(context, decode=False)

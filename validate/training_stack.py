@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from planner.attention_kinds import Attention
-from planner.mlp_kinds import Mlp
+from planner.kinds.attention import Attention
+from planner.kinds.mlp import Mlp
 from planner.model import LayerGroup, Model
 from planner.training.recipe import Recipe
 from validate.bench import Bench, fill_random

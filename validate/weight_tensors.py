@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
+from planner.formats.weight_formats import UNQUANTISED, WeightFormat
 from planner.model import Model
 from planner.plan import Plan
-from planner.step_costs import FUSED
 from planner.tensors import Weight
-from planner.weight_formats import UNQUANTISED, WeightFormat
+from planner.timing.step_costs import FUSED
 
 Stored = Iterable[tuple[Weight, WeightFormat]]
 

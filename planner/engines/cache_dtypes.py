@@ -1,8 +1,8 @@
 """Cache formats and lengths that engines take beside vLLM, which checks its own by version."""
 
 from planner.deployment import Deployment
-from planner.dtypes import NAME_OF_DTYPE, kv_format
 from planner.errors import PlanRefused
+from planner.formats.dtypes import NAME_OF_DTYPE, kv_format
 from planner.model import Model
 from planner.positions import reach
 

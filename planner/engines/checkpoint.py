@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planner.deployment import Deployment
-from planner.dtypes import NAME_OF_DTYPE
-from planner.gguf_assignment import is_gguf
+from planner.formats.dtypes import NAME_OF_DTYPE
+from planner.formats.gguf_assignment import is_gguf
+from planner.formats.quantization import assign
+from planner.formats.weight_formats import UNQUANTISED, weight_format
 from planner.model import Model
-from planner.quantization import assign
-from planner.weight_formats import UNQUANTISED, weight_format
 
 TORCH_NAMES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 MADE_BY = {

@@ -27,11 +27,11 @@ from planner.engines.llama_cpp_buffers import (
 from planner.engines.llama_cpp_options import LlamaCppOptions, cache_types, server_command
 from planner.errors import PlanRefused
 from planner.estimate import Estimate
-from planner.gguf_assignment import is_gguf
+from planner.formats.gguf_assignment import is_gguf
+from planner.formats.quantization import Assignment, assign
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.overheads import CONTEXT, LIBRARIES
-from planner.quantization import Assignment, assign
 from planner.units import GIB, MIB
 from planner.workload import Workload
 

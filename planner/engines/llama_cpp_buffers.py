@@ -7,12 +7,12 @@ DeepSeek-R1 (latent only), Falcon-40B.
 
 from dataclasses import dataclass
 
-from planner.attention_kinds import Attention, LatentAttention
-from planner.dtypes import KvFormat
 from planner.engines.llama_cpp_options import LlamaCppOptions
 from planner.errors import PlanRefused
+from planner.formats.dtypes import KvFormat
+from planner.formats.quantization import Assignment
+from planner.kinds.attention import Attention, LatentAttention
 from planner.model import LayerGroup, Mixer, Model
-from planner.quantization import Assignment
 from planner.tensors import CacheTensor
 from planner.units import ceil_div, round_up
 

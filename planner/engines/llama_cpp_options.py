@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from planner.deployment import Deployment
-from planner.dtypes import KvFormat, kv_format
 from planner.errors import PlanRefused
+from planner.formats.dtypes import KvFormat, kv_format
 from planner.frozen import Frozen
 
 VERSION = "2026"

@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from planner.attention_kinds import LatentAttention
 from planner.deployment import Deployment
 from planner.engines.rotary import rotary_bytes
+from planner.formats.quantization import Assignment
+from planner.formats.weight_formats import WeightFormat
+from planner.kinds.attention import LatentAttention
 from planner.model import Model
 from planner.parallelism import VOCAB_PADDING, Shard, layers_in, shard
-from planner.quantization import Assignment
 from planner.tensors import Weight
 from planner.units import MIB, round_up
-from planner.weight_formats import WeightFormat
 
 SMALLEST = 512
 SPLIT = MIB

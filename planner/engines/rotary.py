@@ -8,8 +8,8 @@ whatever max_model_len is. Sources: vLLM 0.19.1 (layers/rotary_embedding); recor
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from planner.attention_kinds import Attention, LatentAttention
-from planner.dtypes import DTYPE_BYTES
+from planner.formats.dtypes import DTYPE_BYTES
+from planner.kinds.attention import Attention, LatentAttention
 from planner.model import LayerGroup, Model
 
 MULTIMODAL_FACTOR = 4

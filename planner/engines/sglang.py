@@ -16,7 +16,6 @@ from typing import Any
 from planner import overheads
 from planner.activations import activation_terms
 from planner.deployment import Deployment
-from planner.dtypes import kv_format
 from planner.engines.cache_dtypes import check_cache_dtype, check_length
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.engine import EngineFigures, exactly, within
@@ -40,6 +39,7 @@ from planner.engines.sglang_pool import (
 from planner.engines.stages import StageWeights, draft_weights, left_of, shared_requests, stages
 from planner.errors import PlanRefused
 from planner.estimate import Estimate
+from planner.formats.dtypes import kv_format
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.parallelism import check

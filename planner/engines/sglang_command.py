@@ -3,13 +3,13 @@
 import shlex
 from collections.abc import Mapping
 
-from planner.attention_kinds import LatentAttention
 from planner.deployment import Deployment
 from planner.engines.checkpoint import Checkpoint
 from planner.engines.sglang_options import Settings, SglangOptions
 from planner.engines.sglang_pool import Cell, SglangPool
 from planner.estimate import Estimate
 from planner.hardware import Gpu
+from planner.kinds.attention import LatentAttention
 from planner.model import Model
 from planner.units import GIB
 

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from planner.attention_kinds import LatentAttention
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.frozen import Frozen
 from planner.hardware import Gpu
+from planner.kinds.attention import LatentAttention
 from planner.model import Model
 from planner.units import MIB
 

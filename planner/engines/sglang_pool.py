@@ -8,7 +8,6 @@ configurators.
 from dataclasses import dataclass
 
 from planner.deployment import Deployment
-from planner.dtypes import DTYPE_BYTES, KvFormat
 from planner.engines.sglang_options import (
     COMPRESSED_SWA_RATIO,
     MAMBA_RATIO,
@@ -16,6 +15,7 @@ from planner.engines.sglang_options import (
     SglangOptions,
 )
 from planner.errors import PlanRefused
+from planner.formats.dtypes import DTYPE_BYTES, KvFormat
 from planner.kv_cache import entry_bytes
 from planner.model import LayerGroup, Model
 from planner.tensors import CacheTensor

@@ -10,9 +10,9 @@ from planner.engines.engine import exactly, within
 from planner.engines.loaded_weights import loaded_weights
 from planner.engines.vision_tower import tower_of
 from planner.estimate import Estimate
+from planner.formats.quantization import Assignment, assign
 from planner.model import LayerGroup, Model
 from planner.parallelism import layers_in, stage_sizes
-from planner.quantization import Assignment, assign
 
 SOURCE = "checkpoint tensors of the rank in the blocks of PyTorch's allocator, and rotary tables"
 

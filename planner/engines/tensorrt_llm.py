@@ -14,7 +14,6 @@ from typing import Any
 from planner import overheads
 from planner.activations import activation_terms
 from planner.deployment import Deployment
-from planner.dtypes import KvFormat, kv_format
 from planner.engines.cache_dtypes import check_cache_dtype
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.engine import EngineFigures, within
@@ -22,6 +21,7 @@ from planner.engines.stages import StageWeights, draft_weights, left_of, shared_
 from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, serve_command
 from planner.errors import PlanRefused
 from planner.estimate import Estimate, total
+from planner.formats.dtypes import KvFormat, kv_format
 from planner.hardware import Gpu
 from planner.kv_cache import KINDS, state_bytes
 from planner.model import Model

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from planner.attention_kinds import Attention, LatentAttention
 from planner.deployment import Deployment
-from planner.dtypes import DTYPE_BYTES
 from planner.engines.checkpoint import Checkpoint
+from planner.formats.dtypes import DTYPE_BYTES
 from planner.frozen import Frozen
+from planner.kinds.attention import Attention, LatentAttention
 from planner.kv_cache import state_tensor_bytes
 from planner.model import Model
 from planner.tensors import CacheTensor

@@ -26,10 +26,10 @@ from planner.engines.vllm_refusals import before_start, in_warm_up
 from planner.engines.vllm_specs import layer_specs
 from planner.errors import PlanRefused
 from planner.estimate import Estimate
+from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.model import LayerGroup, Model
 from planner.parallelism import check, stage_sizes
-from planner.quantization import assign
 from planner.units import GIB
 from planner.workload import Workload
 

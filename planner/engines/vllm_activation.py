@@ -19,12 +19,12 @@ from dataclasses import dataclass
 
 from planner.activations import ActivationTerms
 from planner.deployment import Deployment
-from planner.dtypes import DTYPE_BYTES
 from planner.engines.engine import within
 from planner.engines.vision_tower import GATED, Tower
 from planner.engines.vllm_versions import Rules
 from planner.estimate import Estimate
-from planner.mlp_kinds import MoE
+from planner.formats.dtypes import DTYPE_BYTES
+from planner.kinds.mlp import MoE
 from planner.model import LayerGroup, Model
 from planner.units import MIB, ceil_div
 

@@ -13,9 +13,9 @@ from planner.engines.vision_tower import Tower, tower_of
 from planner.engines.vllm_activation import Batch, activation
 from planner.engines.vllm_options import Settings, VllmOptions
 from planner.estimate import Estimate
+from planner.formats.quantization import Assignment, assign
 from planner.model import Model
 from planner.parallelism import layers_in
-from planner.quantization import Assignment, assign
 
 WEIGHTS = "checkpoint tensors of the rank in the blocks of PyTorch's allocator, and rotary tables"
 

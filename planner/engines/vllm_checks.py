@@ -5,12 +5,12 @@ that changed between two published versions are dated to the later one.
 """
 
 from planner.deployment import Deployment
-from planner.dtypes import NAME_OF_DTYPE, kv_format
 from planner.engines.cache_dtypes import check_length
 from planner.engines.vllm_options import Settings, VllmOptions
 from planner.engines.vllm_versions import Rules
 from planner.errors import PlanRefused
-from planner.format_support import lacks_bf16
+from planner.formats.dtypes import NAME_OF_DTYPE, kv_format
+from planner.formats.format_support import lacks_bf16
 from planner.hardware import Gpu
 from planner.model import Model
 

@@ -4,9 +4,9 @@ import json
 import shlex
 
 from planner.deployment import Deployment
-from planner.dtypes import NAME_OF_DTYPE, kv_format
 from planner.engines.checkpoint import Checkpoint
 from planner.engines.vllm_options import VllmOptions
+from planner.formats.dtypes import NAME_OF_DTYPE, kv_format
 from planner.model import Model
 
 PARALLEL = (

@@ -10,13 +10,13 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from planner.attention_kinds import LatentAttention
 from planner.engines.vllm_versions import NEWEST_NAME, Rules, rules_of
 from planner.errors import PlanRefused
 from planner.frozen import Frozen
 from planner.hardware import Gpu
+from planner.kinds.attention import LatentAttention
+from planner.kinds.recurrent import Recurrent
 from planner.model import Model
-from planner.recurrent_kinds import Recurrent
 from planner.units import GIB
 
 POSITIVE: Any = Field(default=None, ge=1, le=2**40)

@@ -5,13 +5,13 @@ its first reading, outside the budget.
 """
 
 from planner.deployment import Deployment
-from planner.dtypes import DTYPE_BYTES
 from planner.engines.engine import within
 from planner.engines.vllm_versions import Rules
 from planner.estimate import Estimate
-from planner.mlp_kinds import MoE
+from planner.formats.dtypes import DTYPE_BYTES
+from planner.formats.quantization import Assignment
+from planner.kinds.mlp import MoE
 from planner.model import Model
-from planner.quantization import Assignment
 from planner.units import GIB
 
 NON_TORCH_GIB: dict[str, dict[str, tuple[float, float, float]]] = {

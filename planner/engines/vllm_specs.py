@@ -9,15 +9,15 @@ keeps kernel - 1 columns (and one a speculative token). Source: vLLM 0.33.0, mod
 from collections.abc import Mapping
 from typing import Any
 
-from planner.attention_kinds import Attention, LatentAttention
 from planner.deployment import Deployment
-from planner.dtypes import DTYPE_BYTES, KvFormat, kv_format
 from planner.engines.kv_pages import LayerSpec, SpecKind
 from planner.engines.vllm_options import Settings
 from planner.errors import PlanRefused
+from planner.formats.dtypes import DTYPE_BYTES, KvFormat, kv_format
+from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.recurrent import Mamba2, Recurrent
 from planner.kv_cache import entry_bytes
 from planner.model import LayerGroup, Mixer, Model
-from planner.recurrent_kinds import Mamba2, Recurrent
 from planner.tensors import StateTensor
 from planner.units import ceil_div
 

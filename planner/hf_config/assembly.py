@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from planner.attention_kinds import Attention
 from planner.hf_config.reader import Fields
+from planner.kinds.attention import Attention
 from planner.model import FeedForward, LayerGroup, Mixer, Model
 from planner.tensors import Weight, linear, norm
 

@@ -3,13 +3,13 @@
 Source: DeepseekV4Config and DeepseekV4ForCausalLM in Hugging Face transformers 5.23.
 """
 
-from planner.compressed_kinds import CompressedAttention, Compressor
 from planner.hf_config.assembly import Layer, assemble, group_layers
 from planner.hf_config.experts import NUM_SHARED, agreed, shared_mlp
 from planner.hf_config.families import family
 from planner.hf_config.mtp import prediction_layers
 from planner.hf_config.reader import Fields, short
-from planner.mlp_kinds import MoE
+from planner.kinds.compressed import CompressedAttention, Compressor
+from planner.kinds.mlp import MoE
 from planner.model import Model
 from planner.tensors import Weight, norm
 

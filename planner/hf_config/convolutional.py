@@ -3,13 +3,13 @@
 Source: the reference implementation of each type in Hugging Face transformers 5.23.
 """
 
-from planner.attention_kinds import Attention
-from planner.convolution_kinds import RgLru, ShortConvolution
 from planner.hf_config.assembly import Layer, assemble, group_layers, heads, with_window
 from planner.hf_config.experts import Experts, moe
 from planner.hf_config.families import family
 from planner.hf_config.reader import Fields, short
-from planner.mlp_kinds import Mlp
+from planner.kinds.attention import Attention
+from planner.kinds.convolution import RgLru, ShortConvolution
+from planner.kinds.mlp import Mlp
 from planner.model import FeedForward, Mixer, Model
 from planner.tensors import Weight, linear, norm
 from planner.units import round_up

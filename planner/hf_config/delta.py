@@ -3,15 +3,15 @@
 Source: the reference implementation of each type in Hugging Face transformers 5.23.
 """
 
-from planner.attention_kinds import Attention
 from planner.hf_config.assembly import Layer, assemble, group_layers, heads
 from planner.hf_config.experts import Experts, moe, sparse_layers
 from planner.hf_config.families import family
 from planner.hf_config.mtp import prediction_layers
 from planner.hf_config.reader import Fields, short
-from planner.mlp_kinds import Mlp
+from planner.kinds.attention import Attention
+from planner.kinds.mlp import Mlp
+from planner.kinds.recurrent import GatedDeltaNet
 from planner.model import Mixer, Model
-from planner.recurrent_kinds import GatedDeltaNet
 from planner.tensors import norm
 
 LINEAR = ("linear_attention",)

@@ -1,6 +1,5 @@
 """Dense decoders that differ in a few traits only: biases, norms, windows, tying."""
 
-from planner.attention_kinds import Attention
 from planner.hf_config.assembly import Layer, assemble, group_layers, heads, with_window
 from planner.hf_config.dense_traits import TRAITS as PLAIN_TRAITS
 from planner.hf_config.families import family
@@ -8,7 +7,8 @@ from planner.hf_config.odd_traits import TRAITS as ODD_TRAITS
 from planner.hf_config.reader import Fields
 from planner.hf_config.traits import QKNorm, Trait, Traits
 from planner.hf_config.windows import Keep, attention_windows
-from planner.mlp_kinds import Mlp
+from planner.kinds.attention import Attention
+from planner.kinds.mlp import Mlp
 from planner.model import Model
 from planner.tensors import Weight, norm
 

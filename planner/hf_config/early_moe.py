@@ -3,11 +3,11 @@
 Source: the reference implementation of each type in Hugging Face transformers 5.23.
 """
 
-from planner.attention_kinds import Attention
 from planner.hf_config.assembly import assemble, divided, group_layers
 from planner.hf_config.families import family
 from planner.hf_config.reader import Fields
-from planner.mlp_kinds import MoE
+from planner.kinds.attention import Attention
+from planner.kinds.mlp import MoE
 from planner.model import Model
 from planner.tensors import Weight, linear, norm
 

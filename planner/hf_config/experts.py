@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.hf_config.reader import Fields, short
-from planner.mlp_kinds import Mlp, MoE
+from planner.kinds.mlp import Mlp, MoE
 from planner.tensors import Weight
 
 NUM_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")

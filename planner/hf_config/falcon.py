@@ -6,13 +6,13 @@ RefinedWeb names of Falcon are those of the code first published with its weight
 
 from dataclasses import replace
 
-from planner.attention_kinds import Attention
 from planner.hf_config.assembly import assemble, divided, group_layers
 from planner.hf_config.dense import decoder
 from planner.hf_config.families import family
 from planner.hf_config.legacy import PLAIN
 from planner.hf_config.reader import Fields
-from planner.mlp_kinds import Mlp
+from planner.kinds.attention import Attention
+from planner.kinds.mlp import Mlp
 from planner.model import Model
 from planner.tensors import norm
 

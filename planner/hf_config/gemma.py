@@ -5,12 +5,12 @@ Source: the reference implementation of each type in Hugging Face transformers 5
 
 from typing import Any
 
-from planner.attention_kinds import Attention
 from planner.hf_config.assembly import Layer, assemble, group_layers, heads, with_window
 from planner.hf_config.families import family
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.windows import Keep, attention_windows
-from planner.mlp_kinds import Mlp, MoE
+from planner.kinds.attention import Attention
+from planner.kinds.mlp import Mlp, MoE
 from planner.model import Model
 from planner.tensors import Weight, linear, norm
 

@@ -3,16 +3,16 @@
 Source: the reference implementation of each type in Hugging Face transformers 5.23.
 """
 
-from planner.attention_kinds import Attention
 from planner.hf_config.assembly import Layer, assemble, group_layers, heads
 from planner.hf_config.experts import agreed, shared_mlp
 from planner.hf_config.families import family
 from planner.hf_config.mamba import HARMLESS, rank
 from planner.hf_config.mtp import prediction_layers
 from planner.hf_config.reader import Fields, short
-from planner.mlp_kinds import Mlp, MoE
+from planner.kinds.attention import Attention
+from planner.kinds.mlp import Mlp, MoE
+from planner.kinds.recurrent import Mamba1, Mamba2
 from planner.model import Mixer, Model
-from planner.recurrent_kinds import Mamba1, Mamba2
 from planner.tensors import Weight, linear, norm
 
 PATTERN = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}

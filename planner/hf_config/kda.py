@@ -10,8 +10,8 @@ from planner.hf_config.families import family
 from planner.hf_config.mla import latent_attention
 from planner.hf_config.mtp import prediction_layers
 from planner.hf_config.reader import Fields, short
-from planner.linear_attention_kinds import KimiDeltaAttention
-from planner.mlp_kinds import Mlp
+from planner.kinds.linear_attention import KimiDeltaAttention
+from planner.kinds.mlp import Mlp
 from planner.model import Mixer, Model
 from planner.tensors import linear, norm
 

@@ -5,14 +5,14 @@ Source: the reference implementation of each type in Hugging Face transformers 5
 
 from dataclasses import replace
 
-from planner.attention_kinds import Attention
 from planner.hf_config.assembly import Layer, assemble, divided, group_layers
 from planner.hf_config.dense import decoder
 from planner.hf_config.families import family
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.traits import Traits
 from planner.hf_config.windows import EVERYTHING, Keep
-from planner.mlp_kinds import Mlp
+from planner.kinds.attention import Attention
+from planner.kinds.mlp import Mlp
 from planner.model import Model
 from planner.tensors import Weight, linear, norm
 

@@ -4,13 +4,13 @@ Source: MiniMaxConfig and MiniMaxForCausalLM in Hugging Face transformers 5.23; 
 published code (attn_type_list) describe the same layers.
 """
 
-from planner.attention_kinds import Attention
 from planner.hf_config.assembly import Layer, assemble, group_layers, heads
 from planner.hf_config.delta import FULL, LINEAR
 from planner.hf_config.experts import Experts, moe
 from planner.hf_config.families import family
 from planner.hf_config.reader import Fields, short
-from planner.linear_attention_kinds import LightningAttention
+from planner.kinds.attention import Attention
+from planner.kinds.linear_attention import LightningAttention
 from planner.model import Mixer, Model
 from planner.tensors import norm
 

@@ -3,12 +3,12 @@
 Source: Llama4TextConfig and Llama4ForCausalLM in Hugging Face transformers 5.23.
 """
 
-from planner.attention_kinds import Attention
 from planner.hf_config.assembly import Layer, assemble, group_layers, heads, with_window
 from planner.hf_config.families import family
 from planner.hf_config.reader import Fields
 from planner.hf_config.windows import EVERYTHING, Keep, named, rope_layers
-from planner.mlp_kinds import Mlp, MoE
+from planner.kinds.attention import Attention
+from planner.kinds.mlp import Mlp, MoE
 from planner.model import Model
 from planner.tensors import norm
 

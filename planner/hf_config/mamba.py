@@ -6,8 +6,8 @@ Source: the reference implementation of each type in Hugging Face transformers 5
 from planner.hf_config.assembly import Layer, assemble, group_layers
 from planner.hf_config.families import family
 from planner.hf_config.reader import Fields
+from planner.kinds.recurrent import Mamba1, Mamba2
 from planner.model import Mixer, Model
-from planner.recurrent_kinds import Mamba1, Mamba2
 from planner.tensors import norm
 from planner.units import ceil_div
 

@@ -3,16 +3,16 @@
 Source: the reference implementation of each type in Hugging Face transformers 5.23.
 """
 
-from planner.attention_kinds import Attention
 from planner.hf_config.assembly import Layer, assemble, group_layers, heads
 from planner.hf_config.experts import Experts, moe
 from planner.hf_config.families import family
 from planner.hf_config.hybrid import BLOCKS
 from planner.hf_config.mamba import HARMLESS
 from planner.hf_config.reader import Fields, short
-from planner.mlp_kinds import Mlp
+from planner.kinds.attention import Attention
+from planner.kinds.mlp import Mlp
+from planner.kinds.recurrent import Mamba2
 from planner.model import FeedForward, Mixer, Model
-from planner.recurrent_kinds import Mamba2
 from planner.tensors import norm
 
 

@@ -3,11 +3,11 @@
 Source: the modeling file published beside each family's weights.
 """
 
-from planner.attention_kinds import Attention
 from planner.hf_config.assembly import assemble, divided, group_layers
 from planner.hf_config.families import family
 from planner.hf_config.reader import Fields
-from planner.mlp_kinds import Mlp
+from planner.kinds.attention import Attention
+from planner.kinds.mlp import Mlp
 from planner.model import Model
 from planner.tensors import Weight, norm
 

@@ -3,13 +3,13 @@
 Source: MiniMaxM3VLTextConfig and MiniMaxM3VLForCausalLM in Hugging Face transformers 5.23.
 """
 
-from planner.attention_kinds import Attention
 from planner.hf_config.assembly import Layer, assemble, group_layers, heads
 from planner.hf_config.experts import shared_mlp, sparse_layers
 from planner.hf_config.families import family
 from planner.hf_config.reader import Fields, short
-from planner.indexer import Indexer
-from planner.mlp_kinds import Mlp, MoE
+from planner.kinds.attention import Attention
+from planner.kinds.indexer import Indexer
+from planner.kinds.mlp import Mlp, MoE
 from planner.model import Model
 from planner.tensors import linear, norm
 

@@ -5,13 +5,13 @@ Source: the reference implementation of each type in Hugging Face transformers 5
 
 from typing import Any
 
-from planner.attention_kinds import Attention
 from planner.hf_config.experts import Experts
 from planner.hf_config.families import family
 from planner.hf_config.moe import sparse_decoder
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.sparse import BIASED, Sparse, none, sinks
 from planner.hf_config.windows import Keep
+from planner.kinds.attention import Attention
 from planner.model import Model
 from planner.tensors import linear
 

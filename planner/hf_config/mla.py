@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from planner.attention_kinds import LatentAttention
 from planner.hf_config.assembly import Layer, assemble, divided, group_layers
 from planner.hf_config.compressed import hyper_connection
 from planner.hf_config.experts import Experts, moe, sparse_layers
 from planner.hf_config.families import family
 from planner.hf_config.mtp import prediction_layers
 from planner.hf_config.reader import Fields, short
-from planner.indexer import Indexer
-from planner.mlp_kinds import Mlp
+from planner.kinds.attention import LatentAttention
+from planner.kinds.indexer import Indexer
+from planner.kinds.mlp import Mlp
 from planner.model import Model
 from planner.tensors import Weight, linear, norm
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from planner.attention_kinds import Attention
 from planner.hf_config.assembly import Layer, assemble, group_layers, with_window
 from planner.hf_config.dense import attention_of, holds, layer_norms
 from planner.hf_config.experts import moe, sparse_layers
@@ -13,7 +12,8 @@ from planner.hf_config.mtp import prediction_layers
 from planner.hf_config.reader import Fields
 from planner.hf_config.sparse import Sparse
 from planner.hf_config.windows import Keep, attention_windows
-from planner.mlp_kinds import Mlp
+from planner.kinds.attention import Attention
+from planner.kinds.mlp import Mlp
 from planner.model import Model
 
 Adjust = Callable[[Attention, int, Keep], Attention]

@@ -5,11 +5,11 @@ Source: the modeling files published beside the weights of OpenELM and of DeciLM
 
 from typing import Any
 
-from planner.attention_kinds import Attention
 from planner.hf_config.assembly import Layer, assemble, divided, group_layers
 from planner.hf_config.families import family
 from planner.hf_config.reader import Fields, short
-from planner.mlp_kinds import Mlp
+from planner.kinds.attention import Attention
+from planner.kinds.mlp import Mlp
 from planner.model import Model
 from planner.tensors import Weight, linear, norm
 from planner.units import round_up

@@ -6,8 +6,8 @@ Source: the reference implementation of each type in Hugging Face transformers 5
 from planner.hf_config.assembly import Layer, assemble, group_layers
 from planner.hf_config.families import family
 from planner.hf_config.reader import Fields, short
-from planner.linear_attention_kinds import MatrixLstm, Rwkv4
-from planner.mlp_kinds import Mlp
+from planner.kinds.linear_attention import MatrixLstm, Rwkv4
+from planner.kinds.mlp import Mlp
 from planner.model import Model
 from planner.tensors import norm
 from planner.units import round_up

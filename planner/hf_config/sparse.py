@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from planner.attention_kinds import Attention
 from planner.hf_config.experts import Experts
 from planner.hf_config.layer_types import Slides
 from planner.hf_config.reader import Fields
 from planner.hf_config.traits import Traits
+from planner.kinds.attention import Attention
 from planner.tensors import Weight, linear
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from planner.attention_kinds import Attention
 from planner.hf_config.windows import Rule
+from planner.kinds.attention import Attention
 from planner.tensors import Weight
 
 Trait = bool | tuple[str, bool]

@@ -5,13 +5,13 @@ cache each, and hold only a projection behind it and (Zamba2) low-rank adapters.
 Source: the reference implementation of each type in Hugging Face transformers 5.23.
 """
 
-from planner.attention_kinds import Attention
 from planner.hf_config.assembly import Layer, assemble, group_layers
 from planner.hf_config.families import family
 from planner.hf_config.mamba import HARMLESS, rank
 from planner.hf_config.reader import Fields, short
+from planner.kinds.attention import Attention
+from planner.kinds.recurrent import Mamba1, Mamba2
 from planner.model import Model
-from planner.recurrent_kinds import Mamba1, Mamba2
 from planner.tensors import Weight, linear, norm
 
 MAMBA = ("mamba", "linear_attention")

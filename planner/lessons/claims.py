@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from planner.attention import Heads, score_matrix_bytes
-from planner.attention_kinds import Attention
 from planner.deployment import Deployment
-from planner.dtypes import kv_format
+from planner.formats.dtypes import kv_format
 from planner.frozen import Frozen
 from planner.hardware import Gpu
+from planner.kinds.attention import Attention
 from planner.kv_cache import cache_terms, whole
 from planner.lessons.decode_steps import totals
 from planner.lessons.online_softmax import online

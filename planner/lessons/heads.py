@@ -6,14 +6,14 @@ for form in forms(model, deployment, tokens=32768):
 
 from dataclasses import dataclass
 
-from planner.attention_kinds import Attention, LatentAttention
 from planner.deployment import Deployment
-from planner.dtypes import kv_format
 from planner.errors import PlanRefused
+from planner.formats.dtypes import kv_format
+from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.linear_attention import LightningAttention
 from planner.kv_cache import cache_terms, state_bytes, whole
-from planner.linear_attention_kinds import LightningAttention
 from planner.model import Mixer, Model
-from planner.passes import decode_pass
+from planner.timing.passes import decode_pass
 from planner.variants import WINDOW, attention_variants
 
 LINEAR = "Linear"

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.attention import Heads, flops, heads_of
-from planner.attention_kinds import Attention, LatentAttention
-from planner.collectives import all_reduce_s, all_to_all_s, link_between, send_s
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
-from planner.mlp_kinds import MoE
+from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.mlp import MoE
 from planner.model import LayerGroup, Model
 from planner.parallelism import stage_sizes
-from planner.roofline import roofs_of
+from planner.timing.collectives import all_reduce_s, all_to_all_s, link_between, send_s
+from planner.timing.roofline import roofs_of
 from planner.units import ceil_div, format_bytes
 
 ELEMENT_BYTES = 2

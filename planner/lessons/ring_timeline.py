@@ -6,9 +6,9 @@ everybody waits for the last. Stripes (every n-th token) give all about half a b
 Sources: Liu et al. 2023 (arXiv 2310.01889), Brandon et al. 2023 (arXiv 2311.09431).
 """
 
-from planner.collectives import send_s
 from planner.hardware import Gpu
 from planner.lessons.parallel_timeline import Clock, Layer, Span, Timeline
+from planner.timing.collectives import send_s
 from planner.units import ceil_div, format_bytes
 
 

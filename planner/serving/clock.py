@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 from planner.deployment import Deployment
 from planner.hardware import Gpu
-from planner.latency import LAUNCH_S, timer
 from planner.memo import memo
 from planner.model import Model
-from planner.passes import StagePass, Timer, _stages, decode_pass, distinct
-from planner.speed import Speed
+from planner.timing.latency import LAUNCH_S, timer
+from planner.timing.passes import StagePass, Timer, _stages, decode_pass, distinct
+from planner.timing.speed import Speed
 from planner.units import ceil_div
 
 Chunk = tuple[int, int]
@@ -197,7 +197,7 @@ def _attention(found: Sequence[StagePass], clock: Timer) -> float:
 
 
 def _head_s(stage: StagePass, clock: Timer) -> float:
-    from planner.roofline import Costs
+    from planner.timing.roofline import Costs
 
     named = ("head", "sample", "final norm")
     work: Any = tuple(w for w in stage.costs.work if w.part in named)

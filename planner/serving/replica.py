@@ -15,7 +15,7 @@ from planner.hardware import Gpu
 from planner.memory import stage_bytes
 from planner.model import Model
 from planner.serving.clock import Clock, step_clock
-from planner.speed import Speed
+from planner.timing.speed import Speed
 from planner.units import ceil_div, format_bytes, round_up
 from planner.workload import Size
 

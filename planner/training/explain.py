@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from planner.explain import Step
-from planner.mlp_kinds import MoE
+from planner.kinds.mlp import MoE
 from planner.training.plan import TrainingPlan
 from planner.training.saved import bytes_of
 from planner.units import format_bytes, format_tokens

@@ -7,8 +7,8 @@ it kept and needs gradients of its own; recomputed tensors come back for one lay
 from dataclasses import dataclass
 from math import prod
 
-from planner.attention_kinds import Attention, LatentAttention
-from planner.mlp_kinds import Mlp, MoE
+from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.mlp import Mlp, MoE
 from planner.model import LayerGroup
 from planner.training.recipe import Recipe
 from planner.training.saved import Saved, bytes_of

@@ -7,8 +7,8 @@ Megatron-LM megatron/training/theoretical_memory_usage.py. They stand beside a p
 from dataclasses import dataclass
 from math import prod
 
-from planner.attention_kinds import Attention
-from planner.mlp_kinds import Mlp, MoE
+from planner.kinds.attention import Attention
+from planner.kinds.mlp import Mlp, MoE
 from planner.model import Model
 from planner.training.recipe import Recipe
 from planner.units import round_up

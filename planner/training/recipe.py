@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from planner.attention_kinds import Attention, LatentAttention
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.frozen import Frozen
-from planner.mlp_kinds import MoE
+from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.mlp import MoE
 from planner.model import Model
 from planner.parallelism import check as check_shapes
 

@@ -7,8 +7,8 @@ up to s b h (34 + 5 a s / h) of Korthikanti et al. 2022, table 2.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.attention_kinds import Attention, LatentAttention
-from planner.mlp_kinds import Mlp, MoE
+from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.mlp import Mlp, MoE
 from planner.model import LayerGroup
 from planner.training.recipe import Recipe
 from planner.training.tensors import targeted

@@ -7,13 +7,13 @@ FLOPs only (Chowdhery et al. 2022, PaLM), HFU the recomputed ones too.
 
 from dataclasses import dataclass
 
-from planner.collectives import all_gather_s, all_reduce_s, all_to_all_s, link_between
-from planner.mlp_kinds import MoE
+from planner.kinds.mlp import MoE
 from planner.model import Model
 from planner.parallelism import stage_groups
-from planner.roofline import Costs, Work, roofs_of, time_s
-from planner.speed import Speed
-from planner.step_costs import step_costs
+from planner.timing.collectives import all_gather_s, all_reduce_s, all_to_all_s, link_between
+from planner.timing.roofline import Costs, Work, roofs_of, time_s
+from planner.timing.speed import Speed
+from planner.timing.step_costs import step_costs
 from planner.training.plan import TrainingPlan
 from planner.training.schedule import bubble
 from planner.units import ceil_div

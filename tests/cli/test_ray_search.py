@@ -13,9 +13,9 @@ import pytest
 from cli.ray_search import ray_search
 from planner.errors import PlanRefused
 from planner.hf_config import parse
-from planner.latency import Request
 from planner.search import search
 from planner.search_space import Space, Target
+from planner.timing.latency import Request
 from presets.models import load_model_config
 from presets.offers import offers
 from presets.speed import reference, speed_of

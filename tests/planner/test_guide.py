@@ -4,8 +4,8 @@ from planner.deployment import Deployment
 from planner.findings import findings
 from planner.guide import Decision, guide
 from planner.hf_config import parse
-from planner.latency import Request
 from planner.plan import make_plan
+from planner.timing.latency import Request
 from planner.workload import Workload
 from presets.gpus import load_gpu
 from presets.models import load_model_config

@@ -3,8 +3,8 @@
 import pytest
 
 from planner.deployment import Deployment
-from planner.dtypes import kv_format
 from planner.errors import PlanRefused
+from planner.formats.dtypes import kv_format
 from planner.kv_cache import cache_terms, whole
 from planner.parallelism import check, ring, shard, stage_sizes
 from planner.tensors import Weight

@@ -9,7 +9,6 @@ from planner.candidates import Candidate, Found
 from planner.errors import PlanRefused
 from planner.footprint import DEFAULT_SM_COUNT
 from planner.hf_config import parse
-from planner.latency import Request, latency
 from planner.model import Model
 from planner.plan import make_plan
 from planner.search import search, user_steps
@@ -25,7 +24,8 @@ from planner.search_report import (
 )
 from planner.search_space import CACHES, CHUNKS, WEIGHTS, Offer, Space, Target, deployments
 from planner.search_sweep import compile_deployment, memory_of, sweep
-from planner.speed_grid import GpuGrid
+from planner.timing.latency import Request, latency
+from planner.timing.speed_grid import GpuGrid
 from planner.workload import Workload
 from presets.gpus import load_gpu
 from presets.models import load_model_config

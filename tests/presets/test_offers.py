@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from planner.errors import PlanRefused
-from planner.roofline import roofs_of
+from planner.timing.roofline import roofs_of
 from presets.gpus import all_gpus, load_gpu
 from presets.offers import offers, unpriced
 from presets.prices import prices_of

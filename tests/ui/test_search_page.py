@@ -5,10 +5,10 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 
 from planner.hf_config import parse
-from planner.latency import Request
 from planner.search import search
 from planner.search_report import headline, name
 from planner.search_space import Space, Target
+from planner.timing.latency import Request
 from presets.models import load_model_config
 from presets.offers import offers
 from presets.speed import speed_of

@@ -10,8 +10,8 @@ from planner.errors import PlanRefused
 from planner.hardware import gpu_calibrated
 from planner.overheads import CONTEXT
 from planner.plan import make_plan
-from planner.roofline import Efficiencies, time_s
-from planner.step_costs import step_costs
+from planner.timing.roofline import Efficiencies, time_s
+from planner.timing.step_costs import step_costs
 from presets.gpus import load_gpu
 from validate.allocator import allocated_bytes
 from validate.calibration import calibrated_gpu, calibration_from

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from planner.kinds.mlp import MoE
 from planner.lessons import parallel_timeline as lesson
 from planner.lessons.parallel_timeline import Timeline
 from planner.lessons.ring_timeline import ring_attention
-from planner.mlp_kinds import MoE
 from planner.plan import Plan
 from planner.units import format_tokens
 from ui.capacity_map import short_tokens

@@ -6,9 +6,9 @@ from planner.attention import Heads
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.lessons import tiling
-from planner.passes import decode_pass
 from planner.plan import Plan
-from planner.roofline import roofs_of
+from planner.timing.passes import decode_pass
+from planner.timing.roofline import roofs_of
 from planner.units import format_tokens
 from ui.capacity_map import short_tokens
 from ui.explain import charts, parts

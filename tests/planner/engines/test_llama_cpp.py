@@ -9,8 +9,8 @@ from planner.engines.llama_cpp import Placement, llama_cpp_figures
 from planner.engines.llama_cpp_buffers import cells, compute_bytes, devices
 from planner.engines.llama_cpp_options import LlamaCppOptions
 from planner.errors import PlanRefused
+from planner.formats.quantization import assign
 from planner.hf_config import parse
-from planner.quantization import assign
 from planner.units import MIB
 from planner.workload import Workload
 from presets.gpus import load_gpu

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from planner.deployment import Deployment
-from planner.dtypes import kv_format
 from planner.engines.logs import read_log
 from planner.engines.sglang import sglang_figures
 from planner.engines.sglang_options import (
@@ -19,6 +18,7 @@ from planner.engines.sglang_options import (
 )
 from planner.engines.sglang_pool import Cell, cell_of, make_pool
 from planner.errors import PlanRefused
+from planner.formats.dtypes import kv_format
 from planner.hardware import gpu_with_memory
 from planner.hf_config import parse
 from planner.kv_cache import whole

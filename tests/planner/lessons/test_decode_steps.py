@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.dtypes import kv_format
+from planner.formats.dtypes import kv_format
 from planner.kv_cache import cache_terms, whole
 from planner.lessons import decode_steps
 from presets.claims import presets

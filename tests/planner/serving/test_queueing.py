@@ -6,12 +6,12 @@ from planner.deployment import Deployment
 from planner.engines.vllm import vllm_figures
 from planner.engines.vllm_options import VllmOptions
 from planner.hf_config import parse
-from planner.latency import Request as Asked
-from planner.latency import latency
 from planner.plan import make_plan
 from planner.serving.replica import replica_of
 from planner.serving.requests import Request, always, synthetic
 from planner.serving.simulator import simulate
+from planner.timing.latency import Request as Asked
+from planner.timing.latency import latency
 from planner.workload import Workload
 from presets.gpus import load_gpu
 from presets.models import load_model_config

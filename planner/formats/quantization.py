@@ -1,0 +1,145 @@
+"""Which format every weight of a model is stored in.
+
+    assignment = assign(model, "auto")
+    assignment.description  # 'fp8_block (quantization_config: fp8), the rest bf16'
+
+"auto" honours the model's own `quantization_config`; a name overrides it: matrices and experts
+take that format, and embeddings, head, routers, norms and biases keep the model's dtype, except
+under GGUF types, which store embeddings and head in blocks too and everything else in fp32.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from planner.formats.gguf_assignment import GgufTypes, Stored, is_gguf
+from planner.formats.module_names import Module, outside, tails
+from planner.formats.quantization_config import scheme
+from planner.formats.quantization_scheme import Scheme
+from planner.formats.weight_formats import UNQUANTISED, WeightFormat, weight_format
+from planner.memo import memo
+from planner.model import LayerGroup, Model
+from planner.tensors import Weight
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Layers of one group whose weights are all stored alike. weights: those of one layer."""
+
+    group: LayerGroup
+    layers: tuple[int, ...]
+    weights: Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Formats of a whole model; MTP layers apart, numbered from 0.
+
+    notes say where the figure rests on an assumption.
+    """
+
+    weights_dtype: str
+    description: str
+    layers: tuple[Part, ...]
+    outside: Stored
+    mtp: tuple[Part, ...] = ()
+    mtp_outside: Stored = ()
+    notes: tuple[str, ...] = ()
+
+    def bytes_by_format(self) -> dict[str, int]:
+        """Bytes of the decoder (without MTP layers) by name of format, largest first."""
+        found: dict[str, int] = {}
+        for count, stored in [(len(p.layers), p.weights) for p in self.layers] + [
+            (1, self.outside)
+        ]:
+            for weight, fmt in stored:
+                size = count * weight.copies * fmt.bytes(weight.shape)
+                found[fmt.name] = found.get(fmt.name, 0) + size
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+@memo(maxsize=256)
+def assign(model: Model, weights_dtype: str) -> Assignment:
+    """The format of every weight of `model`; kept per model object and name.
+
+    Raises ConfigRefused where its quantization_config does not settle the bytes, PlanRefused for
+    a name that is no format.
+    """
+    name = weights_dtype.lower()
+    rest = UNQUANTISED[model.dtype]
+    if name == "auto":
+        if model.quantization is None:
+            return _uniform(model, name, rest)
+        found = scheme(model.quantization)
+        return _by_scheme(model, name, found, rest, f"quantization_config: {found.method}")
+    if is_gguf(name):
+        return _gguf(model, name)
+    wanted = weight_format(name)
+    if wanted in UNQUANTISED.values():
+        return _uniform(model, name, wanted)
+    return _by_scheme(model, name, Scheme(name, wanted, wanted), rest, "as asked")
+
+
+def _uniform(model: Model, name: str, fmt: WeightFormat) -> Assignment:
+    def parts(groups: Iterable[LayerGroup]) -> tuple[Part, ...]:
+        return tuple(
+            Part(g, g.layers, tuple((w, fmt) for w in g.weights(model.hidden_size))) for g in groups
+        )
+
+    return Assignment(
+        name, f"every weight in {fmt.name}", parts(model.groups),
+        tuple((w, fmt) for w in model.outside()), parts(model.mtp),
+        tuple((w, fmt) for w in model.mtp_extras),
+    )  # fmt: skip
+
+
+def _by_scheme(model: Model, name: str, found: Scheme, rest: WeightFormat, why: str) -> Assignment:
+    def stored(weight: Weight, module: Module) -> tuple[Weight, WeightFormat]:
+        return weight, found.format_of(weight, module) or rest
+
+    def parts(groups: Iterable[LayerGroup], *, mtp: bool = False) -> tuple[Part, ...]:
+        result: list[Part] = []
+        for group in groups:
+            named = tails(group, model.hidden_size)
+            alike: dict[Stored, list[int]] = {}
+            for index in group.layers if found.per_layer else group.layers[:1]:
+                roots = _mtp_roots(model, index) if mtp else (f"layers.{index}",)
+                weights = tuple(stored(w, Module(roots, t, w.copies)) for w, t in named)
+                alike.setdefault(weights, []).append(index)
+            result += [
+                Part(group, tuple(layers) if found.per_layer else group.layers, weights)
+                for weights, layers in alike.items()
+            ]
+        return tuple(result)
+
+    layers, outer = parts(model.groups), tuple(stored(w, outside(w)) for w in model.outside())
+    used = {fmt.name for part in layers for _, fmt in part.weights if fmt != rest}
+    used |= {fmt.name for _, fmt in outer if fmt != rest}
+    what = " and ".join(sorted(used)) or "nothing quantised"
+    extras = tuple(stored(w, Module(_mtp_roots(model, 0), (w.name,))) for w in model.mtp_extras)
+    return Assignment(
+        name, f"{what} ({why}), the rest {rest.name}", layers, outer,
+        parts(model.mtp, mtp=True), extras,
+    )  # fmt: skip
+
+
+def _mtp_roots(model: Model, index: int) -> tuple[str, ...]:
+    """Checkpoints number MTP layers on after the decoder's, or apart under `mtp`."""
+    return (f"layers.{model.num_hidden_layers + index}", f"mtp.layers.{index}", f"mtp.{index}")
+
+
+def _gguf(model: Model, name: str) -> Assignment:
+    types = GgufTypes(model, name)
+
+    def parts(groups: Iterable[LayerGroup]) -> tuple[Part, ...]:
+        result: list[Part] = []
+        for group in groups:
+            alike: dict[Stored, list[int]] = {}
+            for index in group.layers:
+                alike.setdefault(types.layer(group, index), []).append(index)
+            result += [Part(group, tuple(layers), weights) for weights, layers in alike.items()]
+        return tuple(result)
+
+    return Assignment(
+        name, types.description, parts(model.groups), types.outside(tuple(model.outside())),
+        parts(model.mtp), types.outside(model.mtp_extras), types.notes,
+    )  # fmt: skip

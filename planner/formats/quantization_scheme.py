@@ -1,0 +1,101 @@
+"""Scheme: the formats that a quantisation gives a model's matrices, and where it leaves them alone.
+
+The readers of `quantization_config` build one; `quantization` asks it weight by weight.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from planner.formats.module_names import Module, Patterns
+from planner.formats.weight_formats import WeightFormat
+from planner.hf_config.reader import Fields, short
+from planner.tensors import Weight
+
+FIELD = "quantization_config"
+
+NEVER = frozenset({"shared_expert_gate", "weights_proj", "eh_proj", "per_layer_model_projection"})
+"""Matrices that every published checkpoint and engine keeps unquantised."""
+
+Rule = tuple[Patterns, WeightFormat | None]
+
+
+def _nothing() -> Patterns:
+    return Patterns((), FIELD)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """The format of linear and expert matrices; None leaves them in the model's dtype.
+
+    ignore: modules left alone. rules: exceptions, of which the first that fits wins.
+    head: lm_head is treated like any linear layer.
+    """
+
+    method: str
+    linear: WeightFormat | None
+    expert: WeightFormat | None
+    ignore: Patterns = field(default_factory=_nothing)
+    rules: tuple[Rule, ...] = ()
+    head: bool = False
+
+    @property
+    def per_layer(self) -> bool:
+        return self.ignore.per_layer or any(patterns.per_layer for patterns, _ in self.rules)
+
+    def format_of(self, weight: Weight, module: Module) -> WeightFormat | None:
+        """The weight's format, or None where it keeps the model's dtype."""
+        is_head = self.head and weight.name == "lm_head"
+        if weight.name in NEVER or (weight.role not in ("linear", "expert") and not is_head):
+            return None
+        if self.ignore.match(module):
+            return None
+        for patterns, found in self.rules:
+            if patterns.match(module):
+                return found
+        return self.expert if weight.role == "expert" else self.linear
+
+
+def names(fields: Fields, *lists: str) -> list[str]:
+    """All module names in the named lists, absent ones empty."""
+    found: list[str] = []
+    for name in lists:
+        for entry in fields.sequence(name) or ():
+            if not isinstance(entry, str):
+                raise fields.refuse(name, f"{short(entry)} is not a module name")
+            found.append(entry)
+    return found
+
+
+def patterns(fields: Fields, *lists: str) -> Patterns:
+    """The named lists as one."""
+    return Patterns(names(fields, *lists), fields.name_of(lists[0]))
+
+
+def both(
+    method: str, found: WeightFormat, ignore: Patterns, rules: Iterable[Rule] = (), **rest: Any
+) -> Scheme:
+    """A Scheme that treats experts like any other matrix."""
+    return Scheme(method, found, found, ignore, tuple(rules), **rest)
+
+
+def block(fields: Fields, name: str) -> tuple[int, int] | None:
+    """Rows and columns that share a scale, as [128, 128] or "128x128"; None where absent."""
+    value = fields.raw(name)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = [int(part) if part.isdigit() else part for part in value.split("x")]
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or not all(isinstance(n, int) and n > 0 for n in value)
+    ):
+        raise fields.refuse(name, f"{short(value)} is not a block of rows and columns")
+    return value[0], value[1]
+
+
+def group_size(fields: Fields, *, default: int = 128) -> int | None:
+    """Group size; -1 or a null one means a scale per output."""
+    size = fields.integer("group_size", default=default, least=-1)
+    return size if size > 0 else None

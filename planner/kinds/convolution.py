@@ -1,0 +1,70 @@
+"""Mixers whose memory is a short convolution: LFM2's, and the gated recurrence of Griffin."""
+
+from typing import Literal
+
+from planner.kinds.recurrent import Recurrent
+from planner.tensors import StateTensor, Weight, linear
+
+
+class ShortConvolution(Recurrent):
+    """A gated depthwise convolution over the last conv_kernel tokens (LFM2)."""
+
+    type: Literal["short_convolution"] = "short_convolution"
+    hidden_size: int
+    conv_kernel: int
+    bias: bool = False
+
+    @property
+    def kind(self) -> str:
+        return "conv"
+
+    def weights(self, hidden_size: int) -> tuple[Weight, ...]:
+        found = linear("in_proj", 3 * hidden_size, hidden_size, "column", bias=self.bias)
+        found += (Weight("conv", (hidden_size, self.conv_kernel), "conv", "column"),)
+        if self.bias:
+            found += (Weight("conv.bias", (hidden_size,), "bias", "column"),)
+        return found + linear("out_proj", hidden_size, hidden_size, "row", bias=self.bias)
+
+    def state(self) -> tuple[StateTensor, ...]:
+        shape = (self.hidden_size, self.conv_kernel)
+        return (StateTensor("conv", shape, heads=self.hidden_size),)
+
+
+class RgLru(Recurrent):
+    """Real-gated linear recurrent unit behind a convolution (RecurrentGemma, Griffin).
+
+    Gates are block-diagonal, one block per head. The state holds conv_kernel - 1 past inputs.
+    """
+
+    type: Literal["rg_lru"] = "rg_lru"
+    lru_width: int
+    num_heads: int
+    conv_kernel: int
+
+    @property
+    def kind(self) -> str:
+        return "rg_lru"
+
+    def weights(self, hidden_size: int) -> tuple[Weight, ...]:
+        width, heads = self.lru_width, self.num_heads
+        block = (heads, width // heads, width // heads)
+        found = linear("linear_y", width, hidden_size, "column", bias=True)
+        found += linear("linear_x", width, hidden_size, "column", bias=True)
+        found += (
+            Weight("conv_1d", (width, self.conv_kernel), "conv", "column"),
+            Weight("conv_1d.bias", (width,), "bias", "column"),
+            Weight("recurrent_param", (width,), "vector", "column"),
+        )
+        for gate in ("input_gate", "recurrent_gate"):
+            found += (
+                Weight(f"{gate}_weight", block, "vector", "column"),
+                Weight(f"{gate}_bias", (width,), "vector", "column"),
+            )
+        return found + linear("linear_out", hidden_size, width, "row", bias=True)
+
+    def state(self) -> tuple[StateTensor, ...]:
+        width = self.lru_width
+        return (
+            StateTensor("conv", (width, self.conv_kernel - 1), heads=self.num_heads),
+            StateTensor("recurrent", (width,), "float32", heads=self.num_heads),
+        )

@@ -1,0 +1,142 @@
+"""Linear attention with a matrix-valued state: Kimi delta, lightning, xLSTM and RWKV-4.
+
+Shapes and dtypes of the states are those of the reference implementations.
+"""
+
+from typing import Literal
+
+from planner.kinds.recurrent import Recurrent
+from planner.tensors import StateTensor, Weight, linear, norm
+
+
+class KimiDeltaAttention(Recurrent):
+    """Delta rule with a decay per channel (KDA). low_rank: the gates go through head_dim."""
+
+    type: Literal["kda"] = "kda"
+    num_heads: int
+    head_dim: int
+    conv_kernel: int
+    low_rank: bool = True
+
+    @property
+    def kind(self) -> str:
+        return "kda"
+
+    def weights(self, hidden_size: int) -> tuple[Weight, ...]:
+        width = self.num_heads * self.head_dim
+        found: tuple[Weight, ...] = ()
+        for name in ("q_proj", "k_proj", "v_proj"):
+            found += linear(name, width, hidden_size, "column")
+        found += (
+            Weight("conv1d", (3 * width, self.conv_kernel), "conv", "column"),
+            Weight("dt_bias", (width,), "vector", "column"),
+            Weight("A_log", (self.num_heads,), "vector", "column"),
+        )
+        for gate in ("f", "g"):
+            if self.low_rank:
+                found += linear(f"{gate}_a_proj", self.head_dim, hidden_size)
+                found += linear(f"{gate}_b_proj", width, self.head_dim, "column")
+            else:
+                found += linear(f"{gate}_proj", width, hidden_size, "column")
+        found += linear("b_proj", self.num_heads, hidden_size, "column")
+        return found + norm("o_norm", self.head_dim) + linear("o_proj", hidden_size, width, "row")
+
+    def state(self) -> tuple[StateTensor, ...]:
+        heads, width = self.num_heads, self.head_dim
+        return (
+            StateTensor("conv", (3 * heads * width, self.conv_kernel), heads=heads),
+            StateTensor("recurrent", (heads, width, width), "float32", heads=heads),
+        )
+
+
+class LightningAttention(Recurrent):
+    """Linear attention with a fixed decay per head (MiniMax-Text-01, MiniMax-M1)."""
+
+    type: Literal["lightning_attention"] = "lightning_attention"
+    num_heads: int
+    head_dim: int
+
+    @property
+    def kind(self) -> str:
+        return "lightning"
+
+    def weights(self, hidden_size: int) -> tuple[Weight, ...]:
+        width = self.num_heads * self.head_dim
+        return (
+            *linear("qkv_proj", 3 * width, hidden_size, "column"),
+            *linear("output_gate", width, hidden_size, "column"),
+            Weight("norm", (width,), "norm", "column"),
+            *linear("out_proj", hidden_size, width, "row"),
+        )
+
+    def state(self) -> tuple[StateTensor, ...]:
+        shape = (self.num_heads, self.head_dim, self.head_dim)
+        return (StateTensor("recurrent", shape, heads=self.num_heads),)
+
+
+class MatrixLstm(Recurrent):
+    """The mLSTM of xLSTM: a matrix memory, its normaliser and its gate's running maximum."""
+
+    type: Literal["mlstm"] = "mlstm"
+    num_heads: int
+    qk_dim: int
+    v_dim: int
+    bias: bool = False
+
+    @property
+    def kind(self) -> str:
+        return "mlstm"
+
+    def weights(self, hidden_size: int) -> tuple[Weight, ...]:
+        found: tuple[Weight, ...] = ()
+        for name, width in (("q", self.qk_dim), ("k", self.qk_dim), ("v", self.v_dim)):
+            found += linear(name, width, hidden_size, "column", bias=self.bias)
+        found += linear("ogate_preact", self.v_dim, hidden_size, "column", bias=self.bias)
+        for name in ("igate_preact", "fgate_preact"):
+            found += linear(name, self.num_heads, hidden_size, "column", bias=True)
+        found += (Weight("multihead_norm", (self.v_dim,), "norm", "column"),)
+        if self.bias:
+            found += (Weight("multihead_norm.bias", (self.v_dim,), "norm", "column"),)
+        return found + linear("out_proj", hidden_size, self.v_dim, "row", bias=self.bias)
+
+    def state(self) -> tuple[StateTensor, ...]:
+        heads = self.num_heads
+        keys, values = self.qk_dim // heads, self.v_dim // heads
+        return (
+            StateTensor("memory", (heads, keys, values), heads=heads),
+            StateTensor("normaliser", (heads, keys), heads=heads),
+            StateTensor("maximum", (heads, 1), heads=heads),
+        )
+
+
+class Rwkv4(Recurrent):
+    """RWKV-4: time mixing and channel mixing, each with the token before as its input.
+
+    The two shifted inputs are kept in the model's dtype, the three running sums in float32.
+    """
+
+    type: Literal["rwkv4"] = "rwkv4"
+    hidden_size: int
+    intermediate_size: int
+
+    @property
+    def kind(self) -> str:
+        return "rwkv4"
+
+    def weights(self, hidden_size: int) -> tuple[Weight, ...]:
+        inner = self.intermediate_size
+        names = ("time_decay", "time_first", "mix_key", "mix_value", "mix_receptance")
+        found = tuple(Weight(n, (hidden_size,), "vector") for n in names)
+        for name in ("key", "value", "receptance"):
+            found += linear(name, hidden_size, hidden_size, "column")
+        found += linear("output", hidden_size, hidden_size, "row")
+        found += tuple(Weight(f"ffn.{n}", (hidden_size,), "vector") for n in names[2::2])
+        found += linear("ffn.key", inner, hidden_size, "column")
+        found += linear("ffn.receptance", hidden_size, hidden_size)
+        return found + linear("ffn.value", hidden_size, inner, "row")
+
+    def state(self) -> tuple[StateTensor, ...]:
+        return (
+            StateTensor("shifted", (2, self.hidden_size)),
+            StateTensor("sums", (3, self.hidden_size), "float32", heads=self.hidden_size),
+        )

@@ -1,0 +1,1 @@
+"""How long a pass takes: operations and bytes of each part against what a card can do."""

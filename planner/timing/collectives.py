@@ -1,0 +1,97 @@
+"""Seconds that GPUs spend talking: all-reduce, all-gather, all-to-all, point to point.
+
+    all_reduce_s(16384, 8, link_between(gpu, 8))
+
+Time is a start-up plus bytes on the wire over what the link sustains; both come from measured
+tables and scale with the link. Bytes may be a NumPy array.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from planner.hardware import Gpu
+from planner.timing.elementwise import larger
+
+GPUS_PER_MACHINE = 8
+NETWORK_BYTES_PER_S = 50 * 10**9
+"""One direction of a 400 Gb/s adapter per GPU, as machines with eight accelerators have them."""
+PCIE_BYTES_PER_S = 32 * 10**9
+"""Where a card's own PCIe is not known: 16 lanes of the fourth generation."""
+SMALL_BYTES = 4 * 2**20
+"""Up to here NCCL uses its low-latency protocols, which carry flags beside the data."""
+
+SOURCES = {
+    "nvlink": "all-reduce in CUDA graphs: two H200s with NCCL 2.28 (10.3 us at 4 KiB, 255.5 us at "
+    "64 MiB), eight H100s with multimem and NCCL (vLLM PR 42324); one-shot kernels take 4 to 10 us "
+    "(SGLang PR 2904)",
+    "pcie": "all-reduce of eight A800s over PCIe, 46 to 57 us at 8 KiB (vLLM issue 50576)",
+    "network": "46 to 48 of 50 GB/s per adapter (NCCL maintainers, nccl-tests issue 290)",
+}
+ALL_TO_ALL_SOURCE = "DeepEP README: 153 to 158 of 160 GB/s in one machine, 43 to 58 GB/s between"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What joins the ranks of one group: one direction per GPU, and what of it arrives.
+
+    small and large are the parts of the bandwidth that all-reduces below and above SMALL_BYTES
+    sustain; start_s is what the smallest one takes. low, high: the range around a time.
+    """
+
+    kind: Literal["nvlink", "pcie", "network"]
+    bytes_per_s: float
+    start_s: float
+    small: float
+    large: float
+    low: float
+    high: float
+
+    @property
+    def source(self) -> str:
+        return SOURCES[self.kind]
+
+
+def link_between(gpu: Gpu, ranks: int) -> Link:
+    """The slowest link that `ranks` GPUs of one kind share: NVLink, PCIe, or the network."""
+    if ranks > GPUS_PER_MACHINE:
+        return Link("network", NETWORK_BYTES_PER_S, 30e-6, 0.6, 0.92, 0.7, 1.6)
+    if gpu.nvlink_bytes_per_s is not None and ranks <= (gpu.nvlink_gpus or GPUS_PER_MACHINE):
+        small, large = (0.373, 0.633) if ranks <= 2 else (0.54, 0.70) if ranks <= 4 else (0.8, 0.8)
+        return Link("nvlink", gpu.nvlink_bytes_per_s, 10e-6, small, large, 0.5, 1.6)
+    bandwidth = gpu.pcie_bytes_per_s or PCIE_BYTES_PER_S
+    return Link("pcie", bandwidth, 25e-6, 0.5, 0.7, 0.6, 2.0)
+
+
+def all_reduce_s(size_bytes: Any, ranks: int, link: Link) -> Any:
+    """Every rank ends with the sum: 2 (n - 1) / n of the bytes leave each rank.
+
+    The first SMALL_BYTES go at the small rate, what is beyond at the large one.
+    """
+    if ranks == 1:
+        return 0.0 * size_bytes
+    wire = 2 * (ranks - 1) / ranks / link.bytes_per_s
+    beyond = larger(size_bytes - SMALL_BYTES, 0)
+    return (
+        link.start_s
+        + (size_bytes - beyond) * wire / link.small
+        + beyond * wire / link.large
+    )  # fmt: skip
+
+
+def all_gather_s(size_bytes: Any, ranks: int, link: Link) -> Any:
+    """Every rank ends with all parts, size_bytes in all: half an all-reduce on the wire."""
+    if ranks == 1:
+        return 0.0 * size_bytes
+    return link.start_s + size_bytes * (ranks - 1) / ranks / (link.bytes_per_s * link.large)
+
+
+def all_to_all_s(sent_bytes: Any, ranks: int, link: Link) -> Any:
+    """Each rank sends sent_bytes, spread evenly over all ranks, itself included."""
+    if ranks == 1:
+        return 0.0 * sent_bytes
+    return 2 * link.start_s + sent_bytes * (ranks - 1) / ranks / (link.bytes_per_s * 0.9)
+
+
+def send_s(size_bytes: Any, link: Link) -> Any:
+    """One rank to the next, as pipeline stages and prefill rings send."""
+    return link.start_s / 2 + size_bytes / (link.bytes_per_s * 0.9)

@@ -1,0 +1,258 @@
+"""Forward passes of a deployment: what each pipeline stage computes, and what it sends.
+
+    decode = decode_pass(model, deployment, sequences=64, context=8192)
+    decode.seconds(timer)
+
+A pass is compiled once, from the model's structure, and timed for any GPU. `sequences` may be an
+array; times then are arrays.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from planner.deployment import Deployment
+from planner.formats.dtypes import DTYPE_BYTES
+from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.mlp import MoE
+from planner.model import LayerGroup, Model
+from planner.parallelism import layers_in, stage_sizes
+from planner.timing.collectives import Link, all_gather_s, all_reduce_s, all_to_all_s, send_s
+from planner.timing.elementwise import Number, larger
+from planner.timing.roofline import Costs
+from planner.timing.step_costs import Phase, step_costs
+from planner.units import ceil_div
+
+CHUNK_SAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`times` equal exchanges of one kind between `ranks` GPUs."""
+
+    what: str
+    size_bytes: Number
+    ranks: int
+    times: int
+
+    def seconds(self, link: Link) -> Number:
+        if self.what == "all_reduce":
+            return self.times * all_reduce_s(self.size_bytes, self.ranks, link)
+        if self.what == "all_gather":
+            return self.times * all_gather_s(self.size_bytes, self.ranks, link)
+        if self.what == "all_to_all":
+            return self.times * all_to_all_s(self.size_bytes, self.ranks, link)
+        return self.times * send_s(self.size_bytes, link)
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """How long launches and messages take on one kind of GPU, or on many at once."""
+
+    kernels_s: Callable[[Costs], Number]
+    link: Callable[[int], Link]
+    """The link that this many GPUs share."""
+
+    def links_s(self, messages: tuple[Message, ...]) -> Number:
+        return sum((m.seconds(self.link(m.ranks)) for m in messages), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class StagePass:
+    """One pass of one pipeline stage. attention: those of its launches that read the cache."""
+
+    costs: Costs
+    attention: Costs
+    messages: tuple[Message, ...]
+
+    def seconds(self, timer: Timer) -> Number:
+        return timer.kernels_s(self.costs) + timer.links_s(self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodePass:
+    """One step of all sequences: every stage works on its part of them at the same time.
+
+    A token passes all stages, and the slowest sets the pace of all.
+    """
+
+    stages: tuple[StagePass, ...]
+
+    def seconds(self, timer: Timer) -> Number:
+        return len(self.stages) * _slowest(self.stages, timer)
+
+    def attention_s(self, timer: Timer) -> Number:
+        """The part of it that reads the cache: what decoding adds to a pass over a prompt."""
+        found: Number = timer.kernels_s(self.stages[0].attention)
+        for stage in distinct(self.stages)[1:]:
+            found = larger(found, timer.kernels_s(stage.attention))
+        return len(self.stages) * found
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillPass:
+    """All chunks of one prompt: (times, one chunk's stages), the last chunk once at the end."""
+
+    chunks: tuple[tuple[float, tuple[StagePass, ...]], ...]
+
+    @property
+    def count(self) -> int:
+        return round(sum(times for times, _ in self.chunks))
+
+    def seconds(self, timer: Timer) -> Number:
+        """From start to the first token: chunks follow each other through the stages."""
+        *before, (_, last) = self.chunks
+        total = sum((stage.seconds(timer) for stage in last), 0.0)
+        for times, stages in before:
+            total = total + times * _slowest(stages, timer)
+        return total
+
+
+def in_fp8(found: PrefillPass) -> PrefillPass:
+    """The same prompt with attention multiplied in FP8, as FlashAttention-3 can."""
+
+    def changed(costs: Costs) -> Costs:
+        return Costs(
+            tuple(replace(w, numbers="fp8") if w.part == "attention" else w for w in costs.work)
+        )
+
+    return PrefillPass(
+        tuple(
+            (
+                times,
+                tuple(
+                    StagePass(changed(s.costs), changed(s.attention), s.messages) for s in stages
+                ),
+            )
+            for times, stages in found.chunks
+        )
+    )
+
+
+def distinct(stages: Iterable[StagePass]) -> tuple[StagePass, ...]:
+    """Each stage once, in order."""
+    return tuple({id(stage): stage for stage in stages}.values())
+
+
+def _slowest(stages: tuple[StagePass, ...], timer: Timer) -> Number:
+    found: Number = stages[0].seconds(timer)
+    for stage in distinct(stages)[1:]:
+        found = larger(found, stage.seconds(timer))
+    return found
+
+
+def attention_share(model: Model, deployment: Deployment, prompt: int) -> float:
+    """The part of a prompt's FLOPs that is attention; the rest grows linearly with it."""
+    found = {True: 0.0, False: 0.0}
+    for times, stages in prefill_pass(model, deployment, prompt).chunks:
+        for work in (work for stage in stages for work in stage.costs.work):
+            found[work.part == "attention"] += times * work.launches * work.flops
+    return found[True] / (sum(found.values()) or 1.0)
+
+
+def decode_pass(
+    model: Model, deployment: Deployment, sequences: Number, context: int, tokens: int = 1
+) -> DecodePass:
+    """A step of `tokens` tokens for each sequence of one replica, at one context length."""
+    pipeline = deployment.pipeline_parallel_size
+    held = ceil_div(context, deployment.decode_context_parallel_size)
+    counts = {held: -(-sequences // pipeline)}
+    return DecodePass(_stages(model, deployment, "decode", tokens, counts))
+
+
+def prefill_pass(
+    model: Model, deployment: Deployment, prompt: int, cached: int = 0, chunk: int | None = None
+) -> PrefillPass:
+    """One prompt of which `cached` tokens are found in the prefix cache, in chunks.
+
+    Of many chunks a few are computed and stand for the rest: their cost grows linearly. In a ring
+    each rank has its part of a chunk, striped, so that all have the same share of the mask.
+    """
+    size = deployment.max_num_batched_tokens if chunk is None else chunk
+    ring = deployment.context_parallel_size
+    found = []
+    for times, tokens, context in chunks(prompt, min(cached, prompt - 1), size):
+        mine = ceil_div(tokens, ring)
+        reach = context - (tokens - mine) // 2
+        found.append((times, _stages(model, deployment, "prefill", mine, {reach: 1})))
+    return PrefillPass(tuple(found))
+
+
+def chunks(prompt: int, cached: int, size: int) -> Iterator[tuple[float, int, int]]:
+    """(times, tokens, context at its end) of a prompt's chunks, the last one apart."""
+    full = (prompt - cached - 1) // size
+    kept = min(full, CHUNK_SAMPLES)
+    for i in range(kept):
+        at = i if kept == full else round(i * (full - 1) / (kept - 1))
+        yield full / kept, size, cached + (at + 1) * size
+    yield 1.0, prompt - cached - full * size, prompt
+
+
+def _stages(
+    model: Model, deployment: Deployment, phase: Phase, tokens: int, counts: dict[int, Number]
+) -> tuple[StagePass, ...]:
+    """Stages of equal structure are the same object, so that each is timed once."""
+    found = []
+    first = 0
+    known: dict[tuple[object, ...], StagePass] = {}
+    for size in stage_sizes(model.num_hidden_layers, deployment.pipeline_parallel_size):
+        span = range(first, first + size)
+        first += size
+        ends = (span.start == 0, span.stop == model.num_hidden_layers)
+        alike = (*ends, *(layers_in(group, span) for group in model.groups))
+        if alike in known:
+            found.append(known[alike])
+            continue
+        costs = step_costs(model, deployment, phase, tokens, counts, span)
+        sequences: Number = sum(counts.values())
+        sent = tuple(messages(model, deployment, phase, tokens * sequences, sequences, span))
+        attention = Costs(tuple(work for work in costs.work if work.part == "attention"))
+        known[alike] = StagePass(costs, attention, sent)
+        found.append(known[alike])
+    return tuple(found)
+
+
+def messages(
+    model: Model, deployment: Deployment, phase: Phase, rows: Number, sequences: Number, span: range
+) -> Iterator[Message]:
+    """What a stage exchanges in one pass over `rows` tokens: its layers, its head, the next stage.
+
+    A tensor-parallel layer sums after attention and after its feed-forward part. Experts that
+    data-parallel replicas share get their tokens by all-to-all (whole experts) or by gathering all
+    tokens and scattering the sums (slices).
+    """
+    tp, dp = deployment.tensor_parallel_size, deployment.data_parallel_size
+    size = DTYPE_BYTES[model.dtype]
+    hidden = rows * model.hidden_size * size
+    for group in model.groups:
+        count = layers_in(group, span)
+        if not count:
+            continue
+        shared = isinstance(group.mlp, MoE) and dp > 1
+        sums = bool(group.mixers) + (group.mlp is not None and not shared)
+        if tp > 1:
+            yield Message("all_reduce", hidden, tp, count * sums)
+        if shared and isinstance(group.mlp, MoE):
+            if deployment.enable_expert_parallel:
+                sent = hidden * group.mlp.num_experts_per_tok / tp
+                yield Message("all_to_all", sent, tp * dp, 2 * count)
+            else:
+                yield Message("all_gather", hidden * dp, tp * dp, 2 * count)
+        yield from _context_messages(group, count, deployment, phase, rows, size)
+    if span.stop < model.num_hidden_layers:
+        yield Message("send", hidden / tp, tp * deployment.pipeline_parallel_size, 1)
+    elif tp > 1:
+        yield Message("all_gather", sequences * model.vocab_size * size, tp, 1)
+
+
+def _context_messages(
+    group: LayerGroup, count: int, deployment: Deployment, phase: Phase, rows: Number, size: int
+) -> Iterator[Message]:
+    """Decode context parallelism gathers queries and merges partial outputs of every layer."""
+    ranks = deployment.decode_context_parallel_size
+    if ranks == 1 or phase != "decode":
+        return
+    for mixer in group.mixers:
+        if isinstance(mixer, (Attention, LatentAttention)):
+            heads = mixer.num_attention_heads // deployment.tensor_parallel_size
+            widths = mixer.head_dim + mixer.value_dim
+            yield Message("all_reduce", rows * heads * widths * size * ranks / 2, ranks, count)
