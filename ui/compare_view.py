@@ -8,7 +8,7 @@ from planner.plan import Plan
 from ui import alternatives, figures, kept, options, summary
 from ui.alternatives import Alternative
 from ui.memory_bar import bar_alt, memory_bar
-from ui.refusal import as_sentence
+from ui.sentence import as_sentence
 from ui.tables import legend
 
 QUESTIONS = ("Attention", "KV cache", "Weights", "GPUs", "Models", "Kept plans")

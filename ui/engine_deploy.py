@@ -9,7 +9,7 @@ from planner.errors import SizewellError
 from presets.models import served_name
 from ui.engine_inputs import EngineChoice
 from ui.inputs import Chosen
-from ui.refusal import as_sentence
+from ui.sentence import as_sentence
 
 WHAT = {
     "compose.yaml": "Docker Compose",

@@ -11,7 +11,7 @@ from planner.errors import SizewellError
 from planner.units import MIB, format_bytes, format_tokens
 from ui.engine_inputs import EngineChoice
 from ui.inputs import Chosen
-from ui.refusal import as_sentence
+from ui.sentence import as_sentence
 from ui.tables import html_table
 
 KEPT = "engine_calibration"

@@ -13,7 +13,7 @@ from ui import engine_deploy, engine_log, summary
 from ui.engine_bar import budget_table, engine_bar
 from ui.engine_inputs import EngineChoice
 from ui.inputs import Chosen
-from ui.refusal import as_sentence
+from ui.sentence import as_sentence
 from ui.tables import html_table
 
 WHISKER = (

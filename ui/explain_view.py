@@ -7,7 +7,7 @@ import streamlit as st
 from planner.errors import SizewellError
 from planner.plan import Plan
 from ui.explain import cache, flash, heads, paging, parallel, quoted, softmax, tiles
-from ui.refusal import as_sentence
+from ui.sentence import as_sentence
 
 TOPICS: dict[str, Callable[[Plan], None]] = {
     "KV cache": cache.show,

@@ -7,8 +7,8 @@ import streamlit as st
 
 from planner.errors import SizewellError
 from ui.inputs import OUTCOME
-from ui.refusal import as_sentence
 from ui.saved import DEFAULTS
+from ui.sentence import as_sentence
 
 ASKED = "link_asked"
 IGNORED = "link_ignored"

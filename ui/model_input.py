@@ -16,8 +16,8 @@ from ui.model_source import (
     from_text,
     hub_preset,
 )
-from ui.refusal import as_sentence
 from ui.saved import DEFAULTS
+from ui.sentence import as_sentence
 from ui.uploads import MAX_UPLOAD_MIB, text_of
 
 SOURCES = ("Preset", "config.json", "Hub")

@@ -11,7 +11,7 @@ from ui import details, downloads, figures, kept, summary
 from ui.capacity_map import capacity_map, frontier_rows
 from ui.inputs import Chosen, apply_fix
 from ui.memory_bar import bar_alt, memory_bar, stage_bars
-from ui.refusal import as_sentence
+from ui.sentence import as_sentence
 from ui.tables import html_table, memory_table
 
 PAINT_S = 0.04

@@ -12,8 +12,8 @@ from planner.search_report import as_csv, headline, name, next_quality, prices, 
 from planner.search_space import Target
 from planner.units import format_bytes
 from presets.speed import reference, speed_of
-from ui.refusal import as_sentence
 from ui.search_inputs import Asked
+from ui.sentence import as_sentence
 from ui.tables import html_table
 
 SHOWN = 12

@@ -17,7 +17,7 @@ from planner.units import format_bytes
 from presets.speed import speed_of
 from ui import figures, refusal, traffic_figures, traffic_work
 from ui.inputs import Chosen
-from ui.refusal import as_sentence
+from ui.sentence import as_sentence
 from ui.tables import html_table
 from ui.traffic_work import Work
 

@@ -22,7 +22,7 @@ from planner.training.speed import StepTime, step_time
 from planner.units import format_bytes, format_tokens
 from presets.prices import cheapest_price
 from presets.speed import speed_of
-from ui.refusal import as_sentence
+from ui.sentence import as_sentence
 from ui.tables import html_table
 from ui.train_report import as_markdown, moved_rows, title
 

@@ -7,7 +7,7 @@ import streamlit as st
 from planner.errors import SizewellError
 from planner.units import format_bytes
 from ui import figures, validation_figures, validation_runs
-from ui.refusal import as_sentence
+from ui.sentence import as_sentence
 from ui.tables import html_table
 from ui.validation_runs import Progress
 from validate.card import GpuFacts, Machine, machine

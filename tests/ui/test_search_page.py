@@ -12,7 +12,7 @@ from planner.timing.latency import Request
 from presets.models import load_model_config
 from presets.offers import offers
 from presets.speed import speed_of
-from ui.refusal import as_sentence
+from ui.sentence import as_sentence
 
 PAGE = Path(__file__).resolve().parents[2] / "ui" / "pages" / "search.py"
 SCRIPT = f"import runpy\nfrom ui import inputs\ninputs.draw()\nrunpy.run_path({str(PAGE)!r})\n"
