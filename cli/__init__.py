@@ -6,9 +6,21 @@ Answers go to stdout; an error is one line on stderr and exit status 2.
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 from planner.errors import SizewellError
+
+COMMANDS = {
+    "inspect": "parameters and cache of model configurations",
+    "plan": "does it fit, how many users, how long a context",
+    "latency": "TTFT, TPOT, throughput and cost of a deployment",
+    "search": "the cheapest hardware for a load and speed",
+    "serve": "traffic on the plan's replicas, simulated",
+    "train": "memory, time and cost of training and fine-tuning",
+    "list": "names of models, GPUs and formats",
+}
+"""Each is a module `cli.<name>_command`, imported only when it is asked for."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,23 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Memory plans for LLM inference, in exact bytes.",
     )
     commands = parser.add_subparsers(dest="command", parser_class=Parser)
-    from cli import (
-        inspect_command,
-        latency_command,
-        list_command,
-        plan_command,
-        search_command,
-        serve_command,
-        train_command,
-    )
-
-    inspect_command.add_to(commands)
-    plan_command.add_to(commands)
-    latency_command.add_to(commands)
-    search_command.add_to(commands)
-    serve_command.add_to(commands)
-    train_command.add_to(commands)
-    list_command.add_to(commands)
+    words = sys.argv[1:] if argv is None else argv
+    for name, help_text in COMMANDS.items():
+        command = commands.add_parser(name, help=help_text)
+        if name in words[:1]:
+            import_module(f"cli.{name}_command").add_to(command)
     arguments = parser.parse_args(argv)
     if arguments.command is None:
         parser.error(f"choose one of {', '.join(commands.choices)}; --help says what each does")

@@ -1,7 +1,7 @@
 """`inspect`: what a configuration says about parameters and cache, or why it is refused."""
 
 import json
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,8 @@ from planner.units import format_bytes, format_tokens
 CONTEXTS = (1024, 8192, 32768, 131072)
 
 
-def add_to(commands: Any) -> None:
-    """Register the command."""
-    parser = commands.add_parser("inspect", help="parameters and cache of model configurations")
+def add_to(parser: ArgumentParser) -> None:
+    """The command's flags."""
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="config.json, folder or id")
     parser.add_argument("--format", choices=("text", "json"), default="text")
     parser.set_defaults(run=run)

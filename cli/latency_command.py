@@ -1,7 +1,7 @@
 """`latency`: how fast one deployment is, what binds it, what it costs and what to choose."""
 
 import json
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from typing import Any
 
@@ -30,9 +30,8 @@ CAUSES = {
 }
 
 
-def add_to(commands: Any) -> None:
-    """Register the command."""
-    parser = commands.add_parser("latency", help="TTFT, TPOT, throughput and cost of a deployment")
+def add_to(parser: ArgumentParser) -> None:
+    """The command's flags."""
     parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
     parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
     parser.add_argument("--gpus", type=int, metavar="N", help="GPUs in all")

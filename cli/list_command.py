@@ -1,14 +1,12 @@
 """`list`: the models, GPUs and number formats that the other commands know by name."""
 
-from argparse import Namespace
-from typing import Any
+from argparse import ArgumentParser, Namespace
 
 KINDS = ("models", "gpus", "formats")
 
 
-def add_to(commands: Any) -> None:
-    """Register the command."""
-    parser = commands.add_parser("list", help="names of models, GPUs and formats")
+def add_to(parser: ArgumentParser) -> None:
+    """The command's flags."""
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("text", nargs="?", default="", help="only names with this in them")
     parser.set_defaults(run=run)

@@ -1,7 +1,7 @@
 """`plan`: what a deployment needs, whether it fits, and the arithmetic."""
 
 import json
-from argparse import ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,9 +34,8 @@ SIZES = (
 )
 
 
-def add_to(commands: Any) -> None:
-    """Register the command."""
-    parser = commands.add_parser("plan", help="does it fit, how many users, how long a context")
+def add_to(parser: ArgumentParser) -> None:
+    """The command's flags."""
     parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
     parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
     parser.add_argument("--gpus", type=int, metavar="N", help="GPUs in all")

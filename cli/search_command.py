@@ -1,8 +1,8 @@
 """`search`: the cheapest hardware that serves a model at a load and speed."""
 
 import json
-from argparse import ArgumentTypeError, Namespace
-from typing import TYPE_CHECKING, Any
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -29,9 +29,8 @@ FORMATS = ("text", "json", "csv")
 SHOWN = 8
 
 
-def add_to(commands: Any) -> None:
-    """Register the command."""
-    parser = commands.add_parser("search", help="the cheapest hardware for a load and speed")
+def add_to(parser: ArgumentParser) -> None:
+    """The command's flags."""
     parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
     parser.add_argument("--prompt-tokens", type=int, default=8192, metavar="N")
     parser.add_argument("--output-tokens", type=int, default=1024, metavar="N")

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,8 @@ FORMATS = ("text", "json", "csv")
 PRESETS = ("azure-conversation-2023", "azure-code-2023")
 
 
-def add_to(commands: Any) -> None:
-    """Register the command."""
-    parser = commands.add_parser("serve", help="traffic on the plan's replicas, simulated")
+def add_to(parser: ArgumentParser) -> None:
+    """The command's flags."""
     parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
     parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
     parser.add_argument("--tensor-parallel-size", "-tp", type=int, default=1, metavar="N")

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from typing import Any, get_args
 
 from cli.source import read_model
@@ -30,9 +30,8 @@ ON = ("dropout",)
 OFF = ("master_weights", "sequence_parallel", "fused_kernels")
 
 
-def add_to(commands: Any) -> None:
-    """Register the command."""
-    parser = commands.add_parser("train", help="memory, time and cost of training and fine-tuning")
+def add_to(parser: ArgumentParser) -> None:
+    """The command's flags."""
     parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
     parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
     parser.add_argument("--gpu-memory-bytes", type=int, metavar="N", help="of each GPU, as read")
