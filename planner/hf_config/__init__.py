@@ -10,32 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.errors import ConfigRefused
-from planner.hf_config import (  # noqa: F401
-    compressed,
-    convolutional,
-    delta,
-    dense,
-    early_moe,
-    falcon,
-    gemma,
-    hybrid,
-    kda,
-    legacy,
-    lightning,
-    llama4,
-    mamba,
-    mamba2_hybrids,
-    megatron,
-    minimax,
-    mixed_heads,
-    mla,
-    moe,
-    per_layer,
-    recurrent,
-    remote_traits,
-    zamba,
-)
-from planner.hf_config.families import BUILDERS
+from planner.hf_config.families import builder_of
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.refused_types import refusal, refuse_other_heads
 from planner.hf_config.rope import rope_of
@@ -60,7 +35,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
     text, outer, filled = split(config)
     fields = Fields(text)
     model_type = fields.text("model_type")
-    build = BUILDERS.get(model_type)
+    build = builder_of(model_type)
     if build is None:
         raise refusal(model_type) or ConfigRefused(
             f"model_type: {short(model_type)} is not a family Sizewell knows; its layers cannot be "

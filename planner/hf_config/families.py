@@ -1,6 +1,7 @@
 """The register of model types: which function reads which `model_type`."""
 
 from collections.abc import Callable
+from importlib import import_module
 
 from planner.hf_config.reader import Fields
 from planner.model import Model
@@ -8,6 +9,32 @@ from planner.model import Model
 Build = Callable[[Fields], Model]
 
 BUILDERS: dict[str, Build] = {}
+MODULES = (
+    "dense",
+    "moe",
+    "mla",
+    "delta",
+    "legacy",
+    "gemma",
+    "compressed",
+    "convolutional",
+    "early_moe",
+    "falcon",
+    "hybrid",
+    "kda",
+    "lightning",
+    "llama4",
+    "mamba",
+    "mamba2_hybrids",
+    "megatron",
+    "minimax",
+    "mixed_heads",
+    "per_layer",
+    "recurrent",
+    "remote_traits",
+    "zamba",
+)
+"""Modules of this package that register builders, the most asked for first."""
 
 
 def family(*model_types: str) -> Callable[[Build], Build]:
@@ -21,3 +48,12 @@ def family(*model_types: str) -> Callable[[Build], Build]:
         return build
 
     return register
+
+
+def builder_of(model_type: str) -> Build | None:
+    """The builder of a model type, None for unknown ones. Imports modules until it is found."""
+    for module in MODULES:
+        if model_type in BUILDERS:
+            break
+        import_module(f"planner.hf_config.{module}")
+    return BUILDERS.get(model_type)
