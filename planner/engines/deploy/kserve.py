@@ -49,6 +49,10 @@ def llm_inference_service_data(service: Service, deployment: Deployment) -> dict
             "LLMInferenceService spreads data-parallel ranks over nodes: without them use "
             "LeaderWorkerSet"
         )
+    if deployment.pipeline_parallel_size > 1 and deployment.data_parallel_size > 1:
+        raise PlanRefused(
+            "LLMInferenceService takes pipeline or data parallelism, not both: use a Deployment"
+        )
     parallelism: dict[str, Any] = {"tensor": deployment.tensor_parallel_size}
     if deployment.pipeline_parallel_size > 1:
         parallelism["pipeline"] = deployment.pipeline_parallel_size

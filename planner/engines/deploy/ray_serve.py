@@ -1,4 +1,7 @@
-"""Ray Serve LLM: an application with one LLMConfig, for `serve run` or `serve deploy`."""
+"""Ray Serve LLM: an application with one LLMConfig, for `serve run` or `serve deploy`.
+
+Data-parallel attention has a builder of its own: one replica a rank, which Ray counts itself.
+"""
 
 import json
 from typing import Any
@@ -8,18 +11,22 @@ from planner.engines.deploy.yaml_text import yaml_text
 from planner.errors import PlanRefused
 
 ACCELERATORS = {
-    "v100": "V100", "t4": "T4", "l4": "L4", "l40s": "L40S", "a10": "A10G", "a100": "A100",
-    "h100": "H100", "h200": "H200", "h20": "H20", "b200": "B200",
-    "mi210": "AMD-Instinct-MI210", "mi300a": "AMD-Instinct-MI300A",
+    "v100": "V100", "t4": "T4", "l4": "L4", "l40s": "L40S", "a10": "A10G", "a10g": "A10G",
+    "a100": "A100", "h100": "H100", "h200": "H200", "h20": "H20", "b200": "B200", "b300": "B300",
+    "gb200": "GB200", "gb300": "GB300", "rtx-pro-6000": "RTX-PRO-6000",
+    "mi210": "AMD-Instinct-MI210", "mi250x": "AMD-Instinct-MI250X", "mi300a": "AMD-Instinct-MI300A",
     "mi300x": "AMD-Instinct-MI300X-OAM", "mi325x": "AMD-Instinct-MI325X-OAM",
     "mi350x": "AMD-Instinct-MI350X-OAM", "mi355x": "AMD-Instinct-MI355X-OAM",
 }  # fmt: skip
-"""First part of a GPU's id -> the accelerator_type that Ray knows (LLMConfig, ray.serve.llm)."""
+"""Start of a GPU's id -> the accelerator_type that Ray knows (ray.util.accelerators, 2.60)."""
 
 
 def ray_serve(service: Service, gpu_id: str) -> str:
     """serve_config.yaml. Raises PlanRefused for engines other than vLLM."""
-    return yaml_text(ray_serve_data(service, gpu_id))
+    return (
+        f"# Planned for vLLM {service.version}. Ray's images bring a vLLM of their own: install "
+        f"this one\n# in them, or plan theirs.\n{yaml_text(ray_serve_data(service, gpu_id))}"
+    )
 
 
 def ray_serve_data(service: Service, gpu_id: str) -> dict[str, Any]:
@@ -29,18 +36,22 @@ def ray_serve_data(service: Service, gpu_id: str) -> dict[str, Any]:
     config: dict[str, Any] = {
         "model_loading_config": {"model_id": service.name, "model_source": service.model},
     }
-    accelerator = ACCELERATORS.get(gpu_id.split("-")[0])
+    accelerator = next(
+        (name for start, name in ACCELERATORS.items() if f"{gpu_id}-".startswith(f"{start}-")), None
+    )
     if accelerator is not None:
         config["accelerator_type"] = accelerator
     config["deployment_config"] = {"num_replicas": service.replicas}
     config["engine_kwargs"] = engine_kwargs(service.args[3:])
+    spread = config["engine_kwargs"].get("data_parallel_size", 1) > 1
+    builder = "build_dp_openai_app" if spread else "build_openai_app"
     return {
         "applications": [
             {
                 "name": service.name,
                 "route_prefix": "/",
-                "import_path": "ray.serve.llm:build_openai_app",
-                "args": {"llm_configs": [config]},
+                "import_path": f"ray.serve.llm:{builder}",
+                "args": {"llm_config": config} if spread else {"llm_configs": [config]},
             }
         ]
     }

@@ -27,7 +27,7 @@ class Service:
     """One engine as a container. args: its command line, ready to listen on `port`.
 
     gpus are those of one node; nodes above 1 need a cluster. config: text of a file that args name
-    by CONFIG_PATH.
+    by CONFIG_PATH. version: the engine's.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Service:
     nodes: int
     replicas: int = 1
     config: str = ""
+    version: str = ""
 
     @property
     def reads_files(self) -> bool:
@@ -86,7 +87,7 @@ def service_of(
     args = (*words, "--host", "0.0.0.0", "--port", str(port))
     return Service(
         dns_name(model), model, figures.name, _image(figures), args, port,
-        deployment.gpus // nodes, nodes, replicas, config,
+        deployment.gpus // nodes, nodes, replicas, config, figures.version,
     )  # fmt: skip
 
 

@@ -170,6 +170,14 @@ def test_ray_serve_gets_flags_as_arguments() -> None:
     }
 
 
+def test_ray_serve_has_a_builder_for_data_parallel_attention() -> None:
+    text = written("vllm", Deployment(data_parallel_size=2))["ray-serve.yaml"]
+    assert text.startswith("# Planned for vLLM 0.28.0.")
+    application = documents(text)[0]["applications"][0]
+    assert application["import_path"] == "ray.serve.llm:build_dp_openai_app"
+    assert application["args"]["llm_config"]["engine_kwargs"]["data_parallel_size"] == 2
+
+
 @pytest.mark.parametrize(
     ("engine", "version", "leader", "worker"),
     [
