@@ -1,9 +1,11 @@
 """Working memory of one forward pass: an estimate from the widths of the layers.
 
-The peak is the larger of two moments. In a layer, T tokens hold the residual and what the
-widest part of a layer reads and writes. At the end, the sampler holds several copies of the
-logits of every sequence. Coefficients come from published start-up logs of vLLM and are given
-with the range they were seen in.
+The peak is the largest of a few moments, which follow each other and do not add up. In a layer, T
+tokens hold the residual and what the widest part of the layer reads and writes; routed experts
+hold their input and two workspaces beside the residual, latent attention the keys and values that
+it multiplies out. At the end, the sampler holds several copies of the logits of every sequence.
+Coefficients come from published start-up logs of vLLM and are given with the range they were seen
+in; the moments were held against dry runs on an H200.
 """
 
 from dataclasses import dataclass
@@ -20,6 +22,11 @@ LAYER_RANGE = (0.95, 1.10)
 LAYER_SOURCE = (
     "layer widths x tokens; measured Llama-3.1-8B peaks were -2 to +4 % off (vLLM issue 10517)"
 )
+MOE_RANGE = (0.88, 1.10)
+MOE_SOURCE = (
+    "tokens x two expert workspaces; 0.90 of it measured in Qwen3-30B-A3B on an H200, whose experts "
+    "let go of their input"
+)
 LOGIT_BYTES = (10, 15, 39)
 LOGIT_SOURCE = (
     "10 to 39 B per logit by sampler: 14.7 to 15.1 in vLLM 0.17 to 0.20 start-up logs, 38 to 39 "
@@ -31,20 +38,28 @@ MLA_WORKSPACE_TOKENS = 65536
 
 @dataclass(frozen=True, slots=True)
 class ActivationTerms:
-    """Coefficients of one rank: bytes per token in flight, bytes per logit row."""
+    """Coefficients of one rank: bytes per token in flight, and how many logits a row has.
+
+    layer: the widest part of any layer, with the residual. moe, mla: workspaces of routed experts
+    and keys and values multiplied out of latents; beside_moe, beside_mla: what lives beside them.
+    """
 
     layer_bytes_per_token: int
     moe_bytes_per_token: int
+    beside_moe_bytes_per_token: int
     mla_bytes_per_token: int
+    beside_mla_bytes_per_token: int
     vocab_size: int
 
     def layer_bytes(self, tokens: int) -> int:
-        """Peak inside a layer for a chunk of `tokens`."""
-        return (
-            tokens * self.layer_bytes_per_token
-            + min(tokens, MOE_TOKENS) * self.moe_bytes_per_token
-            + min(tokens, MLA_WORKSPACE_TOKENS) * self.mla_bytes_per_token
-        )
+        """Peak inside a layer for a chunk of `tokens`: the largest of its moments."""
+        latent = tokens * self.beside_mla_bytes_per_token
+        latent += min(tokens, MLA_WORKSPACE_TOKENS) * self.mla_bytes_per_token
+        return max(tokens * self.layer_bytes_per_token, self._routed_bytes(tokens), latent)
+
+    def _routed_bytes(self, tokens: int) -> int:
+        workspaces = min(tokens, MOE_TOKENS) * self.moe_bytes_per_token
+        return tokens * self.beside_moe_bytes_per_token + workspaces
 
     def peak_bytes(self, tokens: int, sequences: int) -> int:
         """The central value of `peak`."""
@@ -53,8 +68,10 @@ class ActivationTerms:
     def layers(self, tokens: int) -> Estimate:
         """`layer_bytes` with its range."""
         central = self.layer_bytes(tokens)
-        low, high = LAYER_RANGE
-        return Estimate(central, int(central * low), int(central * high), LAYER_SOURCE)
+        routed = central == self._routed_bytes(tokens)
+        low, high = MOE_RANGE if routed else LAYER_RANGE
+        source = MOE_SOURCE if routed else LAYER_SOURCE
+        return Estimate(central, int(central * low), int(central * high), source)
 
     def sampler(self, sequences: int) -> Estimate:
         """Copies of the logits when `sequences` rows are sampled; the logits are not split."""
@@ -82,23 +99,27 @@ def activation_terms(
     last_stage: bool = True,
 ) -> ActivationTerms:
     """Coefficients for a rank with these layers; only the last stage samples."""
-    size = DTYPE_BYTES[model.dtype]
+    size, hidden = DTYPE_BYTES[model.dtype], model.hidden_size
     tp = tensor_parallel_size
-    layer = moe = mla = 0
+    layer = moe = mla = beside_mla = 0
     for group, _ in groups:
-        dense = [_width(mixer.weights(model.hidden_size)) for mixer in group.mixers]
+        dense = [_width(mixer.weights(hidden)) for mixer in group.mixers]
         if isinstance(group.mlp, MoE):
             shared = group.mlp.shared
-            dense.append(_width(shared.weights(model.hidden_size)) if shared else 0)
-            moe = max(moe, size * _moe_width(group.mlp, model.hidden_size, tp, expert_parallel))
+            dense.append(_width(shared.weights(hidden)) if shared else 0)
+            moe = max(moe, size * _moe_width(group.mlp, hidden, tp, expert_parallel))
         elif group.mlp is not None:
-            dense.append(_width(group.mlp.weights(model.hidden_size)))
-        layer = max(layer, size * (model.hidden_size + ceil_div(max(dense, default=0), tp)))
+            dense.append(_width(group.mlp.weights(hidden)))
+        layer = max(layer, size * (hidden + ceil_div(max(dense, default=0), tp)))
         for mixer in group.mixers:
             if isinstance(mixer, LatentAttention):
                 heads = mixer.num_attention_heads // tp
                 mla = max(mla, size * heads * (mixer.qk_nope_head_dim + mixer.v_head_dim))
-    return ActivationTerms(layer, moe, mla, model.vocab_size if last_stage else 0)
+                width = ceil_div(_width(mixer.weights(hidden)), tp)
+                beside_mla = max(beside_mla, size * (hidden + width))
+    beside_moe = 2 * size * hidden if moe else 0
+    vocab = model.vocab_size if last_stage else 0
+    return ActivationTerms(layer, moe, beside_moe, mla, beside_mla, vocab)
 
 
 def _width(weights: tuple[Weight, ...]) -> int:

@@ -71,11 +71,11 @@ def _stage(
         blocks = -(-_held(term, n) // size)
         per_sequence = per_sequence + term.bytes_per_entry * (blocks * size // term.stride)
     acts = stage.activations
-    layer = (
-        chunk * acts.layer_bytes_per_token
-        + np.minimum(chunk, MOE_TOKENS) * acts.moe_bytes_per_token
-        + np.minimum(chunk, MLA_WORKSPACE_TOKENS) * acts.mla_bytes_per_token
-    )
+    routed = chunk * acts.beside_moe_bytes_per_token
+    routed = routed + np.minimum(chunk, MOE_TOKENS) * acts.moe_bytes_per_token
+    latent = chunk * acts.beside_mla_bytes_per_token
+    latent = latent + np.minimum(chunk, MLA_WORKSPACE_TOKENS) * acts.mla_bytes_per_token
+    layer = np.maximum(np.maximum(chunk * acts.layer_bytes_per_token, routed), latent)
     splits = np.minimum(MAX_SPLITS, -(-n // KEY_TILE))
     wave = stage.workspace.rows_of_a_wave if sm_counts is None else stage.workspace.wave(sm_counts)
     rows = np.where(splits == 1, 0, np.minimum(beams * splits, wave))

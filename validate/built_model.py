@@ -74,6 +74,8 @@ class BuiltModel:
                 )
         self.layers = [at[index] for index in sorted(at)]
         self.towers = Weights(bench, towers(self.model))
+        for weights in self._weights():
+            weights.fill()
         self._rope: dict[int, Table] = {}
 
     def build_pools(self, sequences: int | None = None, *, extra_blocks: int = 0) -> None:
@@ -98,8 +100,10 @@ class BuiltModel:
         return tuple(self._kinds.values())
 
     def weight_bytes(self) -> int:
-        held = [self.outside, self.towers, *(layer.weights for layer in self.layers)]
-        return sum(weights.nbytes for weights in held)
+        return sum(weights.nbytes for weights in self._weights())
+
+    def _weights(self) -> list[Weights]:
+        return [self.outside, *(layer.weights for layer in self.layers), self.towers]
 
     def _assign_pools(self) -> dict[int, tuple[PoolKey, int]]:
         self._kinds: dict[PoolKey, tuple[Attention | LatentAttention, list[int]]] = {}

@@ -6,7 +6,7 @@ from planner.calibration import Calibration, KernelPoint, MemoryCalibration, Roo
 from planner.errors import PlanRefused
 from planner.hardware import Gpu, gpu_calibrated
 from validate.inputs import known_gpu
-from validate.record import Record
+from validate.record import NOT_REUSED, Record
 
 
 def calibration_from(record: Record) -> Calibration:
@@ -48,10 +48,10 @@ def calibrated_gpu(gpu: Gpu, record: Record) -> Gpu:
 
 
 def _fragmentation_bytes(record: Record) -> int | None:
-    """What the allocator held beyond tensors at the peak of dry runs: their median."""
+    """What the allocator could not reuse with the card full: what it only kept, it gives back."""
     found = [
-        case.details["fragmentation_bytes"]
-        for case in record.section("dry_run")
-        if case.details.get("fragmentation_bytes") is not None
+        case.details["taken_bytes"][NOT_REUSED]
+        for case in record.section("wall")
+        if NOT_REUSED in case.details.get("taken_bytes", {})
     ]
     return max(0, int(median(found))) if found else None

@@ -60,11 +60,15 @@ def refusal(group: LayerGroup, formats: set[str]) -> str:
 
 
 class Weights:
-    """Tensors of one layer (or of what lies outside the layers) by name of the matmul they feed."""
+    """Tensors of one layer (or of what lies outside the layers) by name of the matmul they feed.
+
+    `fill` comes later, when all are there: what it takes for a moment must not lie between them.
+    """
 
     def __init__(self, bench: Bench, stored: tuple[tuple[Weight, WeightFormat], ...]) -> None:
         self.tensors: dict[str, torch.Tensor] = {}
         self.scales: dict[str, torch.Tensor] = {}
+        self._random: list[torch.Tensor] = []
         for name, parts in joined(stored).items():
             self._allocate(bench, name, parts)
 
@@ -88,8 +92,13 @@ class Weights:
         if first.role == "norm":
             tensor.fill_(1.0)
         elif prod(shape):
-            fill_random(tensor, 0.02)
+            self._random.append(tensor)
         self.tensors[name] = tensor
+
+    def fill(self) -> None:
+        """Random values, no zeros: those can run faster."""
+        for tensor in self._random:
+            fill_random(tensor, 0.02)
 
     @property
     def nbytes(self) -> int:

@@ -5,6 +5,7 @@ watched as they come and go and fed to the predicted one: the flow is the same, 
 measurement.
 """
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -47,14 +48,17 @@ def meter(bench: Bench) -> Iterator[Found]:
 
 @contextmanager
 def _launches_unseen() -> Iterator[None]:
-    """The interpreter copies a launch's tensors to and fro, which no GPU does."""
+    """The interpreter copies a launch's tensors to and fro, which no GPU does, and holds them in
+    cycles of references afterwards."""
     from triton.runtime.interpreter import GridExecutor
 
     launch = GridExecutor.__call__
 
     def unseen(*args: Any, **kwargs: Any) -> Any:
         with _disable_current_modes():
-            return launch(*args, **kwargs)
+            result = launch(*args, **kwargs)
+        gc.collect()
+        return result
 
     GridExecutor.__call__ = unseen
     try:

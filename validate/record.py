@@ -12,6 +12,8 @@ from typing import Any, Literal
 from planner.errors import SizewellError
 
 SCHEMA_VERSION = 1
+NOT_REUSED = "pieces the allocator could not reuse"
+"""What the wall's cases call the allocator's share, from which calibrations take it."""
 SHIPPED = Path(__file__).with_name("records")
 SECTIONS = ("card", "memory", "correctness", "kernels", "speed", "dry_run", "wall", "training")
 Verdict = Literal["pass", "fail", "skipped", "info"]

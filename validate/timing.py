@@ -6,6 +6,7 @@ is hidden behind what runs.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from time import perf_counter
 
 import torch
@@ -47,9 +48,15 @@ def graph_s(bench: Bench, runs: Sequence[Run], *, samples: int = 7) -> list[floa
     return [s / len(runs) for s in eager_s(bench, replay, samples=samples)]
 
 
+@cache
+def _side_stream(device: int) -> torch.cuda.Stream:
+    """One for all warm-ups: each stream that multiplies gets a workspace of its own for good."""
+    return torch.cuda.Stream(device)
+
+
 def capture(run: Run) -> torch.cuda.CUDAGraph:
     """A CUDA graph of what `run` launches, after one call that compiles and warms up."""
-    stream = torch.cuda.Stream()
+    stream = _side_stream(torch.cuda.current_device())
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         run()

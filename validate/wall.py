@@ -16,7 +16,7 @@ from planner.workload import Workload, resized
 from validate.bench import Bench
 from validate.built_model import BuiltModel, runnable, scaled
 from validate.kv_pool import blocks_of
-from validate.record import Case, measured, skipped
+from validate.record import NOT_REUSED, Case, measured, skipped
 
 BLOCK_TOLERANCE = 0.01
 
@@ -86,7 +86,7 @@ def _measured(
         "activations": plan.stage.activations.peak_bytes(trial.tokens, users)
         + plan.stage.workspace.bytes(trial.tokens, users, plan.workload.context),
         "run time": plan.stage.runtime_bytes,
-        "pieces the allocator could not reuse": 0,
+        NOT_REUSED: 0,
     }
     details: dict[str, Any] = {
         "block_bytes": block_bytes,
@@ -168,7 +168,7 @@ class _Trial:
             self.taken = {
                 "activations": peak - static,
                 "run time": self.other_bytes + static - self._planned_tensors(),
-                "pieces the allocator could not reuse": reserved - peak,
+                NOT_REUSED: reserved - peak,
             }
         except torch.OutOfMemoryError:
             return False
