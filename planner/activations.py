@@ -24,8 +24,8 @@ LAYER_SOURCE = (
 )
 MOE_RANGE = (0.88, 1.10)
 MOE_SOURCE = (
-    "tokens x two expert workspaces; 0.90 of it measured in Qwen3-30B-A3B on an H200, whose experts "
-    "let go of their input"
+    "tokens x two expert workspaces; Qwen3-30B-A3B took 0.90 of it on an H200, letting go of "
+    "experts' inputs"
 )
 LOGIT_BYTES = (10, 15, 39)
 LOGIT_SOURCE = (
