@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cli import other_engines
-from cli.source import named, read_model
+from cli.source import named, read_draft
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.export import first_error
@@ -19,6 +19,7 @@ from planner.workload import Workload
 
 if TYPE_CHECKING:
     from planner.engines.engine import EngineFigures
+    from planner.engines.vllm_options import SpeculativeConfig
 
 ENGINES = ("vllm", *other_engines.FLAGS)
 NUMBERS = (
@@ -80,32 +81,33 @@ def figures_of(
         alien = next((name for name in given if name not in SHARED), None)
         if alien is not None:
             raise PlanRefused(f"--{alien.replace('_', '-')} is a flag of --engine vllm")
-        draft = arguments.speculative_draft_model_path
-        return other_engines.figures_of(
-            arguments, model, gpu, deployment, workload, config,
-            None if draft is None else _draft({"model": draft}),
-        )  # fmt: skip
+        return other_engines.figures_of(arguments, model, gpu, deployment, workload, config)
     other_engines.check_engine(other_engines.given(arguments), "vllm")
     from pydantic import ValidationError
 
     from planner.engines.remedies import with_remedies
     from planner.engines.vllm import vllm_figures
-    from planner.engines.vllm_options import VllmOptions
+    from planner.engines.vllm_options import SpeculativeConfig, VllmOptions
 
     if "engine_version" in given:
         given["version"] = given.pop("engine_version")
     speculative = _speculative(given.pop("speculative_config", None))
+    drafts = None
     try:
+        if speculative is not None:
+            drafts = SpeculativeConfig(**speculative)
         options = VllmOptions(
             **given,
-            speculative_config=speculative,
+            speculative_config=_named(drafts),
             block_size=arguments.block_size,
             max_num_batched_tokens=arguments.max_num_batched_tokens,
             enforce_eager=arguments.enforce_eager,
         )
     except ValidationError as error:
         raise PlanRefused(first_error(error)) from None
-    draft = _draft(speculative)
+    draft = None
+    if drafts is not None and drafts.model is not None and drafts.needs_draft:
+        draft = read_draft(drafts.model, drafts.method)
     return with_remedies(
         "vllm",
         options,
@@ -131,11 +133,8 @@ def _speculative(text: str | None) -> dict[str, Any] | None:
     return found
 
 
-def _draft(speculative: Mapping[str, Any] | None) -> Model | None:
-    """The draft model that the configuration names by preset, Hub id or path."""
-    named = (speculative or {}).get("model")
-    if not isinstance(named, str) or (speculative or {}).get("method") in ("mtp", "ngram"):
-        return None
-    from planner.hf_config import parse
-
-    return parse(read_model(named), named)
+def _named(drafts: "SpeculativeConfig | None") -> "SpeculativeConfig | None":
+    """The same with the draft's name as the command needs it."""
+    if drafts is None or drafts.model is None:
+        return drafts
+    return drafts.model_copy(update={"model": named(drafts.model)})

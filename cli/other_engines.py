@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cli.source import named
+from cli.source import named, read_draft
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
@@ -126,14 +126,18 @@ def figures_of(
     deployment: Deployment,
     workload: Workload,
     config: Mapping[str, Any],
-    draft: Model | None,
 ) -> "EngineFigures":
     """What the chosen engine of this module does with the deployment."""
     from planner.engines.registry import ENGINES, options_of
     from planner.engines.remedies import with_remedies
+    from planner.engines.sglang_options import METHODS
 
     values = given(arguments)
     check_engine(values, arguments.engine)
+    draft = None
+    if path := values.get("speculative_draft_model_path"):
+        draft = read_draft(path, METHODS.get(values.get("speculative_algorithm"), "draft_model"))
+        values["speculative_draft_model_path"] = named(path)
     if arguments.engine_version:
         values["version"] = arguments.engine_version
     if arguments.engine == "tensorrt-llm" and arguments.max_num_batched_tokens:

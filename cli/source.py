@@ -1,11 +1,14 @@
 """Where a model comes from on the command line: a file, a folder, or a preset's id."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.errors import ConfigRefused, PlanRefused
 from planner.hf_config.document import MAX_BYTES, read_document
 from presets.models import load_model_config, served_name
+
+if TYPE_CHECKING:
+    from planner.model import Model
 
 WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 
@@ -37,6 +40,13 @@ def read_model(reference: str) -> dict[str, Any]:
     if path.suffix == ".json" or reference.startswith((".", "/", "~")):
         raise PlanRefused(f"--model {reference}: there is no such file")
     return load_model_config(reference)
+
+
+def read_draft(reference: str, method: str) -> "Model":
+    """The model that drafts by `method`, named as --model names one."""
+    from planner.engines.drafter import drafter
+
+    return drafter(read_model(reference), reference, method)
 
 
 def named(reference: str) -> str:

@@ -92,17 +92,17 @@ def sglang_figures(
     )  # fmt: skip
     checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
     settings = resolve(model, gpu, deployment, options, config)
-    context = _context(deployment)
+    context = context_of(deployment)
     free = gpu.memory_bytes - context.bytes
     budget = int(free * settings.mem_fraction_static)
     ranks = [
-        _rank(stage, model, deployment, options, draft, budget)
+        rank_of(stage, model, deployment, options, draft, budget)
         for stage in stages(
             model,
             deployment,
             config,
             mtp=options.drafts_itself,
-            feed_forward=_feed_forward(deployment),
+            feed_forward=feed_forward_of(deployment),
         )
     ]
     pools = [make_pool(max(0, r.left), r.cell, r.state, options, model) for r in ranks]
@@ -145,7 +145,7 @@ def sglang_figures(
     )
 
 
-def _rank(
+def rank_of(
     stage: StageWeights,
     model: Model,
     deployment: Deployment,
@@ -153,10 +153,13 @@ def _rank(
     draft: Model | None,
     budget: int,
 ) -> Rank:
+    """What a rank of that stage spends of `budget`, and its cell."""
     components = {"weights": stage.weights}
     layers = draft_layers(options, model, draft)
     if draft is not None and layers and stage.last:
-        components["draft_weights"] = draft_weights(draft, deployment)
+        components["draft_weights"] = draft_weights(
+            draft, deployment, shares=options.speculative_algorithm != "STANDALONE"
+        )
     components["non_torch"] = _gib(LOADING_GIB, "memory that loading takes beside tensors, in logs")
     fmt = kv_format(deployment.kv_cache_dtype, model.dtype)
     cell = cell_of(stage.groups, fmt, deployment)
@@ -170,7 +173,7 @@ def _rank(
     return Rank(components, left, cell, state_bytes(stage.groups, model, deployment), stage)
 
 
-def _feed_forward(deployment: Deployment) -> Deployment:
+def feed_forward_of(deployment: Deployment) -> Deployment:
     """Data-parallel attention splits only attention: dense layers and shared experts run over all
     ranks of a stage (moe_dense_tp_size is unset by default)."""
     dp = deployment.data_parallel_size
@@ -178,7 +181,8 @@ def _feed_forward(deployment: Deployment) -> Deployment:
     return deployment.replace(tensor_parallel_size=ranks, data_parallel_size=1)
 
 
-def _context(deployment: Deployment) -> Estimate:
+def context_of(deployment: Deployment) -> Estimate:
+    """What is in use before loading."""
     if deployment.gpus == 1:
         return _gib(CONTEXT_GIB, "in use before loading: 0.36 to 1.1 GiB in start-up logs")
     return _gib(CONTEXT_PARALLEL_GIB, "in use before loading with communicators: 1.9 GiB, 8 H200s")

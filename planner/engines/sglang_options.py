@@ -36,6 +36,10 @@ SWA_RATIO, COMPRESSED_SWA_RATIO, MAMBA_RATIO = 0.8, 0.1, 0.9
 LEAST_RUNNING, MOST_RUNNING = 2048, 4096
 
 
+METHODS = {"EAGLE": "eagle", "NEXTN": "eagle", "EAGLE3": "eagle3", "STANDALONE": "draft_model"}
+"""--speculative-algorithm -> how the model of --speculative-draft-model-path drafts."""
+
+
 class SglangOptions(Frozen):
     """Flags of `python -m sglang.launch_server`; None leaves SGLang's own choice.
 

@@ -77,12 +77,22 @@ def _weights(
     return within(size + share, 0.99 * size + 0.9 * share, 1.01 * size + whole, SOURCE)
 
 
-def draft_weights(draft: Model, deployment: Deployment) -> Estimate:
-    """A draft model's own tensors, split as the target's are."""
+def draft_weights(draft: Model, deployment: Deployment, *, shares: bool = False) -> Estimate:
+    """A draft model's own tensors, split as the target's are.
+
+    shares: a head that reads the target's embedding, as all published ones can; one whose own
+    embedding differs keeps it.
+    """
     whole = deployment.replace(pipeline_parallel_size=1, weights_dtype="auto")
     span = range(draft.num_hidden_layers)
-    loaded = loaded_weights(draft, whole, assign(draft, "auto"), span, first=True, last=True)
-    return exactly(loaded.total, "the draft model's own tensors")
+    own, less = (
+        loaded_weights(draft, whole, assign(draft, "auto"), span, first=first, last=True).total
+        for first in (True, False)
+    )
+    if not shares:
+        return exactly(own, "the draft model's own tensors")
+    source = "the head's own tensors: it shares the target's embedding, or keeps one that differs"
+    return within(less, less, own, source)
 
 
 def left_of(size: int, parts: Iterable[Estimate], source: str) -> Estimate:

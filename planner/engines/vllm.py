@@ -14,6 +14,7 @@ from typing import Any
 from planner.deployment import Deployment
 from planner.engines import vllm_overheads as overheads
 from planner.engines.checkpoint import checkpoint_of
+from planner.engines.drafter import check_fits
 from planner.engines.engine import EngineFigures, exactly, within
 from planner.engines.requests import requests_in
 from planner.engines.vllm_budget import Budget, has_packed_experts, stage_budget
@@ -157,7 +158,10 @@ def _draft(model: Model, options: VllmOptions, draft: Model | None) -> tuple[Lay
         return model.mtp
     if speculative.needs_draft and draft is None:
         raise PlanRefused(f"speculative_config: {speculative.method} needs its 'model'")
-    return () if draft is None else draft.groups
+    if draft is None:
+        return ()
+    check_fits(draft, model, speculative.method)
+    return draft.groups
 
 
 def _left(size: int, stage: Budget, *, fixed: bool) -> Estimate:

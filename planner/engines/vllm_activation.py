@@ -32,6 +32,10 @@ BASE_BYTES = 48 * MIB
 SORTLESS_LOGIT_BYTES = 14
 """The least: also up to 0.16 where FlashInfer's sampler is installed and used (Llama-3.2-1B 0.45
 GiB in 0.10.0, Mistral-Small-3.2 2.12 in 0.11.0, Qwen3-30B in NVIDIA's 0.13.0 image)."""
+REJECTION_BYTES = 10
+"""What verifying drafts adds to a logit up to 0.27, whose profiling run also rejects one draft a
+request: 16-bit logits of drafts and bonus tokens, fp32 targets and their copy, counted from 0.20.2
+(v1/sample/rejection_sampler); no log shows it, so the range reaches down to none of it."""
 MOE_TOKENS = 32768
 MLA_TOKENS = 65536
 IMAGE_PATCHES = 65536
@@ -53,7 +57,9 @@ class Batch:
 
     @property
     def rows(self) -> int:
-        return min(self.max_num_seqs, self.max_num_batched_tokens) * (1 + self.speculative_tokens)
+        """One a request, drafts or not: the profiling run samples a token of each (0.20.2, 0.29.0
+        and 0.33.0, profile_run)."""
+        return min(self.max_num_seqs, self.max_num_batched_tokens)
 
 
 def activation(
@@ -80,10 +86,10 @@ def activation(
     moe = 0 if packed_experts else _expert_workspace(groups, deployment, tokens, model.hidden_size)
     layer = tokens * terms.layer_bytes_per_token + 3 * hidden + moe
     latent = terms.mla_bytes_per_token * _latent_tokens(batch)
-    sampler = 0
+    sampler, each = 0, logit_bytes(rules, size, drafts=batch.speculative_tokens > 0)
     if last and samples:
         kept = 2 if rules.since(17) else 1
-        sampler = batch.rows * model.vocab_size * logit_bytes(rules, size) + kept * hidden + moe
+        sampler = batch.rows * model.vocab_size * each + kept * hidden + moe
     received = 0 if first else 2 * hidden
     images = _images(tower, hidden) if first else 0
     peak = max(layer, sampler, latent) + received + images
@@ -92,9 +98,8 @@ def activation(
     low, high = (0.9, 1.15) if encoder <= peak else (0.6, 2.0)
     source = f"{LAYERS if encoder <= peak else TOWER}; {RECORDS}"
     if last and samples and peak == sampler:
-        each = logit_bytes(rules, size)
-        least = batch.rows * model.vocab_size * SORTLESS_LOGIT_BYTES
-        low = min(low, (found - sampler + least) / found)
+        plain = min(logit_bytes(rules, size), SORTLESS_LOGIT_BYTES)
+        low = min(low, (found - sampler + batch.rows * model.vocab_size * plain) / found)
         source = (
             f"sampling {batch.rows:,} rows of {model.vocab_size:,} logits at {each} bytes each"
             f"{_why(rules)}; {RECORDS}"
@@ -113,9 +118,12 @@ def _why(rules: Rules) -> str:
     )
 
 
-def logit_bytes(rules: Rules, element_bytes: int) -> int:
+def logit_bytes(rules: Rules, element_bytes: int, *, drafts: bool = False) -> int:
     """Bytes of all copies of one logit at the sampler's peak."""
-    return (14 if rules.since(17) and not rules.since(28) else 38) + (element_bytes - 2)
+    each = 14 if rules.since(17) and not rules.since(28) else 38
+    if drafts and not rules.since(28):
+        each += REJECTION_BYTES
+    return each + (element_bytes - 2)
 
 
 def _expert_workspace(

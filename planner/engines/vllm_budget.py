@@ -7,16 +7,19 @@ from typing import Any
 from planner.activations import activation_terms
 from planner.deployment import Deployment
 from planner.engines import vllm_overheads as overheads
-from planner.engines.engine import exactly, within
+from planner.engines.drafter import HEADS
+from planner.engines.engine import within
 from planner.engines.loaded_weights import Loaded, loaded_weights
+from planner.engines.stages import draft_weights
 from planner.engines.vision_tower import Tower, tower_of
 from planner.engines.vllm_activation import Batch, activation
 from planner.engines.vllm_options import Settings, VllmOptions
 from planner.estimate import Estimate
-from planner.formats.quantization import Assignment, assign
+from planner.formats.quantization import Assignment
 from planner.model import Model
 from planner.parallelism import layers_in
 
+SHARED_SINCE = 9
 WEIGHTS = "checkpoint tensors of the rank in the blocks of PyTorch's allocator, and rotary tables"
 
 
@@ -42,20 +45,19 @@ def stage_budget(
     index: int,
     config: Mapping[str, Any] | None,
     draft: Model | None,
+    *,
+    loaded: Loaded | None = None,
 ) -> Budget:
     """What a rank of the stage with layers spans[index] spends before its cache.
 
     config: the model's own, for its vision tower and rotary embedding. draft: the model that
-    drafts, whole on the last stage.
+    drafts, whole on the last stage. loaded: its load(), where that is known already.
     """
     tp, span = deployment.tensor_parallel_size, spans[index]
     first, last = index == 0, index == len(spans) - 1
     generates = options.runner != "pooling"
     tower = tower_of(config or {}) if first else None
-    loaded = loaded_weights(
-        model, deployment, assignment, span,
-        first=first, last=last, config=config, mtp=_drafts_itself(options),
-    )  # fmt: skip
+    loaded = loaded or load(model, deployment, options, assignment, spans, index, config)
     groups = [(g, n) for g in model.groups if (n := layers_in(g, span))]
     terms = activation_terms(
         model, groups, tensor_parallel_size=tp,
@@ -72,7 +74,9 @@ def stage_budget(
     )  # fmt: skip
     components = {"weights": _weights(loaded, tower, tp)}
     if draft is not None and last:
-        components["draft_weights"] = _draft_weights(draft, deployment)
+        components["draft_weights"] = draft_weights(
+            draft, deployment, shares=_shares_embedding(options, settings, deployment)
+        )
     if options.max_loras:
         slots = overheads.lora_slots(
             model, len(span), options.max_loras, options.max_lora_rank or 16, tp
@@ -100,6 +104,23 @@ def stage_budget(
     return Budget(components, graphs)
 
 
+def load(
+    model: Model,
+    deployment: Deployment,
+    options: VllmOptions,
+    assignment: Assignment,
+    spans: list[range],
+    index: int,
+    config: Mapping[str, Any] | None,
+) -> Loaded:
+    """The weights of that stage, whatever the batch."""
+    return loaded_weights(
+        model, deployment, assignment, spans[index],
+        first=index == 0, last=index == len(spans) - 1, config=config,
+        mtp=_drafts_itself(options),
+    )  # fmt: skip
+
+
 def _weights(loaded: Loaded, tower: Tower | None, tp: int) -> Estimate:
     """Exact for text models to the last printed digit; towers are counted by their widths."""
     if tower is None:
@@ -111,12 +132,15 @@ def _weights(loaded: Loaded, tower: Tower | None, tp: int) -> Estimate:
     return within(size, 0.99 * loaded.total + 0.9 * share, 1.01 * loaded.total + whole, WEIGHTS)
 
 
-def _draft_weights(draft: Model, deployment: Deployment) -> Estimate:
-    loaded = loaded_weights(
-        draft, deployment.replace(pipeline_parallel_size=1), assign(draft, "auto"),
-        range(draft.num_hidden_layers), first=True, last=True,
-    )  # fmt: skip
-    return exactly(loaded.total, "the draft model's own tensors")
+def _shares_embedding(options: VllmOptions, settings: Settings, deployment: Deployment) -> bool:
+    """Heads read the target's embedding since 0.9 (vllm#17326), where one rank has both."""
+    speculative = options.speculative_config
+    return (
+        speculative is not None
+        and speculative.method in HEADS
+        and settings.rules.since(SHARED_SINCE)
+        and deployment.pipeline_parallel_size == 1
+    )
 
 
 def _drafts_itself(options: VllmOptions) -> bool:

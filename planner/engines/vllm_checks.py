@@ -27,6 +27,9 @@ BLOCKS = (16, 32, 64, 128, 256)
 NO_FLOAT16 = ("gemma2", "gemma3", "gemma3_text", "plamo2", "glm4")
 """Models that vLLM does not run in float16, which overflows there."""
 FALLS_BACK_SINCE = 9
+DRAFTS_LOST, DRAFTS_BACK = 11, 15
+"""Draft models went with the V0 engine and came back with vllm#24322; 0.13.0 says "not supported
+yet" (vllm#31883)."""
 
 
 def check_values(
@@ -39,6 +42,7 @@ def check_values(
         "VLLM_ALLOW_LONG_MAX_MODEL_LEN=1 is set",
     )  # fmt: skip
     _batch(settings)
+    _drafting(options, settings.rules)
     _block(options, settings.rules)
     if needs_half(model, gpu) and model.model_type in NO_FLOAT16:
         raise PlanRefused(
@@ -84,6 +88,17 @@ def _batch(settings: Settings) -> None:
         raise PlanRefused(
             f"max_num_batched_tokens ({settings.max_num_batched_tokens:,}) must be at least "
             f"max_num_seqs ({settings.max_num_seqs:,}): raise the one or lower the other"
+        )
+
+
+def _drafting(options: VllmOptions, rules: Rules) -> None:
+    speculative = options.speculative_config
+    if speculative is None or speculative.method != "draft_model":
+        return
+    if rules.since(DRAFTS_LOST) and not rules.since(DRAFTS_BACK):
+        raise PlanRefused(
+            f"speculative_config: vLLM {rules.name} takes no draft model (0.{DRAFTS_BACK} does "
+            "again): use ngram, eagle, eagle3 or mtp"
         )
 
 

@@ -24,7 +24,14 @@ LARGE_BYTES, LARGEST_BYTES = 70 * GIB, 160 * GIB
 ASSUMED_LENGTH = 2048
 """What vLLM takes, with a warning, where the configuration states no length."""
 DRAFTLESS = ("ngram", "suffix", "mtp")
+NAMED = (("eagle-", "eagle"), ("eagle3", "eagle3"), ("dflash", "dflash"))
 ALIASES = {"deepseek_mtp": "mtp", "qwen3_next_mtp": "mtp", "glm4_moe_mtp": "mtp"}
+
+
+def method_of(name: object) -> str:
+    """How vLLM drafts with a model of that name where no method is given."""
+    lower = str(name).lower()
+    return next((method for part, method in NAMED if part in lower), "draft_model")
 
 
 class SpeculativeConfig(Frozen):
@@ -33,13 +40,18 @@ class SpeculativeConfig(Frozen):
     method: Literal["ngram", "suffix", "mtp", "eagle", "eagle3", "draft_model", "dflash"]
     num_speculative_tokens: int = Field(ge=1, le=64)
     model: str | None = None
+    prompt_lookup_max: int | None = Field(default=None, ge=1, le=1024)
+    prompt_lookup_min: int | None = Field(default=None, ge=1, le=1024)
 
     @model_validator(mode="before")
     @classmethod
     def names(cls, values: Any) -> Any:
-        """Per-family names of MTP mean MTP; a model without a method is a draft model."""
+        """Per-family names of MTP mean MTP; a model's name says its method where none is given,
+        as vLLM reads it, and a draft model is what is left."""
         if isinstance(values, dict):
-            method = values.get("method") or ("draft_model" if values.get("model") else None)
+            method = values.get("method") or (
+                method_of(values["model"]) if values.get("model") else None
+            )
             return {**values, "method": ALIASES.get(str(method), method)}
         return values
 

@@ -1,0 +1,152 @@
+"""What drafts for another model: a model of its own, or an EAGLE, EAGLE3 or DFlash head.
+
+A head is a few decoder layers that read the target's hidden states through a projection (`fc`),
+which every rank holds whole. It has no embedding of its own in memory: the target's serves both.
+EAGLE's logits go through the target's head too; EAGLE3 and DFlash may have one over a smaller
+vocabulary. Source: vLLM 0.29.0, models/llama_eagle, llama_eagle3, qwen3_dflash and
+v1/worker/gpu/spec_decode/eagle/utils.
+
+    drafter(config, "yuhuili/EAGLE3-LLaMA3.1-Instruct-8B", "eagle3")
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from planner.errors import ConfigRefused, PlanRefused
+from planner.hf_config import parse
+from planner.kinds.attention import Attention
+from planner.kinds.mlp import Mlp
+from planner.model import LayerGroup, Model
+from planner.tensors import Weight, linear, norm
+
+HEADS = ("eagle", "eagle3", "dflash")
+OWN = (
+    "draft_vocab_size", "target_hidden_size", "target_hidden_layers", "target_num_layers",
+    "eagle_config", "dflash_config", "norm_before_residual", "norm_before_fc", "fc_norm",
+    "norm_output", "use_aux_hidden_state", "num_aux_hidden_states",
+    "eagle_aux_hidden_state_layer_ids", "speculators_config", "speculators_model_type",
+    "speculators_version", "has_no_defaults_at_init", "embed_requires_grad", "num_target_layers",
+    "block_size", "bias", "truncated_vocab_size", "parallel_drafting", "tie_word_embeddings",
+)  # fmt: skip
+"""Fields of a head's configuration that no decoder has; `bias` is of EAGLE's fc, and left out."""
+AUX_STATES = 3
+"""Hidden states of the target that EAGLE3 reads where its configuration names no layers."""
+MAP_ENTRY = 4
+"""The map from draft to target tokens is int64: four 16-bit elements."""
+
+
+def drafter(config: Mapping[str, Any], source: str, method: str) -> Model:
+    """The tensors that drafting by `method` adds to the target's, as a model.
+
+    Raises ConfigRefused for configurations that are not understood.
+    """
+    if method not in HEADS:
+        return parse(dict(config), source)
+    layers, own = _split(config)
+    model = parse(layers, source)
+    for group in model.groups:
+        if not all(isinstance(m, Attention) for m in group.mixers) or not isinstance(
+            group.mlp, Mlp
+        ):
+            raise ConfigRefused(
+                f"model_type: {method} heads with layers of {model.model_type} are not described"
+            )
+    vocab, hidden = own.get("draft_vocab_size") or model.vocab_size, model.hidden_size
+    target = own.get("target_hidden_size") or hidden
+    head: tuple[Weight, ...] = ()
+    groups, extras = model.groups, (*norm("norm", hidden),)
+    if method == "eagle":
+        groups, extras = _eagle_layers(model.groups), _fc(hidden, 2 * target)
+    elif method == "eagle3":
+        groups = _eagle3_layers(model.groups, hidden)
+        head = linear("lm_head", vocab, hidden, "vocab", role="embedding")
+        extras += _map(vocab) + _eagle3_inputs(own, hidden, target)
+    else:
+        if vocab != model.vocab_size:
+            head = linear("lm_head", vocab, hidden, "vocab", role="embedding")
+            extras += _map(vocab)
+        named = (own.get("dflash_config") or {}).get("target_layer_ids")
+        read = len(named) if named else model.num_hidden_layers
+        extras += norm("hidden_norm", hidden) + norm("mask_embedding", hidden)
+        extras += _fc(hidden, read * target)
+    return model.model_copy(
+        update={"groups": groups, "head": head, "extras": extras, "tie_word_embeddings": False}
+    )
+
+
+def check_fits(draft: Model, model: Model, method: str) -> None:
+    """Raises PlanRefused for a draft that vLLM would not run beside this model."""
+    if method == "draft_model" and draft.vocab_size != model.vocab_size:
+        raise PlanRefused(
+            f"speculative_config: the draft model's vocabulary has {draft.vocab_size:,} tokens and "
+            f"the model's {model.vocab_size:,}; vLLM wants the same"
+        )
+    fc = next((weight for weight in draft.extras if weight.name == "fc"), None)
+    if fc is not None and fc.shape[1] % model.hidden_size:
+        raise PlanRefused(
+            f"speculative_config: the head reads hidden states {fc.shape[1]:,} wide, which are not "
+            f"whole ones of this model (hidden_size {model.hidden_size:,}): it drafts for another"
+        )
+
+
+def _split(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The decoder's configuration and the head's own fields, in either published form."""
+    inner = config.get("transformer_layer_config") or config.get("model")
+    layers = {**inner} if isinstance(inner, Mapping) else {**config}
+    layers = {k: v for k, v in layers.items() if k not in (*OWN, "architectures")}
+    layers.setdefault("torch_dtype", config.get("torch_dtype") or config.get("dtype"))
+    return layers, {**(inner if isinstance(inner, Mapping) else {}), **config}
+
+
+def _first_apart(groups: tuple[LayerGroup, ...]) -> tuple[LayerGroup, tuple[LayerGroup, ...]]:
+    """Layer 0 by itself, and the others."""
+    home = next(group for group in groups if 0 in group.layers)
+    rest = home.model_copy(update={"layers": tuple(i for i in home.layers if i)})
+    others = tuple(rest if group is home else group for group in groups)
+    first = home.model_copy(update={"layers": (0,)})
+    return first, tuple(group for group in others if group.layers)
+
+
+def _eagle_layers(groups: tuple[LayerGroup, ...]) -> tuple[LayerGroup, ...]:
+    """The first layer has no norm before its attention; no norm follows the last."""
+    first, rest = _first_apart(groups)
+    return first.model_copy(update={"norms": first.norms[1:]}), *rest
+
+
+def _eagle3_layers(groups: tuple[LayerGroup, ...], hidden: int) -> tuple[LayerGroup, ...]:
+    """Every layer norms the hidden states apart; the first reads the embedding beside them, so
+    that its query, key and value matrices are twice as wide."""
+    apart = norm("hidden_norm", hidden)
+    first, rest = (
+        [g.model_copy(update={"norms": g.norms + apart}) for g in part]
+        for part in ((_first_apart(groups)[0],), _first_apart(groups)[1])
+    )
+    (attention,) = first[0].mixers
+    assert isinstance(attention, Attention)
+    wider = tuple(
+        weight
+        for weight in attention.model_copy(update={"qkv_bias": False}).weights(hidden)
+        if weight.name in ("q_proj", "k_proj", "v_proj")
+    )
+    doubled = attention.model_copy(update={"extras": attention.extras + wider})
+    return first[0].model_copy(update={"mixers": (doubled,)}), *rest
+
+
+def _eagle3_inputs(own: Mapping[str, Any], hidden: int, target: int) -> tuple[Weight, ...]:
+    eagle = own.get("eagle_config") or {}
+    if not eagle.get("use_aux_hidden_state", True):
+        return ()
+    named = eagle.get("eagle_aux_hidden_state_layer_ids")
+    states = own.get("num_aux_hidden_states") or (len(named) if named else AUX_STATES)
+    found = _fc(hidden, states * target)
+    if eagle.get("norm_before_fc", own.get("norm_before_fc", False)):
+        found += norm("input_norm", states * target)
+    return found + (norm("fc_norm", states * target) if own.get("fc_norm") else ())
+
+
+def _fc(hidden: int, width: int) -> tuple[Weight, ...]:
+    return (Weight("fc", (hidden, width)),)
+
+
+def _map(vocab: int) -> tuple[Weight, ...]:
+    return (Weight("draft_id_to_target_id", (vocab, MAP_ENTRY), "vector"),)
