@@ -136,7 +136,9 @@ def figures_of(
     check_engine(values, arguments.engine)
     draft = None
     if path := values.get("speculative_draft_model_path"):
-        draft = read_draft(path, METHODS.get(values.get("speculative_algorithm"), "draft_model"))
+        draft = read_draft(
+            path, METHODS.get(str(values.get("speculative_algorithm")), "draft_model")
+        )
         values["speculative_draft_model_path"] = named(path)
     if arguments.engine_version:
         values["version"] = arguments.engine_version
