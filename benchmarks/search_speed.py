@@ -2,24 +2,26 @@
 
     python -m benchmarks.search_speed [--model llama-3.3-70b-instruct]
 
-A point is one GPU x deployment x chunk size x number of users, with its memory, TTFT, TPOT and
-throughput under load. NumPy's elementwise functions use one core. The plain loop makes the same
-figures point by point with make_plan() and latency(), in the same run.
+A point is one GPU x deployment x engine x chunk size x number of users, with its memory by that
+engine's rule and its TTFT, TPOT and throughput under load. NumPy's elementwise functions use one
+core. The plain loop makes the same figures point by point with the engine's own figures and
+latency(), in the same run.
 """
 
 import argparse
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-import numpy as np
-
+from planner.admission.admission import Asked
+from planner.admission.rules import not_on, rule_of
+from planner.engines.registry import ENGINES
 from planner.errors import PlanRefused
-from planner.footprint import DEFAULT_SM_COUNT
+from planner.hardware import Gpu
 from planner.hf_config import parse
-from planner.plan import make_plan
 from planner.search import search, user_steps
-from planner.search_space import CACHES, CHUNKS, WEIGHTS, Space, Target, deployments
-from planner.search_sweep import compile_deployment, memory_of, sweep
+from planner.search_space import CACHES, CHUNKS, IDEAL, SERVING, WEIGHTS, Space, Target, deployments
+from planner.search_sweep import Compiled, compile_deployment, sweep
 from planner.timing.latency import Request, latency
 from planner.timing.speed_grid import GpuGrid
 from planner.workload import Workload
@@ -29,6 +31,7 @@ from presets.speed import speed_of
 
 REPEATS = 5
 PLAIN_POINTS = 300
+TARGET = Target(request=Request(), concurrency=50, ttft_p95_s=2.0, tpot_s=0.04)
 
 
 def main() -> None:
@@ -38,46 +41,68 @@ def main() -> None:
     config = load_model_config(parser.parse_args().model)
     model = parse(config)
     known = offers()
-    gpus = list({offer.gpu.id: offer.gpu for offer in known}.values())
+    gpus = tuple({offer.gpu.id: offer.gpu for offer in known}.values())
     speeds = [speed_of(gpu) for gpu in gpus]
     grid = GpuGrid(gpus, speeds)
-    cores = np.array([gpu.sm_count or DEFAULT_SM_COUNT for gpu in gpus])
-    target = Target(request=Request(), concurrency=50, ttft_p95_s=2.0, tpot_s=0.04)
-    users = user_steps(target.concurrency)
-    space = Space(weights_dtypes=WEIGHTS, kv_cache_dtypes=CACHES)
-    compiled = []
+    users = user_steps(TARGET.concurrency)
+    engines = (IDEAL, *SERVING)
+    space = Space(weights_dtypes=WEIGHTS, kv_cache_dtypes=CACHES, engines=engines)
+    rules = {engine: rule_of(engine, model, config) for engine in engines}
+    able = {e: tuple(gpu for gpu in gpus if not_on(e, gpu, "auto") is None) for e in engines}
+    compiled: list[Compiled] = []
+    taken: list[tuple[str, Compiled]] = []
     for deployment in deployments(model, space):
         try:
-            found = compile_deployment(model, deployment, target, users, CHUNKS)
-            memory_of(model, gpus[0], deployment, target, users, CHUNKS, cores)
+            found = compile_deployment(model, deployment, TARGET, users, CHUNKS)
         except PlanRefused:
             continue
         compiled.append(found)
-    points = len(compiled) * len(gpus) * len(CHUNKS) * len(users)
+        for engine, rule in rules.items():
+            try:
+                rule.admission(asked(found, able[engine]))
+            except PlanRefused:
+                continue
+            taken.append((engine, found))
+    points = sum(len(able[engine]) for engine, _ in taken) * len(CHUNKS) * len(users)
 
     def everything() -> None:
         for found in compiled:
-            memory_of(model, gpus[0], found.deployment, target, users, CHUNKS, cores)
             sweep(found, grid)
+        for engine, found in taken:
+            rules[engine].admission(asked(found, able[engine])).over(found.sequences)
 
     seconds = fastest(everything)
-    print(f"{points:,} points over {len(compiled)} deployments and {len(gpus)} GPUs")
+    print(
+        f"{points:,} points over {len(compiled)} deployments, {len(gpus)} GPUs and "
+        f"{len(engines)} engines"
+    )
     print(f"sweep over compiled coefficients  {points / seconds:12,.0f} points/s")
     fresh = parse(config)
     start = time.perf_counter()
-    tried = search(fresh, known, speed_of, target, space).points
+    tried = search(fresh, known, speed_of, TARGET, space, config=config).points
     print(f"whole search, compiling included  {tried / (time.perf_counter() - start):12,.0f}")
     start = time.perf_counter()
     for i in range(PLAIN_POINTS):
-        found, gpu = compiled[i % len(compiled)], gpus[i % len(gpus)]
-        asked = int(users[i % len(users)])
-        work = Workload(context=target.request.context, concurrency=asked)
+        engine, found = taken[i * 7919 % len(taken)]
+        gpu = able[engine][i % len(able[engine])]
+        wanted = int(users[i % len(users)])
         chosen = found.deployment.replace(max_num_batched_tokens=CHUNKS[i % len(CHUNKS)])
-        make_plan(model, gpu, chosen, work)
-        latency(model, gpu, chosen, speeds[i % len(gpus)], target.request, asked)
+        work = Workload(context=TARGET.request.context, concurrency=wanted)
+        if engine == IDEAL:
+            rules[engine].admission(asked(found, (gpu,)))
+        else:
+            options = rules[engine].options(gpu, chosen, work.context, int(found.sequences[0]))
+            with suppress(PlanRefused):
+                ENGINES[engine].figures(model, gpu, chosen, options, work, config=config)
+        latency(model, gpu, chosen, speed_of(gpu), TARGET.request, wanted)
     plain = PLAIN_POINTS / (time.perf_counter() - start)
     print(f"point by point                    {plain:12,.0f}")
     print(f"sweep against point by point      {points / seconds / plain:12,.0f} times")
+
+
+def asked(found: Compiled, gpus: tuple[Gpu, ...]) -> Asked:
+    """The question to an engine's rule that a search asks of a deployment."""
+    return Asked(gpus, found.deployment, TARGET.request.context, found.sequences, CHUNKS)
 
 
 def fastest(run: Callable[[], None]) -> float:

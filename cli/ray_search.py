@@ -5,7 +5,7 @@ and the parts are ranked together at the end, so the answer is that of a search 
 """
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,7 @@ def ray_search(
     space: Space,
     *,
     address: str,
+    config: Mapping[str, Any] | None = None,
 ) -> Found:
     """search() on the cluster at `address` ("auto" finds one on this machine).
 
@@ -54,7 +55,7 @@ def ray_search(
         raise PlanRefused(f"no Ray cluster answers at {address}: {error}") from None
     try:
         task = ray.remote(max_retries=RETRIES)(part_of_search)
-        shared = ray.put((model, tuple(offers), reference, target, space))
+        shared = ray.put((model, tuple(offers), reference, target, space, config))
         everything = list(deployments(model, space))
         parts = [
             everything[i : i + DEPLOYMENTS_PER_TASK]
@@ -67,12 +68,13 @@ def ray_search(
 
 
 def part_of_search(
-    shared: tuple[Model, Sequence[Offer], Reference, Target, Space], part: list[Deployment]
+    shared: tuple[Model, Sequence[Offer], Reference, Target, Space, Mapping[str, Any] | None],
+    part: list[Deployment],
 ) -> Found:
     """What one task does."""
-    model, offers, reference, target, space = shared
+    model, offers, reference, target, space, config = shared
     speeds = partial(speed.speed_of, reference=reference)
-    return search_part(model, offers, speeds, target, space, part)
+    return search_part(model, offers, speeds, target, space, part, config=config)
 
 
 def _check_answers(address: str) -> None:

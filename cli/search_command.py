@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from cli.source import read_model
+from cli.source import named, read_model
 from planner.errors import PlanRefused
 from planner.export import first_error
 from planner.hf_config import parse
 from planner.search_space import (
     CACHES,
+    IDEAL,
+    SERVING,
     USUAL_TPOT_S,
     USUAL_TTFT_P95_S,
     WEIGHTS,
@@ -23,9 +25,12 @@ from presets.offers import offers, own_price, unpriced
 from presets.speed import reference, speed_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from planner.candidates import Candidate, Found
 
 FORMATS = ("text", "json", "csv")
+ANY = "any"
 SHOWN = 8
 
 
@@ -49,6 +54,8 @@ def add_to(parser: ArgumentParser) -> None:
                         type=price, default=[], metavar="GPU=USD",
                         help="your price, also of a GPU without one; may be repeated")  # fmt: skip
     parser.add_argument("--marketplace", action="store_true", help="marketplace prices too")
+    parser.add_argument("--engine", choices=(ANY, IDEAL, *SERVING), default=ANY,
+                        help="whose memory rules hold; ideal: bytes alone")  # fmt: skip
     parser.add_argument("--max-gpus", type=int, default=16, metavar="N")
     parser.add_argument("--allow-quantisation", action="store_true",
                         help="try formats that lose precision too")  # fmt: skip
@@ -65,27 +72,39 @@ def run(arguments: Namespace) -> str:
     """The search in the chosen format. What needs NumPy is imported by those who search."""
     from planner import search_report
     from planner.search import search
+    from planner.search_engine import engine_figures
 
-    model = parse(read_model(arguments.model), arguments.model)
+    config = read_model(arguments.model)
+    model = parse(config, arguments.model)
     target, space = chosen_target(arguments), chosen_space(arguments)
     known = offers(arguments.gpu, own_usd=dict(arguments.price), marketplace=arguments.marketplace)
     if not known:
-        named = ", ".join(arguments.gpu) or "any GPU"
+        asked = ", ".join(arguments.gpu) or "any GPU"
         raise PlanRefused(
-            f"no price is known for {named}: give one with --usd-per-gpu-hour GPU=USD, or allow "
+            f"no price is known for {asked}: give one with --usd-per-gpu-hour GPU=USD, or allow "
             "marketplace prices with --marketplace"
         )
     if arguments.ray is None:
-        found = search(model, known, speed_of, target, space)
+        found = search(model, known, speed_of, target, space, config=config)
     else:
         from cli.ray_search import ray_search
 
-        found = ray_search(model, known, reference(), target, space, address=arguments.ray)
+        found = ray_search(
+            model, known, reference(), target, space, address=arguments.ray, config=config
+        )
+
+    def command(candidate: "Candidate") -> str | None:
+        figures = engine_figures(
+            candidate, target, model, config=config, name=named(arguments.model)
+        )
+        return None if figures is None else figures.command
+
     if arguments.format == "json":
-        return json.dumps(search_report.as_data(found), indent=1, allow_nan=False) + "\n"
+        data = search_report.as_data(found, command=command)
+        return json.dumps(data, indent=1, allow_nan=False) + "\n"
     if arguments.format == "csv":
         return search_report.as_csv(found)
-    return as_text(found, space, unpriced(arguments.gpu, known))
+    return as_text(found, space, command, unpriced(arguments.gpu, known))
 
 
 def seconds(text: str) -> float | None:
@@ -137,18 +156,29 @@ def chosen_space(arguments: Namespace) -> Space:
         }
     given = {name: tuple(values) for name, values in names.items() if values}
     try:
-        return Space(max_gpus=arguments.max_gpus, **given)
+        engines = SERVING if arguments.engine == ANY else (arguments.engine,)
+        return Space(max_gpus=arguments.max_gpus, engines=engines, **given)
     except ValidationError as error:
         raise PlanRefused(first_error(error)) from None
 
 
-def as_text(found: "Found", space: Space, missing: tuple[str, ...] = ()) -> str:
-    """The answer for a terminal. missing: GPUs left out because nobody gave a price."""
+def as_text(
+    found: "Found",
+    space: Space,
+    command: "Callable[[Candidate], str | None]",
+    missing: tuple[str, ...] = (),
+) -> str:
+    """The answer for a terminal. command: what starts a candidate's engine, if it has one.
+    missing: GPUs left out because nobody gave a price."""
     from planner import search_report
+    from planner.admission.rules import label_of
 
     limits = search_report.limits(found.target)
     lines = [search_report.headline(found)]
+    started = command(found.winners[0]) if found.winners else None
+    lines += [f"Start it with: {started}"] if started else []
     lines += [found.note] if found.note else []
+    lines += ["Engines tried: " + ", ".join(label_of(engine) for engine in space.engines) + "."]
     lines += [
         "Formats tried: weights " + _names(space.weights_dtypes)
         + "; cache " + _names(space.kv_cache_dtypes)
@@ -177,8 +207,9 @@ def as_text(found: "Found", space: Space, missing: tuple[str, ...] = ()) -> str:
         ]
         if len(losers) > SHOWN:
             lines.append(f"  and {len(losers) - SHOWN} more GPUs (--format csv lists everything)")
-    if found.unsupported:
-        lines += ["", "Not tried:", *(f"  {reason}" for reason in found.unsupported)]
+    left = (*found.unsupported, *search_report.without_candidates(found, space.engines))
+    if left:
+        lines += ["", "Not tried:", *(f"  {reason}" for reason in left)]
     if shown:
         lines += ["", "Prices:", *(f"  {line}" for line in search_report.prices(shown))]
     if missing:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from planner.cost import Cost, cost
 from planner.deployment import Deployment
-from planner.search_space import Offer, Target
+from planner.search_space import SERVING, Offer, Target
 
 Reason = Literal["memory", "ttft", "tpot"]
 REASONS: tuple[Reason, ...] = ("memory", "ttft", "tpot")
@@ -16,17 +16,22 @@ REASONS: tuple[Reason, ...] = ("memory", "ttft", "tpot")
 class Candidate:
     """One deployment on one GPU with its best chunk size; lost: what it misses first, or None.
 
-    weights, cache: the formats that most weights, and the cache, are stored in, whatever "auto"
-    stands for. Memory in bytes of the fullest GPU. users: the most that the target still holds
-    for, of those tried; users_open: none of those tried was too many. excess: how far beyond its
-    limit the figure that lost is, 1.2 for 20 %. Times are None where memory alone ruled it out.
+    engine: whose rule memory follows, "ideal" for bytes alone. weights, cache: the formats that
+    most weights, and the cache, are stored in, whatever "auto" stands for. Memory in bytes of the
+    fullest GPU: total_bytes are needed of the budget_bytes that the engine allows itself, and
+    admitted sequences of a replica run at once. users: the most that the target still holds for,
+    of those tried; users_open: none of those tried was too many. excess: how far beyond its limit
+    the figure that lost is, 1.2 for 20 %. Times are None where memory alone ruled it out.
     """
 
     offer: Offer
     deployment: Deployment
+    engine: str
     weights: str
     cache: str
     total_bytes: int
+    budget_bytes: int
+    admitted: int
     lost: Reason | None
     excess: float
     users: int
@@ -43,7 +48,8 @@ class Candidate:
 
     @property
     def headroom_bytes(self) -> int:
-        return self.offer.gpu.memory_bytes - self.total_bytes
+        """What the engine's budget has left; negative where memory is short."""
+        return self.budget_bytes - self.total_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +97,26 @@ class Found:
         return tuple(first.values())
 
 
-def rank(candidate: Candidate) -> tuple[float, int, float, str, str]:
-    """Order of equals: cost, the model's own formats, speed, then names, so that runs agree."""
+def rank(candidate: Candidate) -> tuple[Any, ...]:
+    """Order of equals: cost, the model's own formats, speed, the engine, then names, so that runs
+    agree."""
     deployment = candidate.deployment
     converted = (deployment.weights_dtype != "auto") + (deployment.kv_cache_dtype != "auto")
-    speed = candidate.tpot_s or 0.0
+    engine = candidate.engine
     return (
-        candidate.usd_per_hour, converted, speed, candidate.offer.gpu.id, repr(deployment)
-    )  # fmt: skip
+        candidate.usd_per_hour,
+        converted,
+        candidate.tpot_s or 0.0,
+        SERVING.index(engine) if engine in SERVING else -1,
+        candidate.offer.gpu.id,
+        candidate.offer.lot,
+        deployment.tensor_parallel_size,
+        deployment.pipeline_parallel_size,
+        deployment.data_parallel_size,
+        deployment.enable_expert_parallel,
+        deployment.weights_dtype,
+        deployment.kv_cache_dtype,
+    )
 
 
 def pareto(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:

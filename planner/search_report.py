@@ -2,14 +2,16 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from planner.admission.rules import label_of
 from planner.candidates import Candidate, Found, candidate_cost
+from planner.engines.registry import ENGINES
 from planner.fixes import layout
 from planner.formats.format_support import weights_support
-from planner.search_space import Target
-from planner.units import counted, format_bytes
+from planner.search_space import IDEAL, Target
+from planner.units import ceil_div, counted, format_bytes
 
 SCHEMA_VERSION = 1
 NAMES = {"memory": "memory", "ttft": "TTFT p95", "tpot": "TPOT"}
@@ -24,6 +26,9 @@ def row(candidate: Candidate, target: Target) -> dict[str, Any]:
     return {
         "gpu": candidate.offer.gpu.id,
         "gpus": deployment.gpus,
+        "engine": candidate.engine,
+        "engine_version": ENGINES[candidate.engine].versions[0] if candidate.engine != IDEAL
+        else None,
         "tensor_parallel_size": deployment.tensor_parallel_size,
         "pipeline_parallel_size": deployment.pipeline_parallel_size,
         "data_parallel_size": deployment.data_parallel_size,
@@ -44,6 +49,8 @@ def row(candidate: Candidate, target: Target) -> dict[str, Any]:
         "tpot_s": candidate.tpot_s,
         "output_tokens_per_s": outputs,
         "total_bytes_per_gpu": candidate.total_bytes,
+        "budget_bytes_per_gpu": candidate.budget_bytes,
+        "sequences_admitted_per_replica": candidate.admitted,
         "headroom_bytes_per_gpu": candidate.headroom_bytes,
         "users_within_target": candidate.users,
         "users_is_lower_bound": candidate.users_open,
@@ -53,18 +60,27 @@ def row(candidate: Candidate, target: Target) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def as_data(found: Found, *, most: int = 20) -> dict[str, Any]:
-    """The whole answer; lists are cut to `most` entries, counts are not."""
+Command = Callable[[Candidate], str | None]
+
+
+def as_data(found: Found, *, most: int = 20, command: Command | None = None) -> dict[str, Any]:
+    """The whole answer; lists are cut to `most` entries, counts are not. command: what starts a
+    winner's engine, if it has one."""
     target = found.target
+
+    def full(candidate: Candidate) -> dict[str, Any]:
+        started = {} if command is None else {"command": command(candidate)}
+        return row(candidate, target) | started
+
     return {
         "schema_version": SCHEMA_VERSION,
         "target": target.model_dump(),
         "points_tried": found.points,
         "winner_count": len(found.winners),
         "loser_count": len(found.losers),
-        "winners": [row(c, target) for c in found.winners[:most]],
-        "frontier": [row(c, target) for c in found.frontier[:most]],
-        "quality_steps": [row(c, target) for c in found.quality_steps],
+        "winners": [full(c) for c in found.winners[:most]],
+        "frontier": [full(c) for c in found.frontier[:most]],
+        "quality_steps": [full(c) for c in found.quality_steps],
         "nearest_losers": [
             {**row(c, target), "reason": why(c, target)} for c in found.nearest_losers
         ],
@@ -85,7 +101,7 @@ def as_csv(found: Found) -> str:
 
 
 def name(candidate: Candidate) -> str:
-    """'4 x H200 SXM 141GB, tensor parallel 4, weights fp8, cache bf16 (own)'.
+    """'4 x H200 SXM 141GB, tensor parallel 4, weights fp8, cache bf16 (own), vLLM'.
 
     own: the model's own format, nothing converted.
     """
@@ -101,6 +117,8 @@ def name(candidate: Candidate) -> str:
         weights += " weight-only"
     cache = candidate.cache + (" (own)" if deployment.kv_cache_dtype == own else "")
     parts.append(f"weights {weights}, cache {cache}")
+    if candidate.engine != IDEAL:
+        parts.append(ENGINES[candidate.engine].label)
     return ", ".join(parts)
 
 
@@ -136,12 +154,33 @@ def why(candidate: Candidate, target: Target) -> str:
     if candidate.lost is None:
         return "meets the target"
     if candidate.lost == "memory":
-        return f"memory: {format_bytes(-candidate.headroom_bytes)} short on the fullest GPU"
+        return _short(candidate, target)
     if candidate.lost == "ttft":
         figure, limit = candidate.ttft_p95_s or 0.0, target.ttft_p95_s or 0.0
         return f"TTFT p95 {figure:.2f} s, {figure / limit:.1f} times the {limit:g} s allowed"
     figure, limit = candidate.tpot_s or 0.0, target.tpot_s or 0.0
     return f"TPOT {figure * 1e3:.1f} ms, {figure / limit:.1f} times the {limit * 1e3:g} ms allowed"
+
+
+def _short(candidate: Candidate, target: Target) -> str:
+    """How much memory is missing: in bytes, and in sequences where an engine counts them."""
+    short = f"{format_bytes(-candidate.headroom_bytes)} short on the fullest GPU"
+    if candidate.engine == IDEAL:
+        return f"memory: {short}"
+    asked = ceil_div(target.concurrency, candidate.deployment.data_parallel_size)
+    runs = f"memory: it runs {candidate.admitted:,} of {counted(asked, 'sequence')} at once"
+    return runs if candidate.headroom_bytes >= 0 else f"{runs}, {short}"
+
+
+def without_candidates(found: Found, engines: Iterable[str]) -> tuple[str, ...]:
+    """Of the engines tried, those that took nothing at all, each with its first reason."""
+    used = {c.engine for c in (*found.winners, *found.losers)}
+    lines = []
+    for engine in engines:
+        if engine not in used:
+            start = label_of(engine)
+            lines += [r.reason for r in found.refusals if r.reason.startswith(start)][:1]
+    return tuple(lines)
 
 
 def headline(found: Found) -> str:

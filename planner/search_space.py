@@ -18,6 +18,9 @@ OWN = ("auto",)
 WEIGHTS = ("auto", "fp8", "nvfp4", "int4")
 CACHES = ("auto", "fp8")
 """The model's own format and those that lose precision, for searches that allow it."""
+IDEAL = "ideal"
+SERVING = ("vllm", "sglang", "tensorrt-llm", "llama.cpp")
+"""Engines that a search can plan with; ideal: none, bytes alone. transformers is no server."""
 USUAL_TTFT_P95_S = 2.0
 USUAL_TPOT_S = 0.04
 """What a reader of a chat hardly notices: the limits of a search that was given none."""
@@ -39,7 +42,8 @@ class Target(Frozen):
 
 
 class Space(Frozen):
-    """The choices a search combines; orders of formats are from best quality to least.
+    """The choices a search combines; orders of formats are from best quality to least, and of
+    engines which comes first of equals.
 
     Formats that lose precision are tried only where they are named, such as WEIGHTS and CACHES.
     """
@@ -47,6 +51,7 @@ class Space(Frozen):
     max_gpus: int = Field(default=16, ge=1, le=1024)
     weights_dtypes: tuple[str, ...] = OWN
     kv_cache_dtypes: tuple[str, ...] = OWN
+    engines: tuple[str, ...] = (IDEAL,)
     chunk_tokens: tuple[int, ...] = CHUNKS
     pipeline: bool = True
 

@@ -1,12 +1,11 @@
 """Every GPU, chunk size and number of users for one deployment at once, in NumPy.
 
-    memory_of(model, gpu, deployment, target, users, chunk_tokens, sm_counts)
     sweep(compile_deployment(model, deployment, target, users, chunk_tokens), grid)
 
 Results have three axes: GPU, chunk size (max_num_batched_tokens), users.
 
 Compiling asks the model's structure once; sweeping is arithmetic on arrays. What it finds for a
-point is what make_plan() and latency() find for it, and a test holds them equal.
+point is what latency() finds for it, and a test holds them equal.
 """
 
 from dataclasses import dataclass, replace
@@ -16,19 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.deployment import Deployment
-from planner.footprint import footprint
-from planner.hardware import Gpu
 from planner.kinds.mlp import MoE
 from planner.memo import memo
 from planner.model import Model
 from planner.search_space import Target
-from planner.sweep import binding_bytes
 from planner.timing.latency import Request
 from planner.timing.passes import DecodePass, StagePass, decode_pass, distinct, prefill_pass
 from planner.timing.roofline import Costs
 from planner.timing.speed_grid import GpuGrid
 from planner.timing.steady import Load, steady_load
-from planner.workload import Workload
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -150,29 +145,6 @@ def _merged(passes: list[StagePass]) -> StagePass:
         for alike in zip(*[found.messages for found in passes], strict=True)
     )
     return StagePass(Costs(work), Costs(()), messages)
-
-
-def memory_of(
-    model: Model,
-    gpu: Gpu,
-    deployment: Deployment,
-    target: Target,
-    users: Ints,
-    chunk_tokens: tuple[int, ...],
-    sm_counts: Ints,
-) -> Ints:
-    """Bytes of the binding GPU; cheap enough to ask before times.
-
-    gpu: any of those that are swept; only its measured overheads matter, if it has some.
-    """
-    return binding_bytes(
-        footprint(model, gpu, deployment),
-        np.asarray(target.request.context, dtype=np.int64),
-        -(-users // deployment.data_parallel_size)[None, None, :],
-        Workload(),
-        np.asarray(chunk_tokens, dtype=np.int64)[None, :, None],
-        sm_counts[:, None, None],
-    )
 
 
 def sweep(compiled: Compiled, grid: GpuGrid) -> Swept:

@@ -10,6 +10,8 @@ from planner.errors import PlanRefused
 from planner.export import first_error
 from planner.search_space import (
     CACHES,
+    IDEAL,
+    SERVING,
     USUAL_TPOT_S,
     USUAL_TTFT_P95_S,
     WEIGHTS,
@@ -25,6 +27,7 @@ from ui.inputs import Chosen
 BOUND: dict[str, Any] = {"bind": "query-params"}
 GPU_COUNTS = (1, 2, 4, 8, 16, 32)
 ANSWER_TOKENS = 1024
+ANY = "any"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,14 @@ def choose(chosen: Chosen) -> Asked:
     with load:
         answer = _count("Answer tokens", "s_output", ANSWER_TOKENS, least=1)
         cached = _count("Prompt tokens in the prefix cache", "s_cached", 0, least=0)
+        engine = st.selectbox(
+            "Engine",
+            (ANY, IDEAL, *SERVING),
+            key="s_engine",
+            help="Whose memory rules hold: its share of the card, its pages and what it refuses. "
+            "ideal: bytes alone.",
+            **BOUND,
+        )
         lossy = st.toggle(
             "Formats that lose precision too",
             key="s_lossy",
@@ -91,6 +102,7 @@ def choose(chosen: Chosen) -> Asked:
     weights, cache = (chosen.deployment.weights_dtype,), (chosen.deployment.kv_cache_dtype,)
     space = Space(
         max_gpus=most,
+        engines=SERVING if engine == ANY else (engine or IDEAL,),
         weights_dtypes=tuple(dict.fromkeys((*weights, *WEIGHTS))) if lossy else weights,
         kv_cache_dtypes=tuple(dict.fromkeys((*cache, *CACHES))) if lossy else cache,
     )

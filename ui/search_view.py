@@ -4,14 +4,27 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from planner.admission.rules import label_of
 from planner.candidates import Candidate, Found
 from planner.guide import guide
 from planner.model import Model
 from planner.search import search
-from planner.search_report import as_csv, headline, name, next_quality, prices, row, users, why
+from planner.search_engine import engine_figures
+from planner.search_report import (
+    as_csv,
+    headline,
+    name,
+    next_quality,
+    prices,
+    row,
+    users,
+    why,
+    without_candidates,
+)
 from planner.search_space import Target
 from planner.units import format_bytes
 from presets.speed import reference, speed_of
+from ui.inputs import Chosen
 from ui.search_inputs import Asked
 from ui.sentence import as_sentence
 from ui.tables import html_table
@@ -21,9 +34,10 @@ COLUMNS = ("Deployment", "$ / hour", "TTFT p95", "TPOT", "Users", "Memory left",
 NUMERIC = tuple(range(1, len(COLUMNS)))
 
 
-def show(model: Model, asked: Asked) -> None:
+def show(chosen: Chosen, asked: Asked) -> None:
     """Search and draw what was found."""
-    found = search(model, asked.offers, speed_of, asked.target, asked.space)
+    model = chosen.model
+    found = search(model, asked.offers, speed_of, asked.target, asked.space, config=chosen.config)
     target = found.target
     if found.winners:
         st.success(as_sentence(headline(found)), icon=":material/check_circle:")
@@ -31,8 +45,12 @@ def show(model: Model, asked: Asked) -> None:
         st.warning(as_sentence(headline(found)), icon=":material/search_off:")
     if found.note:
         st.warning(as_sentence(found.note), icon=":material/warning:")
-    for reason in found.unsupported:
-        st.caption(as_sentence(f"Not tried: {reason}"))
+    if found.winners:
+        _start(chosen, found.winners[0], target)
+    left = (*found.unsupported, *without_candidates(found, asked.space.engines))
+    if left:
+        with st.expander(f"Not tried ({len(left)})"):
+            st.markdown("\n".join(f"- {as_sentence(reason)}" for reason in left))
     st.caption(
         f"{found.points:,} points tried. Prices are dated list prices and times are estimates: "
         + as_sentence(reference().source)
@@ -56,6 +74,14 @@ def show(model: Model, asked: Asked) -> None:
         "Every candidate (CSV)", as_csv(found),
         file_name="search.csv", mime="text/csv", icon=":material/download:",
     )  # fmt: skip
+
+
+def _start(chosen: Chosen, best: Candidate, target: Target) -> None:
+    """The command of the cheapest one's engine."""
+    figures = engine_figures(best, target, chosen.model, config=chosen.config)
+    if figures is not None:
+        st.caption(f"Start it with {label_of(best.engine)}")
+        st.code(figures.command, language="bash", wrap_lines=True)
 
 
 def _winners(found: Found) -> None:

@@ -131,7 +131,7 @@ def llama_cpp_figures(
     """
     if draft is not None:
         raise PlanRefused("llama.cpp loads a draft model beside its own: plan the draft apart")
-    placement = Placement(model, assign(model, _weights(model, deployment)), deployment, options)
+    placement = Placement(model, assign(model, weights_of(model, deployment)), deployment, options)
     longest = model.max_position_embeddings
     if longest is None and not options.ctx_size:
         raise PlanRefused("max_position_embeddings is not in the configuration: give --ctx-size")
@@ -189,7 +189,7 @@ def llama_cpp_figures(
     )
 
 
-def _weights(model: Model, deployment: Deployment) -> str:
+def weights_of(model: Model, deployment: Deployment) -> str:
     """The format of the file; 'auto' of an unquantised model is its own dtype."""
     name = deployment.weights_dtype.lower()
     if name == "auto" and model.quantization is None:

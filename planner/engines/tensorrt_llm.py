@@ -66,7 +66,7 @@ def tensorrt_llm_figures(
         raise PlanRefused("max_position_embeddings is not in the configuration: give --max-seq-len")
     fmt = kv_format(deployment.kv_cache_dtype, model.dtype)
     ranks = [
-        _rank(stage, model, gpu, deployment, options, fmt, draft)
+        rank_of(stage, model, gpu, deployment, options, fmt, draft)
         for stage in stages(model, deployment, config)
     ]
     tokens = [_tokens(rank, options) for rank in ranks]
@@ -108,15 +108,16 @@ def tensorrt_llm_figures(
     )
 
 
-def _rank(
+def rank_of(
     stage: StageWeights,
     model: Model,
     gpu: Gpu,
     deployment: Deployment,
     options: TensorrtLlmOptions,
     fmt: KvFormat,
-    draft: Model | None,
+    draft: Model | None = None,
 ) -> Rank:
+    """What a rank of that stage spends, leaves, and takes for a token."""
     tp = deployment.tensor_parallel_size
     terms = activation_terms(
         model, list(stage.groups), tensor_parallel_size=tp,

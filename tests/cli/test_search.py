@@ -117,3 +117,29 @@ def test_only_gpus_without_a_price_is_one_sentence(capsys: pytest.CaptureFixture
     assert "no price is known for l4" in error
     assert "--usd-per-gpu-hour" in error
     assert error.count("\n") == 1
+
+
+def test_the_engine_is_a_choice_and_a_column(capsys: pytest.CaptureFixture[str]) -> None:
+    free = ("--ttft", "none", "--tpot", "none")
+
+    def rows(engine: str) -> list[dict[str, str]]:
+        text = run(capsys, *free, "--engine", engine, "--format", "csv")
+        return list(csv.DictReader(io.StringIO(text)))
+
+    every = {row["engine"] for row in rows("any")}
+    assert every == {"vllm", "sglang", "tensorrt-llm", "llama.cpp"}
+    assert {row["engine"] for row in rows("sglang")} == {"sglang"}
+    assert {row["engine_version"] for row in rows("ideal")} == {""}
+    data = json.loads(run(capsys, *free, "--engine", "vllm", "--format", "json"))
+    command = data["winners"][0]["command"]
+    assert command.startswith("vllm serve meta-llama/")
+    assert "--max-model-len 2304" in command
+    text = run(capsys, *free, "--engine", "vllm")
+    assert f"Start it with: {command}" in text
+    assert "Start it with" not in run(capsys, *free, "--engine", "ideal")
+
+
+def test_an_engine_that_takes_nothing_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    out = run(capsys, "--weights-dtype", "fp8")
+    assert "llama.cpp 2026: weights_dtype fp8: no GGUF file holds it" in out
+    assert "has no such cache" in refused(capsys, "--engine", "sglang", "--kv-cache-dtype", "q8_0")

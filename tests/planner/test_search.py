@@ -2,16 +2,17 @@
 
 import random
 
-import numpy as np
 import pytest
 
+from planner.admission.admission import Asked
+from planner.admission.rules import rule_of
 from planner.candidates import Candidate, Found
 from planner.errors import PlanRefused
-from planner.footprint import DEFAULT_SM_COUNT
 from planner.hf_config import parse
 from planner.model import Model
 from planner.plan import make_plan
 from planner.search import search, user_steps
+from planner.search_engine import engine_figures
 from planner.search_report import (
     as_data,
     headline,
@@ -22,8 +23,18 @@ from planner.search_report import (
     users,
     why,
 )
-from planner.search_space import CACHES, CHUNKS, WEIGHTS, Offer, Space, Target, deployments
-from planner.search_sweep import compile_deployment, memory_of, sweep
+from planner.search_space import (
+    CACHES,
+    CHUNKS,
+    IDEAL,
+    SERVING,
+    WEIGHTS,
+    Offer,
+    Space,
+    Target,
+    deployments,
+)
+from planner.search_sweep import compile_deployment, sweep
 from planner.timing.latency import Request, latency
 from planner.timing.speed_grid import GpuGrid
 from planner.workload import Workload
@@ -70,7 +81,6 @@ def test_the_sweep_is_the_plan_and_its_latency(name: str) -> None:
     gpus = [offer.gpu for offer in OFFERS]
     speeds = [speed_of(gpu) for gpu in gpus]
     grid = GpuGrid(gpus, speeds)
-    cores = np.array([gpu.sm_count or DEFAULT_SM_COUNT for gpu in gpus])
     asked_users = user_steps(TARGET.concurrency)
     tried = list(deployments(model, Space(max_gpus=16, **ALL)))
     checked = 0
@@ -79,15 +89,16 @@ def test_the_sweep_is_the_plan_and_its_latency(name: str) -> None:
             compiled = compile_deployment(model, deployment, TARGET, asked_users, CHUNKS)
         except PlanRefused:
             continue
-        used = memory_of(model, gpus[0], deployment, TARGET, asked_users, CHUNKS, cores)
+        asked = Asked(tuple(gpus), deployment, TARGET.request.context, compiled.sequences, CHUNKS)
+        used = rule_of(IDEAL, model).admission(asked).needed_bytes
         swept = sweep(compiled, grid)
         for _ in range(6):
             g, k, u = (draw.randrange(n) for n in (len(gpus), len(CHUNKS), len(asked_users)))
             chosen = deployment.replace(max_num_batched_tokens=CHUNKS[k])
-            asked = int(asked_users[u])
-            work = Workload(context=TARGET.request.context, concurrency=asked)
+            wanted = int(asked_users[u])
+            work = Workload(context=TARGET.request.context, concurrency=wanted)
             assert used[g, k, u] == make_plan(model, gpus[g], chosen, work).total_bytes_per_gpu
-            one = latency(model, gpus[g], chosen, speeds[g], TARGET.request, asked)
+            one = latency(model, gpus[g], chosen, speeds[g], TARGET.request, wanted)
             for swept_figure, figure in (
                 (swept.prefill_s[g, k, 0], one.ttft.seconds),
                 (swept.decode_s[g, 0, u], one.tpot.seconds),
@@ -301,3 +312,38 @@ def test_a_prompt_cannot_be_cached_beyond_its_length() -> None:
     with pytest.raises(PlanRefused, match="more than the prompt's 100"):
         Request(prompt_tokens=100, cached_tokens=200)
     assert Request(prompt_tokens=100, cached_tokens=100).computed_tokens == 1
+
+
+def test_an_engine_admits_less_than_plain_bytes_and_says_so() -> None:
+    """Engines keep a part of the card for themselves; times are the same."""
+    model, config = preset("llama-3.1-8b"), load_model_config("llama-3.1-8b")
+    free = TARGET.model_copy(update={"ttft_p95_s": None, "tpot_s": None, "concurrency": 90})
+    space = Space(max_gpus=1, engines=(IDEAL, *SERVING))
+    found = search(model, OFFERS, speed_of, free, space, config=config)
+    by_engine = {(c.engine, c.offer.gpu.id): c for c in (*found.winners, *found.losers)}
+    for gpu_id in ("h100-sxm5-80gb", "h200-sxm-141gb"):
+        plain = by_engine[IDEAL, gpu_id]
+        for engine in SERVING[:3]:
+            mine = by_engine[engine, gpu_id]
+            assert mine.budget_bytes < plain.budget_bytes
+            if mine.tpot_s and plain.tpot_s and mine.deployment == plain.deployment:
+                assert mine.tpot_s == plain.tpot_s
+    lost = [c for c in found.losers if c.engine == "vllm" and c.lost == "memory"]
+    assert lost
+    for candidate in lost:
+        assert candidate.admitted < 90
+        assert f"it runs {candidate.admitted:,} of 90 sequences at once" in why(candidate, free)
+
+
+def test_the_engines_figures_of_a_winner_agree() -> None:
+    model, config = preset("llama-3.1-8b"), load_model_config("llama-3.1-8b")
+    space = Space(max_gpus=2, engines=SERVING)
+    found = search(model, OFFERS, speed_of, TARGET, space, config=config)
+    seen = set()
+    for winner in found.winners:
+        figures = engine_figures(winner, TARGET, model, config=config, name="a/b")
+        assert figures is not None
+        assert figures.refused is None
+        assert figures.requests >= TARGET.concurrency / winner.deployment.data_parallel_size
+        seen.add(figures.name)
+    assert seen == set(SERVING)

@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 from planner.hf_config import parse
 from planner.search import search
 from planner.search_report import headline, name
-from planner.search_space import Space, Target
+from planner.search_space import SERVING, Space, Target
 from planner.timing.latency import Request
 from presets.models import load_model_config
 from presets.offers import offers
@@ -42,7 +42,9 @@ def test_the_page_says_what_the_search_found() -> None:
         tpot_s=0.04,
     )  # fmt: skip
     model = parse(load_model_config("llama-3.1-8b"))
-    found = search(model, offers(), speed_of, target, Space(max_gpus=2))
+    config = load_model_config("llama-3.1-8b")
+    space = Space(max_gpus=2, engines=SERVING)
+    found = search(model, offers(), speed_of, target, space, config=config)
     assert app.success[0].value == as_sentence(headline(found))
     for kept in found.frontier[:3]:
         assert f">{name(kept)}</th>" in html(app)
@@ -85,7 +87,7 @@ def test_formats_that_lose_precision_are_a_choice() -> None:
     app.toggle(key="s_lossy").set_value(True).run()
     assert not app.exception
     assert "weights fp8" in html(app)
-    assert "no kernels for nvfp4 weights" in captions(app)
+    assert "no kernels for nvfp4 weights" in "\n".join(m.value for m in app.markdown)
 
 
 def test_prices_have_dates_and_gpus_without_one_are_named() -> None:
@@ -100,3 +102,14 @@ def test_prices_have_dates_and_gpus_without_one_are_named() -> None:
 def test_a_context_beyond_the_models_positions_is_said() -> None:
     app = page(model="llama-3.1-8b", s_gpus="8", users="1", context="201024")
     assert "131,072 positions" in app.warning[0].value + app.warning[-1].value
+
+
+def test_the_engine_is_a_choice_and_its_command_is_shown() -> None:
+    app = page(model="llama-3.1-8b", s_gpus="1", users="4", context="3072", s_engine="sglang")
+    assert "SGLang" in app.success[0].value
+    assert app.code[0].value.startswith("python -m sglang.launch_server --model-path")
+    assert "--context-length 3072" in app.code[0].value
+    app.selectbox(key="s_engine").select("ideal").run()
+    assert not app.exception
+    assert not app.code
+    assert "SGLang" not in app.success[0].value

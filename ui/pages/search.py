@@ -8,6 +8,6 @@ from ui import inputs, refusal, search_inputs, search_view
 st.title("Find hardware", anchor=False)
 try:
     chosen = inputs.chosen()
-    search_view.show(chosen.model, search_inputs.choose(chosen))
+    search_view.show(chosen, search_inputs.choose(chosen))
 except SizewellError as error:
     refusal.show(error)

@@ -1,0 +1,1 @@
+"""How many sequences an engine admits on many GPUs at once: its own budget rule as arrays."""

@@ -1,0 +1,194 @@
+"""vLLM's block pool on many GPUs: what its budget leaves, in blocks, over what a request takes.
+
+    blocks = min over stages of (ceil(total x utilisation) - spent) // bytes of a block
+    admitted = (blocks - 1) // blocks of a request, at most max_num_seqs
+
+The newest version with its defaults, `--max-model-len` being the context that is asked.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from planner.admission.admission import Admission, Asked, Ints, distinct_stages, memory_of, spans
+from planner.deployment import Deployment
+from planner.engines import vllm_overheads as overheads
+from planner.engines.kv_groups import CannotGroup, Grouping, bytes_per_block, group_layers
+from planner.engines.loaded_weights import Loaded
+from planner.engines.vllm_budget import load, stage_budget
+from planner.engines.vllm_checks import check_values, needs_half
+from planner.engines.vllm_options import Settings, VllmOptions, resolve
+from planner.engines.vllm_pool import Lengths, align, in_flight_tokens
+from planner.engines.vllm_specs import layer_specs
+from planner.errors import PlanRefused
+from planner.formats.quantization import assign
+from planner.hardware import Gpu
+from planner.kinds.mlp import MoE
+from planner.model import Model
+from planner.parallelism import check
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """A block's bytes in every kind of stage, and the groups of the whole model."""
+
+    grouping: Grouping
+    bytes_per_block: tuple[int, ...]
+
+
+class VllmRule:
+    """Rule of vLLM for one model. config: the model's own, as vllm_figures() takes it."""
+
+    def __init__(self, model: Model, config: Mapping[str, Any] | None = None) -> None:
+        self.model, self.config = model, config
+        self.moe = any(isinstance(group.mlp, MoE) for group in model.groups)
+        self._spent: dict[tuple[Any, ...], tuple[int, ...]] = {}
+        self._loaded: dict[tuple[Any, ...], dict[int, Loaded]] = {}
+        self._blocks: dict[tuple[Any, ...], Blocks] = {}
+        self._settings: dict[tuple[Any, ...], Settings] = {}
+
+    def options(
+        self, gpu: Gpu, deployment: Deployment, context: int, sequences: int
+    ) -> VllmOptions:
+        """max_num_seqs is the default unless more sequences are asked."""
+        chunk = deployment.max_num_batched_tokens
+        options = VllmOptions(max_model_len=context, max_num_batched_tokens=chunk)
+        if resolve(self.model, gpu, options).max_num_seqs >= sequences:
+            return options
+        return options.model_copy(update={"max_num_seqs": sequences})
+
+    def admission(self, asked: Asked) -> Admission:
+        """Raises PlanRefused for what vLLM does not take on any of the GPUs."""
+        check(self.model, asked.deployment)
+        shape = (len(asked.gpus), len(asked.chunk_tokens))
+        admitted = np.zeros((*shape, 1), dtype=np.int64)
+        budget = np.zeros((*shape, 1), dtype=np.int64)
+        needed = np.zeros((*shape, len(asked.sequences)), dtype=np.int64)
+        reasons = []
+        for k, chunk in enumerate(asked.chunk_tokens):
+            for (settings, _), rows in self._alike(asked, chunk).items():
+                try:
+                    part = self._part(asked, chunk, settings, rows)
+                except PlanRefused as error:
+                    reasons.append(error)
+                    continue
+                admitted[rows, k], needed[rows, k], budget[rows, k] = part
+        if reasons and not budget.any():
+            raise reasons[0]
+        budget[budget == 0] = 1
+        return Admission(admitted, needed, budget)
+
+    def _alike(self, asked: Asked, chunk: int) -> dict[tuple[Settings, bool], list[int]]:
+        """GPUs by the settings that vLLM chooses on them, and by need of float16, as rows."""
+        found: dict[tuple[Settings, bool], list[int]] = {}
+        for row, gpu in enumerate(asked.gpus):
+            key = (gpu.id, gpu.memory_bytes, chunk, asked.context, asked.least)
+            if key not in self._settings:
+                chosen = asked.deployment.replace(max_num_batched_tokens=chunk)
+                options = self.options(gpu, chosen, asked.context, asked.least)
+                self._settings[key] = resolve(self.model, gpu, options)
+            alike = (self._settings[key], needs_half(self.model, gpu))
+            found.setdefault(alike, []).append(row)
+        return found
+
+    def _part(
+        self, asked: Asked, chunk: int, settings: Settings, rows: list[int]
+    ) -> tuple[Ints, Ints, Ints]:
+        gpus = [asked.gpus[row] for row in rows]
+        deployment = asked.deployment
+        options = VllmOptions(
+            max_model_len=asked.context,
+            max_num_batched_tokens=chunk,
+            max_num_seqs=settings.max_num_seqs,
+        )
+        check_values(self.model, gpus[0], deployment, options, settings)
+        stages = spans(self.model, deployment.pipeline_parallel_size)
+        assignment = assign(self.model, deployment.weights_dtype)
+        kinds = distinct_stages(assignment, stages)
+        blocks = self._pool(deployment, settings, stages, kinds)
+        spent = self._spending(deployment, options, settings, stages, kinds)
+        lengths = Lengths(
+            asked.context,
+            in_flight_tokens(settings.rules, chunk, len(stages)),
+            deployment.decode_context_parallel_size,
+        )
+        each = lengths.blocks(blocks.grouping.groups) or 1
+        memory = memory_of(gpus)[:, 0]
+        budget: Ints = np.ceil(memory * settings.gpu_memory_utilization).astype(np.int64)
+        pools = [
+            (budget - out) // size for out, size in zip(spent, blocks.bytes_per_block, strict=True)
+        ]
+        admitted: Ints = (np.minimum.reduce(pools) - 1) // each
+        admitted = np.clip(admitted, 0, settings.max_num_seqs)
+        before = overheads.before(
+            overheads.communicating(self.model, deployment), len(stages), moe=self.moe
+        )
+        admitted = np.where(budget > memory - before.low_bytes, 0, admitted)
+        needed = np.maximum.reduce(
+            [
+                out + size * (1 + each * asked.sequences)
+                for out, size in zip(spent, blocks.bytes_per_block, strict=True)
+            ]
+        )
+        return admitted, np.broadcast_to(needed, (len(gpus), len(needed))), budget
+
+    def _pool(
+        self, deployment: Deployment, settings: Settings, stages: list[range], kinds: list[int]
+    ) -> Blocks:
+        key = (
+            deployment.tensor_parallel_size, deployment.decode_context_parallel_size,
+            deployment.kv_cache_dtype, settings.block_size, settings.max_model_len, len(stages),
+            *kinds,
+        )  # fmt: skip
+        if key in self._blocks:
+            return self._blocks[key]
+        numbered = layer_specs(self.model, deployment, settings, config=self.config)
+        specs = align(
+            [spec for _, spec in numbered],
+            settings.rules,
+            states_per_block=settings.prefix_caching,
+        )
+        try:
+            grouping = group_layers(specs, settings.rules, hybrid=settings.hybrid)
+        except CannotGroup as why:
+            raise PlanRefused(str(why)) from None
+        if not grouping.groups:
+            raise PlanRefused("the model keeps no cache, which vLLM's pool needs")
+        sizes = []
+        for index in kinds:
+            held = [i for i, (layer, _) in enumerate(numbered) if layer in stages[index]]
+            sizes.append(bytes_per_block(grouping.on(range(held[0], held[-1] + 1))) if held else 0)
+        found = self._blocks[key] = Blocks(grouping, tuple(size or 1 for size in sizes))
+        return found
+
+    def _spending(
+        self, deployment: Deployment, options: VllmOptions, settings: Settings,
+        stages: list[range], kinds: list[int],
+    ) -> tuple[int, ...]:  # fmt: skip
+        """What every kind of stage spends; replicas matter only where experts are spread."""
+        layout = (
+            deployment.tensor_parallel_size, len(stages), deployment.enable_expert_parallel,
+            deployment.weights_dtype, deployment.enforce_eager,
+            deployment.data_parallel_size if self.moe else 1,
+        )  # fmt: skip
+        key = (*layout, settings)
+        if key in self._spent:
+            return self._spent[key]
+        assignment = assign(self.model, deployment.weights_dtype)
+        loaded = self._loaded.setdefault(layout, {})
+        spent = []
+        for index in kinds:
+            if index not in loaded:
+                loaded[index] = load(
+                    self.model, deployment, options, assignment, stages, index, self.config
+                )
+            spent.append(
+                stage_budget(
+                    self.model, deployment, options, settings, assignment, stages, index,
+                    self.config, None, loaded=loaded[index],
+                ).spent
+            )  # fmt: skip
+        found = self._spent[key] = tuple(spent)
+        return found

@@ -1,0 +1,96 @@
+"""Offers that one compilation serves, and the engines and formats that their cards run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.admission.rules import not_on
+from planner.deployment import Deployment
+from planner.errors import PlanRefused
+from planner.formats.dtypes import kv_format
+from planner.formats.format_support import missing
+from planner.formats.quantization import assign
+from planner.hardware import Gpu
+from planner.model import Model
+from planner.search_space import Offer
+from planner.timing.speed import Speed
+from planner.timing.speed_grid import GpuGrid
+
+
+@dataclass(frozen=True)
+class Group:
+    """Offers whose GPUs share efficiencies and overheads.
+
+    rows: for every engine the offers whose cards it runs on. weights, cache: the formats that
+    most weights, and the cache, are stored in.
+    """
+
+    offers: tuple[Offer, ...]
+    grid: GpuGrid
+    weights: str
+    cache: str
+    rows: dict[str, NDArray[np.intp]]
+
+    def gpus(self, engine: str) -> tuple[Gpu, ...]:
+        """The cards of rows[engine]."""
+        return tuple(self.offers[i].gpu for i in self.rows[engine])
+
+
+class Formats:
+    """The groups that have kernels for a deployment's formats; unsupported: why others have none.
+
+    Formats follow the names of weights and cache, whatever the layout.
+    """
+
+    def __init__(
+        self, model: Model, offers: Sequence[Offer], speed: Callable[[Gpu], Speed],
+        engines: Sequence[str],
+    ) -> None:  # fmt: skip
+        self.model, self.offers, self.speed, self.engines = model, offers, speed, engines
+        self.unsupported: set[str] = set()
+        self._known: dict[tuple[str, str], list[Group]] = {}
+
+    def groups(self, deployment: Deployment) -> list[Group]:
+        """Raises PlanRefused for a name that is no format, or does not suit the model."""
+        names = (deployment.weights_dtype, deployment.kv_cache_dtype)
+        if names not in self._known:
+            weights = tuple(assign(self.model, names[0]).bytes_by_format())
+            cache = kv_format(names[1], self.model.dtype).name
+            reasons = {o.gpu.id: missing(o.gpu, weights, cache) for o in self.offers}
+            self.unsupported |= {reason for reason in reasons.values() if reason is not None}
+            able = [offer for offer in self.offers if reasons[offer.gpu.id] is None]
+            self._known[names] = self._grouped(able, names[0], weights[0], cache)
+        return self._known[names]
+
+    def _grouped(
+        self, offers: Sequence[Offer], asked: str, weights: str, cache: str
+    ) -> list[Group]:
+        alike: dict[tuple[int, int], list[tuple[Offer, Speed]]] = {}
+        for offer in offers:
+            try:
+                found = self.speed(offer.gpu)
+            except PlanRefused:
+                continue
+            key = (id(found.efficiencies), id(offer.gpu.calibration))
+            alike.setdefault(key, []).append((offer, found))
+        return [
+            Group(
+                tuple(offer for offer, _ in pairs),
+                GpuGrid([offer.gpu for offer, _ in pairs], [found for _, found in pairs]),
+                weights,
+                cache,
+                self._rows([offer.gpu for offer, _ in pairs], asked),
+            )
+            for pairs in alike.values()
+        ]
+
+    def _rows(self, gpus: Sequence[Gpu], asked: str) -> dict[str, NDArray[np.intp]]:
+        found = {}
+        for engine in self.engines:
+            reasons = [not_on(engine, gpu, asked) for gpu in gpus]
+            self.unsupported |= {reason for reason in reasons if reason is not None}
+            able = [i for i, reason in enumerate(reasons) if reason is None]
+            found[engine] = np.asarray(able, dtype=np.intp)
+        return found

@@ -1,0 +1,131 @@
+"""One deployment on one group of offers: its candidates, each with its best chunk size.
+
+Times are computed once for all engines; memory is each engine's own. An offer keeps the chunk
+size that serves most users, then the fastest; without any, the one nearest to the target.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from planner.admission.admission import Admission, Asked, Rule
+from planner.admission.rules import label_of
+from planner.candidates import REASONS, Candidate, Refusal
+from planner.deployment import Deployment
+from planner.errors import PlanRefused
+from planner.model import Model
+from planner.search_groups import Group
+from planner.search_space import IDEAL, Target
+from planner.search_sweep import Ints, Swept, compile_deployment, sweep
+
+
+class Try:
+    """points: GPU x chunk size x users that were tried, for every engine. refusals: by engines."""
+
+    def __init__(
+        self, model: Model, deployment: Deployment, target: Target, users: Ints,
+        chunk_tokens: tuple[int, ...], group: Group, rules: Mapping[str, Rule],
+    ) -> None:  # fmt: skip
+        self.model, self.deployment, self.target = model, deployment, target
+        self.users, self.chunk_tokens = users, chunk_tokens
+        self.group, self.rules = group, rules
+        self.sequences: Ints = -(-users // deployment.data_parallel_size)
+        self.refusals: list[Refusal] = []
+        self.points = 0
+
+    def candidates(self) -> list[Candidate]:
+        """Raises PlanRefused where the deployment does not suit the model."""
+        admissions = {}
+        for engine, rule in self.rules.items():
+            found = self._admission(engine, rule)
+            if found is not None:
+                admissions[engine] = found
+                self.points += found.needed_bytes.size
+        if not admissions:
+            return []
+        least = self.sequences[0]
+        if not any((found.admitted >= least).any() for found in admissions.values()):
+            return [c for name, found in admissions.items() for c in self._too_large(name, found)]
+        compiled = compile_deployment(
+            self.model, self.deployment, self.target, self.users, self.chunk_tokens
+        )
+        swept = sweep(compiled, self.group.grid)
+        return [c for name, found in admissions.items() for c in self._judged(name, found, swept)]
+
+    def _admission(self, engine: str, rule: Rule) -> Admission | None:
+        gpus = self.group.gpus(engine)
+        if not gpus:
+            return None
+        asked = Asked(
+            gpus, self.deployment, self.target.request.context, self.sequences, self.chunk_tokens
+        )
+        try:
+            return rule.admission(asked)
+        except PlanRefused as error:
+            if engine == IDEAL:
+                raise
+            self.refusals.append(Refusal(self.deployment, f"{label_of(engine)}: {error}"))
+            return None
+
+    def _too_large(self, engine: str, found: Admission) -> list[Candidate]:
+        over = found.over(self.sequences)[:, :, 0]
+        least = over.argmin(axis=1)
+        return [
+            Candidate(
+                offer=self.group.offers[i],
+                deployment=self._sized(int(k)),
+                engine=engine,
+                weights=self.group.weights,
+                cache=self.group.cache,
+                total_bytes=int(found.needed_bytes[row, k, 0]),
+                budget_bytes=int(found.budget_bytes[row, k, 0]),
+                admitted=int(found.admitted[row, k, 0]),
+                lost="memory",
+                excess=float(over[row, k]),
+                users=0,
+            )
+            for row, (i, k) in enumerate(zip(self.group.rows[engine], least, strict=True))
+        ]
+
+    def _sized(self, k: int) -> Deployment:
+        return self.deployment.replace(max_num_batched_tokens=self.chunk_tokens[k])
+
+    def _judged(self, engine: str, found: Admission, swept: Swept) -> list[Candidate]:
+        target, rows = self.target, self.group.rows[engine]
+        load = swept.load
+        over = {
+            "memory": found.over(self.sequences),
+            "ttft": load.ttft_p95_s[rows] / (target.ttft_p95_s or np.inf),
+            "tpot": load.tpot_s[rows] / (target.tpot_s or np.inf),
+        }
+        worst = np.maximum.reduce(list(over.values()))
+        served = np.logical_and.accumulate(worst <= 1, axis=2).sum(axis=2)
+        keys = (load.tpot_s[rows][:, :, 0], worst[:, :, 0].clip(1), -served)
+        best = np.lexsort(keys, axis=1)[:, 0]
+        rates = load.requests_per_s[rows] * self.users / self.sequences
+        sized = {int(k): self._sized(int(k)) for k in np.unique(best)}
+        candidates = []
+        for row, (i, k) in enumerate(zip(rows, best, strict=True)):
+            count = int(served[row, k])
+            candidates.append(
+                Candidate(
+                    offer=self.group.offers[i],
+                    deployment=sized[int(k)],
+                    engine=engine,
+                    weights=self.group.weights,
+                    cache=self.group.cache,
+                    total_bytes=int(found.needed_bytes[row, k, 0]),
+                    budget_bytes=int(found.budget_bytes[row, k, 0]),
+                    admitted=int(found.admitted[row, k, 0]),
+                    lost=next((name for name in REASONS if over[name][row, k, 0] > 1), None),
+                    excess=float(worst[row, k, 0]),
+                    users=int(self.users[count - 1]) if count else 0,
+                    users_open=count == len(self.users),
+                    ttft_s=float(swept.prefill_s[i, k, 0]),
+                    ttft_p95_s=float(load.ttft_p95_s[i, k, 0]),
+                    tpot_s=float(load.tpot_s[i, k, 0]),
+                    requests_per_s=float(rates[row, k, 0]),
+                    prefill_share=float(load.prefill_share[i, k, 0]),
+                )
+            )
+        return candidates
