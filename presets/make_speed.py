@@ -15,9 +15,6 @@ from presets.gpus import load_gpu
 
 _FILE = Path(__file__).with_name("speed.json")
 SHARES = ("bf16", "fp16", "fp8")
-SUSTAINED = 0.934
-"""Of a burst's rate, what a whole prompt keeps up under the power limit: large matmuls on one H200
-ran at 685 to 790 TFLOP/s between runs, the burst of a record near the upper end."""
 
 
 def main(record_file: str, gpu_id: str) -> None:
@@ -29,7 +26,7 @@ def main(record_file: str, gpu_id: str) -> None:
     known = {(p["kernel"], p["bound"]) for p in document["published"]}
     shares = {
         f"{name}_flops_per_s": round(
-            SUSTAINED * roofs[f"{name}_flops_per_s"] / getattr(gpu, f"{name}_flops_per_s"), 4
+            roofs[f"{name}_flops_per_s"] / getattr(gpu, f"{name}_flops_per_s"), 4
         )
         for name in SHARES
     }

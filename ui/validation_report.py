@@ -4,20 +4,18 @@ from html import escape
 
 from ui.tables import html_table
 from validate.record import Record
-from validate.verdict import HEAD, markdown, rows, sentence
-
-SHOWN = ("dry_run", "wall")
+from validate.verdict import HEAD, WHOLE, markdown, rows, sentence
 
 
 def section_html(record: Record) -> str:
-    """The verdict and the tables of whole models and of the wall."""
-    cases = [case for name in SHOWN for case in record.section(name)]
+    """The verdict and the table of whole models: dry runs, the wall, training."""
+    cases = [case for name in WHOLE for case in record.section(name)]
     return f"<p>{escape(_about(record))}</p>" + html_table(HEAD, rows(cases), numeric=(1, 2, 3))
 
 
 def section_markdown(record: Record) -> str:
     """The same in Markdown, with its heading."""
-    return f"## Validation\n\n{_about(record)}\n\n{markdown(record, SHOWN).rstrip()}"
+    return f"## Validation\n\n{_about(record)}\n\n{markdown(record).rstrip()}"
 
 
 def _about(record: Record) -> str:

@@ -13,7 +13,7 @@ from ui.validation_runs import Progress
 from validate.card import GpuFacts, Machine, machine
 from validate.cases import DEFAULT_MODEL
 from validate.record import Case, Record, as_json, from_text
-from validate.verdict import HEAD, rows, sentence
+from validate.verdict import HEAD, WHOLE, rows, sentence
 
 TITLES = {
     "dry_run": "Dry runs of whole models",
@@ -172,7 +172,7 @@ def record_view(record: Record) -> None:
     for section, title in TITLES.items():
         own = record.section(section)
         if own:
-            _table(title, own, opened=section in ("dry_run", "wall"))
+            _table(title, own, opened=section in WHOLE)
     st.download_button(
         "Download record", data=as_json(record), mime="application/json",
         file_name=f"sizewell-record-{record.date}.json", on_click="ignore",

@@ -72,8 +72,9 @@ def dry_run_cases(
         sum(tensors) if bench.rehearsal else allocated_bytes(*tensors), EXACT_TOLERANCE,
     )  # fmt: skip
     yield measured(
-        weights, [_allocated_bytes(bench, built) - held], exact_bytes=plan.stage.weights_bytes
-    )
+        weights, [_allocated_bytes(bench, built) - held],
+        exact_bytes=plan.stage.weights_bytes, layers=layers,
+    )  # fmt: skip
     peak, fragmentation = 0, None
     built.build_pools()
     pool_bytes = sum(pool.nbytes for pool in built.pools.values())

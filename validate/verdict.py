@@ -35,6 +35,7 @@ def sentence(record: Record) -> str:
             ("time of a kernel", _worst(c for c in record.section("speed") if not c.at_most)),
             ("decode steps", _worst(_dry(record, "/decode"))),
             ("prefill", _worst(_dry(record, "/prefill"))),
+            ("training steps", _worst(record.section("training"))),
         )
         if worst is not None
     ]
@@ -85,6 +86,9 @@ def difference(case: Case) -> str:
     return "-" if case.error is None or case.at_most else f"{100 * case.error:+.2f} %"
 
 
+WHOLE = ("dry_run", "wall", "training")
+"""Sections about whole models, which tables and reports show; the others are about single tensors
+and kernels."""
 HEAD = ("What", "Predicted", "Measured", "Difference", "Verdict")
 
 
@@ -98,8 +102,8 @@ def rows(cases: Iterable[Case]) -> Iterator[tuple[str, str, str, str, str]]:
         )  # fmt: skip
 
 
-def markdown(record: Record, sections: tuple[str, ...] = ("dry_run", "wall")) -> str:
-    """The table for a README: what the sections predicted and what came."""
+def markdown(record: Record, sections: tuple[str, ...] = WHOLE) -> str:
+    """A table of whole sections: what they predicted and what came."""
     lines = [f"| {' | '.join(HEAD)} |", "| --- | ---: | ---: | ---: | --- |"]
     found = rows(c for s in sections for c in record.section(s))
     lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in found]

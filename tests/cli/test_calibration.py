@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from cli import main
+from validate.record import read
 
 RECORD = str(Path(__file__).parents[2] / "validate" / "records" / "h200-full.json")
+DATE = read(Path(RECORD)).date
 
 
 def plan(*flags: str) -> int:
@@ -16,7 +18,7 @@ def plan(*flags: str) -> int:
 def test_the_plan_says_it_is_calibrated_and_what_moved(capsys: pytest.CaptureFixture[str]) -> None:
     assert plan("--gpu", "h200-sxm-141gb", "--format", "markdown") == 0
     said = capsys.readouterr().out
-    assert "calibrated on this GPU (NVIDIA H200), 2026-11-23: context 621.00 MiB to" in said
+    assert f"calibrated on this GPU (NVIDIA H200), {DATE}: context 621.00 MiB to" in said
     assert "| CUDA context (measured) | measured on this GPU |" in said
 
 

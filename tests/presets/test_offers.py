@@ -53,9 +53,9 @@ def test_measured_points_are_those_of_the_record() -> None:
 
 
 def test_no_kernel_of_the_reference_beats_its_roof_but_in_the_cache() -> None:
-    """Small kernels read what the one before left in the L2 cache, up to a quarter faster."""
+    """Small kernels read what the one before left in the L2 cache, up to 1.5 times faster."""
     for point in reference().points:
-        assert 0 < point.efficiency < (1.25 if point.kernel == "elementwise" else 1.05), point
+        assert 0 < point.efficiency < (1.5 if point.kernel == "elementwise" else 1.05), point
 
 
 def test_an_unmeasured_card_sustains_less_than_its_peaks() -> None:

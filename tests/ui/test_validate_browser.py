@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from validate.record import read
+from validate.verdict import sentence
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -84,7 +85,7 @@ def test_button_progress_reload_result_and_download(tab: Any, server: str, tmp_p
     tab.wait_for_function(
         "[...document.querySelectorAll('input')].some(i => i.value.includes('(played back)'))"
     )
-    tab.get_by_text("181 of 185 predictions hold on NVIDIA H200").wait_for(timeout=20_000)
+    tab.get_by_text(sentence(read(H200))).wait_for(timeout=20_000)
     tab.locator(".js-plotly-plot .main-svg").nth(2).wait_for(timeout=20_000)
     with tab.expect_download() as waiting:
         tab.get_by_role("button", name="Download record").click()

@@ -103,8 +103,11 @@ def test_shares_are_parts_of_the_whole() -> None:
 
 
 def test_ridge_point_of_the_roofs_in_use() -> None:
-    """737 TFLOP/s (0.934 x 789) over 4.515 TB/s on an H200: 163 FLOP per byte."""
-    assert of("llama-3.1-8b").ridge_flops_per_byte == pytest.approx(163.2, rel=0.002)
+    """Those of the shipped record: on an H200 130 to 170 FLOP per byte between runs."""
+    roofs = json.loads(RECORD.read_text())["roofs"]
+    ridge = roofs["bf16_flops_per_s"] / roofs["read_bytes_per_s"]
+    assert 130 < ridge < 170
+    assert of("llama-3.1-8b").ridge_flops_per_byte == pytest.approx(ridge, rel=0.002)
 
 
 def test_steps_of_whole_models_measured_on_an_h200() -> None:
