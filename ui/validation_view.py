@@ -11,8 +11,8 @@ from ui.sentence import as_sentence
 from ui.tables import html_table
 from ui.validation_runs import Progress
 from validate.card import GpuFacts, Machine, machine
-from validate.cases import DEFAULT_MODEL
 from validate.record import Case, Record, as_json, from_text
+from validate.suites import DEFAULT_MODEL
 from validate.verdict import HEAD, WHOLE, rows, sentence
 
 TITLES = {

@@ -21,9 +21,10 @@ from typing import Any
 
 from planner.errors import SizewellError
 from validate.card import GpuFacts, machine
-from validate.cases import DEFAULT_MODEL, Check, suite
+from validate.checks import Check
 from validate.lines import Lines
 from validate.record import Case, Record, case_from, skipped, write
+from validate.suites import DEFAULT_MODEL, suite
 from validate.verdict import sentence
 from validate.worker import BROKEN, broken
 

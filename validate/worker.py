@@ -16,8 +16,9 @@ from importlib import import_module
 from time import perf_counter
 from typing import Any, TextIO
 
-from validate.cases import Check, suite
+from validate.checks import Check
 from validate.record import Case
+from validate.suites import suite
 
 BROKEN = 3
 

@@ -13,9 +13,9 @@ import pytest
 
 from validate import runner
 from validate.card import GpuFacts, Machine
-from validate.cases import FULL_DRY_RUNS, suite
 from validate.record import Record, read
 from validate.runner import Job, Run, RunRefused, card_for, only_run_on
+from validate.suites import FULL_DRY_RUNS, suite
 
 ROOT = Path(__file__).parents[2]
 H200 = ROOT / "validate" / "records" / "h200-full.json"

@@ -4,7 +4,7 @@ import streamlit as st
 
 from planner.errors import SizewellError
 from ui import inputs, validation_view
-from validate.cases import DEFAULT_MODEL
+from validate.suites import DEFAULT_MODEL
 
 try:
     preset = inputs.chosen().linkable
