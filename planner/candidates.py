@@ -7,6 +7,7 @@ from typing import Any, Literal
 from planner.cost import Cost, cost
 from planner.deployment import Deployment
 from planner.search_space import SERVING, Offer, Target
+from planner.timing.speed import Basis
 
 Reason = Literal["memory", "ttft", "tpot"]
 REASONS: tuple[Reason, ...] = ("memory", "ttft", "tpot")
@@ -16,9 +17,9 @@ REASONS: tuple[Reason, ...] = ("memory", "ttft", "tpot")
 class Candidate:
     """One deployment on one GPU with its best chunk size; lost: what it misses first, or None.
 
-    engine: whose rule memory follows, "ideal" for bytes alone. weights, cache: the formats that
-    most weights, and the cache, are stored in, whatever "auto" stands for. Memory in bytes of the
-    fullest GPU: total_bytes are needed of the budget_bytes that the engine allows itself, and
+    engine: whose rule memory follows, "ideal" for bytes alone. basis: where the card's efficiency
+    is from. weights, cache: the formats that most weights, and the cache, are stored in, whatever
+    "auto" stands for. Memory in bytes of the fullest GPU: total_bytes are needed of the budget_bytes that the engine allows itself, and
     admitted sequences of a replica run at once. users: the most that the target still holds for,
     of those tried; users_open: none of those tried was too many. excess: how far beyond its limit
     the figure that lost is, 1.2 for 20 %. Times are None where memory alone ruled it out.
@@ -27,6 +28,7 @@ class Candidate:
     offer: Offer
     deployment: Deployment
     engine: str
+    basis: Basis
     weights: str
     cache: str
     total_bytes: int

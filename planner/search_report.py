@@ -11,6 +11,7 @@ from planner.engines.registry import ENGINES
 from planner.fixes import layout
 from planner.formats.format_support import weights_support
 from planner.search_space import IDEAL, Target
+from planner.timing.speed import UNMEASURED
 from planner.units import ceil_div, counted, format_bytes
 
 SCHEMA_VERSION = 1
@@ -38,6 +39,7 @@ def row(candidate: Candidate, target: Target) -> dict[str, Any]:
         "weights_format": candidate.weights,
         "kv_cache_format": candidate.cache,
         "max_num_batched_tokens": deployment.max_num_batched_tokens,
+        "efficiency": candidate.basis,
         "usd_per_hour": candidate.usd_per_hour,
         "usd_per_million_input_tokens": None if price is None
         else price.usd_per_million_input_tokens,
@@ -119,6 +121,8 @@ def name(candidate: Candidate) -> str:
     parts.append(f"weights {weights}, cache {cache}")
     if candidate.engine != IDEAL:
         parts.append(ENGINES[candidate.engine].label)
+    if candidate.basis == "unmeasured":
+        parts.append(f"{UNMEASURED}: slow end")
     return ", ".join(parts)
 
 

@@ -144,7 +144,7 @@ def _merged(passes: list[StagePass]) -> StagePass:
         replace(alike[0], size_bytes=array([m.size_bytes for m in alike]))
         for alike in zip(*[found.messages for found in passes], strict=True)
     )
-    return StagePass(Costs(work), Costs(()), messages)
+    return StagePass(Costs(work), Costs(()), messages, passes[0].launches)
 
 
 def sweep(compiled: Compiled, grid: GpuGrid) -> Swept:

@@ -20,11 +20,16 @@ PCIE_BYTES_PER_S = 32 * 10**9
 SMALL_BYTES = 4 * 2**20
 """Up to here NCCL uses its low-latency protocols, which carry flags beside the data."""
 
+MESH = 0.75
+"""Of a mesh's links, what collectives sustain; fewer ranks than eight leave links unused."""
+
 SOURCES = {
     "nvlink": "all-reduce in CUDA graphs: two H200s with NCCL 2.28 (10.3 us at 4 KiB, 255.5 us at "
     "64 MiB), eight H100s with multimem and NCCL (vLLM PR 42324); one-shot kernels take 4 to 10 us "
     "(SGLang PR 2904)",
     "pcie": "all-reduce of eight A800s over PCIe, 46 to 57 us at 8 KiB (vLLM issue 50576)",
+    "mesh": "a link to each of seven peers, 48 of 64 GB/s usable (rocm.blogs.amd.com "
+    "mi300x-rccl-xgmi, 2025-03-02); start-up estimated, between NVLink's and PCIe's",
     "network": "46 to 48 of 50 GB/s per adapter (NCCL maintainers, nccl-tests issue 290)",
 }
 ALL_TO_ALL_SOURCE = "DeepEP README: 153 to 158 of 160 GB/s in one machine, 43 to 58 GB/s between"
@@ -38,7 +43,7 @@ class Link:
     sustain; start_s is what the smallest one takes. low, high: the range around a time.
     """
 
-    kind: Literal["nvlink", "pcie", "network"]
+    kind: Literal["nvlink", "mesh", "pcie", "network"]
     bytes_per_s: float
     start_s: float
     small: float
@@ -55,6 +60,9 @@ def link_between(gpu: Gpu, ranks: int) -> Link:
     """The slowest link that `ranks` GPUs of one kind share: NVLink, PCIe, or the network."""
     if ranks > GPUS_PER_MACHINE:
         return Link("network", NETWORK_BYTES_PER_S, 30e-6, 0.6, 0.92, 0.7, 1.6)
+    if gpu.links_are_a_mesh and gpu.nvlink_bytes_per_s is not None:
+        peers = (ranks - 1) / (GPUS_PER_MACHINE - 1)
+        return Link("mesh", gpu.nvlink_bytes_per_s * peers, 15e-6, MESH, MESH, 0.7, 1.6)
     if gpu.nvlink_bytes_per_s is not None and ranks <= (gpu.nvlink_gpus or GPUS_PER_MACHINE):
         small, large = (0.373, 0.633) if ranks <= 2 else (0.54, 0.70) if ranks <= 4 else (0.8, 0.8)
         return Link("nvlink", gpu.nvlink_bytes_per_s, 10e-6, small, large, 0.5, 1.6)

@@ -22,6 +22,8 @@ from planner.hardware import Gpu
 from planner.model import Model
 from planner.timing.collectives import link_between
 from planner.timing.passes import (
+    PROMPT_LAUNCH_RANGE_S,
+    PROMPT_LAUNCH_S,
     DecodePass,
     PrefillPass,
     StagePass,
@@ -171,7 +173,8 @@ def timer(gpu: Gpu, deployment: Deployment, speed: Speed, *, bound: bool = False
         found = time_s(costs, speed.roofs, speed.efficiencies)
         return max(found, costs.launches * LAUNCH_S) if deployment.enforce_eager else found
 
-    return Timer(kernels_s, lambda ranks: link_between(gpu, ranks))
+    launch_s = 0.0 if bound else PROMPT_LAUNCH_S
+    return Timer(kernels_s, lambda ranks: link_between(gpu, ranks), launch_s)
 
 
 def latency(
@@ -217,11 +220,12 @@ def _time(
     seconds: float, bound: float, passes: list[tuple[float, StagePass]], clock: Timer, speed: Speed
 ) -> Time:
     causes: dict[str, float] = {}
-    flops = moved = 0.0
+    flops = moved = host = 0.0
     low, high = speed.low, speed.high
     for times, stage in passes:
         for name, part in _causes(stage, clock, speed.roofs).items():
             causes[name] = causes.get(name, 0.0) + times * part
+        host += times * stage.launches * clock.launch_s
         costs = stage.costs
         flops += times * costs.flops
         moved += times * (costs.weight_bytes + costs.kv_bytes + costs.activation_bytes)
@@ -231,6 +235,9 @@ def _time(
     if ends:
         low += shares["links"] * (min(end.low for end in ends) - low)
         high += shares["links"] * (max(end.high for end in ends) - high)
+    least, most = (end / PROMPT_LAUNCH_S for end in PROMPT_LAUNCH_RANGE_S)
+    low += host / total * (least - low)
+    high += host / total * (most - high)
     return Time(seconds, seconds * low, seconds * high, bound, flops, moved, shares)
 
 
@@ -247,5 +254,6 @@ def _causes(stage: StagePass, clock: Timer, roofs: Roofs) -> dict[str, float]:
             found["kv_cache"] += work.launches * work.kv_bytes / roofs.read_bytes_per_s
             found["activations"] += work.launches * work.activation_bytes / roofs.copy_bytes_per_s
     found["launches"] = max(0.0, clock.kernels_s(stage.costs) - ideal_total)
+    found["launches"] += stage.launches * clock.launch_s
     found["links"] = clock.links_s(stage.messages)
     return found

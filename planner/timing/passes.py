@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from planner.deployment import Deployment
 from planner.formats.dtypes import DTYPE_BYTES
+from planner.formats.quantization import assign
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import MoE
 from planner.model import LayerGroup, Model
@@ -23,6 +24,13 @@ from planner.timing.step_costs import Phase, step_costs
 from planner.units import ceil_div
 
 CHUNK_SAMPLES = 3
+PROMPT_LAUNCH_S = 12e-6
+"""What a launch adds to a pass over a prompt, which runs without CUDA graphs: the host's work and
+gaps between kernels, fitted to TensorRT-LLM 0.5's first tokens of 128-token prompts on A100 and
+H100 (docs/source/performance.md, 2023: 7 to 61 ms)."""
+PROMPT_LAUNCH_RANGE_S = (0.0, 28e-6)
+"""Of single rows of that table, and nothing where an engine captures graphs of short prompts. What
+a server adds before and after (HTTP, tokeniser, queues between processes) is not in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,8 @@ class Timer:
     kernels_s: Callable[[Costs], Number]
     link: Callable[[int], Link]
     """The link that this many GPUs share."""
+    launch_s: float = 0.0
+    """What each launch without CUDA graphs adds."""
 
     def links_s(self, messages: tuple[Message, ...]) -> Number:
         return sum((m.seconds(self.link(m.ranks)) for m in messages), 0.0)
@@ -58,14 +68,20 @@ class Timer:
 
 @dataclass(frozen=True, slots=True)
 class StagePass:
-    """One pass of one pipeline stage. attention: those of its launches that read the cache."""
+    """One pass of one pipeline stage. attention: those of its launches that read the cache.
+    launches: those outside CUDA graphs."""
 
     costs: Costs
     attention: Costs
     messages: tuple[Message, ...]
+    launches: int = 0
 
     def seconds(self, timer: Timer) -> Number:
-        return timer.kernels_s(self.costs) + timer.links_s(self.messages)
+        return (
+            timer.kernels_s(self.costs)
+            + timer.links_s(self.messages)
+            + self.launches * timer.launch_s
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +136,8 @@ def in_fp8(found: PrefillPass) -> PrefillPass:
             (
                 times,
                 tuple(
-                    StagePass(changed(s.costs), changed(s.attention), s.messages) for s in stages
+                    replace(s, costs=changed(s.costs), attention=changed(s.attention))
+                    for s in stages
                 ),
             )
             for times, stages in found.chunks
@@ -191,6 +208,7 @@ def _stages(
     model: Model, deployment: Deployment, phase: Phase, tokens: int, counts: dict[int, Number]
 ) -> tuple[StagePass, ...]:
     """Stages of equal structure are the same object, so that each is timed once."""
+    parts = assign(model, deployment.weights_dtype).layers
     found = []
     first = 0
     known: dict[tuple[object, ...], StagePass] = {}
@@ -198,7 +216,7 @@ def _stages(
         span = range(first, first + size)
         first += size
         ends = (span.start == 0, span.stop == model.num_hidden_layers)
-        alike = (*ends, *(layers_in(group, span) for group in model.groups))
+        alike = (*ends, *(sum(i in span for i in part.layers) for part in parts))
         if alike in known:
             found.append(known[alike])
             continue
@@ -206,7 +224,8 @@ def _stages(
         sequences: Number = sum(counts.values())
         sent = tuple(messages(model, deployment, phase, tokens * sequences, sequences, span))
         attention = Costs(tuple(work for work in costs.work if work.part == "attention"))
-        known[alike] = StagePass(costs, attention, sent)
+        launches = costs.launches if phase == "prefill" else 0
+        known[alike] = StagePass(costs, attention, sent, launches)
         found.append(known[alike])
     return tuple(found)
 

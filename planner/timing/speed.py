@@ -1,11 +1,16 @@
 """How fast one kind of GPU really is: its roofs, and how near to them each kernel comes.
 
-A card that was measured carries its own calibration. For others the peaks are cut to the share
-that the reference card sustains of its own, and its kernels' efficiencies are carried over.
+A card that was measured here carries its own calibration. For others the peaks are cut to the
+share that somebody published for that card, else to what the reference card sustains of its own,
+and its kernels' efficiencies are carried over. Another vendor's card of which nothing is
+published is taken at the slow end of its range.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
+
+from pydantic import Field
 
 from planner.calibration import KernelPoint, Roofs
 from planner.frozen import Frozen
@@ -16,10 +21,29 @@ CALIBRATED = (0.92, 1.10)
 """Around a time expected on the very card whose kernels were measured."""
 
 
+Basis = Literal["calibrated", "published", "borrowed", "unmeasured"]
+"""Where a card's efficiency is from: its own run of `validate`, publications on it, the reference
+card of the same vendor, or the reference card although the vendor is another."""
+UNMEASURED = "efficiency not measured on this card"
+
+
+class Sustained(Frozen):
+    """What was published of one card: shares of its peaks, and the range around times with them."""
+
+    flops_shares: dict[str, float]
+    read_share: float | None = None
+    copy_share: float | None = None
+    low: float
+    high: float
+    source: str
+
+
 class Reference(Frozen):
     """One measured card, and what it sustains of its published peaks.
 
-    low, high: the range around times carried over to another card.
+    low, high: the range around times carried over to another card of its vendor. cards: what was
+    published of others, by id. other_vendors_slowdown: how much longer than that another
+    vendor's card may take.
     """
 
     gpu_id: str
@@ -30,6 +54,10 @@ class Reference(Frozen):
     flops_shares: dict[str, float]
     low: float
     high: float
+    vendor: str = "NVIDIA"
+    cards: dict[str, Sustained] = Field(default_factory=dict)
+    other_vendors_slowdown: float = 1.0
+    other_vendors_source: str = ""
 
     @cached_property
     def efficiencies(self) -> Efficiencies:
@@ -46,27 +74,48 @@ class Speed:
     low: float
     high: float
     source: str
+    basis: Basis = "borrowed"
 
 
 def speed_of(gpu: Gpu, reference: Reference) -> Speed:
-    """The Speed of `gpu`: from its own calibration, else from its peaks and the reference card.
+    """The Speed of `gpu`: from its own calibration, else from its peaks and what is published.
 
     Raises PlanRefused where no memory bandwidth is known.
     """
     roofs = roofs_of(gpu)
     own = gpu.calibration
     if own is not None and own.roofs is not None and own.points:
-        return Speed(roofs, Efficiencies(own.points), *CALIBRATED, own.label)
-    shares = reference.flops_shares
-    peaks = roofs.model_dump(exclude_none=True)
-    sustained = {name: peak * shares.get(name, 1.0) for name, peak in peaks.items()}
-    sustained["read_bytes_per_s"] = roofs.read_bytes_per_s * reference.read_share
-    sustained["copy_bytes_per_s"] = roofs.copy_bytes_per_s * reference.copy_share
-    return Speed(
-        Roofs(**sustained),
-        reference.efficiencies,
-        reference.low,
-        reference.high,
-        f"published peaks of {gpu.name}, cut and shaped as measured on {reference.gpu_id}: "
-        f"{reference.source}",
+        return Speed(roofs, Efficiencies(own.points), *CALIBRATED, own.label, "calibrated")
+    shaped = f"shaped as measured on {reference.gpu_id}: {reference.source}"
+    known = reference.cards.get(gpu.id)
+    if known is not None:
+        found = _cut(roofs, reference, known)
+        source = f"{gpu.name}: {known.source}; kernels {shaped}"
+        return Speed(found, reference.efficiencies, known.low, known.high, source, "published")
+    if gpu.vendor in (reference.vendor, "custom"):
+        source = f"published peaks of {gpu.name}, cut and {shaped}"
+        low, high = reference.low, reference.high
+        return Speed(_cut(roofs, reference), reference.efficiencies, low, high, source)
+    slower = reference.other_vendors_slowdown
+    source = (
+        f"published peaks of {gpu.name}, cut and {shaped}; {UNMEASURED}, so these are the slow end "
+        f"of the range: {reference.other_vendors_source}"
     )
+    return Speed(
+        _cut(roofs, reference, slower=slower), reference.efficiencies, reference.low / slower, 1.1,
+        source, "unmeasured",
+    )  # fmt: skip
+
+
+def _cut(
+    peaks: Roofs, reference: Reference, known: Sustained | None = None, *, slower: float = 1.0
+) -> Roofs:
+    """What is sustained of the peaks."""
+    shares = dict(reference.flops_shares)
+    read, copy = reference.read_share, reference.copy_share
+    if known is not None:
+        shares |= known.flops_shares
+        read, copy = known.read_share or read, known.copy_share or copy
+    shares |= {"read_bytes_per_s": read, "copy_bytes_per_s": copy}
+    given = peaks.model_dump(exclude_none=True)
+    return Roofs(**{name: peak * shares.get(name, 1.0) / slower for name, peak in given.items()})

@@ -15,7 +15,7 @@ from planner.calibration import Bound, KernelPoint
 from planner.hardware import Gpu
 from planner.memo import memo
 from planner.timing.collectives import Link, link_between
-from planner.timing.passes import Timer
+from planner.timing.passes import PROMPT_LAUNCH_S, Timer
 from planner.timing.roofline import Costs, Efficiencies, Work
 from planner.timing.speed import Speed
 
@@ -38,7 +38,7 @@ class GpuGrid:
 
     def timer(self) -> Timer:
         """What passes.*.seconds take; its times have one row per GPU."""
-        return Timer(self.kernels_s, self.link)
+        return Timer(self.kernels_s, self.link, PROMPT_LAUNCH_S)
 
     def link(self, ranks: int) -> Link:
         """The GPUs' links as one whose figures are arrays."""

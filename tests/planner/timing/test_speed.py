@@ -1,0 +1,68 @@
+"""Whose efficiency a card is given, and what that does to its times and its place in a search."""
+
+import pytest
+
+from planner.hf_config import parse
+from planner.search import search
+from planner.search_report import name, row
+from planner.search_space import Offer, Space, Target
+from planner.timing.latency import Request
+from presets.gpus import all_gpus, load_gpu
+from presets.models import load_model_config
+from presets.speed import reference, speed_of
+
+
+@pytest.mark.parametrize(
+    ("gpu_id", "numbers", "rate"),
+    [
+        ("mi325x", "bf16", 616e12),
+        ("mi325x", "fp8", 1143e12),
+        ("a100-sxm4-80gb", "bf16", 271.2e12),
+        ("gaudi-2", "bf16", 429.3e12),
+        ("gaudi-3", "bf16", 1288.8e12),
+    ],
+)
+def test_published_rates_are_reached(gpu_id: str, numbers: str, rate: float) -> None:
+    """AMD's typical attained FLOPs (2026-10-06) and the MAMF table of ml-engineering."""
+    found = speed_of(load_gpu(gpu_id))
+    assert found.basis == "published"
+    assert found.roofs.flops_per_s(numbers) == pytest.approx(rate, rel=0.01)
+
+
+def test_mi300x_sustains_what_an_independent_study_measured() -> None:
+    """arXiv 2510.27583: 45 % of the peaks, 81 % of 5.3 TB/s; AMD's best bf16 matmul 708 TFLOP/s."""
+    found = speed_of(load_gpu("mi300x"))
+    assert found.roofs.read_bytes_per_s == pytest.approx(4.3e12, rel=0.01)
+    assert found.roofs.flops_per_s("bf16") == pytest.approx(0.45 * 1307.4e12, rel=0.001)
+    assert found.roofs.flops_per_s("bf16") / found.low > 708e12
+    assert "rocm.blogs.amd.com" in found.source
+
+
+def test_other_vendors_without_a_measurement_are_taken_at_the_slow_end() -> None:
+    known = reference()
+    for gpu in all_gpus():
+        if gpu.memory_bandwidth_bytes_per_s is None:
+            continue
+        found = speed_of(gpu)
+        borrowed = gpu.memory_bandwidth_bytes_per_s * known.read_share
+        if gpu.vendor == "NVIDIA" and gpu.id not in known.cards:
+            assert found.basis == "borrowed"
+            assert found.roofs.read_bytes_per_s == pytest.approx(borrowed)
+        elif gpu.id not in known.cards:
+            assert found.basis == "unmeasured"
+            assert found.roofs.read_bytes_per_s == pytest.approx(borrowed / 2)
+            assert found.low < 0.5
+            assert "not measured on this card" in found.source
+
+
+def test_a_search_says_which_cards_nobody_measured() -> None:
+    offers = [Offer(gpu=load_gpu(i), usd_per_gpu_hour=2.0) for i in ("mi355x", "mi300x", "l40s")]
+    target = Target(request=Request(prompt_tokens=1024, output_tokens=128), concurrency=4)
+    model = parse(load_model_config("llama-3.1-8b"))
+    found = search(model, offers, speed_of, target, Space(max_gpus=1))
+    every = {c.offer.gpu.id: c for c in (*found.winners, *found.losers)}
+    assert "efficiency not measured on this card" in name(every["mi355x"])
+    assert "not measured" not in name(every["mi300x"])
+    assert {row(c, target)["efficiency"] for c in every.values()} == {
+        "unmeasured", "published", "borrowed",
+    }  # fmt: skip
