@@ -79,12 +79,12 @@ def run(arguments: Namespace) -> str:
     starts = engine is None or engine.refused is None
     arguments.status = int(arguments.exit_code and not (plan.fits and starts))
     if arguments.format == "json":
-        data = as_data(plan, config)
-        if engine is not None:
-            from planner.engines.answer import opening
-            from planner.engines.export import engine_data
+        if engine is None:
+            data = as_data(plan, config)
+        else:
+            from planner.engines.answer import plan_data
 
-            data["verdict"], data["engine"] = opening(plan, engine), engine_data(engine)
+            data = plan_data(plan, config, engine)
         return json.dumps(data, indent=1, allow_nan=False) + "\n"
     if arguments.format == "html":
         from ui.report_html import as_html

@@ -1,42 +1,52 @@
-"""The plan as a file: built when the button is pressed, all from the same plan object."""
+"""The plan as a file: built when the button is pressed, all from the same plan object.
+
+Where an engine was chosen on its page, every format has its answer too.
+"""
 
 import json
 import re
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from planner.export import as_data
+from planner.errors import SizewellError
 from planner.plan import Plan
 from ui.inputs import Chosen
 from ui.report_csv import as_csv
 from ui.report_markdown import as_markdown
+from ui.sentence import as_sentence
 from ui.validation_runs import record_for
+
+if TYPE_CHECKING:
+    from planner.engines.engine import EngineFigures
+
+ENGINE_CHOSEN = "engine_chosen"
+"""What ui.engine_inputs keeps; read here so that a plan without an engine imports none."""
 
 
 def popover(chosen: Chosen, plan: Plan) -> None:
     """Four formats behind one button."""
-
-    def page() -> str:
-        from ui.report_html import as_html
-
-        return as_html(plan, chosen.config, record_for(plan.gpu.id))
-
-    def data() -> str:
-        return json.dumps(as_data(plan, chosen.config), indent=1, allow_nan=False)
-
     name = file_name(plan)
     with st.popover("Download report", icon=":material/download:"):
+        engine = _engine(chosen)
+        record = record_for(plan.gpu.id)
+
+        def page() -> str:
+            from ui.report_html import as_html
+
+            return as_html(plan, chosen.config, record, engine)
+
+        def data() -> str:
+            from ui.report_html import report_data
+
+            return json.dumps(report_data(plan, chosen.config, engine), indent=1, allow_nan=False)
+
         for label, extension, mime, build in (
             ("HTML, interactive, prints well", "html", "text/html", page),
-            (
-                "Markdown",
-                "md",
-                "text/markdown",
-                lambda: as_markdown(plan, None, record_for(plan.gpu.id)),
-            ),
+            ("Markdown", "md", "text/markdown", lambda: as_markdown(plan, engine, record)),
             ("JSON, opens here again", "json", "application/json", data),
-            ("CSV, the derivation", "csv", "text/csv", lambda: as_csv(plan)),
-        ):
+            ("CSV, the derivation", "csv", "text/csv", lambda: as_csv(plan, engine)),
+        ):  # fmt: skip
             st.download_button(
                 label,
                 data=build,
@@ -46,6 +56,24 @@ def popover(chosen: Chosen, plan: Plan) -> None:
                 on_click="ignore",
                 width="stretch",
             )
+
+
+def _engine(chosen: Chosen) -> "EngineFigures | None":
+    """The engine's answer to this plan, with a line that says whether the report has it."""
+    if st.session_state.get(ENGINE_CHOSEN) is None:
+        return None
+    from planner.engines.registry import ENGINES
+    from ui.engine_inputs import figures_kept
+
+    try:
+        engine = figures_kept(chosen)
+    except SizewellError as error:
+        st.caption(as_sentence(f"Without the engine chosen on the Engine page: {error}"))
+        return None
+    if engine is not None:
+        label = ENGINES[engine.name].label
+        st.caption(f"With {label} {engine.version}, as chosen on the Engine page.")
+    return engine
 
 
 def file_name(plan: Plan) -> str:

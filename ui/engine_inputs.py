@@ -1,4 +1,7 @@
-"""Which engine, which version, with which flags: at the head of the Engine page."""
+"""Which engine, which version, with which flags: at the head of the Engine page.
+
+What was chosen there is kept for the session, so that other pages' reports say the same.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +12,10 @@ from planner.engines.engine import EngineFigures
 from planner.engines.registry import ENGINES, options_of
 from planner.engines.remedies import with_remedies
 from planner.frozen import Frozen
+from planner.model import Model
 from presets.models import served_name
+from ui import engine_draft
+from ui.downloads import ENGINE_CHOSEN as CHOSEN
 from ui.engine_options import FLAGS, Flag, value_of
 from ui.inputs import Chosen
 
@@ -23,10 +29,11 @@ EAGER = {
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """The engine's name and its options."""
+    """The engine's name, its options, and the model that drafts."""
 
     name: str
     options: Frozen
+    draft: Model | None = None
 
     def figures(self, chosen: Chosen, **changes: Any) -> EngineFigures:
         """What the engine does with the plan on the left."""
@@ -37,7 +44,7 @@ class EngineChoice:
             options,
             lambda changed: figures(
                 chosen.model, chosen.gpu, chosen.deployment, changed, chosen.workload,
-                config=chosen.config, name=served_name(chosen.model.source),
+                config=chosen.config, draft=self.draft, name=served_name(chosen.model.source),
             ),
         )  # fmt: skip
 
@@ -53,10 +60,27 @@ def choose(chosen: Chosen) -> EngineChoice:
     )  # fmt: skip
     with rest.popover("Flags of the engine", icon=":material/tune:"):
         values = _flags(name)
+    st.session_state[CHOSEN] = None
+    draft = engine_draft.choose(name)
+    kept = (name, {**values, **draft.values, "version": version}, draft.model)
+    st.session_state[CHOSEN] = kept
+    return _choice(chosen, *kept)
+
+
+def figures_kept(chosen: Chosen) -> EngineFigures | None:
+    """What the engine last chosen on its page does with the plan on the left; None without one.
+
+    Raises SizewellError where it takes no such plan.
+    """
+    kept = st.session_state.get(CHOSEN)
+    return None if kept is None else _choice(chosen, *kept).figures(chosen)
+
+
+def _choice(chosen: Chosen, name: str, values: dict[str, Any], draft: Model | None) -> EngineChoice:
     eager = EAGER.get(name)
     if eager is not None and chosen.deployment.enforce_eager:
-        values[eager] = True
-    return EngineChoice(name, options_of(name, {**values, "version": version}))
+        values = {**values, eager: True}
+    return EngineChoice(name, options_of(name, values), draft)
 
 
 def _flags(name: str) -> dict[str, Any]:

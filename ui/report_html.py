@@ -58,7 +58,7 @@ def as_html(
     bars = stage_bars(plan)
     refused = engine is not None and engine.refused is not None
     state = "" if plan.fits and not refused else " sz-no"
-    data = json.dumps(_data(plan, config, engine), allow_nan=False).replace("</", "<\\/")
+    data = json.dumps(report_data(plan, config, engine), allow_nan=False).replace("</", "<\\/")
     sections = (
         ("Memory", memory_bar(bars, bar_alt(bars)) + _note(summary.capacity_note(plan))
          + memory_table(bars)),
@@ -84,16 +84,15 @@ def as_html(
     )
 
 
-def _data(
+def report_data(
     plan: Plan, config: Mapping[str, Any] | None, engine: "EngineFigures | None"
 ) -> dict[str, Any]:
     """The plan's JSON, with the engine's part where one was chosen."""
-    data = as_data(plan, config)
-    if engine is not None:
-        from planner.engines.export import engine_data
+    if engine is None:
+        return as_data(plan, config)
+    from planner.engines.answer import plan_data
 
-        data["verdict"], data["engine"] = opening(plan, engine), engine_data(engine)
-    return data
+    return plan_data(plan, config, engine)
 
 
 def _engine(engine: "EngineFigures | None") -> str:

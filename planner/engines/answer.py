@@ -1,7 +1,12 @@
-"""The first sentence of a plan with an engine: the engine's answer, then memory's."""
+"""A plan with an engine: the engine's answer first, then memory's; both as data."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from planner.engines.engine import EngineFigures
+from planner.engines.export import engine_data
 from planner.engines.registry import ENGINES
+from planner.export import as_data
 from planner.plan import Plan
 from planner.units import format_tokens
 from planner.verdict import verdict
@@ -12,6 +17,14 @@ def opening(plan: Plan, engine: EngineFigures | None) -> str:
     if engine is None:
         return verdict(plan)
     return f"{engine_verdict(plan, engine)} By bytes alone: {verdict(plan)}"
+
+
+def plan_data(
+    plan: Plan, config: Mapping[str, Any] | None, engine: EngineFigures
+) -> dict[str, Any]:
+    """The plan's JSON with the engine's part, and the verdict that both lead to."""
+    answer = {"verdict": opening(plan, engine), "engine": engine_data(engine)}
+    return {**as_data(plan, config), **answer}
 
 
 def serves(plan: Plan, engine: EngineFigures) -> int:

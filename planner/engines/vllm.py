@@ -129,6 +129,7 @@ def vllm_figures(
         refused=refused,
         log_lines=log_lines(stage.components, left[binding], kept, settings, gpu, budget),
         notes=_notes(model, gpu, options, settings, refused, checkpoint.note)
+        + _drafting(model, deployment, settings, drafted)
         + _product(kept, settings),
         host_bytes=int((options.kv_offloading_size or 0) * GIB),
         binding_stage=binding,
@@ -162,6 +163,22 @@ def _draft(model: Model, options: VllmOptions, draft: Model | None) -> tuple[Lay
         return ()
     check_fits(draft, model, speculative.method)
     return draft.groups
+
+
+def _drafting(
+    model: Model, deployment: Deployment, settings: Settings, drafted: tuple[LayerGroup, ...]
+) -> tuple[str, ...]:
+    """What the drafting layers cache."""
+    if not drafted:
+        return ()
+    nothing = model.model_copy(update={"groups": ()})
+    specs = layer_specs(nothing, deployment, settings, extra=drafted)
+    each = sum(spec.token_bytes for _, spec in specs)
+    plural = "" if len(specs) == 1 else "s"
+    return (
+        f"{len(specs)} drafting layer{plural} cache {each:,} B of every token in the same pool, on "
+        "each GPU.",
+    )
 
 
 def _left(size: int, stage: Budget, *, fixed: bool) -> Estimate:

@@ -214,6 +214,8 @@ def test_an_invalid_number_marks_the_answer_as_old(context: Any, server: str) ->
         ("train?method=QLoRA&seq=2048&sharding=zero3", ""),
         ("train?method=QLoRA&seq=0", "seq=0"),
         ("engine?engine=sglang&users=3", ""),
+        ("engine?spec=Draft model&draft=llama-3.2-1b&spec_tokens=4", ""),
+        ("engine?spec=Zebra", "spec=Zebra"),
         ("traffic?rate=2&router=round robin", ""),
     ],
 )

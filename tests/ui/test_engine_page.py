@@ -133,3 +133,86 @@ def test_the_gap_adds_up(name: str) -> None:
     found = gap(plan, figures(name))
     assert found.ideal_bytes - sum(size for _, size in found.reasons) == found.engine_bytes
     assert found.ideal_bytes > found.engine_bytes
+
+
+HEAD = """{"architectures": ["LlamaForCausalLMEagle3"], "model_type": "llama", "hidden_size": 4096,
+"intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8,
+"num_hidden_layers": 1, "vocab_size": 128256, "draft_vocab_size": 32000,
+"max_position_embeddings": 2048, "tie_word_embeddings": false, "torch_dtype": "bfloat16"}"""
+
+
+def test_a_draft_model_is_chosen_on_the_page() -> None:
+    app = page()
+    plain = figures()
+    app.selectbox("spec").set_value("Draft model").run()
+    assert not app.exception
+    assert "Choose the draft model" in app.info[0].value
+    app.selectbox("draft").set_value("llama-3.2-1b").run()
+    assert not app.exception
+    found = ENGINES["vllm"].figures(
+        from_preset("llama-3.1-8b").model, load_gpu(H100), Deployment(),
+        options_of("vllm", {"version": "0.33.0", "speculative_config": {
+            "method": "draft_model", "num_speculative_tokens": 3,
+            "model": "meta-llama/Llama-3.2-1B"}}),
+        Workload(context=32768, concurrency=12), config=from_preset("llama-3.1-8b").config,
+        draft=from_preset("llama-3.2-1b").model,
+    )  # fmt: skip
+    assert found.kv_cache_tokens < plain.kv_cache_tokens
+    said = text(app)
+    assert f"{found.kv_cache_tokens:,} tokens" in said
+    assert "Draft model" in said
+    assert format_bytes(found.bytes_of("draft_weights")) in said
+    command = next(c.value for c in app.code if c.value.startswith("vllm serve"))
+    spoken = '{"method":"draft_model","num_speculative_tokens":3,"model":"meta-llama/Llama-3.2-1B"}'
+    assert spoken in command
+    assert "--speculative-config" in app.code[-1].value
+
+
+def test_a_head_is_pasted_and_needs_no_embedding() -> None:
+    app = page()
+    app.selectbox("spec").set_value("EAGLE3").run()
+    assert "Paste the config.json" in app.info[0].value
+    app.text_input("draft_name").set_value("yuhuili/EAGLE3-LLaMA3.1-Instruct-8B").run()
+    app.text_area("draft_config").set_value(HEAD).run()
+    assert not app.exception
+    assert "810.78 MiB" in text(app)
+    assert "EAGLE3-LLaMA3.1-Instruct-8B" in next(
+        c.value for c in app.code if c.value.startswith("vllm serve")
+    )
+    app.text_area("draft_config").set_value("{]").run()
+    assert "the draft's configuration: the file is not valid JSON" in app.error[0].value
+    assert app.selectbox("spec").value == "EAGLE3"
+
+
+def test_n_grams_need_no_draft_and_mtp_needs_layers() -> None:
+    app = page()
+    app.selectbox("spec").set_value("n-gram").run()
+    assert not app.exception
+    assert '{"method":"ngram","num_speculative_tokens":3}' in text(app)
+    app.selectbox("spec").set_value("MTP").run()
+    assert "no multi-token-prediction layers" in app.error[0].value
+
+
+def test_sglang_drafts_by_its_own_names() -> None:
+    app = page(engine="sglang")
+    assert "DFlash" not in str(app.selectbox("spec").options)
+    app.selectbox("spec").set_value("Draft model").run()
+    app.selectbox("draft").set_value("llama-3.2-1b").run()
+    assert not app.exception
+    assert "--speculative-algorithm STANDALONE" in text(app)
+    app.selectbox("engine").set_value("llama.cpp").run()
+    assert not app.exception
+    assert "speculative" not in text(app).lower()
+
+
+def test_the_plans_report_has_the_engine_chosen() -> None:
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    assert not any("Engine page" in c.value for c in app.caption)
+    app.switch_page("ui/pages/engine.py").run()
+    app.selectbox("engine").set_value("llama.cpp").run()
+    app.switch_page("ui/pages/plan.py").run()
+    assert not app.exception
+    assert any("With llama.cpp 2026, as chosen" in c.value for c in app.caption)
+    app.selectbox("weights").set_value("fp8").run()
+    assert not app.exception
+    assert any("Without the engine chosen" in c.value for c in app.caption)

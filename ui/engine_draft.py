@@ -1,0 +1,136 @@
+"""Speculative decoding on the Engine page: how tokens are drafted, how many, and by which model."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import streamlit as st
+
+from planner.engines.drafter import HEADS, drafter
+from planner.engines.vllm_options import DRAFTLESS
+from planner.errors import SizewellError
+from planner.hf_config.document import read_document
+from planner.model import Model
+from planner.parameters import count
+from presets.models import served_name
+from ui import options
+from ui.model_source import NothingYet, fetch_from_hub, from_preset
+
+KEPT: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
+OFF = "Off"
+METHODS = {
+    "n-gram": "ngram", "MTP": "mtp", "EAGLE": "eagle", "EAGLE3": "eagle3", "DFlash": "dflash",
+    "Draft model": "draft_model",
+}  # fmt: skip
+"""The choice as it stands in the link -> vLLM's method."""
+SGLANG = {
+    "ngram": "NGRAM", "mtp": "NEXTN", "eagle": "EAGLE", "eagle3": "EAGLE3",
+    "draft_model": "STANDALONE",
+}  # fmt: skip
+"""How SGLang calls them; it has no DFlash."""
+HELP = (
+    "Tokens are drafted cheaply and checked in one pass; the draft's weights and cache come out of "
+    "the same memory. n-gram: copied from the prompt. MTP: the model's own extra layers. EAGLE, "
+    "EAGLE3, DFlash: a head on the model's states. Draft model: a smaller model."
+)
+UNNAMED = "/path/to/draft"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """values: the engine's options that say it; model: what is loaded beside the target."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    model: Model | None = None
+
+
+def choose(engine: str) -> Draft:
+    """Draw the inputs. Raises NothingYet while the draft model is missing, or why it is refused."""
+    if engine not in ("vllm", "sglang"):
+        return Draft()
+    known = {k: v for k, v in METHODS.items() if engine == "vllm" or v in SGLANG}
+    left, middle, right = st.columns((2, 2, 3), vertical_alignment="top")
+    chosen = left.selectbox("Speculative decoding", (OFF, *known), key="spec", help=HELP, **KEPT)
+    if chosen in (None, OFF):
+        return Draft()
+    method = known[chosen]
+    tokens = int(middle.number_input("Draft tokens a step", 1, 64, 3, key="spec_tokens", **KEPT))
+    if method in DRAFTLESS:
+        return Draft(_values(engine, method, tokens, None))
+    with right:
+        name, model = _model(method)
+    st.caption(
+        f"Draft: {count(model).total / 1e9:,.2f} B parameters with its embedding, "
+        f"{model.num_hidden_layers} layer{'' if model.num_hidden_layers == 1 else 's'}."
+    )
+    return Draft(_values(engine, method, tokens, name), model)
+
+
+def _values(engine: str, method: str, tokens: int, name: str | None) -> dict[str, Any]:
+    if engine == "vllm":
+        spoken = {"method": method, "num_speculative_tokens": tokens, "model": name}
+        return {"speculative_config": {k: v for k, v in spoken.items() if v is not None}}
+    found = {
+        "speculative_algorithm": SGLANG[method],
+        "speculative_num_draft_tokens": tokens,
+        "speculative_draft_model_path": name,
+    }
+    return {k: v for k, v in found.items() if v is not None}
+
+
+def _model(method: str) -> tuple[str, Model]:
+    """The draft's name in the command, and the draft. Heads are no presets."""
+    sources = ("config.json", "Hub") if method in HEADS else ("Preset", "config.json", "Hub")
+    if st.session_state.get("draft_from") not in (None, *sources):
+        st.session_state["draft_from"] = sources[0]
+    source = st.segmented_control(
+        "Draft from", sources, default=sources[0], key="draft_from", required=True, **KEPT
+    )
+    if source == "Preset":
+        chosen = st.selectbox(
+            "Draft model", tuple(options.model_names()), index=None, key="draft",
+            placeholder="Type to search", help="One with the model's own vocabulary.", **KEPT,
+        )  # fmt: skip
+        if chosen is None:
+            raise NothingYet("Choose the draft model: a small one with the same vocabulary.")
+        model = from_preset(chosen).model
+        return served_name(model.source), model
+    if source == "Hub":
+        return _from_hub(method)
+    example = "yuhuili/EAGLE3-LLaMA3.1-Instruct-8B" if method in HEADS else "organisation/name"
+    name = st.text_input(
+        "Name of the draft in the command", key="draft_name", max_chars=200,
+        placeholder=example, **KEPT,
+    ).strip()  # fmt: skip
+    text = st.text_area(
+        "Paste the draft's config.json", key="draft_config", height=120, persist_state="session",
+        placeholder='{"model_type": "llama", "num_hidden_layers": 1, ...}',
+    )  # fmt: skip
+    if not (text or "").strip():
+        raise NothingYet("Paste the config.json of the draft to plan with it.")
+    return name or UNNAMED, _read(text, name or "Pasted draft", method)
+
+
+def _from_hub(method: str) -> tuple[str, Model]:
+    hub_id = st.text_input(
+        "Hub id of the draft", key="draft_hub", placeholder="AngelSlim/Qwen3-8B_eagle3",
+        max_chars=200, **KEPT,
+    ).strip()  # fmt: skip
+    pressed = st.button("Read the draft's config.json from the Hub", disabled=not hub_id)
+    fetched: dict[str, str] = st.session_state.setdefault("fetched", {})
+    if pressed and hub_id not in fetched:
+        with st.spinner("Asking huggingface.co"):
+            fetched[hub_id] = fetch_from_hub(hub_id)
+    if not hub_id:
+        raise NothingYet("Give the draft's Hub id. Nothing is read before you press the button.")
+    if hub_id not in fetched:
+        raise NothingYet(f"Press the button to read the configuration of {hub_id} from the Hub.")
+    return hub_id, _read(fetched[hub_id], hub_id, method)
+
+
+@lru_cache(maxsize=8)
+def _read(text: str, source: str, method: str) -> Model:
+    try:
+        return drafter(read_document(text), source, method)
+    except SizewellError as error:
+        raise type(error)(f"the draft's configuration: {error}") from None
