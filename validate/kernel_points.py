@@ -19,6 +19,7 @@ from planner.attention import flops as attention_flops
 from planner.calibration import Bound, KernelPoint
 from planner.kinds.attention import Attention, LatentAttention
 from planner.timing.roofline import Work, ideal_s
+from planner.timing.step_costs import group_word
 from validate.bench import DTYPES, Bench
 from validate.kv_pool import make_pool
 from validate.layer_kernels import (
@@ -34,6 +35,8 @@ from validate.layer_kernels import (
 from validate.record import Case, measured
 from validate.timing import SUSTAINED_S, WARM_S, Run, eager_s, graph_s
 
+HOST_TOKENS = 4096
+"""Prompts up to here are replayed: launching takes the host longer than the card computes."""
 Rung = tuple[Work, list[Run], bool]
 """What is counted, calls over different data that do it, whether it is short enough to replay."""
 
@@ -71,7 +74,7 @@ def kernel_cases(
 def timed(bench: Bench, runs: list[Run], replay: bool, bound: Bound) -> list[float]:
     """Seconds of one call, at the clock that work of this kind keeps."""
     if replay:
-        return graph_s(bench, runs)
+        return graph_s(bench, runs, warm_s=SUSTAINED_S if bound == "compute" else WARM_S)
     return eager_s(bench, runs[0], warm_s=SUSTAINED_S if bound == "compute" else WARM_S)
 
 
@@ -140,7 +143,9 @@ def _flash(
         q = bench.random(1, tokens, heads, dim, dtype=dtype)
         k = bench.random(1, tokens, kv_heads, dim, dtype=dtype)
         v = bench.random(1, tokens, kv_heads, wide, dtype=dtype)
-        yield work, [_flash_run(q, k, v, -1 if limit is None else limit - 1)], False
+        run = _flash_run(q, k, v, -1 if limit is None else limit - 1)
+        short = tokens <= HOST_TOKENS
+        yield work, [run] * (8 if short and not bench.rehearsal else 1), short
 
 
 def _flash_run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, left: int) -> Run:
@@ -161,7 +166,8 @@ def _paged(
         reach = min(context, limit or context)
         kv_bytes = sequences * reach * kv_heads * 2 * dim * DTYPES[cache].itemsize
         work = Work(
-            "paged_decode", f"d{dim} {cache}" + (" window" if limit else ""),
+            "paged_decode",
+            f"d{dim} {cache}" + group_word(heads, kv_heads) + (" window" if limit else ""),
             f"decode attention of {sequences} x {reach} tokens", 1, bench.floats,
             4 * sequences * reach * heads * dim, kv_bytes=kv_bytes,
             activation_bytes=4 * sequences * heads * dim,

@@ -21,8 +21,7 @@ from validate.memory_meter import meter
 from validate.record import Case, measured
 from validate.timing import capture, eager_s
 
-DECODE_TOLERANCE = 0.20
-PREFILL_TOLERANCE = 0.15
+TOLERANCE = 0.10
 CACHED_TOLERANCE = 0.25
 
 
@@ -35,12 +34,11 @@ def held_out_cases(
         roofs = bench.roofs
         assert roofs is not None
         ideal, bound = ideal_s(work, roofs)
-        tolerance = DECODE_TOLERANCE if bound == "memory" else PREFILL_TOLERANCE
         case = Case(
             f"speed/{work.kernel}/{work.part}".replace(" ", "-"), "speed",
             work.part[:1].upper() + work.part[1:], "s",
             "planner.timing.roofline with the roofs and kernel times measured on this card",
-            table.expected_s(work, roofs), tolerance=tolerance,
+            table.expected_s(work, roofs), tolerance=TOLERANCE,
             details={
                 "kernel": work.kernel, "variant": work.variant, "bound": bound, "floor_s": ideal,
                 "flops": work.flops, "bytes": work.bytes,

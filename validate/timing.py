@@ -34,7 +34,9 @@ def eager_s(bench: Bench, run: Run, *, samples: int = 7, warm_s: float = WARM_S)
     return [_event_s(run, repeats) for _ in range(samples)]
 
 
-def graph_s(bench: Bench, runs: Sequence[Run], *, samples: int = 7) -> list[float]:
+def graph_s(
+    bench: Bench, runs: Sequence[Run], *, samples: int = 7, warm_s: float = WARM_S
+) -> list[float]:
     """Seconds of one of `runs`, which are captured together and replayed.
 
     Give enough runs over different data that a replay reads several times the L2 cache.
@@ -44,8 +46,9 @@ def graph_s(bench: Bench, runs: Sequence[Run], *, samples: int = 7) -> list[floa
     try:
         replay: Run = capture(lambda: _in_turn(runs)).replay
     except RuntimeError:
-        return [s / len(runs) for s in eager_s(bench, lambda: _in_turn(runs), samples=samples)]
-    return [s / len(runs) for s in eager_s(bench, replay, samples=samples)]
+        replay = lambda: _in_turn(runs)  # noqa: E731
+    found = eager_s(bench, replay, samples=samples, warm_s=warm_s)
+    return [s / len(runs) for s in found]
 
 
 @cache

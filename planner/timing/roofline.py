@@ -23,7 +23,7 @@ STANDS_IN = {"grouped_matmul": "matmul", "mla_decode": "paged_decode", "routing"
 class Work:
     """`launches` equal launches of one kernel; the other figures are those of one launch.
 
-    variant: what a kernel's efficiency depends on besides size ("bf16", "d128", "d128 window").
+    variant: what a kernel's efficiency depends on besides size ("bf16", "d128", "d128 bf16 wide").
     numbers: the format it multiplies in, which chooses the arithmetic roof.
     """
 
