@@ -15,7 +15,7 @@ from planner.errors import PlanRefused
 if TYPE_CHECKING:
     from planner.serving.requests import Request
 
-FORMATS = ("text", "json", "csv")
+FORMATS = ("text", "json", "csv", "requests-csv")
 PRESETS = ("azure-conversation-2023", "azure-code-2023")
 
 
@@ -51,14 +51,14 @@ def add_to(parser: ArgumentParser) -> None:
     parser.add_argument("--requests", type=int, default=2000, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--ttft", type=seconds, default=2.0, metavar="S", help="SLO: 2 or 800ms")
-    parser.add_argument("--tpot", type=seconds, default=0.1, metavar="S", help="SLO: 100ms")
+    parser.add_argument("--tpot", type=seconds, default=0.05, metavar="S", help="SLO: 50ms")
     parser.add_argument("--share", type=float, default=0.95, help="of requests that must keep it")
     parser.add_argument("--find-rate", action="store_true",
                         help="highest rate that holds the SLO, over --seeds")  # fmt: skip
     parser.add_argument("--find-replicas", action="store_true", help="fewest that hold it")
     parser.add_argument("--seeds", type=int, default=3, metavar="N")
     parser.add_argument("--format", choices=FORMATS, default="text",
-                        help="csv: the course over time")  # fmt: skip
+                        help="csv: the course over time; requests-csv: a line a request")  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -119,13 +119,17 @@ def run(arguments: Namespace) -> str:
         )
         data["replicas_needed"] = replicas
         note += f"Replicas needed at {arguments.rate:g} requests/s: {replicas}.\n"
+    served: list[Any] = []
+    each = served.append if arguments.format == "requests-csv" else None
     if arguments.trace:
         with _open(arguments.trace) as lines:
             result = simulate(_trace(lines, arguments.speedup), replica, replicas=replicas,
-                              router=arguments.router, slo=slo)  # fmt: skip
+                              router=arguments.router, slo=slo, each=each)  # fmt: skip
     else:
         result = simulate(traffic(arguments.rate, arguments.seed), replica, replicas=replicas,
-                          router=arguments.router, slo=slo)  # fmt: skip
+                          router=arguments.router, slo=slo, each=each)  # fmt: skip
+    if arguments.format == "requests-csv":
+        return report.requests_csv(served, slo)
     if arguments.format == "json":
         return json.dumps(report.as_data(result) | data, indent=1, allow_nan=False) + "\n"
     if arguments.format == "csv":

@@ -47,7 +47,8 @@ def add_to(parser: ArgumentParser) -> None:
     parser.add_argument("--lora-rank", type=int, metavar="N", help="adapters of this rank")
     parser.add_argument("--lora-targets", metavar="NAME", help="all or attention")
     parser.add_argument("--lora-base", metavar="NAME", help="16-bit, nf4 (QLoRA) or int8")
-    parser.add_argument("--price", type=float, metavar="USD", help="your price per GPU-hour")
+    parser.add_argument("--usd-per-gpu-hour", "--price", dest="price", type=float, metavar="USD",
+                        help="your price")  # fmt: skip
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.set_defaults(run=run)
 
@@ -94,7 +95,7 @@ def run(arguments: Namespace) -> str:
     from presets.speed import speed_of
 
     if arguments.price is not None and not arguments.price > 0:
-        raise PlanRefused("--price must be above 0 dollars per GPU-hour")
+        raise PlanRefused("--usd-per-gpu-hour must be above 0 dollars per GPU-hour")
     model = parse(read_model(arguments.model), arguments.model)
     plan = plan_training(model, chosen_gpu(arguments), chosen_recipe(arguments))
     found = limits(plan)

@@ -161,9 +161,14 @@ def why(candidate: Candidate, target: Target) -> str:
         return _short(candidate, target)
     if candidate.lost == "ttft":
         figure, limit = candidate.ttft_p95_s or 0.0, target.ttft_p95_s or 0.0
-        return f"TTFT p95 {figure:.2f} s, {figure / limit:.1f} times the {limit:g} s allowed"
+        return f"TTFT p95 {figure:.2f} s, {_over(figure / limit)} the {limit:g} s allowed"
     figure, limit = candidate.tpot_s or 0.0, target.tpot_s or 0.0
-    return f"TPOT {figure * 1e3:.1f} ms, {figure / limit:.1f} times the {limit * 1e3:g} ms allowed"
+    return f"TPOT {figure * 1e3:.1f} ms, {_over(figure / limit)} the {limit * 1e3:g} ms allowed"
+
+
+def _over(ratio: float) -> str:
+    """'2.3 times', or in words where the first digit would say 1.0."""
+    return "just over" if ratio < 1.05 else f"{ratio:.1f} times"
 
 
 def _short(candidate: Candidate, target: Target) -> str:

@@ -10,6 +10,7 @@ import streamlit as st
 from planner.errors import SizewellError
 from planner.serving import experiments, objective, report
 from planner.serving.experiments import Outcome
+from planner.serving.metrics import Served
 from planner.serving.replica import Replica, replica_of
 from planner.serving.sensitivity import sensitivity
 from planner.serving.simulator import Result, simulate
@@ -40,6 +41,10 @@ def show(chosen: Chosen) -> None:
         return
     _answer(found, work)
     _course(found)
+    st.download_button(
+        "Every request as CSV", lambda: _requests(work, one), "requests.csv", "text/csv",
+        on_click="ignore", icon=":material/download:",
+    )  # fmt: skip
     _limits(chosen, one, work)
     _claims(one, work)
 
@@ -139,6 +144,16 @@ def _course(found: Result) -> None:
         "The course as CSV", out.getvalue(), "traffic.csv", "text/csv", on_click="ignore",
         icon=":material/download:",
     )  # fmt: skip
+
+
+def _requests(work: Work, one: Replica) -> str:
+    """The same simulation again, with a line for each request."""
+    served: list[Served] = []
+    simulate(
+        work.requests(), one, replicas=work.replicas, router=work.router, slo=work.slo,
+        each=served.append,
+    )  # fmt: skip
+    return report.requests_csv(served, work.slo)
 
 
 def _limits(chosen: Chosen, one: Replica, work: Work) -> None:

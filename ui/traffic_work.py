@@ -17,8 +17,9 @@ from presets.speed import speed_of
 from presets.traffic import sampler
 from presets.workloads import all_trace_summaries
 from ui.inputs import BOUND, Chosen
-from ui.uploads import text_of
+from ui.uploads import MAX_UPLOAD_MIB, text_of
 
+USUAL = Slo()
 FIXED, UPLOADED = "Fixed lengths", "A trace of my own (CSV)"
 
 
@@ -76,9 +77,11 @@ def choose(chosen: Chosen) -> Work:
     router = d.selectbox("Router", ROUTERS, key="router", format_func=lambda r: r.replace("_", " "),
                          **BOUND)  # fmt: skip
     a, b, c, d = st.columns(4)
-    ttft = a.number_input("TTFT, at most (s)", 0.01, 3600.0, 2.0, key="ttft", **BOUND)
-    tpot = b.number_input("TPOT, at most (ms)", 0.1, 60000.0, 50.0, key="tpot", **BOUND)
-    share = c.number_input("Kept by (%)", 1.0, 100.0, 95.0, key="share", **BOUND)
+    ttft = a.number_input("TTFT, at most (s)", 0.01, 3600.0, USUAL.ttft_s, key="ttft", **BOUND)
+    tpot = b.number_input(
+        "TPOT, at most (ms)", 0.1, 60000.0, 1e3 * USUAL.tpot_s, key="tpot", **BOUND
+    )
+    share = c.number_input("Kept by (%)", 1.0, 100.0, 100 * USUAL.share, key="share", **BOUND)
     shared = d.number_input("Shared prefix (tokens)", 0, 2**20, 0, key="common", **BOUND)
     more = st.expander("Number of requests, bursts, seed", key="open_draws")
     a, b, c = more.columns(3)
@@ -100,7 +103,9 @@ def choose(chosen: Chosen) -> Work:
         output = always(int(right.number_input("Answer tokens", 1, 10**6, 200, key="o", **BOUND)))
     else:
         file = st.file_uploader(
-            "TIMESTAMP, ContextTokens, GeneratedTokens (up to 10 MiB)", key="trace_file"
+            f"TIMESTAMP, ContextTokens, GeneratedTokens (up to {MAX_UPLOAD_MIB} MiB)",
+            key="trace_file",
+            max_upload_size=MAX_UPLOAD_MIB,
         )
         if file is None:
             raise PlanRefused("choose a trace: a CSV of TIMESTAMP, ContextTokens, GeneratedTokens")

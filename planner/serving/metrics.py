@@ -16,7 +16,7 @@ class Slo:
     the request: its time after the first token over the tokens after the first."""
 
     ttft_s: float = 2.0
-    tpot_s: float = 0.1
+    tpot_s: float = 0.05
     share: float = 0.95
 
 

@@ -1,10 +1,27 @@
-"""A simulation as data and as text."""
+"""A simulation as data and as text, and its requests one by one."""
 
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, fields
 from typing import Any
 
+from planner.serving.metrics import Served, Slo
 from planner.serving.simulator import Result
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
+
+
+def requests_csv(served: Iterable[Served], slo: Slo) -> str:
+    """A line for each finished request, in order of arrival; within_slo is 1 or 0."""
+    out = io.StringIO()
+    names = [f.name for f in fields(Served)]
+    writer = csv.DictWriter(out, [*names, "within_slo"], lineterminator="\n")
+    writer.writeheader()
+    for one in sorted(served, key=lambda s: s.arrival_s):
+        kept = one.ttft_s <= slo.ttft_s and one.tpot_s <= slo.tpot_s
+        writer.writerow({**asdict(one), "within_slo": int(kept)})
+    return out.getvalue()
 
 
 def as_data(found: Result) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """`serve`: text, JSON and CSV, and one line for each mistake."""
 
+import csv
 import json
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 
-from cli import main
+from cli import main, serve_command
+from ui.traffic_work import USUAL
 
 BASE = ["serve", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", "--requests", "200"]
 
@@ -46,3 +49,25 @@ def test_mistakes_are_one_line(
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
+
+
+def test_every_request_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*BASE, "--rate", "20", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert main([*BASE, "--rate", "20", "--format", "requests-csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert len(rows) == found["requests"]["finished"] == 200
+    assert [float(r["arrival_s"]) for r in rows] == sorted(float(r["arrival_s"]) for r in rows)
+    mean = sum(float(r["ttft_s"]) for r in rows) / len(rows)
+    assert mean == pytest.approx(found["ttft_s"]["mean"], rel=1e-6)
+    kept = sum(float(r["ttft_s"]) <= 2 and float(r["tpot_s"]) <= 0.05 for r in rows)
+    assert kept == sum(int(r["within_slo"]) for r in rows)
+    assert all(float(r["ttft_s"]) <= float(r["e2e_s"]) for r in rows)
+
+
+def test_the_pages_slo_is_the_command_lines() -> None:
+    parser = ArgumentParser()
+    serve_command.add_to(parser)
+    usual = parser.parse_args(["--model", "m", "--gpu", "g"])
+    assert (usual.ttft, usual.tpot, usual.share) == (2.0, 0.05, 0.95)
+    assert (USUAL.ttft_s, USUAL.tpot_s, USUAL.share) == (2.0, 0.05, 0.95)

@@ -60,7 +60,7 @@ def test_what_does_not_fit_says_what_would(capsys: pytest.CaptureFixture[str]) -
         (["--lora-rank", "0"], "rank"),
         (["--lora-base", "fp3"], "base"),
         (["--offload-optimizer", "nvme"], "zero3"),
-        (["--price", "-1"], "--price"),
+        (["--price", "-1"], "--usd-per-gpu-hour"),
         (["--gpu-memory-bytes", "-5"], "positive"),
     ],
 )
@@ -84,4 +84,5 @@ def test_it_needs_neither_torch_nor_streamlit() -> None:
 
 
 def test_a_price_has_two_decimals(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "$3.20 per GPU-hour" in answer(capsys, *EIGHT, "--price", "3.2")
+    for flag in ("--usd-per-gpu-hour", "--price"):
+        assert "$3.20 per GPU-hour" in answer(capsys, *EIGHT, flag, "3.2")
