@@ -1,6 +1,7 @@
 """The search against plans made one by one, and against its own definitions."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -199,6 +200,10 @@ def test_nothing_possible_names_the_nearest() -> None:
     assert "Nothing serves" in headline(found)
     assert "TPOT" in why(found.losers[0], tight)
     assert next_quality(found) is None
+    slow = replace(found.losers[0], lost="ttft", ttft_p95_s=2.02)
+    assert why(slow, TARGET) == "TTFT p95 2.02 s, just over the 2 s allowed"
+    slow = replace(slow, ttft_p95_s=4.6)
+    assert why(slow, TARGET) == "TTFT p95 4.60 s, 2.3 times the 2 s allowed"
 
 
 def test_deployments_are_all_layouts_of_whole_machines() -> None:
