@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.search_command import seconds
+from cli.serve_study import choice
 from cli.source import read_model
 from planner.errors import PlanRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from planner.deployment import Deployment
     from planner.serving.requests import Request
 
 FORMATS = ("text", "json", "csv", "requests-csv")
@@ -57,15 +61,20 @@ def add_to(parser: ArgumentParser) -> None:
                         help="highest rate that holds the SLO, over --seeds")  # fmt: skip
     parser.add_argument("--find-replicas", action="store_true", help="fewest that hold it")
     parser.add_argument("--seeds", type=int, default=3, metavar="N")
+    parser.add_argument("--try", dest="tried", type=choice, action="append", default=[],
+                        metavar="NAME=V,V", help="compare values, such as replicas=1,2,4; "
+                        "may be repeated")  # fmt: skip
+    parser.add_argument("--ray", metavar="ADDRESS", help="spread what --try compares over Ray")
     parser.add_argument("--format", choices=FORMATS, default="text",
-                        help="csv: the course over time; requests-csv: a line a request")  # fmt: skip
+                        help="csv: the course over time, or a line for each try; requests-csv: "
+                        "a line for each request")  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(arguments: Namespace) -> str:
     """The simulation in the chosen format."""
+    from cli import serve_study
     from cli.plan_command import checked
-    from planner.deployment import Deployment
     from planner.hf_config import parse
     from planner.serving import objective, report
     from planner.serving.metrics import Slo
@@ -80,15 +89,14 @@ def run(arguments: Namespace) -> str:
             raise PlanRefused(f"--{name.replace('_', '-')} {value} must be at least 1")
     if not 0 < arguments.share <= 1 or not 0 <= arguments.lookahead <= 1024:
         raise PlanRefused("--share must be above 0 and at most 1, --lookahead from 0 to 1024")
+    if arguments.tried and arguments.format == "requests-csv":
+        raise PlanRefused("--format requests-csv is of one simulation: leave out --try")
+    if arguments.tried:
+        return serve_study.run(arguments)
+    if arguments.ray is not None:
+        raise PlanRefused("--ray spreads what --try compares: add --try replicas=1,2,4")
     gpu = load_gpu(arguments.gpu)
-    deployment = checked(
-        Deployment,
-        tensor_parallel_size=arguments.tensor_parallel_size,
-        weights_dtype=arguments.weights_dtype,
-        kv_cache_dtype=arguments.kv_cache_dtype,
-        block_size=arguments.block_size,
-        max_num_batched_tokens=arguments.max_num_batched_tokens,
-    )
+    deployment = deployment_of(arguments, checked)
     replica = replica_of(
         parse(read_model(arguments.model), arguments.model), gpu, deployment, speed_of(gpu),
         max_num_seqs=arguments.max_num_seqs, max_model_len=arguments.max_model_len,
@@ -120,14 +128,14 @@ def run(arguments: Namespace) -> str:
         data["replicas_needed"] = replicas
         note += f"Replicas needed at {arguments.rate:g} requests/s: {replicas}.\n"
     served: list[Any] = []
-    each = served.append if arguments.format == "requests-csv" else None
     if arguments.trace:
-        with _open(arguments.trace) as lines:
-            result = simulate(_trace(lines, arguments.speedup), replica, replicas=replicas,
-                              router=arguments.router, slo=slo, each=each)  # fmt: skip
+        coming: Iterable[Request] = trace_of(arguments, arguments.speedup)
     else:
-        result = simulate(traffic(arguments.rate, arguments.seed), replica, replicas=replicas,
-                          router=arguments.router, slo=slo, each=each)  # fmt: skip
+        coming = traffic(arguments.rate, arguments.seed)
+    each = served.append if arguments.format == "requests-csv" else None
+    result = simulate(
+        coming, replica, replicas=replicas, router=arguments.router, slo=slo, each=each
+    )
     if arguments.format == "requests-csv":
         return report.requests_csv(served, slo)
     if arguments.format == "json":
@@ -135,6 +143,27 @@ def run(arguments: Namespace) -> str:
     if arguments.format == "csv":
         return as_csv(result.timeline_rows())
     return note + report.as_text(result)
+
+
+def deployment_of(arguments: Namespace, checked: "Callable[..., Any]") -> "Deployment":
+    """The deployment of the flags."""
+    from planner.deployment import Deployment
+
+    found: Deployment = checked(
+        Deployment,
+        tensor_parallel_size=arguments.tensor_parallel_size,
+        weights_dtype=arguments.weights_dtype,
+        kv_cache_dtype=arguments.kv_cache_dtype,
+        block_size=arguments.block_size,
+        max_num_batched_tokens=arguments.max_num_batched_tokens,
+    )
+    return found
+
+
+def trace_of(arguments: Namespace, speedup: float) -> "Iterator[Request]":
+    """The requests of --trace, arriving `speedup` times as fast."""
+    with _open(arguments.trace) as lines:
+        yield from _trace(lines, speedup)
 
 
 def requests_of(arguments: Namespace, rate: float, seed: int) -> "Iterator[Request]":

@@ -19,10 +19,11 @@ class Candidate:
 
     engine: whose rule memory follows, "ideal" for bytes alone. basis: where the card's efficiency
     is from. weights, cache: the formats that most weights, and the cache, are stored in, whatever
-    "auto" stands for. Memory in bytes of the fullest GPU: total_bytes are needed of the budget_bytes that the engine allows itself, and
-    admitted sequences of a replica run at once. users: the most that the target still holds for,
-    of those tried; users_open: none of those tried was too many. excess: how far beyond its limit
-    the figure that lost is, 1.2 for 20 %. Times are None where memory alone ruled it out.
+    "auto" stands for. Memory in bytes of the fullest GPU: total_bytes are needed of the
+    budget_bytes that the engine allows itself, and admitted sequences of a replica run at once.
+    users: the most that the target still holds for, of those tried; users_open: none of those
+    tried was too many. excess: how far beyond its limit the figure that lost is, 1.2 for 20 %.
+    Times are None where memory alone ruled it out.
     """
 
     offer: Offer

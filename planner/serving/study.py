@@ -1,0 +1,77 @@
+"""Many simulations of one model on one kind of GPU: replicas, layouts and arrivals side by side.
+
+    rows = [run_case(setup, case) for case in cases]
+
+Cases are independent of each other, so that they may run anywhere, in any order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from planner.deployment import Deployment
+from planner.errors import SizewellError
+from planner.hardware import Gpu
+from planner.model import Model
+from planner.serving.metrics import Slo
+from planner.serving.replica import Batching, Reserve, replica_of
+from planner.serving.report import as_data
+from planner.serving.requests import Request
+from planner.serving.simulator import Router, simulate
+from planner.timing.speed import Speed
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all cases share. traffics: lists of requests in order of arrival."""
+
+    model: Model
+    gpu: Gpu
+    speed: Speed
+    slo: Slo
+    traffics: tuple[tuple[Request, ...], ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One simulation. chosen: what distinguishes it, as it is printed. traffic: which of the
+    setup's; its requests arrive `speedup` times as fast."""
+
+    chosen: tuple[tuple[str, str], ...]
+    deployment: Deployment
+    max_num_seqs: int | None = None
+    max_model_len: int | None = None
+    prefix_caching: bool = True
+    lookahead: int = 0
+    reserve: Reserve = "paged"
+    batching: Batching = "continuous"
+    replicas: int = 1
+    router: Router = "least_requests"
+    traffic: int = 0
+    speedup: float = 1.0
+
+
+def run_case(setup: Setup, case: Case) -> dict[str, Any]:
+    """The report of one simulation as data, with its GPUs; `refused` says why there is none."""
+    found: dict[str, Any] = {"chosen": dict(case.chosen)}
+    try:
+        replica = replica_of(
+            setup.model, setup.gpu, case.deployment, setup.speed,
+            max_num_seqs=case.max_num_seqs, max_model_len=case.max_model_len,
+            prefix_caching=case.prefix_caching, lookahead=case.lookahead,
+        ).changed(reserve=case.reserve, batching=case.batching)  # fmt: skip
+        requests = (
+            replace(r, arrival_s=r.arrival_s / case.speedup) for r in setup.traffics[case.traffic]
+        )
+        result = simulate(
+            requests, replica, replicas=case.replicas, router=case.router, slo=setup.slo
+        )
+    except SizewellError as error:
+        return found | {"refused": str(error)}
+    return found | {"gpus": case.replicas * case.deployment.gpus} | as_data(result)
+
+
+def fewest_gpus(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Of those that hold the SLO, the one with fewest GPUs, then most goodput; None without any."""
+    holding = [row for row in rows if "slo" in row and row["slo"]["holds"]]
+    return min(holding, key=lambda row: (row["gpus"], -row["goodput_per_s"]), default=None)

@@ -1,0 +1,92 @@
+"""`serve --try`: combinations compared, refusals kept apart, the same figures as one by one."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from cli import main
+
+BASE = [
+    "serve", "--model", "llama-3.1-8b", "--gpu", "l40s", "--requests", "120",
+    "--prompt-tokens", "600", "--output-tokens", "80",
+]  # fmt: skip
+TRACE = "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(
+    f"{i * 0.2},{300 + 7 * i},{20 + i % 30}\n" for i in range(150)
+)
+
+
+def run(capsys: pytest.CaptureFixture[str], *more: str) -> str:
+    assert main([*BASE, *more]) == 0
+    return capsys.readouterr().out
+
+
+def test_each_combination_is_what_it_is_alone(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    trace = tmp_path / "t.csv"
+    trace.write_text(TRACE)
+    flags = ("--trace", str(trace), "--format", "json")
+    tries = ("--try", "replicas=1,2", "--try", "speedup=1,3", "--try", "kv-cache-dtype=auto,fp8")
+    cases = json.loads(run(capsys, *flags, *tries))["cases"]
+    assert len(cases) == 8
+    for case in cases:
+        chosen = case.pop("chosen")
+        del case["gpus"]
+        alone = json.loads(
+            run(
+                capsys, *flags, "--replicas", chosen["replicas"], "--speedup", chosen["speedup"],
+                "--kv-cache-dtype", chosen["kv_cache_dtype"],
+            )
+        )  # fmt: skip
+        assert case == alone
+
+
+def test_the_fewest_gpus_that_hold_the_slo_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--rate", "60", "--ttft", "1", "--tpot", "60ms", "--try", "replicas=1,2,4,8")
+    data = json.loads(run(capsys, *flags, "--format", "json"))
+    holding = [case["gpus"] for case in data["cases"] if case["slo"]["holds"]]
+    assert 0 < len(holding) < 4
+    assert data["fewest_gpus"]["gpus"] == min(holding)
+    text = run(capsys, *flags)
+    assert f"Fewest GPUs that hold the SLO: {min(holding)}" in text
+    assert text.count("does not hold") == 4 - len(holding)
+    rows = list(csv.DictReader(io.StringIO(run(capsys, *flags, "--format", "csv"))))
+    assert [row["gpus"] for row in rows] == ["1", "2", "4", "8"]
+    none = run(capsys, "--rate", "60", "--ttft", "1ms", "--try", "replicas=1,2")
+    assert none.startswith("No combination holds the SLO.")
+
+
+def test_what_does_not_fit_says_so_and_the_rest_is_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = run(capsys, "--model", "llama-3.1-70b", "--try", "tensor-parallel-size=1,4")
+    assert "tensor parallel size 1: refused: no memory is left for the cache" in out
+    assert "tensor parallel size 4: " in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (("--try", "replicas"), "NAME=VALUE"),
+        (("--try", "colour=1"), "NAME=VALUE"),
+        (("--try", "replicas=two"), "NAME=VALUE"),
+        (("--try", "speedup=0"), "above 0"),
+        (("--try", "replicas=1,2", "--find-rate"), "leave out --find-rate"),
+        (("--ray", "auto"), "--try"),
+        (("--try", "rate=1,2", "--trace", "x.csv"), "leave out --trace"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], word: str
+) -> None:
+    try:
+        status = main([*BASE, *flags])
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    assert status == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert word in error
