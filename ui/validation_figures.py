@@ -8,7 +8,10 @@ from ui.figures import DASHES, LINE_COLOURS, SYMBOLS
 from validate.record import Case, Record
 from validate.verdict import difference, value
 
-SECTIONS = {"memory": "single tensors", "dry_run": "whole models", "speed": "single kernels"}
+SECTIONS = {
+    "memory": "single tensors", "dry_run": "whole models", "speed": "single kernels",
+    "training": "training steps",
+}  # fmt: skip
 
 
 def comparable(cases: Iterable[Case], unit: str) -> list[Case]:

@@ -1,5 +1,6 @@
 """The Validate page: what this machine has, one button, progress, and what came out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -121,6 +122,7 @@ def _progress(run: Progress) -> None:
     if run.cases:
         latest = run.cases[::-1][:8]
         st.html(html_table(HEAD, rows(latest), caption=f"{len(run.cases)} results so far"))
+        _scatters(run.cases, f"_{run.folder.name}")
 
 
 def _results() -> None:
@@ -181,24 +183,29 @@ def record_view(record: Record) -> None:
 
 
 def _charts(record: Record) -> None:
-    left, right = st.columns(2)
-    for column, unit, what in ((left, "s", "times"), (right, "bytes", "bytes")):
-        with column:
-            if not validation_figures.comparable(record.cases, unit):
-                continue
-            st.header(f"Predicted and measured {what}")
-            st.plotly_chart(
-                validation_figures.scatter(record.cases, unit), config=figures.CONFIG,
-                key=f"scatter_{unit}",
-                alt=f"Measured over predicted {what}; points lie along the diagonal. "
-                "The tables below have the same figures.",
-            )  # fmt: skip
+    _scatters(record.cases)
     st.header("Roofline of this card")
     st.plotly_chart(
         validation_figures.roofline(record), config=figures.CONFIG, key="roofline",
         alt="Measured rates over arithmetic intensity under the measured roofs. The kernel ladder "
         "below has the same figures.",
     )  # fmt: skip
+
+
+def _scatters(cases: Sequence[Case], name: str = "") -> None:
+    """Times and bytes so far, predicted against measured."""
+    left, right = st.columns(2)
+    for column, unit, what in ((left, "s", "times"), (right, "bytes", "bytes")):
+        with column:
+            if not validation_figures.comparable(cases, unit):
+                continue
+            st.header(f"Predicted and measured {what}")
+            st.plotly_chart(
+                validation_figures.scatter(cases, unit), config=figures.CONFIG,
+                key=f"scatter_{unit}{name}",
+                alt=f"Measured over predicted {what}; points lie along the diagonal. "
+                "The tables have the same figures.",
+            )  # fmt: skip
 
 
 def _table(title: str, cases: tuple[Case, ...], *, opened: bool) -> None:

@@ -20,6 +20,7 @@ from time import perf_counter
 from typing import Any
 
 from planner.errors import SizewellError
+from planner.units import format_bytes
 from validate.card import GpuFacts, machine
 from validate.checks import Check
 from validate.lines import Lines
@@ -36,6 +37,8 @@ MIN_PATIENCE_S = 240.0
 START_PATIENCE_S = 240.0
 MAX_STARTS = 12
 SETTLED_S = 5.0
+IDLE_SHARE = 0.02
+"""Of its memory, what a card that nobody uses may show as used: an idle H200 shows 0.4 %."""
 
 
 class RunRefused(SizewellError):
@@ -78,6 +81,11 @@ def card_for(job: Job) -> GpuFacts | None:
         raise RunRefused(
             f"{len(gpu.process_ids)} other process(es) use GPU {job.index} ({gpu.name}), which "
             "would distort both: wait for them, or say --share"
+        )
+    if gpu.memory_used_bytes > IDLE_SHARE * gpu.memory_bytes and not job.share:
+        raise RunRefused(
+            f"{format_bytes(gpu.memory_used_bytes)} of GPU {job.index} ({gpu.name}) are in use, by "
+            "processes that cannot be seen from here: wait for them, or say --share"
         )
     return gpu
 

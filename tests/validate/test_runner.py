@@ -125,6 +125,13 @@ def test_a_card_in_use_is_left_alone_unless_told(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(RunRefused, match="2 other process"):
         card_for(Job())
     assert card_for(Job(share=True)) == gpu(process_ids=(1, 2))
+    monkeypatch.setattr(runner, "machine", lambda: Machine((gpu(memory_used_bytes=2**33),)))
+    with pytest.raises(RunRefused, match=r"8\.00 GiB of GPU 0 .* cannot be seen from here"):
+        card_for(Job())
+    assert card_for(Job(share=True)).memory_used_bytes == 2**33  # type: ignore[union-attr]
+    monkeypatch.setattr(runner, "machine", lambda: Machine((gpu(memory_used_bytes=2**29),)))
+    assert card_for(Job()) == gpu(memory_used_bytes=2**29)
+    monkeypatch.setattr(runner, "machine", lambda: Machine((gpu(process_ids=(1, 2)),)))
     with pytest.raises(RunRefused, match="no GPU 3: this machine has 1"):
         card_for(Job(device="cuda:3"))
 
