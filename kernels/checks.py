@@ -6,6 +6,7 @@ tensor's contents, so none waits for the GPU.
 
 import os
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 
@@ -22,8 +23,11 @@ def interpreted() -> bool:
 
 def capability(device: torch.device) -> int:
     """Compute capability as one number, 90 for an H200. The interpreter counts as 80."""
-    if device.type != "cuda":
-        return 80
+    return _cuda_capability(device) if device.type == "cuda" else 80
+
+
+@cache
+def _cuda_capability(device: torch.device) -> int:
     major, minor = torch.cuda.get_device_capability(device)
     return major * 10 + minor
 
@@ -48,13 +52,12 @@ def check_device(**tensors: torch.Tensor | None) -> None:
 
 def check_shape(name: str, tensor: torch.Tensor, **dims: int | None) -> None:
     """`tensor` has one dimension per keyword, in order; None accepts any size."""
-    wanted = ", ".join(key if size is None else f"{key}={size}" for key, size in dims.items())
-    shape = tuple(tensor.shape)
-    sizes = tuple(dims.values())
-    fits = len(shape) == len(sizes) and all(
-        size is None or size == actual for size, actual in zip(sizes, shape, strict=True)
-    )
+    shape = tensor.shape
+    fits = len(shape) == len(dims)
+    for size, actual in zip(dims.values(), shape, strict=False):
+        fits = fits and (size is None or size == actual)
     if not fits:
+        wanted = ", ".join(key if size is None else f"{key}={size}" for key, size in dims.items())
         raise ValueError(f"{name} must be [{wanted}], but its shape is {list(shape)}")
 
 
@@ -68,7 +71,7 @@ def check_dtype(name: str, tensor: torch.Tensor, allowed: Sequence[torch.dtype])
 def check_rows_contiguous(**tensors: torch.Tensor) -> None:
     """The last dimension must have stride 1 (the others may have any stride)."""
     for name, tensor in tensors.items():
-        if tensor.numel() and tensor.shape[-1] > 1 and tensor.stride(-1) != 1:
+        if tensor.stride(-1) != 1 and tensor.shape[-1] > 1 and tensor.numel():
             raise ValueError(
                 f"the last dimension of {name} has stride {tensor.stride(-1)}; "
                 "it must be contiguous, call .contiguous() first"
