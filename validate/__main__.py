@@ -10,8 +10,9 @@ from time import sleep
 
 from planner.errors import SizewellError
 from validate.card import machine
+from validate.job import Job
 from validate.record import Record, case_from, read
-from validate.runner import Event, Job, Run
+from validate.runner import Event, Run
 from validate.suites import DEFAULT_MODEL
 from validate.verdict import difference, markdown, sentence, value
 

@@ -12,7 +12,8 @@ from planner.plan import Plan
 from validate.bench import Bench
 from validate.kv_pool import Pool, make_pool, newest_slots, prompt_slots
 from validate.layer_kernels import add_rms_norm, rope_table
-from validate.layers import Hidden, Layer, PoolKey, Step, Table, Weights, layer_of, refusal
+from validate.layer_weights import Weights
+from validate.layers import Hidden, Layer, PoolKey, Step, Table, layer_of, refusal
 from validate.weight_tensors import towers
 
 

@@ -5,13 +5,11 @@ Each rung's ideal time comes from the same `Work` that `step_costs` would count 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from statistics import median
 
 import torch
 
 from kernels.flash import flash_attention
-from kernels.kv_store import store_kv
 from kernels.mla_decode import mla_decode_attention
 from kernels.paged_decode import paged_decode_attention
 from planner.attention import Heads
@@ -23,16 +21,12 @@ from planner.timing.step_costs import group_word
 from validate.bench import DTYPES, Bench
 from validate.kv_pool import make_pool
 from validate.layer_kernels import (
-    activate,
-    add_rms_norm,
     grouped_matmul,
     matmul,
-    norm_rope,
-    rope_table,
     route,
-    sum_experts,
 )
 from validate.record import Case, measured
+from validate.small_kernels import small_kernels
 from validate.timing import SUSTAINED_S, WARM_S, Run, eager_s, graph_s
 
 HOST_TOKENS = 4096
@@ -214,54 +208,15 @@ def _mla_run(pool, q: torch.Tensor, turned: torch.Tensor, index: int) -> Run:  #
     )
 
 
-@dataclass(frozen=True)
-class _Small:
-    """A kernel that only moves data: elements it moves and one call of it."""
-
-    name: str
-    elements: int
-    run: Run
-
-
 def _elementwise(bench: Bench, sizes: list[tuple[int, ...]]) -> Iterator[Rung]:
     """(tokens, width): every small kernel of a layer at that many tokens."""
     for tokens, width in sizes:
-        for small in _small_kernels(bench, tokens, width):
+        for small in small_kernels(bench, tokens, width):
             work = Work(
                 "elementwise", small.name, f"{small.name} of {tokens} tokens", 1, bench.floats,
                 activation_bytes=2 * small.elements,
             )  # fmt: skip
             yield work, [small.run] * (1 if bench.rehearsal else 10), True
-
-
-def _small_kernels(bench: Bench, tokens: int, width: int) -> Iterator[_Small]:
-    dtype, device = DTYPES[bench.floats], bench.device
-    dim, top_k = 128, 4
-    heads = width // dim
-    x, other = (bench.random(tokens, width, dtype=dtype) for _ in range(2))
-    gain = torch.ones(width, dtype=dtype, device=device)
-    yield _Small("norm", 4 * tokens * width, lambda: add_rms_norm(x, other, gain))
-    positions = torch.arange(tokens, dtype=torch.int32, device=device)
-    table = rope_table(tokens, dim, device)
-    split = x.unflatten(1, (heads, dim))
-    yield _Small("rope", 2 * tokens * width, lambda: norm_rope(split, positions, table))
-    cache = bench.empty(tokens // 16 + 1, 16, heads, dim, dtype=dtype)
-    slots = torch.randperm(tokens, device=device)
-    yield _Small("store cache", 2 * tokens * width, lambda: store_kv(split, cache, slots))
-    both = bench.random(tokens, 2 * width, dtype=dtype)
-    yield _Small("activation", 3 * tokens * width, lambda: activate(both))
-    yield _Small("expert activation", 3 * tokens * width, lambda: activate(both))
-    yield _Small("join keys", 2 * tokens * width, lambda: torch.cat([x, other], dim=-1))
-    yield _Small("join heads", 2 * tokens * width, lambda: split.transpose(0, 1).contiguous())
-    source = torch.randint(0, tokens, (tokens,), device=device)
-    yield _Small("gather tokens", 2 * tokens * width, lambda: x[source])
-    yield _Small("embedding", 2 * tokens * width, lambda: other[source])
-    place = torch.randint(0, tokens, (tokens // top_k, top_k), device=device)
-    share = torch.rand(tokens // top_k, top_k, device=device).to(dtype)
-    moved = (tokens + tokens // top_k) * width
-    yield _Small("sum experts", moved, lambda: sum_experts(x, place, share))
-    logits = x.view(min(tokens, 64), -1)
-    yield _Small("sample", 5 * tokens * width, lambda: logits.float().argmax(dim=-1))
 
 
 def _routing(bench: Bench, sizes: list[tuple[int, ...]]) -> Iterator[Rung]:

@@ -6,7 +6,6 @@ here is what was planned. The launches are those that `planner.timing.step_costs
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import prod
 
 import torch
 
@@ -15,26 +14,21 @@ from kernels.kv_store import store_kv
 from kernels.mla_decode import mla_decode_attention
 from kernels.paged_decode import paged_decode_attention
 from planner.formats.quantization import Part
-from planner.formats.weight_formats import WeightFormat
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import Mlp, MoE
 from planner.model import LayerGroup
-from planner.tensors import Weight
-from validate.bench import Bench, fill_random, tensor_of
+from validate.bench import Bench, tensor_of
 from validate.kv_pool import Pool
 from validate.layer_kernels import (
     activate,
     add_rms_norm,
     grouped_matmul,
-    matmul,
     norm_rope,
     route,
     sum_experts,
 )
-from validate.weight_tensors import joined, sizes
+from validate.layer_weights import COMPUTED, Weights
 
-COMPUTED = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp8": torch.float8_e4m3fn}
-"""Weight formats that this room multiplies; others are allocated and not run."""
 Table = tuple[torch.Tensor, torch.Tensor]
 PoolKey = tuple[str, int | None]
 Run = Callable[["Hidden", "Step"], torch.Tensor]
@@ -57,59 +51,6 @@ def refusal(group: LayerGroup, formats: set[str]) -> str:
     if isinstance(group.mlp, MoE) and ("fp8" in formats or group.mlp.input_size):
         return "experts are run in 16 bits and at the model's width only"
     return ""
-
-
-class Weights:
-    """Tensors of one layer (or of what lies outside the layers) by name of the matmul they feed.
-
-    `fill` comes later, when all are there: what it takes for a moment must not lie between them.
-    """
-
-    def __init__(self, bench: Bench, stored: tuple[tuple[Weight, WeightFormat], ...]) -> None:
-        self.tensors: dict[str, torch.Tensor] = {}
-        self.scales: dict[str, torch.Tensor] = {}
-        self._random: list[torch.Tensor] = []
-        for name, parts in joined(stored).items():
-            self._allocate(bench, name, parts)
-
-    def _allocate(self, bench: Bench, name: str, parts: list[tuple[Weight, WeightFormat]]) -> None:
-        first, fmt = parts[0]
-        dtype = COMPUTED.get(fmt.name, torch.float32 if fmt.name == "fp32" else None)
-        if dtype is None:
-            *scales, size = sizes(parts)
-            for bytes_ in scales:
-                self.scales[name] = torch.empty(bytes_, dtype=torch.uint8, device=bench.device)
-            self.tensors[name] = torch.empty(size, dtype=torch.uint8, device=bench.device)
-            return
-        if fmt.tensor_bytes:
-            self.scales[name] = torch.full(
-                (sum(w.copies for w, _ in parts), fmt.tensor_bytes // 4), 1.0, device=bench.device
-            )
-        shape = (sum(w.shape[0] for w, _ in parts), *first.shape[1:])
-        if first.copies > 1:
-            shape = (first.copies, *shape)
-        tensor = torch.empty(shape, dtype=dtype, device=bench.device)
-        if first.role == "norm":
-            tensor.fill_(1.0)
-        elif prod(shape):
-            self._random.append(tensor)
-        self.tensors[name] = tensor
-
-    def fill(self) -> None:
-        """Random values, no zeros: those can run faster."""
-        for tensor in self._random:
-            fill_random(tensor, 0.02)
-
-    @property
-    def nbytes(self) -> int:
-        return sum(t.nbytes for held in (self.tensors, self.scales) for t in held.values())
-
-    def project(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        """x by the matmul of that name, with its bias."""
-        scale = self.scales[name].view(-1)[0] if name in self.scales else None
-        out = matmul(x, self.tensors[name], scale)
-        bias = self.tensors.get(f"{name}.bias")
-        return out if bias is None or bias.shape[0] != out.shape[1] else out.add_(bias)
 
 
 @dataclass

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from validate import runner
+from validate import job, runner
 from validate.card import GpuFacts, Machine
+from validate.job import Job, RunRefused, card_for, only_run_on
 from validate.record import Record, read
-from validate.runner import Job, Run, RunRefused, card_for, only_run_on
+from validate.runner import Run
 from validate.suites import FULL_DRY_RUNS, suite
 
 ROOT = Path(__file__).parents[2]
@@ -23,8 +24,8 @@ H200 = ROOT / "validate" / "records" / "h200-full.json"
 
 def run(*only: str, suite_name: str = "quick", output: Path | None = None) -> tuple[Record, list]:
     events: list[dict[str, Any]] = []
-    job = Job(suite=suite_name, device="cpu", only=only, output=output)
-    return Run(job, events.append).go(), events
+    given = Job(suite=suite_name, device="cpu", only=only, output=output)
+    return Run(given, events.append).go(), events
 
 
 def test_a_rehearsal_runs_every_kind_of_check(tmp_path: Path) -> None:
@@ -115,23 +116,23 @@ def gpu(**values: Any) -> GpuFacts:
 def test_without_a_gpu_the_reason_and_the_rehearsal_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runner, "machine", lambda: Machine((), "the driver does not answer"))
+    monkeypatch.setattr(job, "machine", lambda: Machine((), "the driver does not answer"))
     with pytest.raises(RunRefused, match=r"the driver does not answer; rehearse with --device cpu"):
         card_for(Job())
 
 
 def test_a_card_in_use_is_left_alone_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "machine", lambda: Machine((gpu(process_ids=(1, 2)),)))
+    monkeypatch.setattr(job, "machine", lambda: Machine((gpu(process_ids=(1, 2)),)))
     with pytest.raises(RunRefused, match="2 other process"):
         card_for(Job())
     assert card_for(Job(share=True)) == gpu(process_ids=(1, 2))
-    monkeypatch.setattr(runner, "machine", lambda: Machine((gpu(memory_used_bytes=2**33),)))
+    monkeypatch.setattr(job, "machine", lambda: Machine((gpu(memory_used_bytes=2**33),)))
     with pytest.raises(RunRefused, match=r"8\.00 GiB of GPU 0 .* cannot be seen from here"):
         card_for(Job())
     assert card_for(Job(share=True)).memory_used_bytes == 2**33  # type: ignore[union-attr]
-    monkeypatch.setattr(runner, "machine", lambda: Machine((gpu(memory_used_bytes=2**29),)))
+    monkeypatch.setattr(job, "machine", lambda: Machine((gpu(memory_used_bytes=2**29),)))
     assert card_for(Job()) == gpu(memory_used_bytes=2**29)
-    monkeypatch.setattr(runner, "machine", lambda: Machine((gpu(process_ids=(1, 2)),)))
+    monkeypatch.setattr(job, "machine", lambda: Machine((gpu(process_ids=(1, 2)),)))
     with pytest.raises(RunRefused, match="no GPU 3: this machine has 1"):
         card_for(Job(device="cuda:3"))
 
