@@ -19,6 +19,7 @@ WHAT = {
     "ray-serve.yaml": "Ray Serve LLM",
     "leader-worker-set.yaml": "LeaderWorkerSet, several nodes",
     "ray-cluster.sh": "Ray cluster, several nodes",
+    "slurm.sh": "Slurm job, several nodes",
     "config.yaml": "TensorRT-LLM's config.yaml",
 }
 

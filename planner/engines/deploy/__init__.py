@@ -9,7 +9,7 @@ from planner.deployment import Deployment
 from planner.engines.deploy.compose import compose
 from planner.engines.deploy.kserve import inference_service, llm_inference_service
 from planner.engines.deploy.kubernetes import kubernetes
-from planner.engines.deploy.multi_node import leader_worker_set, ray_cluster
+from planner.engines.deploy.multi_node import leader_worker_set, ray_cluster, slurm
 from planner.engines.deploy.ray_serve import ray_serve
 from planner.engines.deploy.service import CONFIG_NAME, GPUS_PER_NODE, service_of
 from planner.engines.deploy.yaml_text import yaml_text
@@ -49,6 +49,7 @@ def files(
         "ray-serve.yaml": lambda: ray_serve(service, gpu_id),
         "leader-worker-set.yaml": lambda: leader_worker_set(service, ray=ray),
         "ray-cluster.sh": lambda: ray_cluster(service),
+        "slurm.sh": lambda: slurm(service),
     }
     found = {}
     for name, build in builders.items():

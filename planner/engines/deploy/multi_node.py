@@ -1,6 +1,8 @@
-"""More than one node: a LeaderWorkerSet on Kubernetes, or a Ray cluster by hand.
+"""More than one node: a LeaderWorkerSet on Kubernetes, a Ray cluster by hand, or a Slurm job.
 
 vLLM from 0.15 and SGLang join nodes themselves (--nnodes, --node-rank); older vLLM through Ray.
+TensorRT-LLM wants one MPI world over all GPUs (trtllm-llmapi-launch under srun, its documentation
+of trtllm-serve).
 LeaderWorkerSet gives every pod its group's size, its own index and the leader's address.
 """
 
@@ -26,6 +28,8 @@ def leader_worker_set_data(
     """The two documents as data. Raises PlanRefused for one node."""
     if service.nodes < 2:
         raise PlanRefused("One node needs no LeaderWorkerSet: use a Deployment")
+    if service.engine == "tensorrt-llm":
+        raise PlanRefused("TensorRT-LLM needs MPI over all nodes: use Slurm")
     leader, worker = _commands(service, ray=ray)
     labels = {"app.kubernetes.io/name": service.name, "role": "leader"}
     document = {
@@ -63,6 +67,22 @@ def _commands(service: Service, *, ray: bool) -> tuple[tuple[str, ...], tuple[st
         *service.args, "--nnodes", SIZE, "--node-rank", INDEX, "--master-addr", LEADER,
     )  # fmt: skip
     return joined, (*joined, "--headless")
+
+
+def slurm(service: Service) -> str:
+    """A Slurm job of TensorRT-LLM over several nodes, for a cluster with the Pyxis plugin."""
+    if service.engine != "tensorrt-llm" or service.nodes < 2:
+        raise PlanRefused("A Slurm job is for TensorRT-LLM on several nodes")
+    mounts = '--container-mounts="$PWD:/config" ' if service.config else ""
+    return (
+        "#!/bin/sh\n"
+        f"#SBATCH --job-name={service.name}\n"
+        f"#SBATCH --nodes={service.nodes}\n"
+        f"#SBATCH --ntasks-per-node={service.gpus}\n"
+        f"#SBATCH --gres=gpu:{service.gpus}\n"
+        f"exec srun --mpi=pmix --container-image={service.image.replace('/', '#', 1)} {mounts}"
+        f"trtllm-llmapi-launch {service.shell}\n"
+    )
 
 
 def ray_cluster(service: Service) -> str:

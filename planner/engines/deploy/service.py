@@ -75,10 +75,10 @@ def service_of(
         raise PlanRefused(
             f"{deployment.gpus} GPUs do not fill {nodes} nodes of {gpus_per_node} evenly"
         )
-    if nodes > 1 and figures.name not in ("vllm", "sglang"):
+    if nodes > 1 and figures.name == "llama.cpp":
         raise PlanRefused(
-            f"files for {figures.name} on more than one node are not written: it needs "
-            + ("MPI" if figures.name == "tensorrt-llm" else "its RPC backend")
+            "llama.cpp joins nodes by its RPC backend, which its authors call a proof of concept, "
+            "fragile and insecure: use one node, or another engine"
         )
     port = PORTS[figures.name]
     words = [CONFIG_PATH if word == CONFIG_NAME else word for word in shlex.split(figures.command)]

@@ -216,8 +216,20 @@ def test_what_cannot_be_deployed_says_why() -> None:
     with pytest.raises(PlanRefused, match="would not start"):
         files(small, NAME, single, H100.id)
     wide = Deployment(tensor_parallel_size=16)
-    with pytest.raises(PlanRefused, match="MPI"):
-        service_of(tensorrt_llm_figures(llama, H100, wide, TensorrtLlmOptions()), NAME, wide)
+    with pytest.raises(PlanRefused, match="proof of concept"):
+        service_of(llama_cpp_figures(llama, H100, wide, LlamaCppOptions()), NAME, wide)
+
+
+def test_tensorrt_llm_spans_nodes_under_slurm() -> None:
+    found = written("tensorrt-llm", Deployment(tensor_parallel_size=16))
+    assert set(found) == {"slurm.sh", "config.yaml"}
+    *head, job = found["slurm.sh"].splitlines()
+    assert {"#SBATCH --nodes=2", "#SBATCH --ntasks-per-node=8", "#SBATCH --gres=gpu:8"} <= set(head)
+    assert f"trtllm-llmapi-launch trtllm-serve {NAME}" in job
+    assert "--tp_size 16" in job
+    assert '--container-mounts="$PWD:/config"' in job
+    assert "--container-image=nvcr.io#nvidia/tensorrt-llm/release:1.2.0" in job
+    assert "slurm.sh" not in written("tensorrt-llm", Deployment(tensor_parallel_size=8))
 
 
 def test_names_suit_kubernetes() -> None:
