@@ -6,7 +6,7 @@ is hidden behind what runs.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from time import perf_counter
 
 import torch
@@ -46,7 +46,7 @@ def graph_s(
     try:
         replay: Run = capture(lambda: _in_turn(runs)).replay
     except RuntimeError:
-        replay = lambda: _in_turn(runs)  # noqa: E731
+        replay = partial(_in_turn, runs)
     found = eager_s(bench, replay, samples=samples, warm_s=warm_s)
     return [s / len(runs) for s in found]
 
