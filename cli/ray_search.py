@@ -37,7 +37,8 @@ def ray_search(
         everything[i : i + DEPLOYMENTS_PER_TASK]
         for i in range(0, len(everything), DEPLOYMENTS_PER_TASK)
     ]
-    return merged(spread(part_of_search, shared, parts, address=address), note)
+    found = spread(part_of_search, shared, parts, address=address)
+    return merged(found, note, model=model, space=space)
 
 
 def part_of_search(

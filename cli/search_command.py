@@ -13,6 +13,7 @@ from planner.hf_config import parse
 from planner.search_space import (
     CACHES,
     IDEAL,
+    RINGS,
     SERVING,
     USUAL_TPOT_S,
     USUAL_TTFT_P95_S,
@@ -63,6 +64,8 @@ def add_to(parser: ArgumentParser) -> None:
                         help="only this weight format; may be repeated")  # fmt: skip
     parser.add_argument("--kv-cache-dtype", action="append", metavar="NAME",
                         help="only this cache format; may be repeated")  # fmt: skip
+    parser.add_argument("--together", action="store_true",
+                        help="do not try prompts and answers on GPUs of their own")  # fmt: skip
     parser.add_argument("--ray", metavar="ADDRESS", help="spread the search over a Ray cluster")
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.set_defaults(run=run)
@@ -72,7 +75,7 @@ def run(arguments: Namespace) -> str:
     """The search in the chosen format. What needs NumPy is imported by those who search."""
     from planner import search_report
     from planner.search import search
-    from planner.search_engine import engine_figures
+    from planner.search_engine import commands
 
     config = read_model(arguments.model)
     model = parse(config, arguments.model)
@@ -94,10 +97,8 @@ def run(arguments: Namespace) -> str:
         )
 
     def command(candidate: "Candidate") -> str | None:
-        figures = engine_figures(
-            candidate, target, model, config=config, name=named(arguments.model)
-        )
-        return None if figures is None else figures.command
+        found = commands(candidate, target, model, config=config, name=named(arguments.model))
+        return "; ".join(f"{what}: {line}" if what else line for what, line in found) or None
 
     if arguments.format == "json":
         data = search_report.as_data(found, command=command)
@@ -157,7 +158,11 @@ def chosen_space(arguments: Namespace) -> Space:
     given = {name: tuple(values) for name, values in names.items() if values}
     try:
         engines = SERVING if arguments.engine == ANY else (arguments.engine,)
-        return Space(max_gpus=arguments.max_gpus, engines=engines, **given)
+        rings = RINGS if engines == (IDEAL,) else (1,)
+        return Space(
+            max_gpus=arguments.max_gpus, engines=engines, rings=rings,
+            apart=not arguments.together, **given,
+        )  # fmt: skip
     except ValidationError as error:
         raise PlanRefused(first_error(error)) from None
 

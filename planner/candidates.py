@@ -24,6 +24,10 @@ class Candidate:
     users: the most that the target still holds for, of those tried; users_open: none of those
     tried was too many. excess: how far beyond its limit the figure that lost is, 1.2 for 20 %.
     Times are None where memory alone ruled it out.
+
+    prompts: where prompts have replicas of their own, of which so many; deployment is then that of
+    the answers. alone_s, alone_chunk: a prompt's time at its best chunk size; step_s: a step of
+    all users with no prompt beside it.
     """
 
     offer: Offer
@@ -44,10 +48,22 @@ class Candidate:
     tpot_s: float | None = None
     requests_per_s: float | None = None
     prefill_share: float | None = None
+    step_s: float | None = None
+    alone_s: float | None = None
+    alone_chunk: int | None = None
+    prompts: Deployment | None = None
+    prompt_replicas: int = 0
+    transfer_s: float | None = None
+
+    @property
+    def gpus(self) -> int:
+        """All of them, those for prompts too."""
+        apart = 0 if self.prompts is None else self.prompt_replicas * self.prompts.gpus
+        return self.deployment.gpus + apart
 
     @property
     def usd_per_hour(self) -> float:
-        return self.offer.usd_per_hour(self.deployment.gpus)
+        return self.offer.usd_per_hour(self.gpus)
 
     @property
     def headroom_bytes(self) -> int:
@@ -116,9 +132,13 @@ def rank(candidate: Candidate) -> tuple[Any, ...]:
         deployment.tensor_parallel_size,
         deployment.pipeline_parallel_size,
         deployment.data_parallel_size,
+        deployment.decode_context_parallel_size,
+        deployment.context_parallel_size,
         deployment.enable_expert_parallel,
         deployment.weights_dtype,
         deployment.kv_cache_dtype,
+        candidate.prompt_replicas,
+        candidate.prompts is not None and candidate.prompts.tensor_parallel_size,
     )
 
 
@@ -135,8 +155,8 @@ def pareto(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
 def candidate_cost(candidate: Candidate, target: Target) -> Cost:
     """What a winner costs per hour and per token at the target's load, at the board's limit."""
     return cost(
-        usd_per_gpu_hour=candidate.usd_per_hour / candidate.deployment.gpus,
-        gpus=candidate.deployment.gpus,
+        usd_per_gpu_hour=candidate.usd_per_hour / candidate.gpus,
+        gpus=candidate.gpus,
         requests_per_s=candidate.requests_per_s or 0.0,
         prompt_tokens=target.request.prompt_tokens,
         output_tokens=target.request.output_tokens,

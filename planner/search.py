@@ -19,6 +19,7 @@ from planner.errors import PlanRefused
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.positions import reachable
+from planner.search_apart import apart
 from planner.search_groups import Formats
 from planner.search_judge import Try
 from planner.search_space import Offer, Space, Target, deployments
@@ -46,7 +47,7 @@ def search(
     chosen = space or Space()
     part = deployments(model, chosen)
     found = search_part(model, offers, speed, target, chosen, part, config=config)
-    return merged([found], note)
+    return merged([found], note, model=model, space=chosen)
 
 
 def checked(model: Model, offers: Sequence[Offer], target: Target) -> str | None:
@@ -79,7 +80,7 @@ def search_part(
     for deployment in part:
         try:
             tries = [
-                Try(model, deployment, target, users, space.chunk_tokens, group, rules)
+                Try(model, deployment, target, users, space, group, rules)
                 for group in chosen.groups(deployment)
             ]
             for one in tries:
@@ -94,8 +95,18 @@ def search_part(
     return Found(target, winners, (), losers, tuple(refusals), points, unsupported)
 
 
-def merged(parts: Sequence[Found], note: str | None = None) -> Found:
-    """Parts of one search as one answer, ranked. Raises PlanRefused if nothing was possible."""
+def merged(parts: Sequence[Found], note: str | None = None, *, model: Model, space: Space) -> Found:
+    """Parts of one search as one answer, ranked; with space.apart, pairs of them too.
+
+    Raises PlanRefused if nothing was possible.
+    """
+    target = parts[0].target
+    if space.apart:
+        every = [c for part in parts for c in (*part.winners, *part.losers)]
+        pairs = apart(every, target, model, space.max_gpus)
+        met = tuple(pair for pair in pairs if pair.lost is None)
+        missed = tuple(pair for pair in pairs if pair.lost is not None)
+        parts = [*parts, Found(target, met, (), missed, (), 0)]
     refusals = tuple(dict.fromkeys(r for part in parts for r in part.refusals))
     unsupported = tuple(sorted({reason for part in parts for reason in part.unsupported}))
     reasons = (*(refusal.reason for refusal in refusals), *unsupported)
@@ -104,7 +115,7 @@ def merged(parts: Sequence[Found], note: str | None = None) -> Found:
     winners = sorted((c for part in parts for c in part.winners), key=rank)
     losers = sorted((c for part in parts for c in part.losers), key=lambda c: (c.excess, rank(c)))
     return Found(
-        target=parts[0].target,
+        target=target,
         winners=tuple(winners),
         frontier=pareto(winners),
         losers=tuple(losers),

@@ -9,25 +9,26 @@ from collections.abc import Mapping
 import numpy as np
 
 from planner.admission.admission import Admission, Asked, Rule
-from planner.admission.rules import label_of
+from planner.admission.rules import label_of, not_laid_out
 from planner.candidates import REASONS, Candidate, Refusal
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.model import Model
 from planner.search_groups import Group
-from planner.search_space import IDEAL, Target
+from planner.search_space import IDEAL, Space, Target
 from planner.search_sweep import Ints, Swept, compile_deployment, sweep
 
 
 class Try:
-    """points: GPU x chunk size x users that were tried, for every engine. refusals: by engines."""
+    """points: GPU x chunk size x users that were tried, for every engine. refusals: by engines.
+    apart: times are needed wherever a single prompt fits."""
 
     def __init__(
-        self, model: Model, deployment: Deployment, target: Target, users: Ints,
-        chunk_tokens: tuple[int, ...], group: Group, rules: Mapping[str, Rule],
+        self, model: Model, deployment: Deployment, target: Target, users: Ints, space: Space,
+        group: Group, rules: Mapping[str, Rule],
     ) -> None:  # fmt: skip
         self.model, self.deployment, self.target = model, deployment, target
-        self.users, self.chunk_tokens = users, chunk_tokens
+        self.users, self.chunk_tokens, self.apart = users, space.chunk_tokens, space.apart
         self.group, self.rules = group, rules
         self.sequences: Ints = -(-users // deployment.data_parallel_size)
         self.refusals: list[Refusal] = []
@@ -43,7 +44,7 @@ class Try:
                 self.points += found.needed_bytes.size
         if not admissions:
             return []
-        least = self.sequences[0]
+        least = 1 if self.apart else self.sequences[0]
         if not any((found.admitted >= least).any() for found in admissions.values()):
             return [c for name, found in admissions.items() for c in self._too_large(name, found)]
         compiled = compile_deployment(
@@ -55,6 +56,10 @@ class Try:
     def _admission(self, engine: str, rule: Rule) -> Admission | None:
         gpus = self.group.gpus(engine)
         if not gpus:
+            return None
+        reason = not_laid_out(engine, self.deployment)
+        if reason is not None:
+            self.refusals.append(Refusal(self.deployment, reason))
             return None
         asked = Asked(
             gpus, self.deployment, self.target.request.context, self.sequences, self.chunk_tokens
@@ -104,6 +109,9 @@ class Try:
         keys = (load.tpot_s[rows][:, :, 0], worst[:, :, 0].clip(1), -served)
         best = np.lexsort(keys, axis=1)[:, 0]
         rates = load.requests_per_s[rows] * self.users / self.sequences
+        prompt = np.broadcast_to(swept.prefill_s, (*load.tpot_s.shape[:2], 1))[rows][:, :, 0]
+        prompt = np.where(found.admitted[:, :, 0] >= 1, prompt, np.inf)
+        alone = prompt.argmin(axis=1)
         sized = {int(k): self._sized(int(k)) for k in np.unique(best)}
         candidates = []
         for row, (i, k) in enumerate(zip(rows, best, strict=True)):
@@ -128,6 +136,9 @@ class Try:
                     tpot_s=float(load.tpot_s[i, k, 0]),
                     requests_per_s=float(rates[row, k, 0]),
                     prefill_share=float(load.prefill_share[i, k, 0]),
+                    step_s=float(swept.decode_s[i, 0, 0]),
+                    alone_s=float(prompt[row, alone[row]]),
+                    alone_chunk=self.chunk_tokens[alone[row]],
                 )
             )
         return candidates

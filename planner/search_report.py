@@ -7,6 +7,7 @@ from typing import Any
 
 from planner.admission.rules import label_of
 from planner.candidates import Candidate, Found, candidate_cost
+from planner.deployment import Deployment
 from planner.engines.registry import ENGINES
 from planner.fixes import layout
 from planner.formats.format_support import weights_support
@@ -20,13 +21,13 @@ NAMES = {"memory": "memory", "ttft": "TTFT p95", "tpot": "TPOT"}
 
 def row(candidate: Candidate, target: Target) -> dict[str, Any]:
     """One candidate, a flat record. Seconds, bytes and dollars; None where memory ruled it out."""
-    deployment = candidate.deployment
+    deployment, prompts = candidate.deployment, candidate.prompts
     price = candidate_cost(candidate, target) if candidate.requests_per_s else None
     rate = candidate.requests_per_s
     outputs = None if rate is None else rate * target.request.output_tokens
     return {
         "gpu": candidate.offer.gpu.id,
-        "gpus": deployment.gpus,
+        "gpus": candidate.gpus,
         "engine": candidate.engine,
         "engine_version": ENGINES[candidate.engine].versions[0] if candidate.engine != IDEAL
         else None,
@@ -34,6 +35,13 @@ def row(candidate: Candidate, target: Target) -> dict[str, Any]:
         "pipeline_parallel_size": deployment.pipeline_parallel_size,
         "data_parallel_size": deployment.data_parallel_size,
         "enable_expert_parallel": deployment.enable_expert_parallel,
+        "context_parallel_size": deployment.context_parallel_size,
+        "decode_context_parallel_size": deployment.decode_context_parallel_size,
+        "prompt_replicas": candidate.prompt_replicas,
+        "prompt_tensor_parallel_size": prompts and prompts.tensor_parallel_size,
+        "prompt_pipeline_parallel_size": prompts and prompts.pipeline_parallel_size,
+        "prompt_max_num_batched_tokens": prompts and prompts.max_num_batched_tokens,
+        "transfer_s": candidate.transfer_s,
         "weights_dtype": deployment.weights_dtype,
         "kv_cache_dtype": deployment.kv_cache_dtype,
         "weights_format": candidate.weights,
@@ -108,11 +116,16 @@ def name(candidate: Candidate) -> str:
     own: the model's own format, nothing converted.
     """
     deployment = candidate.deployment
-    parts = [f"{deployment.gpus} x {candidate.offer.gpu.name}", layout(deployment)]
-    if deployment.data_parallel_size > 1:
-        parts.append(counted(deployment.data_parallel_size, "replica"))
-    if deployment.enable_expert_parallel:
-        parts.append("expert parallel")
+    parts = [f"{candidate.gpus} x {candidate.offer.gpu.name}"]
+    if candidate.prompts is not None:
+        prompts, count = candidate.prompts, candidate.prompt_replicas
+        parts.append(
+            f"{count * prompts.gpus} for prompts ({spread_over(prompts, count)}) and "
+            f"{deployment.gpus} for answers "
+            f"({spread_over(deployment, deployment.data_parallel_size)})"
+        )
+    else:
+        parts.append(spread_over(deployment, deployment.data_parallel_size))
     own = "auto"
     weights = candidate.weights + (" (own)" if deployment.weights_dtype == own else "")
     if weights_support(candidate.offer.gpu, candidate.weights) == "weight-only":
@@ -123,6 +136,20 @@ def name(candidate: Candidate) -> str:
         parts.append(ENGINES[candidate.engine].label)
     if candidate.basis == "unmeasured":
         parts.append(f"{UNMEASURED}: slow end")
+    return ", ".join(parts)
+
+
+def spread_over(deployment: Deployment, replicas: int) -> str:
+    """'tensor parallel 2, 3 replicas' and what else splits the work."""
+    parts = [layout(deployment)]
+    if replicas > 1:
+        parts.append(counted(replicas, "replica"))
+    if deployment.context_parallel_size > 1:
+        parts.append(f"prompts in a ring of {deployment.context_parallel_size}")
+    if deployment.decode_context_parallel_size > 1:
+        parts.append(f"decode context parallel {deployment.decode_context_parallel_size}")
+    if deployment.enable_expert_parallel:
+        parts.append("expert parallel")
     return ", ".join(parts)
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from planner.deployment import Deployment
 from planner.frozen import Frozen
 from planner.hardware import Gpu
+from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import MoE
 from planner.model import Model
 from planner.timing.collectives import GPUS_PER_MACHINE
@@ -26,6 +27,10 @@ USUAL_TPOT_S = 0.04
 """What a reader of a chat hardly notices: the limits of a search that was given none."""
 CHUNKS = (512, 1024, 2048, 4096, 8192, 16384)
 """max_num_batched_tokens that are tried: small chunks hold up answers less, large ones fewer."""
+
+
+RINGS = (1, 2, 4, 8)
+"""Sizes of a prefill ring that are tried where one is described."""
 
 
 class Target(Frozen):
@@ -54,6 +59,10 @@ class Space(Frozen):
     engines: tuple[str, ...] = (IDEAL,)
     chunk_tokens: tuple[int, ...] = CHUNKS
     pipeline: bool = True
+    rings: tuple[int, ...] = (1,)
+    """Sizes of a prefill ring (context_parallel_size); only plain bytes are described with one."""
+    apart: bool = False
+    """Whether prompts and answers are also given GPUs of their own."""
 
 
 class Offer(Frozen):
@@ -73,17 +82,20 @@ def deployments(model: Model, space: Space) -> Iterator[Deployment]:
     """Deployments to try, fewest GPUs first; shapes may still refuse them.
 
     Tensor parallelism stays in a machine, stages may cross machines, replicas come on top. A model
-    with experts is also spread by expert parallelism wherever it has several GPUs.
+    with experts is also spread by expert parallelism wherever it has several GPUs, and a cache that
+    tensor parallelism copies is also split by decode context parallelism.
     """
     moe = any(isinstance(group.mlp, MoE) for group in model.groups)
     layouts = sorted(
-        (tp * pp * dp, tp, pp, dp)
+        (tp * pp * dp * ring, tp, pp, dp, ring, dcp)
         for tp in _powers(min(space.max_gpus, GPUS_PER_MACHINE))
         for pp in _powers(space.max_gpus if space.pipeline else 1)
         for dp in _powers(space.max_gpus)
-        if tp * pp * dp <= space.max_gpus and pp <= model.num_hidden_layers
+        for ring in space.rings
+        for dcp in _powers(_copies(model, tp))
+        if tp * pp * dp * ring <= space.max_gpus and pp <= model.num_hidden_layers
     )
-    for gpus, tp, pp, dp in layouts:
+    for gpus, tp, pp, dp, ring, dcp in layouts:
         for experts in (False, True) if moe and gpus > pp else (False,):
             for weights in space.weights_dtypes:
                 for cache in space.kv_cache_dtypes:
@@ -91,10 +103,27 @@ def deployments(model: Model, space: Space) -> Iterator[Deployment]:
                         tensor_parallel_size=tp,
                         pipeline_parallel_size=pp,
                         data_parallel_size=dp,
+                        context_parallel_size=ring,
+                        decode_context_parallel_size=dcp,
                         enable_expert_parallel=experts,
                         weights_dtype=weights,
                         kv_cache_dtype=cache,
                     )
+
+
+def _copies(model: Model, tp: int) -> int:
+    """How often tensor parallelism stores the same cache entry: once more than each KV head has,
+    and on every rank of latent attention. 1 where some layer has windows or states, which decode
+    context parallelism does not split.
+    """
+    found = tp
+    for mixer in (m for group in model.groups for m in group.mixers):
+        if isinstance(mixer, LatentAttention):
+            continue
+        if not isinstance(mixer, Attention) or mixer.window is not None:
+            return 1
+        found = min(found, tp // mixer.num_key_value_heads)
+    return max(1, found)
 
 
 def _powers(limit: int) -> list[int]:

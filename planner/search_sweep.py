@@ -20,7 +20,14 @@ from planner.memo import memo
 from planner.model import Model
 from planner.search_space import Target
 from planner.timing.latency import Request
-from planner.timing.passes import DecodePass, StagePass, decode_pass, distinct, prefill_pass
+from planner.timing.passes import (
+    DecodePass,
+    Message,
+    StagePass,
+    decode_pass,
+    distinct,
+    prefill_pass,
+)
 from planner.timing.roofline import Costs
 from planner.timing.speed_grid import GpuGrid
 from planner.timing.steady import Load, steady_load
@@ -140,11 +147,21 @@ def _merged(passes: list[StagePass]) -> StagePass:
         )
         for alike in zip(*[found.costs.work for found in passes], strict=True)
     )
-    messages = tuple(
-        replace(alike[0], size_bytes=array([m.size_bytes for m in alike]))
-        for alike in zip(*[found.messages for found in passes], strict=True)
+
+    def joined(messages: list[tuple[Message, ...]]) -> tuple[Message, ...]:
+        return tuple(
+            replace(alike[0], size_bytes=array([m.size_bytes for m in alike]))
+            for alike in zip(*messages, strict=True)
+        )
+
+    attention = tuple(w for w in work if w.part == "attention") if passes[0].ring else ()
+    return StagePass(
+        Costs(work),
+        Costs(attention),
+        joined([found.messages for found in passes]),
+        passes[0].launches,
+        joined([found.ring for found in passes]),
     )
-    return StagePass(Costs(work), Costs(()), messages, passes[0].launches)
 
 
 def sweep(compiled: Compiled, grid: GpuGrid) -> Swept:

@@ -11,6 +11,7 @@ from planner.export import first_error
 from planner.search_space import (
     CACHES,
     IDEAL,
+    RINGS,
     SERVING,
     USUAL_TPOT_S,
     USUAL_TTFT_P95_S,
@@ -79,6 +80,12 @@ def choose(chosen: Chosen) -> Asked:
             help="Id of a GPU, = and dollars; separate several by commas.",
             **BOUND,
         )
+        together = st.toggle(
+            "Prompts and answers on the same GPUs only",
+            key="s_together",
+            help="Leave out layouts that compute prompts on GPUs of their own.",
+            **BOUND,
+        )
         market = st.toggle("Marketplace prices too", key="s_market", **BOUND)
     if context < 2:
         raise PlanRefused("a context of 1 token has no room for a prompt and an answer")
@@ -103,6 +110,8 @@ def choose(chosen: Chosen) -> Asked:
     space = Space(
         max_gpus=most,
         engines=SERVING if engine == ANY else (engine or IDEAL,),
+        rings=RINGS if engine == IDEAL else (1,),
+        apart=not together,
         weights_dtypes=tuple(dict.fromkeys((*weights, *WEIGHTS))) if lossy else weights,
         kv_cache_dtypes=tuple(dict.fromkeys((*cache, *CACHES))) if lossy else cache,
     )

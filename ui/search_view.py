@@ -9,7 +9,7 @@ from planner.candidates import Candidate, Found
 from planner.guide import guide
 from planner.model import Model
 from planner.search import search
-from planner.search_engine import engine_figures
+from planner.search_engine import commands
 from planner.search_report import (
     as_csv,
     headline,
@@ -78,10 +78,9 @@ def show(chosen: Chosen, asked: Asked) -> None:
 
 def _start(chosen: Chosen, best: Candidate, target: Target) -> None:
     """The command of the cheapest one's engine."""
-    figures = engine_figures(best, target, chosen.model, config=chosen.config)
-    if figures is not None:
-        st.caption(f"Start it with {label_of(best.engine)}")
-        st.code(figures.command, language="bash", wrap_lines=True)
+    for what, command in commands(best, target, chosen.model, config=chosen.config):
+        st.caption(f"Start it with {label_of(best.engine)}" + (f" for {what}" if what else ""))
+        st.code(command, language="bash", wrap_lines=True)
 
 
 def _winners(found: Found) -> None:

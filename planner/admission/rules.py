@@ -89,6 +89,17 @@ def rule_of(engine: str, model: Model, config: Mapping[str, Any] | None = None) 
     return RULES[engine](model, config)
 
 
+def not_laid_out(engine: str, deployment: Deployment) -> str | None:
+    """What of the layout the engine is not described with, as a sentence; None where all is."""
+    if engine == IDEAL:
+        return None
+    if deployment.context_parallel_size > 1:
+        return f"{ENGINES[engine].label} is not described with a prefill ring"
+    if deployment.decode_context_parallel_size > 1 and engine != "vllm":
+        return f"{ENGINES[engine].label} is not described with decode context parallelism"
+    return None
+
+
 def label_of(engine: str) -> str:
     """'vLLM 0.33.0'; 'bytes alone' for none."""
     if engine == IDEAL:

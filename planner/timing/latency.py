@@ -256,4 +256,7 @@ def _causes(stage: StagePass, clock: Timer, roofs: Roofs) -> dict[str, float]:
     found["launches"] = max(0.0, clock.kernels_s(stage.costs) - ideal_total)
     found["launches"] += stage.launches * clock.launch_s
     found["links"] = clock.links_s(stage.messages)
+    if stage.ring:
+        hidden = clock.kernels_s(stage.attention)
+        found["links"] += max(0.0, clock.links_s(stage.ring) - hidden)
     return found

@@ -69,19 +69,24 @@ class Timer:
 @dataclass(frozen=True, slots=True)
 class StagePass:
     """One pass of one pipeline stage. attention: those of its launches that read the cache.
-    launches: those outside CUDA graphs."""
+    launches: those outside CUDA graphs. ring: what a prefill ring passes on beside attention."""
 
     costs: Costs
     attention: Costs
     messages: tuple[Message, ...]
     launches: int = 0
+    ring: tuple[Message, ...] = ()
 
     def seconds(self, timer: Timer) -> Number:
-        return (
+        """Of the ring's sending, what attention does not hide."""
+        found = (
             timer.kernels_s(self.costs)
             + timer.links_s(self.messages)
             + self.launches * timer.launch_s
         )
+        if not self.ring:
+            return found
+        return found + larger(timer.links_s(self.ring) - timer.kernels_s(self.attention), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +187,8 @@ def prefill_pass(
     """One prompt of which `cached` tokens are found in the prefix cache, in chunks.
 
     Of many chunks a few are computed and stand for the rest: their cost grows linearly. In a ring
-    each rank has its part of a chunk, striped, so that all have the same share of the mask.
+    each rank has its part of a chunk, striped, so that all have the same share of the mask, and
+    passes its part of all keys and values on to the others.
     """
     size = deployment.max_num_batched_tokens if chunk is None else chunk
     ring = deployment.context_parallel_size
@@ -190,8 +196,42 @@ def prefill_pass(
     for times, tokens, context in chunks(prompt, min(cached, prompt - 1), size):
         mine = ceil_div(tokens, ring)
         reach = context - (tokens - mine) // 2
-        found.append((times, _stages(model, deployment, "prefill", mine, {reach: 1})))
+        stages = _stages(model, deployment, "prefill", mine, {reach: 1})
+        found.append((times, _ringed(model, deployment, stages, ceil_div(context, ring))))
     return PrefillPass(tuple(found))
+
+
+def _ringed(
+    model: Model, deployment: Deployment, stages: tuple[StagePass, ...], block: int
+) -> tuple[StagePass, ...]:
+    """The stages with what a ring of ranks, each with a block of tokens, passes around."""
+    ring, tp = deployment.context_parallel_size, deployment.tensor_parallel_size
+    if ring == 1:
+        return stages
+    size, first = DTYPE_BYTES[model.dtype], 0
+    known: dict[int, StagePass] = {}
+    found = []
+    spans = stage_sizes(model.num_hidden_layers, deployment.pipeline_parallel_size)
+    for stage, count in zip(stages, spans, strict=True):
+        span, first = range(first, first + count), first + count
+        if id(stage) not in known:
+            sent = tuple(
+                Message("send", block * _entry_elements(mixer, tp) * size, ring * tp,
+                        (ring - 1) * layers_in(group, span))
+                for group in model.groups
+                for mixer in group.mixers
+                if isinstance(mixer, (Attention, LatentAttention)) and layers_in(group, span)
+            )  # fmt: skip
+            known[id(stage)] = replace(stage, ring=sent)
+        found.append(known[id(stage)])
+    return tuple(found)
+
+
+def _entry_elements(mixer: Attention | LatentAttention, tp: int) -> int:
+    """Elements of a token's keys and values on a rank; latents are whole on each."""
+    if isinstance(mixer, LatentAttention):
+        return mixer.kv_lora_rank + mixer.qk_rope_head_dim
+    return max(1, mixer.num_key_value_heads // tp) * (mixer.head_dim + mixer.value_dim)
 
 
 def chunks(prompt: int, cached: int, size: int) -> Iterator[tuple[float, int, int]]:

@@ -143,3 +143,16 @@ def test_an_engine_that_takes_nothing_says_why(capsys: pytest.CaptureFixture[str
     out = run(capsys, "--weights-dtype", "fp8")
     assert "llama.cpp 2026: weights_dtype fp8: no GGUF file holds it" in out
     assert "has no such cache" in refused(capsys, "--engine", "sglang", "--kv-cache-dtype", "q8_0")
+
+
+def test_prompts_and_answers_apart_have_two_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--prompt-tokens", "4096", "--output-tokens", "512", "--ttft", "20",
+             "--tpot", "10ms", "--max-gpus", "8", "--engine", "sglang", "--format", "json")  # fmt: skip
+    data = json.loads(run(capsys, *flags))
+    pairs = [w for w in data["winners"] if w["prompt_replicas"]]
+    assert pairs
+    assert "prompts: python -m sglang.launch_server" in pairs[0]["command"]
+    assert "--disaggregation-mode prefill; answers: python" in pairs[0]["command"]
+    assert pairs[0]["command"].endswith("--disaggregation-mode decode")
+    together = json.loads(run(capsys, *flags, "--together"))
+    assert not any(w["prompt_replicas"] for w in together["winners"])

@@ -36,6 +36,7 @@ from planner.search_space import (
     deployments,
 )
 from planner.search_sweep import compile_deployment, sweep
+from planner.timing.disaggregation import disaggregate
 from planner.timing.latency import Request, latency
 from planner.timing.speed_grid import GpuGrid
 from planner.workload import Workload
@@ -83,7 +84,7 @@ def test_the_sweep_is_the_plan_and_its_latency(name: str) -> None:
     speeds = [speed_of(gpu) for gpu in gpus]
     grid = GpuGrid(gpus, speeds)
     asked_users = user_steps(TARGET.concurrency)
-    tried = list(deployments(model, Space(max_gpus=16, **ALL)))
+    tried = list(deployments(model, Space(max_gpus=16, rings=(1, 2, 4), **ALL)))
     checked = 0
     for deployment in draw.sample(tried, 12):
         try:
@@ -352,3 +353,92 @@ def test_the_engines_figures_of_a_winner_agree() -> None:
         assert figures.requests >= TARGET.concurrency / winner.deployment.data_parallel_size
         seen.add(figures.name)
     assert seen == set(SERVING)
+
+
+def test_apart_is_what_disaggregation_computes_for_the_same_pools() -> None:
+    """Long prompts and short answers: prompts on GPUs of their own keep the TPOT."""
+    heavy = Target(
+        request=Request(prompt_tokens=12_000, output_tokens=200), concurrency=32, ttft_p95_s=6.0,
+        tpot_s=0.03,
+    )  # fmt: skip
+    model = preset("llama-3.1-8b")
+    space = Space(max_gpus=16, chunk_tokens=(8192,))
+    together = search(model, OFFERS[:2], speed_of, heavy, space)
+    found = search(model, OFFERS[:2], speed_of, heavy, space.model_copy(update={"apart": True}))
+    pairs = [c for c in (*found.winners, *found.losers) if c.prompts is not None]
+    assert pairs
+    assert len(found.winners) + len(found.losers) == len(pairs) + len(together.winners) + len(
+        together.losers
+    )
+    for pair in pairs:
+        assert pair.prompts is not None
+        one = pair.deployment.replace(data_parallel_size=1)
+        same = disaggregate(
+            model, pair.offer.gpu, pair.prompts, one, speed_of(pair.offer.gpu), heavy.request, 32
+        )
+        assert pair.gpus == pair.prompt_replicas * pair.prompts.gpus + pair.deployment.gpus
+        assert pair.usd_per_hour == pytest.approx(pair.offer.usd_per_gpu_hour * pair.gpus)
+        if same.decode_replicas == pair.deployment.data_parallel_size:
+            assert pair.prompt_replicas == same.prefill_replicas
+            assert pair.ttft_p95_s == pytest.approx(same.ttft_p95_s)
+            assert pair.tpot_s == pytest.approx(same.tpot_s)
+            assert pair.requests_per_s == pytest.approx(same.requests_per_s)
+    assert "for prompts (tensor parallel" in name(pairs[0])
+    winners = [pair for pair in pairs if pair.lost is None]
+    assert winners
+    assert all((w.ttft_p95_s or 9) <= 6 and (w.tpot_s or 9) <= 0.03 for w in winners)
+
+
+def test_a_cache_that_tensor_parallelism_copies_is_split_too() -> None:
+    """Qwen3-30B-A3B has 4 KV heads: at 8 ranks two hold the same, DeepSeek's latent is on all."""
+    qwen = {
+        (d.tensor_parallel_size, d.decode_context_parallel_size)
+        for d in deployments(preset("qwen3-30b-a3b"), Space(max_gpus=8))
+    }
+    assert qwen == {(1, 1), (2, 1), (4, 1), (8, 1), (8, 2)}
+    latent = {
+        (d.tensor_parallel_size, d.decode_context_parallel_size)
+        for d in deployments(preset("deepseek-v3"), Space(max_gpus=4))
+    }
+    assert latent == {(1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4)}
+    windowed = deployments(preset("gpt-oss-20b"), Space(max_gpus=16))
+    assert all(d.decode_context_parallel_size == 1 for d in windowed)
+
+
+def test_a_split_latent_serves_more_users() -> None:
+    target = TARGET.model_copy(update={"ttft_p95_s": None, "tpot_s": None})
+    space = Space(max_gpus=8, engines=("vllm", "sglang"), chunk_tokens=(4096,))
+    found = search(preset("deepseek-v3"), OFFERS[1:2], speed_of, target, space)
+    admitted = {
+        c.deployment.decode_context_parallel_size: c.admitted
+        for c in (*found.winners, *found.losers)
+        if c.engine == "vllm"
+        and c.deployment.tensor_parallel_size == 8
+        and not c.deployment.enable_expert_parallel
+    }
+    assert admitted[8] > 4 * admitted[1] > 0
+    assert not any(
+        c.engine == "sglang" and c.deployment.decode_context_parallel_size > 1
+        for c in (*found.winners, *found.losers)
+    )
+    assert any("SGLang is not described with decode" in r.reason for r in found.refusals)
+
+
+def test_a_ring_shortens_long_prompts_on_plain_bytes_only() -> None:
+    long = TARGET.model_copy(update={
+        "request": Request(prompt_tokens=120_000, output_tokens=100), "concurrency": 1,
+        "ttft_p95_s": None, "tpot_s": None,
+    })  # fmt: skip
+    space = Space(max_gpus=4, engines=(IDEAL, "vllm"), rings=(1, 4), pipeline=False)
+    found = search(preset("llama-3.1-8b"), OFFERS[:1], speed_of, long, space)
+    times = {
+        (c.engine, c.deployment.tensor_parallel_size, c.deployment.context_parallel_size): c.alone_s
+        for c in found.winners
+        if c.deployment.data_parallel_size == 1
+    }
+    assert times[IDEAL, 1, 4] < 0.4 * times[IDEAL, 1, 1]
+    assert ("vllm", 1, 4) not in times
+    assert any("vLLM is not described with a prefill ring" in r.reason for r in found.refusals)
+    one = found.winners[0]
+    if one.deployment.context_parallel_size > 1:
+        assert "in a ring of 4" in name(one)
