@@ -5,15 +5,18 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from typing import Any
 
-from cli.plan_command import SIZES, chosen_deployment, chosen_gpu
+from cli import deployment_flags
+from cli.deployment_flags import chosen_deployment, chosen_gpu
 from cli.search_command import chosen_target
 from cli.source import read_model
 from planner.cost import Cost, cost
-from planner.guide import Decision, guide, speculation
+from planner.guide import guide
+from planner.guide.case import Decision
+from planner.guide.speculation import speculation
 from planner.hf_config import parse
 from planner.long_context import ring_cost
 from planner.positions import reach
-from planner.timing.latency import Latency, Time
+from planner.timing.latency import SERVER, Latency, Time
 from planner.timing.queueing import Queued, queued
 from planner.units import counted
 from presets.prices import cheapest_price
@@ -32,15 +35,7 @@ CAUSES = {
 
 def add_to(parser: ArgumentParser) -> None:
     """The command's flags."""
-    parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
-    parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
-    parser.add_argument("--gpus", type=int, metavar="N", help="GPUs in all")
-    parser.add_argument("--gpu-memory-bytes", type=int, metavar="N", help="of each GPU, as read")
-    parser.add_argument("--calibration", metavar="RECORD", help="of this GPU, from validate")
-    for name, short, help_text in SIZES:
-        parser.add_argument(name, short, type=int, metavar="N", help=help_text)
-    parser.add_argument("--enable-expert-parallel", action="store_true")
-    parser.add_argument("--enforce-eager", action="store_true", help="no CUDA graphs")
+    deployment_flags.add_to(parser)
     for name, default in (("--prompt-tokens", 8192), ("--output-tokens", 1024),
                           ("--cached-tokens", 0), ("--concurrency", 1)):  # fmt: skip
         parser.add_argument(name, type=int, default=default, metavar="N")
@@ -48,10 +43,6 @@ def add_to(parser: ArgumentParser) -> None:
                         help="of draft tokens, 0 to 1")  # fmt: skip
     parser.add_argument("--usd-per-gpu-hour", type=float, metavar="USD", help="else a listed price")
     parser.add_argument("--watts", type=float, metavar="W", help="measured per GPU, else its limit")
-    parser.add_argument("--weights-dtype", default="auto", metavar="NAME")
-    parser.add_argument("--kv-cache-dtype", default="auto", metavar="NAME")
-    parser.add_argument("--block-size", type=int, default=16, metavar="N")
-    parser.add_argument("--max-num-batched-tokens", type=int, default=8192, metavar="N")
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.set_defaults(run=run, ttft=None, tpot=None)
 
@@ -177,7 +168,7 @@ def as_text(case: Queued, price: Cost | None, decisions: tuple[Decision, ...]) -
     if decisions:
         lines += ["", "What to choose, and the figure that decides:"]
     lines += [f"  {d.topic}: {d.choice} ({d.because})" for d in decisions]
-    return "\n".join([*lines, "", f"Times are estimates: {found.speed.source}."]) + "\n"
+    return "\n".join([*lines, "", f"Times are estimates: {found.speed.source}.", SERVER]) + "\n"
 
 
 def _range(of: Time) -> str:

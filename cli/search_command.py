@@ -21,7 +21,7 @@ from planner.search_space import (
     Space,
     Target,
 )
-from planner.timing.latency import Request
+from planner.timing.latency import SERVER, Request
 from presets.offers import offers, own_price, unpriced
 from presets.speed import reference, speed_of
 
@@ -224,6 +224,7 @@ def as_text(
             "--usd-per-gpu-hour GPU=USD; --marketplace adds marketplace prices.",
         ]
     lines += ["", f"{found.points:,} points tried. Times are estimates: {reference().source}."]
+    lines += [SERVER]
     return "\n".join(lines) + "\n"
 
 

@@ -74,7 +74,7 @@ def add_to(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> str:
     """The simulation in the chosen format."""
     from cli import serve_study
-    from cli.plan_command import checked
+    from cli.deployment_flags import checked
     from planner.hf_config import parse
     from planner.serving import objective, report
     from planner.serving.metrics import Slo

@@ -70,7 +70,7 @@ def run(arguments: Namespace) -> str:
 
 
 def _setup(arguments: Namespace) -> tuple[Any, list[Any]]:
-    from cli.plan_command import checked
+    from cli.deployment_flags import checked
     from cli.serve_command import deployment_of, requests_of, trace_of
     from cli.source import read_model
     from planner.hf_config import parse

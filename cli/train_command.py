@@ -85,7 +85,7 @@ def chosen_recipe(arguments: Namespace) -> Any:
 
 def run(arguments: Namespace) -> str:
     """The training plan in the chosen format."""
-    from cli.plan_command import chosen_gpu
+    from cli.deployment_flags import chosen_gpu
     from planner.hf_config import parse
     from planner.training.capacity import limits
     from planner.training.export import as_data

@@ -22,6 +22,7 @@ from planner.search_report import (
     without_candidates,
 )
 from planner.search_space import Target
+from planner.timing.latency import SERVER
 from planner.units import format_bytes
 from presets.speed import reference, speed_of
 from ui.inputs import Chosen
@@ -53,7 +54,7 @@ def show(chosen: Chosen, asked: Asked) -> None:
             st.markdown("\n".join(f"- {as_sentence(reason)}" for reason in left))
     st.caption(
         f"{found.points:,} points tried. Prices are dated list prices and times are estimates: "
-        + as_sentence(reference().source)
+        + f"{as_sentence(reference().source)} {SERVER}"
     )
     if found.winners:
         _winners(found)

@@ -2,7 +2,8 @@
 
 from planner.deployment import Deployment
 from planner.findings import findings
-from planner.guide import Decision, guide
+from planner.guide import guide
+from planner.guide.case import Decision
 from planner.hf_config import parse
 from planner.plan import make_plan
 from planner.timing.latency import Request

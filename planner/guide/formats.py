@@ -1,0 +1,75 @@
+"""Which number formats pay: of prefill attention, of the cache, of weights."""
+
+from planner.guide.case import WORTH, Case, Decision, worth
+from planner.timing.latency import timer
+from planner.timing.passes import in_fp8, prefill_pass
+from planner.units import counted
+
+
+def attention_arithmetic(case: Case) -> Decision:
+    """Prefill attention multiplied in FP8, where that makes a prompt a tenth faster."""
+    if case.speed.roofs.fp8_flops_per_s is None:
+        why = f"{case.gpu.name} has no FP8 arithmetic"
+        return Decision("attention arithmetic", "16 bits", why, 1.0)
+    prompt = prefill_pass(
+        case.model, case.deployment, case.request.prompt_tokens, case.request.cached_tokens
+    )
+    clock = timer(case.gpu, case.deployment, case.speed)
+    seconds, faster = prompt.seconds(clock), in_fp8(prompt).seconds(clock)
+    ratio = seconds / faster
+    return Decision(
+        "attention arithmetic",
+        "fp8" if ratio > WORTH else "16 bits",
+        f"in fp8 a prompt takes {1e3 * faster:.1f} ms instead of {1e3 * seconds:.1f} ms"
+        f"{worth(ratio)}",
+        ratio,
+    )
+
+
+def cache_format(case: Case) -> Decision:
+    """FP8 where it is faster by a tenth, or holds users that memory lacks room for."""
+    found = case.tried(case.deployment.replace(kv_cache_dtype="fp8"))
+    if found is None:
+        return Decision(
+            "cache format", "the model's own", "no FP8 cache suits it and the card", 1.0
+        )
+    other, plan = found
+    users = plan.max_concurrency or case.users
+    today = case.plan(case.deployment).max_concurrency or case.users
+    ratio = case.now.tpot.seconds / other.tpot.seconds
+    enough = today > case.users
+    gain = ratio if enough else max(ratio, users / today)
+    room = (
+        f"memory has room for {counted(case.users, 'user')} either way"
+        if enough
+        else f"memory holds {counted(users, 'user')} instead of {today:,}"
+    )
+    return Decision(
+        "cache format",
+        "fp8" if gain > WORTH else "the model's own",
+        f"with fp8 a step takes {1e3 * other.tpot.seconds:.1f} ms instead of "
+        f"{1e3 * case.now.tpot.seconds:.1f} ms, and {room}{worth(gain)}",
+        gain,
+    )
+
+
+def weight_format(case: Case) -> Decision:
+    """The fastest of the formats, if it gains a tenth; its own otherwise."""
+    tries = {}
+    for name in ("fp8", "nvfp4", "int4"):
+        found = case.tried(case.deployment.replace(weights_dtype=name))
+        if found is not None:
+            tries[name] = found[0]
+    if not tries:
+        return Decision("weights", "the model's own", "no other format suits it and the card", 1.0)
+    name = min(tries, key=lambda key: tries[key].tpot.seconds)
+    ratio = case.now.tpot.seconds / tries[name].tpot.seconds
+    share = case.now.tpot.shares["weights"]
+    return Decision(
+        "weights",
+        name if ratio > WORTH else "the model's own",
+        f"reading weights is {100 * share:.0f} % of a step; {name} makes it "
+        f"{1e3 * tries[name].tpot.seconds:.1f} ms instead of "
+        f"{1e3 * case.now.tpot.seconds:.1f} ms{worth(ratio)}",
+        ratio,
+    )

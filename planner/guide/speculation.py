@@ -1,0 +1,42 @@
+"""Whether drafting tokens pays at this load, and how many."""
+
+from planner.guide.case import WORTH, Case, Decision, worth
+from planner.model import Model
+from planner.timing.latency import Latency, decode_time
+from planner.timing.passes import decode_pass
+from planner.timing.speculation import Speculation, best
+from planner.units import counted
+
+
+def drafting(case: Case, acceptance: float) -> Decision:
+    """The best number of draft tokens, taken if it gains a tenth."""
+    found = speculation(case.now, case.model, acceptance)
+    pays = found.speedup > WORTH
+    if not found.draft_tokens:
+        why = f"at an acceptance of {acceptance:.0%} no number of draft tokens gains anything"
+        return Decision("speculation", "off", why, 1.0)
+    return Decision(
+        "speculation",
+        counted(found.draft_tokens, "draft token") if pays else "off",
+        f"at an acceptance of {acceptance:.0%} and with "
+        f"{counted(found.draft_tokens, 'draft token')} a step of "
+        f"{counted(case.now.users_per_replica, 'user')} "
+        f"yields {found.tokens_per_step:.2f} tokens each in {1e3 * found.step_s:.1f} ms "
+        f"instead of one in {1e3 * case.now.tpot.seconds:.1f} ms{worth(found.speedup)}",
+        found.speedup,
+    )
+
+
+def speculation(now: Latency, model: Model, acceptance: float) -> Speculation:
+    """The best number of draft tokens for `now`, drafted by one extra layer and the head.
+
+    That is what multi-token-prediction layers and EAGLE heads are: one layer's share of a step.
+    """
+    draft_s = now.tpot.seconds * 2 / model.num_hidden_layers
+    replica, context = now.users_per_replica, now.request.mean_context
+
+    def step_s(tokens: int) -> float:
+        found = decode_pass(model, now.deployment, replica, context, tokens)
+        return decode_time(found, now.gpu, now.deployment, now.speed).seconds
+
+    return best(step_s, draft_s, acceptance, most=6)
