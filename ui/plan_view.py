@@ -14,7 +14,7 @@ from ui.memory_bar import bar_alt, memory_bar, stage_bars
 from ui.sentence import as_sentence
 from ui.tables import html_table, memory_table
 
-PAINT_S = 0.04
+PAINT_S = 0.1
 """After the answer, so that the browser has painted it before it draws the charts."""
 
 
