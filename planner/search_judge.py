@@ -5,6 +5,7 @@ size that serves most users, then the fastest; without any, the one nearest to t
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -65,40 +66,53 @@ class Try:
             gpus, self.deployment, self.target.request.context, self.sequences, self.chunk_tokens
         )
         try:
-            return rule.admission(asked)
+            found = rule.admission(asked)
         except PlanRefused as error:
             if engine == IDEAL:
                 raise
-            self.refusals.append(Refusal(self.deployment, f"{label_of(engine)}: {error}"))
+            self._refuse(engine, str(error))
             return None
+        for reason in found.reasons:
+            self._refuse(engine, reason)
+        return found
+
+    def _refuse(self, engine: str, reason: str) -> None:
+        self.refusals.append(Refusal(self.deployment, f"{label_of(engine)}: {reason}"))
 
     def _too_large(self, engine: str, found: Admission) -> list[Candidate]:
         over = found.over(self.sequences)[:, :, 0]
         least = over.argmin(axis=1)
         return [
-            Candidate(
-                offer=self.group.offers[i],
-                deployment=self._sized(int(k)),
-                engine=engine,
-                basis=self.group.bases[i],
-                weights=self.group.weights,
-                cache=self.group.cache,
-                total_bytes=int(found.needed_bytes[row, k, 0]),
-                budget_bytes=int(found.budget_bytes[row, k, 0]),
-                admitted=int(found.admitted[row, k, 0]),
-                lost="memory",
-                excess=float(over[row, k]),
-                users=0,
+            self._candidate(
+                engine, found, row, int(least[row]), self._sized(int(least[row])),
+                lost="memory", excess=float(over[row, least[row]]), users=0,
             )
-            for row, (i, k) in enumerate(zip(self.group.rows[engine], least, strict=True))
-        ]
+            for row in found.rows()
+        ]  # fmt: skip
 
     def _sized(self, k: int) -> Deployment:
         return self.deployment.replace(max_num_batched_tokens=self.chunk_tokens[k])
 
+    def _candidate(
+        self, engine: str, found: Admission, row: int, k: int, deployment: Deployment,
+        **figures: Any,
+    ) -> Candidate:  # fmt: skip
+        i = self.group.rows[engine][row]
+        return Candidate(
+            offer=self.group.offers[i],
+            deployment=deployment,
+            engine=engine,
+            basis=self.group.bases[i],
+            weights=self.group.weights,
+            cache=self.group.cache,
+            total_bytes=int(found.needed_bytes[row, k, 0]),
+            budget_bytes=int(found.budget_bytes[row, k, 0]),
+            admitted=int(found.admitted[row, k, 0]),
+            **figures,
+        )
+
     def _judged(self, engine: str, found: Admission, swept: Swept) -> list[Candidate]:
-        target, rows = self.target, self.group.rows[engine]
-        load = swept.load
+        target, rows, load = self.target, self.group.rows[engine], swept.load
         over = {
             "memory": found.over(self.sequences),
             "ttft": load.ttft_p95_s[rows] / (target.ttft_p95_s or np.inf),
@@ -114,19 +128,11 @@ class Try:
         alone = prompt.argmin(axis=1)
         sized = {int(k): self._sized(int(k)) for k in np.unique(best)}
         candidates = []
-        for row, (i, k) in enumerate(zip(rows, best, strict=True)):
-            count = int(served[row, k])
+        for row in found.rows():
+            i, k, count = rows[row], int(best[row]), int(served[row, best[row]])
             candidates.append(
-                Candidate(
-                    offer=self.group.offers[i],
-                    deployment=sized[int(k)],
-                    engine=engine,
-                    basis=self.group.bases[i],
-                    weights=self.group.weights,
-                    cache=self.group.cache,
-                    total_bytes=int(found.needed_bytes[row, k, 0]),
-                    budget_bytes=int(found.budget_bytes[row, k, 0]),
-                    admitted=int(found.admitted[row, k, 0]),
+                self._candidate(
+                    engine, found, row, k, sized[k],
                     lost=next((name for name in REASONS if over[name][row, k, 0] > 1), None),
                     excess=float(worst[row, k, 0]),
                     users=int(self.users[count - 1]) if count else 0,
@@ -140,5 +146,5 @@ class Try:
                     alone_s=float(prompt[row, alone[row]]),
                     alone_chunk=self.chunk_tokens[alone[row]],
                 )
-            )
+            )  # fmt: skip
         return candidates

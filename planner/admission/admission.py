@@ -49,19 +49,32 @@ class Asked:
 class Admission:
     """admitted [GPU, chunk size, 1]: sequences one replica runs at once. needed_bytes: of the
     fullest GPU, for every number of users. budget_bytes [GPU, chunk size, 1]: what the engine
-    allows itself of it.
+    allows itself of it. refused [GPU, chunk size]: what the engine does not take at all, for the
+    reasons given.
     """
 
     admitted: Ints
     needed_bytes: Ints
     budget_bytes: Ints
+    refused: NDArray[np.bool_] | None = None
+    reasons: tuple[str, ...] = ()
 
     def over(self, sequences: Ints) -> Floats:
-        """How many times what is there is needed; above 1 exactly where it is not admitted."""
+        """How many times what is there is needed; above 1 exactly where it is not admitted, and
+        infinite where that is refused whatever the memory."""
         ratio = self.needed_bytes / np.maximum(self.budget_bytes, 1)
         fits = self.admitted >= sequences
         found: Floats = np.where(fits, np.minimum(ratio, 1.0), np.maximum(ratio, BARELY))
+        if self.refused is not None:
+            found[self.refused] = np.inf
         return found
+
+    def rows(self) -> list[int]:
+        """GPUs that the engine takes with some chunk size."""
+        if self.refused is None:
+            return list(range(len(self.admitted)))
+        taken: list[int] = np.flatnonzero(~self.refused.all(axis=1)).tolist()
+        return taken
 
 
 class Rule(Protocol):
