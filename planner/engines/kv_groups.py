@@ -9,6 +9,7 @@ group may then own any block, and a block costs what the largest group needs. So
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from planner.engines.kv_packing import pack
 from planner.engines.kv_pages import LayerSpec
 from planner.engines.vllm_versions import Rules
 from planner.units import ceil_div
@@ -24,7 +25,8 @@ class CannotGroup(Exception):
 @dataclass(frozen=True, slots=True)
 class Group:
     """Layers that share a block table. Their pages are alike unless they are one kind of
-    different sizes, in which case this is the only group."""
+    different sizes, in which case this is the only group or blocks are packed: latent pages
+    that are padded for their kernels (DeepSeek-V4) lie side by side with others in a block."""
 
     layers: tuple[Layer, ...]
     spec: LayerSpec
@@ -73,6 +75,8 @@ def group_layers(specs: Sequence[LayerSpec], rules: Rules, *, hybrid: bool = Tru
             )
     if _one_kind([spec for _, spec in layers]):
         return Grouping((Group(tuple(layers), layers[0][1]),))
+    if any(spec.kind == "mla" and spec.page_padded for spec in specs):
+        return Grouping(tuple(Group(group, group[0][1]) for group in pack(specs)))
     try:
         layers = _one_page(layers, rules)
     except CannotGroup:

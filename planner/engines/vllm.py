@@ -20,6 +20,7 @@ from planner.engines.requests import requests_in
 from planner.engines.vllm_budget import Budget, has_packed_experts, stage_budget
 from planner.engines.vllm_checks import check_values, half_note, needs_half
 from planner.engines.vllm_command import QUANTISED_ON_LOAD, serve_command
+from planner.engines.vllm_compressed import is_compressed
 from planner.engines.vllm_log import log_lines
 from planner.engines.vllm_options import ASSUMED_LENGTH, Settings, VllmOptions, resolve
 from planner.engines.vllm_pool import Pool, align, make_pool
@@ -150,6 +151,11 @@ def _draft(model: Model, options: VllmOptions, draft: Model | None) -> tuple[Lay
     speculative = options.speculative_config
     if speculative is None:
         return ()
+    if speculative.method not in ("ngram", "suffix") and is_compressed(model):
+        raise PlanRefused(
+            f"speculative_config: what drafting layers of {model.model_type} cache in vLLM is not "
+            "described; use ngram"
+        )
     if speculative.method == "mtp":
         if not model.mtp:
             raise PlanRefused(

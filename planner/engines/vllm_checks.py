@@ -6,6 +6,7 @@ that changed between two published versions are dated to the later one.
 
 from planner.deployment import Deployment
 from planner.engines.cache_dtypes import check_length
+from planner.engines.vllm_compressed import check_compressed
 from planner.engines.vllm_options import Settings, VllmOptions
 from planner.engines.vllm_versions import Rules
 from planner.errors import PlanRefused
@@ -36,6 +37,7 @@ def check_values(
     model: Model, gpu: Gpu, deployment: Deployment, options: VllmOptions, settings: Settings
 ) -> None:
     """Raises PlanRefused with a sentence for the first value that vLLM would not take."""
+    check_compressed(model, gpu, deployment, settings.rules, options.block_size)
     _cache_dtype(model, deployment, settings.rules)
     check_length(
         "vLLM", "max_model_len", options.max_model_len, model,

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from planner.engines.vllm_compressed import BLOCK, is_compressed
 from planner.engines.vllm_versions import NEWEST_NAME, Rules, rules_of
 from planner.errors import PlanRefused
 from planner.frozen import Frozen
@@ -156,6 +157,8 @@ def default_block_size(model: Model, gpu: Gpu, rules: Rules) -> int:
     Sparse MLA 64; MLA 64 on Blackwell and up to 0.11 (FlashMLA), 16 on Hopper later (0.19.0 log of
     DeepSeek-V2-Lite).
     """
+    if is_compressed(model):
+        return BLOCK
     latent = [m for g in model.groups for m in g.mixers if isinstance(m, LatentAttention)]
     if any(mixer.indexer is not None for mixer in latent):
         return 64

@@ -55,9 +55,12 @@ class Pool:
 
     @property
     def block_size(self) -> int:
-        """Tokens of the smallest attention block; 0 without attention."""
-        sizes = [g.spec.block_size for g in self.groups if g.spec.kind != "mamba"]
-        return min(sizes, default=0)
+        """Tokens of the smallest attention block, of full attention where blocks are packed; 0
+        without attention."""
+        kept = [g for g in self.groups if g.spec.kind != "mamba"]
+        if any(len({spec.page_bytes for _, spec in g.layers}) > 1 for g in kept):
+            kept = [g for g in kept if g.spec.is_full] or kept
+        return min((g.spec.block_size for g in kept), default=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,12 @@ from typing import Any
 
 from planner.deployment import Deployment
 from planner.engines.kv_pages import LayerSpec, SpecKind
+from planner.engines.vllm_compressed import compressed_specs
 from planner.engines.vllm_options import Settings
 from planner.errors import PlanRefused
 from planner.formats.dtypes import DTYPE_BYTES, KvFormat, kv_format
 from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.compressed import CompressedAttention
 from planner.kinds.recurrent import Mamba2, Recurrent
 from planner.kv_cache import entry_bytes
 from planner.model import LayerGroup, Mixer, Model
@@ -68,12 +70,9 @@ def _specs(
         )
         blocks = 1 + settings.speculative_tokens + settings.prefix_caching
         return [LayerSpec("mamba", settings.max_model_len, state_bytes=size, state_blocks=blocks)]
+    if isinstance(mixer, CompressedAttention):
+        return compressed_specs(mixer)
     cached = mixer.cache()
-    if any(tensor.stride != 1 for tensor in cached):
-        raise PlanRefused(
-            f"vLLM's layout of compressed caches ({model.model_type}) is not described: plan "
-            "without --engine"
-        )
     if not cached:
         return []
     indexer = [t for t in cached if t.name == "indexer_keys"]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.engines.kv_pages import LayerSpec
@@ -243,6 +243,7 @@ def test_more_memory_never_means_fewer_tokens(
     assert tokens(gib * GIB) <= tokens(gib * GIB + GIB // 3)
 
 
+@settings(deadline=None)
 @given(gib=st.integers(1, 30), length=st.integers(100_000, 1_000_000))
 def test_the_estimated_length_is_the_longest_that_starts(gib: int, length: int) -> None:
     for version in ("0.11.0", "0.20.2", "0.33.0"):
