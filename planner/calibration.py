@@ -53,7 +53,8 @@ class KernelPoint(Frozen):
 class MemoryCalibration(Frozen):
     """Run-time memory of one card, in bytes; None where it was not measured.
 
-    fragmentation_bytes: what the caching allocator holds at its peak beyond what tensors take.
+    fragmentation_bytes: what the caching allocator could not reuse with the card full; what it
+    only keeps for later it gives back when memory runs short.
     """
 
     label: str

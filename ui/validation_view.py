@@ -13,7 +13,7 @@ from ui.tables import html_table
 from ui.validation_runs import Progress
 from validate.card import GpuFacts, Machine, machine
 from validate.record import Case, Record, as_json, from_text
-from validate.suites import DEFAULT_MODEL
+from validate.suites import DEFAULT_MODEL, FULL_DRY_RUNS
 from validate.verdict import HEAD, WHOLE, rows, sentence
 
 TITLES = {
@@ -74,7 +74,10 @@ def _start(here: Machine, model: str) -> None:
         )  # fmt: skip
     kind = st.radio(
         "Suite", ("quick", "full"), horizontal=True,
-        captions=("about a minute", "every kind of check and seven models, a few minutes"),
+        captions=(
+            "about a minute",
+            f"every kind of check, {len(FULL_DRY_RUNS)} plans made real, a few minutes",
+        ),
     )  # fmt: skip
     st.button(
         "Validate on this GPU" if len(chosen) < 2 else f"Validate on {len(chosen)} GPUs",
