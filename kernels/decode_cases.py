@@ -1,10 +1,12 @@
 """The decode kernels with their default tiles, as cases for ahead-of-time compilation."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from kernels import hopper_mla
 from kernels.aot import Case
 from kernels.combine import combine_kernel, combine_options
 from kernels.decode_tiles import DecodeTile, mla_tile, paged_tile
@@ -50,6 +52,9 @@ def _all_cases(capability: int) -> Iterator[Case]:
                     yield _paged(capability, q, cache, head_dim, head_dim_v, group, load)
         for heads in (16, 32, 128):
             yield _mla(capability, q, cache, heads)
+        if capability == 90 and q == cache != torch.float32:
+            for block_size in (16, 64):
+                yield _hopper_mla(q, block_size)
         yield _store(q, cache)
     for num_splits in (16, 66, 528):
         yield _combine(capability, num_splits)
@@ -133,6 +138,30 @@ def _mla(capability: int, q: torch.dtype, cache: torch.dtype, heads: int) -> Cas
         ("score_scale", "out_scale"),
         {"block_table": "*i32", "cache_seqlens": "*i32"},
     )
+
+
+def _hopper_mla(q: torch.dtype, block_size: int) -> Case:
+    from kernels.hopper_mla_kernel import hopper_mla_kernel
+
+    part = f"tensordesc<{TYPES[q]}[1,{block_size},%d],{hopper_mla.layout()!r}>"
+    constants = hopper_mla.constexprs(1, 128, block_size, True)
+    del constants["num_warps"]
+    pointers = {"q_nope": q, "q_rope": q, "out": torch.float32, "lse": torch.float32}
+    case = _case(
+        f"hopper_mla {TYPES[q]} page {block_size}",
+        hopper_mla_kernel,
+        pointers,
+        constants,
+        hopper_mla.TILE,
+        ("score_scale", "out_scale"),
+        {
+            "nope_desc": part % (hopper_mla.RANK // 2),
+            "rope_desc": part % hopper_mla.ROPE,
+            "block_table": "*i32",
+            "cache_seqlens": "*i32",
+        },
+    )
+    return replace(case, num_warps=4)  # those of the first partition
 
 
 def _combine(capability: int, num_splits: int) -> Case:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from kernels import hopper_mla
 from kernels.checks import (
     FLOATS,
     capability,
@@ -23,6 +24,7 @@ from kernels.checks import (
     check_rows_contiguous,
     check_scale,
     check_shape,
+    tma_aligned,
 )
 from kernels.combine import combine_splits, overlaps_launch
 from kernels.decode_checks import (
@@ -79,8 +81,9 @@ class _Plan:
     rows: tuple[int, int, int]  # batch, q_tokens, heads
     num_splits: int
     grid: tuple[int, int, int]
-    sizes: tuple[int, ...]  # the kernel's integers after num_splits
+    strides: tuple[int, ...]  # of the queries
     constants: dict[str, Any]
+    hopper: bool
 
 
 _PLANS: dict[Hashable, _Plan] = {}
@@ -112,7 +115,7 @@ def _plan(
         if size < smallest or size & (size - 1):
             raise ValueError(f"{name} is {size}; it must be a power of two from {smallest}")
     check_shape("latent_cache", latent_cache, num_blocks=None, block_size=None, width=rank + rope)
-    num_blocks, block_size, _ = latent_cache.shape
+    block_size = latent_cache.shape[1]
     check_block_size(block_size)
     check_dtype("q_nope_absorbed", q_nope_absorbed, FLOATS)
     check_dtype("q_rope", q_rope, (q_nope_absorbed.dtype,))
@@ -132,32 +135,39 @@ def _plan(
     if num_splits is not None and num_splits < 1:
         raise ValueError(f"num_splits is {num_splits}; it must be at least 1, or None")
 
-    words = as_words("latent_cache", latent_cache)
     max_blocks = block_table.shape[1]
-    tile = tile or mla_tile(capability(nope.device), q_tokens * heads, latent_cache.element_size())
+    hopper = tile is None and hopper_mla.supports(nope, turned, latent_cache, latent_scale)
+    if hopper:
+        tile = hopper_mla.TILE
+    elif tile is None:
+        tile = mla_tile(capability(nope.device), q_tokens * heads, latent_cache.element_size())
     row_blocks = -(-q_tokens * heads // tile.block_m)
     if num_splits is None:
         sms = sm_count(nope.device)
         num_splits = split_count(batch * row_blocks, max_blocks * block_size, tile, sms)
-    constants = mla_constexprs(
-        nope.dtype,
-        latent_cache.dtype,
-        tile,
-        q_tokens=q_tokens,
-        heads=heads,
-        rank=rank,
-        rope=rope,
-        block_size=block_size,
-        has_scale=isinstance(latent_scale, torch.Tensor),
-        overlap_launch=num_splits > 1 and overlaps_launch(nope.device),
-    )
-    strides = (*nope.stride()[:3], *turned.stride()[:3], *words.stride()[:2])
+    overlap_launch = num_splits > 1 and overlaps_launch(nope.device)
+    if hopper:
+        constants = hopper_mla.constexprs(q_tokens, heads, block_size, overlap_launch)
+    else:
+        constants = mla_constexprs(
+            nope.dtype,
+            latent_cache.dtype,
+            tile,
+            q_tokens=q_tokens,
+            heads=heads,
+            rank=rank,
+            rope=rope,
+            block_size=block_size,
+            has_scale=isinstance(latent_scale, torch.Tensor),
+            overlap_launch=overlap_launch,
+        ) | {"num_warps": tile.num_warps, "num_stages": tile.num_stages}
     return _Plan(
         rows=(batch, q_tokens, heads),
         num_splits=num_splits,
         grid=(row_blocks, num_splits, batch),
-        sizes=(max_blocks, num_blocks, *strides, block_table.stride(0)),
-        constants=constants | {"num_warps": tile.num_warps, "num_stages": tile.num_stages},
+        strides=(*nope.stride()[:3], *turned.stride()[:3]),
+        constants=constants,
+        hopper=hopper,
     )
 
 
@@ -191,7 +201,7 @@ def mla_decode_attention(
     Raises ValueError or TypeError, in one sentence, before anything is launched.
     """
     tensors = (q_nope_absorbed, q_rope, latent_cache, block_table, cache_seqlens, latent_scale)
-    key = (*map(describe, tensors), num_splits, tile)
+    key = (*map(describe, tensors), num_splits, tile, tma_aligned(latent_cache))
     plan = _PLANS.get(key)
     if plan is None:
         plan = _plan(*tensors, num_splits, tile)
@@ -212,21 +222,33 @@ def mla_decode_attention(
             partial_lse = torch.empty((lse.numel(), splits), device=device)
         is_tensor = isinstance(latent_scale, torch.Tensor)
         factor = 1.0 if latent_scale is None or is_tensor else float(latent_scale)
-        mla_decode_kernel[plan.grid](
-            q_nope_absorbed,
-            q_rope,
-            as_words("latent_cache", latent_cache),
-            block_table,
-            cache_seqlens,
-            latent_scale if is_tensor else lse,
-            partial_out,
-            partial_lse,
-            softmax_scale * LOG2E * factor,
-            factor,
-            splits,
-            *plan.sizes,
-            **plan.constants,
-        )
+        if plan.hopper:
+            hopper_mla.launch(
+                q_nope_absorbed, q_rope, latent_cache, block_table, cache_seqlens,
+                partial_out, partial_lse, softmax_scale * LOG2E * factor, factor,
+                splits, plan.grid, plan.strides, plan.constants,
+            )  # fmt: skip
+        else:
+            words = as_words("latent_cache", latent_cache)
+            mla_decode_kernel[plan.grid](
+                q_nope_absorbed,
+                q_rope,
+                words,
+                block_table,
+                cache_seqlens,
+                latent_scale if is_tensor else lse,
+                partial_out,
+                partial_lse,
+                softmax_scale * LOG2E * factor,
+                factor,
+                splits,
+                block_table.shape[1],
+                latent_cache.shape[0],
+                *plan.strides,
+                *words.stride()[:2],
+                block_table.stride(0),
+                **plan.constants,
+            )
         if splits > 1:
             combine_splits(partial_out, partial_lse, out, lse)
     if not return_lse:

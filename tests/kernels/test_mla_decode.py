@@ -4,6 +4,7 @@ import pytest
 import torch
 from paging import paged, relative_error
 
+from kernels import hopper_mla
 from kernels.decode_tiles import DecodeTile, mla_tile, split_count
 from kernels.mla_decode import mla_decode_attention
 from kernels.paged_reference import mla_decode_reference
@@ -176,9 +177,41 @@ def test_error_is_at_most_twice_that_of_torch(dtype, heads):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_replays_from_a_cuda_graph():
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("num_splits", [None, 1, 5])
+@pytest.mark.parametrize(
+    ("heads", "block_size", "q_tokens"),
+    [(128, 16, None), (64, 64, None), (37, 48, 3), (16, 256, 2), (32, 32, None)],
+)
+def test_pages_rows_and_splits_of_deepseek(dtype, num_splits, heads, block_size, q_tokens):
+    cache = latents(
+        [3001, 77, 0, 1, 640], rank=512, rope=64, block_size=block_size, dtype=dtype, device="cuda"
+    )
+    leading = (5, heads) if q_tokens is None else (5, q_tokens, heads)
+    q = queries(*leading, rank=512, rope=64, dtype=dtype, device="cuda")
+    assert_matches(*q, cache, num_splits=num_splits)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_hopper_takes_16_bit_latents_of_deepseek_and_leaves_the_rest():
+    if torch.cuda.get_device_capability()[0] != 9:
+        pytest.skip("needs a Hopper GPU")
+    q = queries(1, 20, rank=512, rope=64, dtype=torch.bfloat16, device="cuda")
+    cache = latents([50], rank=512, rope=64, dtype=torch.bfloat16, device="cuda")[0]
+    assert hopper_mla.supports(*q, cache, 2.0)
+    assert not hopper_mla.supports(*q, cache, torch.ones(1, device="cuda"))
+    assert not hopper_mla.supports(*q, cache.to(torch.float8_e4m3fn), None)
+    assert not hopper_mla.supports(q[0][..., :256], q[1], cache, None)
+    assert not hopper_mla.supports(*q, cache.flatten()[1:577].view(1, 1, 576), None)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("heads", [16, 128])
+def test_replays_from_a_cuda_graph(heads):
     cache = latents([700, 30], rank=512, rope=64, dtype=torch.bfloat16, device="cuda")
-    q_nope, q_rope = queries(2, 16, rank=512, rope=64, dtype=torch.bfloat16, device="cuda")
+    q_nope, q_rope = queries(2, heads, rank=512, rope=64, dtype=torch.bfloat16, device="cuda")
     mla_decode_attention(q_nope, q_rope, *cache, softmax_scale=SCALE)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):

@@ -1,0 +1,283 @@
+"""MLA decode for Hopper in Gluon: a producer warp, one warpgroup for scores, two for the output.
+
+A program takes 64 query rows over a run of 64-key tiles. The producer fills a ring of two tiles by
+TMA, page by page. One warpgroup computes the scores and the softmax and passes the weights through
+shared memory; the other two multiply them by the same tile, each for half of the output's columns.
+So the scores of the next tile run beside the values of this one. Works with the Gluon of Triton 3.6
+to 3.9.
+"""
+
+# ruff: noqa: RUF005 (Gluon has no unpacking into a tuple)
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia import hopper
+from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
+
+from kernels.hopper_softmax import partial_sums
+
+ROWS = gl.constexpr(64)
+KEYS = gl.constexpr(64)
+HALF = gl.constexpr(256)  # of the rank, 512
+ROPE = gl.constexpr(64)
+STAGES = gl.constexpr(2)
+LEFT, RIGHT = gl.constexpr(0), gl.constexpr(1)
+
+barrier = getattr(gl, "barrier", None) or gl.thread_barrier  # 3.7 renamed it
+load_tile = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared  # 3.9
+fence = hopper.fence_async_shared
+mma = hopper.warpgroup_mma
+mma_wait = hopper.warpgroup_mma_wait
+
+
+@gluon.jit
+def _produce(
+    nope_desc, rope_desc, table, nope_ring, rope_ring, k_full, k_empty, seqlen, begin, end,
+    BLOCK_SIZE: gl.constexpr, OVERLAP_LAUNCH: gl.constexpr,
+):  # fmt: skip
+    """Fill the ring. A page past the end is page -1, outside the cache: TMA fills in zeros."""
+    PART: gl.constexpr = nope_desc.block_type.shape[1]  # keys that share a page
+    for tile in range(begin, end):
+        count = tile - begin
+        slot = count % STAGES
+        pages = ()
+        for part in gl.static_range(KEYS // PART):
+            key = tile * KEYS + part * PART
+            page = gl.load(table + key // BLOCK_SIZE, mask=key < seqlen, other=-1)
+            pages = pages + (page,)  # type: ignore[assignment]
+        mbarrier.wait(k_empty.index(slot), count // STAGES & 1 ^ 1)
+        full = k_full.index(slot)
+        mbarrier.expect(full, KEYS * (2 * HALF + ROPE) * 2)
+        for part in gl.static_range(KEYS // PART):
+            row = (tile * KEYS + part * PART) % BLOCK_SIZE
+            for half in gl.static_range(2):
+                target = nope_ring.index(slot * 2 + half).slice(part, 1, dim=0)
+                load_tile(nope_desc, [pages[part], row, half * HALF], full, target)
+            target = rope_ring.index(slot).slice(part, 1, dim=0)
+            load_tile(rope_desc, [pages[part], row, 2 * HALF], full, target)
+    if OVERLAP_LAUNCH:
+        gl.inline_asm_elementwise(
+            "griddepcontrol.launch_dependents; mov.b32 $0, 0;", "=r", [], dtype=gl.int32,
+            is_pure=False, pack=1,
+        )  # fmt: skip
+
+
+@gluon.jit
+def _load_queries(source, stride_token, stride_head, first_row, target, HEADS: gl.constexpr,
+                  Q_TOKENS: gl.constexpr):  # fmt: skip
+    """64 rows of the queries into shared memory, zeros past the last."""
+    LAYOUT: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
+    row = first_row + gl.arange(0, ROWS, gl.SliceLayout(1, LAYOUT))
+    start = (row // HEADS).to(gl.int64) * stride_token + row % HEADS * stride_head
+    column = gl.arange(0, target.shape[1], gl.SliceLayout(0, LAYOUT))
+    inside = (row < HEADS * Q_TOKENS)[:, None] & (column >= 0)[None, :]
+    target.store(gl.load(source + start[:, None] + column[None, :], mask=inside, other=0.0))
+
+
+@gluon.jit
+def _score(
+    nope_ptr, rope_ptr, lse_ptr, q_nope, q_rope, nope_ring, rope_ring, weight_smem, decay_smem,
+    k_full, decay_full, weight_full, weight_empty, seqlen, begin, end, scale, out_scale,
+    first_row, first_result, num_splits, stride_nt, stride_nh, stride_rt, stride_rh,
+    HEADS: gl.constexpr, Q_TOKENS: gl.constexpr,
+):  # fmt: skip
+    """Scores and softmax of every tile. Each row's decay goes ahead of its weights."""
+    S_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, KEYS, 16])
+    S_ROWS: gl.constexpr = gl.SliceLayout(1, S_LAYOUT)
+    _load_queries(nope_ptr, stride_nt, stride_nh, first_row, q_nope.index(0), HEADS, Q_TOKENS)
+    _load_queries(
+        nope_ptr + HALF, stride_nt, stride_nh, first_row, q_nope.index(1), HEADS, Q_TOKENS
+    )
+    _load_queries(rope_ptr, stride_rt, stride_rh, first_row, q_rope, HEADS, Q_TOKENS)
+    fence()
+    barrier()
+    # Registers hold what fits: operands in shared memory cost as much bandwidth as the keys.
+    q_left = q_nope.index(0).load(gl.DotOperandLayout(0, S_LAYOUT, 2))
+    row = first_row + gl.arange(0, ROWS, S_ROWS)
+    keys_seen = seqlen - Q_TOKENS + row // HEADS + 1
+    column = gl.arange(0, KEYS, gl.SliceLayout(0, S_LAYOUT))
+    row_max = gl.full([ROWS], -float("inf"), gl.float32, S_ROWS)
+    row_sum = partial_sums(gl.zeros([ROWS, KEYS], gl.float32, S_LAYOUT))
+    for tile in range(begin, end):
+        count = tile - begin
+        slot = count % STAGES
+        mbarrier.wait(k_full.index(slot), count // STAGES & 1)
+        left = nope_ring.index(slot * 2).reshape([KEYS, HALF])
+        right = nope_ring.index(slot * 2 + 1).reshape([KEYS, HALF])
+        turned = rope_ring.index(slot).reshape([KEYS, ROPE])
+        scores = gl.zeros([ROWS, KEYS], gl.float32, S_LAYOUT)
+        scores = mma(q_left, left.permute([1, 0]), scores, use_acc=False, is_async=True)
+        scores = mma(q_nope.index(1), right.permute([1, 0]), scores, is_async=True)
+        scores = mma(q_rope, turned.permute([1, 0]), scores, is_async=True)
+        scores = mma_wait(0, deps=[scores])
+        if (tile + 1) * KEYS > seqlen - Q_TOKENS + 1:
+            limit = keys_seen - tile * KEYS
+            scores = gl.where(column[None, :] < limit[:, None], scores, -float("inf"))
+        new_max = gl.maximum(row_max, gl.max(scores, 1) * scale)
+        shift = gl.where(new_max == -float("inf"), 0.0, new_max)
+        decay = gl.exp2(row_max - shift)
+        row_max = new_max
+        decay_smem.index(slot).store(decay)
+        mbarrier.arrive(decay_full.index(slot), count=1)
+        weights = gl.exp2(scores * scale - shift[:, None])
+        S_SUM: gl.constexpr = gl.SliceLayout(1, row_sum.type.layout)
+        row_sum = row_sum * gl.convert_layout(decay, S_SUM)[:, None] + partial_sums(weights)
+        rounded = weights.to(nope_ring.dtype)
+        mbarrier.wait(weight_empty, count & 1 ^ 1)
+        weight_smem.store(rounded)
+        fence()
+        mbarrier.arrive(weight_full, count=1)
+    total = gl.convert_layout(gl.sum(row_sum, axis=1), S_ROWS)
+    total = gl.where(total == 0.0, 1.0, total)  # rows with nothing to attend to
+    steps = end - begin
+    decay_smem.index(steps % STAGES).store(out_scale / total)
+    mbarrier.arrive(decay_full.index(steps % STAGES), count=1)
+    result = (first_result + row).to(gl.int64) * num_splits + gl.program_id(1)
+    lse = (row_max + gl.log2(total)) * 0.6931471805599453
+    gl.store(lse_ptr + result, lse, mask=row < HEADS * Q_TOKENS)
+
+
+@gluon.jit
+def _accumulate(
+    out_ptr, nope_ring, weight_smem, decay_smem, k_full, k_empty, decay_full, weight_full,
+    weight_empty, seqlen, begin, end, first_row, first_result, num_splits,
+    HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, SIDE: gl.constexpr,
+):  # fmt: skip
+    """Half of the output's columns: the weights times that half of every tile."""
+    # 128 columns an instruction: 256 do not compile where 16 warps share the registers.
+    O_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, 128, 16])
+    O_ROWS: gl.constexpr = gl.SliceLayout(1, O_LAYOUT)
+    acc = gl.zeros([ROWS, HALF], gl.float32, O_LAYOUT)
+    for tile in range(begin, end):
+        count = tile - begin
+        slot = count % STAGES
+        mbarrier.wait(k_full.index(slot), count // STAGES & 1)
+        values = nope_ring.index(slot * 2 + SIDE).reshape([KEYS, HALF])
+        if seqlen - tile * KEYS < KEYS:
+            _clear_past(values, seqlen - tile * KEYS)
+        mbarrier.wait(decay_full.index(slot), count // STAGES & 1)
+        acc = acc * decay_smem.index(slot).load(O_ROWS)[:, None]
+        mbarrier.wait(weight_full, count & 1)
+        acc = mma_wait(0, deps=[mma(weight_smem, values, acc, is_async=True)])
+        mbarrier.arrive(weight_empty, count=1)
+        mbarrier.arrive(k_empty.index(slot), count=1)
+    steps = end - begin
+    mbarrier.wait(decay_full.index(steps % STAGES), steps // STAGES & 1)
+    acc = acc * decay_smem.index(steps % STAGES).load(O_ROWS)[:, None]
+    row = first_row + gl.arange(0, ROWS, O_ROWS)
+    column = SIDE * HALF + gl.arange(0, HALF, gl.SliceLayout(0, O_LAYOUT))
+    result = ((first_result + row).to(gl.int64) * num_splits + gl.program_id(1)) * (2 * HALF)
+    wanted = (row < HEADS * Q_TOKENS) & ((begin < end) | (num_splits == 1))
+    gl.store(
+        out_ptr + result[:, None] + column[None, :],
+        acc.to(out_ptr.dtype.element_ty),
+        mask=wanted[:, None] & (column >= 0)[None, :],
+    )
+
+
+@gluon.jit
+def _clear_past(values, keys):
+    """Zero the rows from `keys` on: what was never written may be NaN, and 0 * NaN is NaN."""
+    LAYOUT: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
+    inside = (gl.arange(0, KEYS, gl.SliceLayout(1, LAYOUT)) < keys)[:, None]
+    for part in gl.static_range(values.shape[1] // 64):
+        columns = values.slice(part * 64, 64, dim=1)
+        held = columns.load(LAYOUT)
+        columns.store(gl.where(inside, held, gl.zeros_like(held)))
+    fence()
+    barrier()
+
+
+@gluon.jit(do_not_specialize=["num_splits", "max_blocks"])
+def hopper_mla_kernel(
+    q_nope,  # [batch, q_tokens, heads, 512]
+    q_rope,  # [batch, q_tokens, heads, 64]
+    nope_desc,  # [num_blocks, block_size, 576], 256 columns at a time
+    rope_desc,  # the same, 64 columns at a time
+    block_table,  # [batch, max_blocks] int32
+    cache_seqlens,  # [batch] int32
+    out,  # [batch * q_tokens * heads, num_splits, 512]
+    lse,  # [batch * q_tokens * heads, num_splits] fp32
+    score_scale,  # softmax_scale * log2(e) * latent_scale
+    out_scale,  # latent_scale
+    num_splits,
+    max_blocks,
+    stride_nb,
+    stride_nt,
+    stride_nh,
+    stride_rb,
+    stride_rt,
+    stride_rh,
+    stride_table,
+    Q_TOKENS: gl.constexpr,
+    HEADS: gl.constexpr,
+    BLOCK_SIZE: gl.constexpr,
+    OVERLAP_LAUNCH: gl.constexpr,
+):
+    """Grid (blocks of 64 query rows, splits, batch); 4 warps are asked for, 16 run."""
+    dtype: gl.constexpr = nope_desc.dtype
+    TILE: gl.constexpr = gl.NVMMASharedLayout(128, 16, 2)
+    PART: gl.constexpr = nope_desc.block_type.shape[1]
+    split = gl.program_id(1)
+    seq = gl.program_id(2)
+    first_row = gl.program_id(0) * ROWS
+    first_result = seq * (HEADS * Q_TOKENS)
+    seqlen = gl.minimum(gl.maximum(gl.load(cache_seqlens + seq), 0), max_blocks * BLOCK_SIZE)
+    tiles = gl.cdiv(seqlen, KEYS)
+    begin = split * tiles // num_splits
+    end = (split + 1) * tiles // num_splits
+    nope_ptr = q_nope + seq.to(gl.int64) * stride_nb
+    rope_ptr = q_rope + seq.to(gl.int64) * stride_rb
+    table = block_table + seq.to(gl.int64) * stride_table
+
+    q_nope_smem = gl.allocate_shared_memory(dtype, [2, ROWS, HALF], TILE)
+    q_rope_smem = gl.allocate_shared_memory(dtype, [ROWS, ROPE], TILE)
+    nope_ring = gl.allocate_shared_memory(
+        dtype, [2 * STAGES, KEYS // PART, PART, HALF], nope_desc.layout
+    )
+    rope_ring = gl.allocate_shared_memory(
+        dtype, [STAGES, KEYS // PART, PART, ROPE], rope_desc.layout
+    )
+    weight_smem = gl.allocate_shared_memory(dtype, [ROWS, KEYS], TILE)
+    decay_smem = gl.allocate_shared_memory(
+        gl.float32, [STAGES, ROWS], gl.SwizzledSharedLayout(1, 1, 1, [0])
+    )
+    k_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    k_empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    decay_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    weight_full = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    weight_empty = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    for slot in gl.static_range(STAGES):
+        mbarrier.init(k_full.index(slot), count=1)
+        mbarrier.init(k_empty.index(slot), count=2)
+        mbarrier.init(decay_full.index(slot), count=1)
+    mbarrier.init(weight_full, count=1)
+    mbarrier.init(weight_empty, count=2)
+    fence()
+    barrier()
+    gl.warp_specialize(
+        [
+            (_accumulate, (
+                out, nope_ring, weight_smem, decay_smem, k_full, k_empty, decay_full, weight_full,
+                weight_empty, seqlen, begin, end, first_row, first_result, num_splits,
+                HEADS, Q_TOKENS, LEFT,
+            )),
+            (_accumulate, (
+                out, nope_ring, weight_smem, decay_smem, k_full, k_empty, decay_full, weight_full,
+                weight_empty, seqlen, begin, end, first_row, first_result, num_splits,
+                HEADS, Q_TOKENS, RIGHT,
+            )),
+            (_score, (
+                nope_ptr, rope_ptr, lse, q_nope_smem, q_rope_smem, nope_ring, rope_ring,
+                weight_smem, decay_smem, k_full, decay_full, weight_full, weight_empty,
+                seqlen, begin, end, score_scale, out_scale, first_row, first_result, num_splits,
+                stride_nt, stride_nh, stride_rt, stride_rh, HEADS, Q_TOKENS,
+            )),
+            (_produce, (
+                nope_desc, rope_desc, table, nope_ring, rope_ring, k_full, k_empty,
+                seqlen, begin, end, BLOCK_SIZE, OVERLAP_LAUNCH,
+            )),
+        ],
+        [4, 4, 1],
+        [160, 152, 40],
+    )  # fmt: skip
