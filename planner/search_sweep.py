@@ -20,9 +20,9 @@ from planner.memo import memo
 from planner.model import Model
 from planner.search_space import Target
 from planner.timing.latency import Request
+from planner.timing.messages import Message
 from planner.timing.passes import (
     DecodePass,
-    Message,
     StagePass,
     decode_pass,
     distinct,

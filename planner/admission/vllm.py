@@ -18,7 +18,8 @@ from planner.engines import vllm_overheads as overheads
 from planner.engines.kv_groups import CannotGroup, Grouping, bytes_per_block, group_layers
 from planner.engines.loaded_weights import Loaded
 from planner.engines.vllm_budget import load, stage_budget
-from planner.engines.vllm_checks import check_values, needs_half
+from planner.engines.vllm_checks import NO_FLOAT16, check_values
+from planner.engines.vllm_compressed import is_compressed
 from planner.engines.vllm_options import Settings, VllmOptions, resolve
 from planner.engines.vllm_pool import Lengths, align, in_flight_tokens
 from planner.engines.vllm_specs import layer_specs
@@ -48,6 +49,7 @@ class VllmRule:
         self._loaded: dict[tuple[Any, ...], dict[int, Loaded]] = {}
         self._blocks: dict[tuple[Any, ...], Blocks] = {}
         self._settings: dict[tuple[Any, ...], Settings] = {}
+        self._choosy = model.model_type in NO_FLOAT16 or is_compressed(model)
 
     def options(
         self, gpu: Gpu, deployment: Deployment, context: int, sequences: int
@@ -64,33 +66,34 @@ class VllmRule:
         check(self.model, asked.deployment)
         shape = (len(asked.gpus), len(asked.chunk_tokens))
         admitted = np.zeros((*shape, 1), dtype=np.int64)
-        budget = np.zeros((*shape, 1), dtype=np.int64)
+        budget = np.ones((*shape, 1), dtype=np.int64)
         needed = np.zeros((*shape, len(asked.sequences)), dtype=np.int64)
-        reasons = []
+        refused = np.ones(shape, dtype=np.bool_)
+        reasons: dict[str, PlanRefused] = {}
         for k, chunk in enumerate(asked.chunk_tokens):
             for (settings, _), rows in self._alike(asked, chunk).items():
                 try:
                     part = self._part(asked, chunk, settings, rows)
                 except PlanRefused as error:
-                    reasons.append(error)
+                    reasons.setdefault(str(error), error)
                     continue
                 admitted[rows, k], needed[rows, k], budget[rows, k] = part
-        if reasons and not budget.any():
-            raise reasons[0]
-        budget[budget == 0] = 1
-        return Admission(admitted, needed, budget)
+                refused[rows, k] = False
+        if refused.all():
+            raise next(iter(reasons.values()))
+        return Admission(admitted, needed, budget, refused, tuple(reasons))
 
-    def _alike(self, asked: Asked, chunk: int) -> dict[tuple[Settings, bool], list[int]]:
-        """GPUs by the settings that vLLM chooses on them, and by need of float16, as rows."""
-        found: dict[tuple[Settings, bool], list[int]] = {}
+    def _alike(self, asked: Asked, chunk: int) -> dict[tuple[Settings, str], list[int]]:
+        """GPUs by the settings that vLLM chooses on them, and by what checks() ask of them."""
+        found: dict[tuple[Settings, str], list[int]] = {}
         for row, gpu in enumerate(asked.gpus):
             key = (gpu.id, gpu.memory_bytes, chunk, asked.context, asked.least)
             if key not in self._settings:
                 chosen = asked.deployment.replace(max_num_batched_tokens=chunk)
                 options = self.options(gpu, chosen, asked.context, asked.least)
                 self._settings[key] = resolve(self.model, gpu, options)
-            alike = (self._settings[key], needs_half(self.model, gpu))
-            found.setdefault(alike, []).append(row)
+            kind = f"{gpu.vendor} {gpu.compute_capability}" if self._choosy else ""
+            found.setdefault((self._settings[key], kind), []).append(row)
         return found
 
     def _part(

@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from planner.deployment import Deployment
-from planner.formats.dtypes import DTYPE_BYTES
 from planner.formats.quantization import assign
-from planner.kinds.attention import Attention, LatentAttention
-from planner.kinds.mlp import MoE
-from planner.model import LayerGroup, Model
-from planner.parallelism import layers_in, stage_sizes
-from planner.timing.collectives import Link, all_gather_s, all_reduce_s, all_to_all_s, send_s
+from planner.model import Model
+from planner.parallelism import stage_sizes
+from planner.timing.collectives import Link
 from planner.timing.elementwise import Number, larger
+from planner.timing.messages import Message, messages, ring_messages
 from planner.timing.roofline import Costs
 from planner.timing.step_costs import Phase, step_costs
 from planner.units import ceil_div
@@ -31,25 +29,6 @@ H100 (docs/source/performance.md, 2023: 7 to 61 ms)."""
 PROMPT_LAUNCH_RANGE_S = (0.0, 28e-6)
 """Of single rows of that table, and nothing where an engine captures graphs of short prompts. What
 a server adds before and after (HTTP, tokeniser, queues between processes) is not in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """`times` equal exchanges of one kind between `ranks` GPUs."""
-
-    what: str
-    size_bytes: Number
-    ranks: int
-    times: int
-
-    def seconds(self, link: Link) -> Number:
-        if self.what == "all_reduce":
-            return self.times * all_reduce_s(self.size_bytes, self.ranks, link)
-        if self.what == "all_gather":
-            return self.times * all_gather_s(self.size_bytes, self.ranks, link)
-        if self.what == "all_to_all":
-            return self.times * all_to_all_s(self.size_bytes, self.ranks, link)
-        return self.times * send_s(self.size_bytes, link)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,33 +184,19 @@ def _ringed(
     model: Model, deployment: Deployment, stages: tuple[StagePass, ...], block: int
 ) -> tuple[StagePass, ...]:
     """The stages with what a ring of ranks, each with a block of tokens, passes around."""
-    ring, tp = deployment.context_parallel_size, deployment.tensor_parallel_size
-    if ring == 1:
+    if deployment.context_parallel_size == 1:
         return stages
-    size, first = DTYPE_BYTES[model.dtype], 0
+    first = 0
     known: dict[int, StagePass] = {}
     found = []
     spans = stage_sizes(model.num_hidden_layers, deployment.pipeline_parallel_size)
     for stage, count in zip(stages, spans, strict=True):
         span, first = range(first, first + count), first + count
         if id(stage) not in known:
-            sent = tuple(
-                Message("send", block * _entry_elements(mixer, tp) * size, ring * tp,
-                        (ring - 1) * layers_in(group, span))
-                for group in model.groups
-                for mixer in group.mixers
-                if isinstance(mixer, (Attention, LatentAttention)) and layers_in(group, span)
-            )  # fmt: skip
+            sent = tuple(ring_messages(model, deployment, block, span))
             known[id(stage)] = replace(stage, ring=sent)
         found.append(known[id(stage)])
     return tuple(found)
-
-
-def _entry_elements(mixer: Attention | LatentAttention, tp: int) -> int:
-    """Elements of a token's keys and values on a rank; latents are whole on each."""
-    if isinstance(mixer, LatentAttention):
-        return mixer.kv_lora_rank + mixer.qk_rope_head_dim
-    return max(1, mixer.num_key_value_heads // tp) * (mixer.head_dim + mixer.value_dim)
 
 
 def chunks(prompt: int, cached: int, size: int) -> Iterator[tuple[float, int, int]]:
@@ -268,50 +233,3 @@ def _stages(
         known[alike] = StagePass(costs, attention, sent, launches)
         found.append(known[alike])
     return tuple(found)
-
-
-def messages(
-    model: Model, deployment: Deployment, phase: Phase, rows: Number, sequences: Number, span: range
-) -> Iterator[Message]:
-    """What a stage exchanges in one pass over `rows` tokens: its layers, its head, the next stage.
-
-    A tensor-parallel layer sums after attention and after its feed-forward part. Experts that
-    data-parallel replicas share get their tokens by all-to-all (whole experts) or by gathering all
-    tokens and scattering the sums (slices).
-    """
-    tp, dp = deployment.tensor_parallel_size, deployment.data_parallel_size
-    size = DTYPE_BYTES[model.dtype]
-    hidden = rows * model.hidden_size * size
-    for group in model.groups:
-        count = layers_in(group, span)
-        if not count:
-            continue
-        shared = isinstance(group.mlp, MoE) and dp > 1
-        sums = bool(group.mixers) + (group.mlp is not None and not shared)
-        if tp > 1:
-            yield Message("all_reduce", hidden, tp, count * sums)
-        if shared and isinstance(group.mlp, MoE):
-            if deployment.enable_expert_parallel:
-                sent = hidden * group.mlp.num_experts_per_tok / tp
-                yield Message("all_to_all", sent, tp * dp, 2 * count)
-            else:
-                yield Message("all_gather", hidden * dp, tp * dp, 2 * count)
-        yield from _context_messages(group, count, deployment, phase, rows, size)
-    if span.stop < model.num_hidden_layers:
-        yield Message("send", hidden / tp, tp * deployment.pipeline_parallel_size, 1)
-    elif tp > 1:
-        yield Message("all_gather", sequences * model.vocab_size * size, tp, 1)
-
-
-def _context_messages(
-    group: LayerGroup, count: int, deployment: Deployment, phase: Phase, rows: Number, size: int
-) -> Iterator[Message]:
-    """Decode context parallelism gathers queries and merges partial outputs of every layer."""
-    ranks = deployment.decode_context_parallel_size
-    if ranks == 1 or phase != "decode":
-        return
-    for mixer in group.mixers:
-        if isinstance(mixer, (Attention, LatentAttention)):
-            heads = mixer.num_attention_heads // deployment.tensor_parallel_size
-            widths = mixer.head_dim + mixer.value_dim
-            yield Message("all_reduce", rows * heads * widths * size * ranks / 2, ranks, count)

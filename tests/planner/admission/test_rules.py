@@ -26,6 +26,7 @@ MODELS = (
     "qwen3-30b-a3b",
     "qwen3-next-80b-a3b-thinking",
     "gpt-oss-20b",
+    "deepseek-v4-flash",
 )
 FORMATS = Space(max_gpus=16, weights_dtypes=(*WEIGHTS, "q4_k_m"), kv_cache_dtypes=(*CACHES, "q8_0"))
 USERS = (5, 33, 70, 300, 2500)
@@ -78,8 +79,12 @@ def test_admitted_is_the_engines_own_answer(engine: str, name: str) -> None:
     assert compared > 0 or name in NOT_DESCRIBED.get(engine, ())
 
 
-NOT_DESCRIBED = {"llama.cpp": ("deepseek-v3", "gpt-oss-20b")}
-"""Their own formats are in no GGUF file; the others are drawn rarely."""
+NOT_DESCRIBED = {
+    "llama.cpp": ("deepseek-v3", "gpt-oss-20b", "deepseek-v4-flash"),
+    "sglang": ("deepseek-v4-flash",),
+    "tensorrt-llm": ("deepseek-v4-flash",),
+}
+"""Formats that no GGUF file holds (others are drawn rarely), and compressed caches."""
 
 
 def test_plain_bytes_are_the_plans() -> None:
