@@ -29,6 +29,10 @@ CLAIMS = Check(
     "speed/claims", "Flash against naive attention", "speed_checks:flash_claims",
     {"tokens": [2048, 4096, 8192], "heads": 32, "dim": 128}, 3.0,
 )  # fmt: skip
+CACHE = Check(
+    "speed/cache", "Paged and fp8 caches", "cache_claims:cache_claims",
+    {"sequences": 16, "context": 8192, "heads": 32, "kv_heads": 8, "dim": 128}, 2.0,
+)  # fmt: skip
 CACHED = Check(
     "speed/cached", "Cached against uncached decoding", "speed_checks:cached_case",
     {"model": DEFAULT_MODEL, "deployment": {"enforce_eager": True}, "layers": 4, "context": 2048},
@@ -124,6 +128,7 @@ def _full(model: str) -> tuple[Check, ...]:
         *MORE_KERNELS,
         *HELD_OUT,
         CLAIMS,
+        CACHE,
         CACHED,
         *(run.check() for run in dry_runs),
         wall(DEFAULT_MODEL, 8192, 8.0),
