@@ -77,7 +77,7 @@ def test_a_broken_check_fails_alone(
 ) -> None:
     patched(monkeypatch, tmp_path, how)
     if how == "hangs":
-        monkeypatch.setattr(runner, "MIN_PATIENCE_S", 4.0)
+        monkeypatch.setattr(runner, "MIN_PATIENCE_S", 10.0)
         monkeypatch.setattr(runner, "PATIENCE", 1.0)
     record, _ = run("memory/naive", "memory/flash", "memory/logits")
     verdicts = {case.id.split("/")[1]: case for case in record.cases}
