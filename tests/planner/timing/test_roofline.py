@@ -146,3 +146,22 @@ def test_time_is_the_sum_over_launches() -> None:
 def test_a_gpu_without_bandwidth_is_refused() -> None:
     with pytest.raises(PlanRefused, match="memory bandwidth"):
         roofs_of(custom_gpu(2**34))
+
+
+def test_decode_kernels_of_wide_groups_are_told_apart() -> None:
+    """Four query heads to a KV head in Llama; 16 in MQA of as many."""
+    (narrow,) = named(step_costs(model(LLAMA_8B), ONE, "decode", 1, [64]), "attention")
+    wide = {**LLAMA_8B, "num_key_value_heads": 2}
+    (grouped,) = named(step_costs(model(wide), ONE, "decode", 1, [64]), "attention")
+    assert (narrow.variant, grouped.variant) == ("d128 bf16", "d128 bf16 wide")
+    points = [
+        KernelPoint(
+            kernel="paged_decode", variant=variant, bound="memory", ideal_s=1, measured_s=s
+        )
+        for variant, s in (("d128 bf16", 1.1), ("d128 bf16 wide", 1.3), ("d128 fp8", 2))
+    ]  # fmt: skip
+    table = Efficiencies(points)
+    assert table.points_for("paged_decode", "d128 bf16 wide", "memory")[0].measured_s == 1.3
+    assert Efficiencies(points[::2]).points_for(
+        "paged_decode", "d128 bf16 wide window", "memory"
+    )[0].measured_s == 1.1  # fmt: skip
