@@ -73,7 +73,7 @@ def add_to(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> str:
     """The search in the chosen format. What needs NumPy is imported by those who search."""
-    from planner import search_report
+    from planner import search_data
     from planner.search import search
     from planner.search_engine import commands
 
@@ -101,10 +101,10 @@ def run(arguments: Namespace) -> str:
         return "; ".join(f"{what}: {line}" if what else line for what, line in found) or None
 
     if arguments.format == "json":
-        data = search_report.as_data(found, command=command)
+        data = search_data.as_data(found, command=command)
         return json.dumps(data, indent=1, allow_nan=False) + "\n"
     if arguments.format == "csv":
-        return search_report.as_csv(found)
+        return search_data.as_csv(found)
     return as_text(found, space, command, unpriced(arguments.gpu, known))
 
 
@@ -203,6 +203,9 @@ def as_text(
         if len(found.quality_steps) > 1:
             lines += ["", "Cheapest by format of weights and cache:"]
             lines += [_line(c) for c in found.quality_steps]
+        if len(found.engine_steps) > 1:
+            lines += ["", "Cheapest by engine (times are the same kernels'; memory is its own):"]
+            lines += [_line(c) for c in found.engine_steps]
     losers = found.nearest_losers
     if losers:
         lines += ["", "Why the others lost (each GPU's nearest try):"]

@@ -18,12 +18,13 @@ class Candidate:
     """One deployment on one GPU with its best chunk size; lost: what it misses first, or None.
 
     engine: whose rule memory follows, "ideal" for bytes alone. basis: where the card's efficiency
-    is from. weights, cache: the formats that most weights, and the cache, are stored in, whatever
-    "auto" stands for. Memory in bytes of the fullest GPU: total_bytes are needed of the
-    budget_bytes that the engine allows itself, and admitted sequences of a replica run at once.
-    users: the most that the target still holds for, of those tried; users_open: none of those
-    tried was too many. excess: how far beyond its limit the figure that lost is, 1.2 for 20 %.
-    Times are None where memory alone ruled it out.
+    is from; time_low, time_high: the range around times, as their multiples. weights, cache: the
+    formats that most weights, and the cache, are stored in, whatever "auto" stands for. Memory in
+    bytes of the fullest GPU: total_bytes are needed of the budget_bytes that the engine allows
+    itself, and admitted sequences of a replica run at once. users: the most that the target still
+    holds for, of those tried; users_open: none of those tried was too many. excess: how far beyond
+    its limit the figure that lost is, 1.2 for 20 %. Times are None where memory alone ruled it
+    out.
 
     prompts: where prompts have replicas of their own, of which so many; deployment is then that of
     the answers. alone_s, alone_chunk: a prompt's time at its best chunk size; step_s: a step of
@@ -34,6 +35,8 @@ class Candidate:
     deployment: Deployment
     engine: str
     basis: Basis
+    time_low: float
+    time_high: float
     weights: str
     cache: str
     total_bytes: int
@@ -104,6 +107,14 @@ class Found:
         for loser in self.losers:
             if loser.offer.gpu.id not in served:
                 first.setdefault(loser.offer.gpu.id, loser)
+        return tuple(first.values())
+
+    @property
+    def engine_steps(self) -> tuple[Candidate, ...]:
+        """The cheapest winner of every engine, cheapest first."""
+        first: dict[str, Candidate] = {}
+        for winner in self.winners:
+            first.setdefault(winner.engine, winner)
         return tuple(first.values())
 
     @property

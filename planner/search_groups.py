@@ -15,7 +15,7 @@ from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.search_space import Offer
-from planner.timing.speed import Basis, Speed
+from planner.timing.speed import Speed
 from planner.timing.speed_grid import GpuGrid
 
 
@@ -24,14 +24,14 @@ class Group:
     """Offers whose GPUs share efficiencies and overheads.
 
     rows: for every engine the offers whose cards it runs on. weights, cache: the formats that
-    most weights, and the cache, are stored in. bases: where each card's efficiency is from.
+    most weights, and the cache, are stored in. speeds: of each card.
     """
 
     offers: tuple[Offer, ...]
     grid: GpuGrid
     weights: str
     cache: str
-    bases: tuple[Basis, ...]
+    speeds: tuple[Speed, ...]
     rows: dict[str, NDArray[np.intp]]
 
     def gpus(self, engine: str) -> tuple[Gpu, ...]:
@@ -82,7 +82,7 @@ class Formats:
                 GpuGrid([offer.gpu for offer, _ in pairs], [found for _, found in pairs]),
                 weights,
                 cache,
-                tuple(found.basis for _, found in pairs),
+                tuple(found for _, found in pairs),
                 self._rows([offer.gpu for offer, _ in pairs], asked),
             )
             for pairs in alike.values()

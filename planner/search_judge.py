@@ -98,11 +98,14 @@ class Try:
         **figures: Any,
     ) -> Candidate:  # fmt: skip
         i = self.group.rows[engine][row]
+        speed = self.group.speeds[i]
         return Candidate(
             offer=self.group.offers[i],
             deployment=deployment,
             engine=engine,
-            basis=self.group.bases[i],
+            basis=speed.basis,
+            time_low=speed.low,
+            time_high=speed.high,
             weights=self.group.weights,
             cache=self.group.cache,
             total_bytes=int(found.needed_bytes[row, k, 0]),

@@ -81,7 +81,7 @@ def choose(chosen: Chosen) -> Asked:
             **BOUND,
         )
         together = st.toggle(
-            "Prompts and answers on the same GPUs only",
+            "Prompts and answers together",
             key="s_together",
             help="Leave out layouts that compute prompts on GPUs of their own.",
             **BOUND,

@@ -9,14 +9,13 @@ from planner.candidates import Candidate, Found
 from planner.guide import guide
 from planner.model import Model
 from planner.search import search
+from planner.search_data import as_csv, row
 from planner.search_engine import commands
 from planner.search_report import (
-    as_csv,
     headline,
     name,
     next_quality,
     prices,
-    row,
     users,
     why,
     without_candidates,
@@ -94,6 +93,10 @@ def _winners(found: Found) -> None:
     better = next_quality(found)
     if better:
         st.markdown(as_sentence(better))
+    if len(found.engine_steps) > 1:
+        st.subheader("Cheapest by engine", anchor=False)
+        st.html(_table(found.engine_steps, found.target))
+        st.caption("Times are those of the same kernels; memory is by each engine's own rule.")
     if len(found.quality_steps) > 1:
         st.subheader("Cheapest by format of weights and cache", anchor=False)
         st.html(_table(found.quality_steps, found.target))

@@ -54,6 +54,7 @@ def test_csv_has_a_line_for_every_candidate(capsys: pytest.CaptureFixture[str]) 
     rows = list(csv.DictReader(io.StringIO(run(capsys, "--tpot", "12ms", "--format", "csv"))))
     assert len(rows) == data["winner_count"] + data["loser_count"]
     assert {row["lost"] for row in rows} >= {"", "tpot"}
+    assert all(row["reason"].startswith("TPOT") for row in rows if row["lost"] == "tpot")
 
 
 def test_own_prices_decide(capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,6 +138,9 @@ def test_the_engine_is_a_choice_and_a_column(capsys: pytest.CaptureFixture[str])
     text = run(capsys, *free, "--engine", "vllm")
     assert f"Start it with: {command}" in text
     assert "Start it with" not in run(capsys, *free, "--engine", "ideal")
+    assert "Cheapest by engine" in run(capsys, *free)
+    steps = json.loads(run(capsys, *free, "--format", "json"))["engine_steps"]
+    assert {step["engine"] for step in steps} == every
 
 
 def test_an_engine_that_takes_nothing_says_why(capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,8 +150,10 @@ def test_an_engine_that_takes_nothing_says_why(capsys: pytest.CaptureFixture[str
 
 
 def test_prompts_and_answers_apart_have_two_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ("--prompt-tokens", "4096", "--output-tokens", "512", "--ttft", "20",
-             "--tpot", "10ms", "--max-gpus", "8", "--engine", "sglang", "--format", "json")  # fmt: skip
+    flags = (
+        "--prompt-tokens", "4096", "--output-tokens", "512", "--ttft", "20", "--tpot", "10ms",
+        "--max-gpus", "8", "--engine", "sglang", "--format", "json",
+    )  # fmt: skip
     data = json.loads(run(capsys, *flags))
     pairs = [w for w in data["winners"] if w["prompt_replicas"]]
     assert pairs

@@ -13,9 +13,9 @@ from planner.hf_config import parse
 from planner.model import Model
 from planner.plan import make_plan
 from planner.search import search, user_steps
+from planner.search_data import as_data
 from planner.search_engine import engine_figures
 from planner.search_report import (
-    as_data,
     headline,
     limits,
     name,

@@ -4,7 +4,8 @@ import pytest
 
 from planner.hf_config import parse
 from planner.search import search
-from planner.search_report import name, row
+from planner.search_data import row
+from planner.search_report import name
 from planner.search_space import Offer, Space, Target
 from planner.timing.latency import Request
 from presets.gpus import all_gpus, load_gpu
@@ -63,6 +64,8 @@ def test_a_search_says_which_cards_nobody_measured() -> None:
     every = {c.offer.gpu.id: c for c in (*found.winners, *found.losers)}
     assert "efficiency not measured on this card" in name(every["mi355x"])
     assert "not measured" not in name(every["mi300x"])
+    assert "times 0.8 to 1.7 of these" in name(every["mi300x"])
+    assert name(every["l40s"]).endswith("cache bf16 (own)")
     assert {row(c, target)["efficiency"] for c in every.values()} == {
         "unmeasured", "published", "borrowed",
     }  # fmt: skip
