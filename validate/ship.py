@@ -1,10 +1,9 @@
-"""Make a record the one that comes with Sizewell, and write the README's figures from it.
+"""Make a record the one that comes with Sizewell, and renew what is written from it.
 
     python -m validate.ship record.json
-    python -m presets.make_speed validate/records/h200-full.json h200-sxm-141gb
 
-The second step renews the speeds that cards without a record borrow. Tests compare the README with
-the shipped record and read every figure from it, so nothing else is to be changed by hand.
+That is the README's figures and speed.json, which other cards borrow their efficiencies from. Tests
+compare both with the shipped record and read every figure from it, so nothing is left to do.
 """
 
 import sys
@@ -12,17 +11,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from planner.errors import SizewellError
+from presets import make_speed
+from validate.inputs import known_gpu
 from validate.overview import overview
 from validate.record import SECTIONS, SHIPPED, Record, RecordRefused, read, write
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->"
+FILE, GPU = "h200-full.json", "h200-sxm-141gb"
 COMMAND = "python -m validate --suite full"
 
 
 def shippable(record: Record) -> Record:
     """`record` as it ships. Raises RecordRefused for a rehearsal and for a part of a run."""
     missing = [name for name in SECTIONS if not record.section(name)]
+    of = known_gpu(str(record.card.get("name")), int(record.card.get("memory_bytes") or 0))
+    if of is None or of.id != GPU:
+        raise RecordRefused(f"the record that ships is of {GPU}, and this one is of another card")
     if record.kind != "measurement" or record.cancelled or missing:
         raise RecordRefused(
             "only a whole measurement of the full suite ships"
@@ -46,7 +51,8 @@ def main(arguments: list[str]) -> int:
         (path,) = arguments
         record = shippable(read(Path(path)))
         README.write_text(with_figures(README.read_text("utf-8"), record), "utf-8")
-        write(record, SHIPPED / "h200-full.json")
+        write(record, SHIPPED / FILE)
+        make_speed.main(str(SHIPPED / FILE), GPU)
     except ValueError:
         print("usage: python -m validate.ship record.json", file=sys.stderr)
         return 2

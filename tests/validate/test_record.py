@@ -173,7 +173,10 @@ def test_the_readme_has_the_figures_of_the_shipped_record() -> None:
 
 
 def test_only_a_whole_measurement_ships() -> None:
+    part = replace(read(H200), cases=read(H200).section("card"))
     with pytest.raises(RecordRefused, match="this record has nothing on memory"):
+        ship.shippable(part)
+    with pytest.raises(RecordRefused, match="of another card"):
         ship.shippable(a_record(a_case(section="card")))
     with pytest.raises(RecordRefused, match="only a whole measurement"):
         ship.shippable(replace(read(H200), kind="rehearsal"))
