@@ -17,11 +17,12 @@ from planner.deployment import Deployment
 from planner.engines import vllm_overheads as overheads
 from planner.engines.kv_groups import CannotGroup, Grouping, bytes_per_block, group_layers
 from planner.engines.loaded_weights import Loaded
+from planner.engines.requests import blocks_of
 from planner.engines.vllm_budget import load, stage_budget
 from planner.engines.vllm_checks import NO_FLOAT16, check_values
 from planner.engines.vllm_compressed import is_compressed
 from planner.engines.vllm_options import Settings, VllmOptions, resolve
-from planner.engines.vllm_pool import Lengths, align, in_flight_tokens
+from planner.engines.vllm_pool import align
 from planner.engines.vllm_specs import layer_specs
 from planner.errors import PlanRefused
 from planner.formats.quantization import assign
@@ -112,18 +113,14 @@ class VllmRule:
         kinds = distinct_stages(assignment, stages)
         blocks = self._pool(deployment, settings, stages, kinds)
         spent = self._spending(deployment, options, settings, stages, kinds)
-        lengths = Lengths(
-            asked.context,
-            in_flight_tokens(settings.rules, chunk, len(stages)),
-            deployment.decode_context_parallel_size,
-        )
-        each = lengths.blocks(blocks.grouping.groups) or 1
+        each, entering = blocks_of(blocks.grouping.groups, settings, deployment, asked.context)
+        each = each or 1
         memory = memory_of(gpus)[:, 0]
         budget: Ints = np.ceil(memory * settings.gpu_memory_utilization).astype(np.int64)
         pools = [
             (budget - out) // size for out, size in zip(spent, blocks.bytes_per_block, strict=True)
         ]
-        admitted: Ints = (np.minimum.reduce(pools) - 1) // each
+        admitted: Ints = (np.minimum.reduce(pools) - 1 - entering) // each
         admitted = np.clip(admitted, 0, settings.max_num_seqs)
         before = overheads.before(
             overheads.communicating(self.model, deployment), len(stages), moe=self.moe
@@ -131,7 +128,7 @@ class VllmRule:
         admitted = np.where(budget > memory - before.low_bytes, 0, admitted)
         needed = np.maximum.reduce(
             [
-                out + size * (1 + each * asked.sequences)
+                out + size * (1 + entering + each * asked.sequences)
                 for out, size in zip(spent, blocks.bytes_per_block, strict=True)
             ]
         )

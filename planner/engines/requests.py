@@ -1,6 +1,7 @@
 """How many requests of a workload the pool admits, rather than of max_model_len."""
 
 from planner.deployment import Deployment
+from planner.engines.kv_groups import Group
 from planner.engines.vllm_options import Settings
 from planner.engines.vllm_pool import Lengths, Pool, in_flight_tokens
 from planner.workload import Workload
@@ -20,14 +21,32 @@ def requests_in(
     work = workload or Workload(context=settings.max_model_len)
     split = deployment.decode_context_parallel_size
     context = min(settings.max_model_len, work.context + settings.speculative_tokens)
-    flight = in_flight_tokens(
-        settings.rules, settings.max_num_batched_tokens, deployment.pipeline_parallel_size
-    )
-    whole = Lengths(context, flight, split).blocks(pool.groups)
+    whole, entering = blocks_of(pool.groups, settings, deployment, context)
     common = _shared(pool, work.shared_prefix_tokens, split) if settings.prefix_caching else 0
     prompt = max(common, _shared(pool, work.prompt_tokens or 0, split))
     each = whole - common + (work.beam_width - 1) * (whole - prompt)
-    return max(0, (pool.num_blocks - 1 - common) // max(1, each))
+    return max(0, (pool.num_blocks - 1 - common - entering) // max(1, each))
+
+
+def blocks_of(
+    groups: tuple[Group, ...], settings: Settings, deployment: Deployment, context: int
+) -> tuple[int, int]:
+    """Blocks of a request of `context` tokens that is being decoded, and how many more one needs
+    to enter.
+
+    A newcomer is let in when its prompt, with a window's worth of tokens in flight, fits into what
+    is free; requests that are decoding hold their windows and the tokens of a step or two, and all
+    prompts together are never more in flight than the batches hold. Source: vLLM 0.33.0, v1/core
+    /kv_cache_manager (full_sequence_must_fit) and single_type_kv_cache_manager.
+    """
+    stages, split = deployment.pipeline_parallel_size, deployment.decode_context_parallel_size
+
+    def blocks(tokens: int) -> int:
+        flight = in_flight_tokens(settings.rules, tokens, stages)
+        return Lengths(context, flight, split).blocks(groups)
+
+    held = blocks(1 + settings.speculative_tokens)
+    return held, blocks(settings.max_num_batched_tokens) - held
 
 
 def _shared(pool: Pool, tokens: int, split: int) -> int:

@@ -12,17 +12,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.deployment import Deployment
+from planner.engines import vllm_notes
 from planner.engines import vllm_overheads as overheads
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import check_fits
 from planner.engines.engine import EngineFigures, exactly, within
 from planner.engines.requests import requests_in
 from planner.engines.vllm_budget import Budget, has_packed_experts, stage_budget
-from planner.engines.vllm_checks import check_values, half_note, needs_half
+from planner.engines.vllm_checks import check_values, needs_half
 from planner.engines.vllm_command import QUANTISED_ON_LOAD, serve_command
 from planner.engines.vllm_compressed import is_compressed
 from planner.engines.vllm_log import log_lines
-from planner.engines.vllm_options import ASSUMED_LENGTH, Settings, VllmOptions, resolve
+from planner.engines.vllm_options import Settings, VllmOptions, resolve
 from planner.engines.vllm_pool import Pool, align, make_pool
 from planner.engines.vllm_refusals import before_start, in_warm_up
 from planner.engines.vllm_specs import layer_specs
@@ -129,9 +130,10 @@ def vllm_figures(
         command=serve_command(checkpoint, model, deployment, options, half=needs_half(model, gpu)),
         refused=refused,
         log_lines=log_lines(stage.components, left[binding], kept, settings, gpu, budget),
-        notes=_notes(model, gpu, options, settings, refused, checkpoint.note)
-        + _drafting(model, deployment, settings, drafted)
-        + _product(kept, settings),
+        notes=vllm_notes.general(model, gpu, options, settings, refused, checkpoint.note)
+        + vllm_notes.drafting(model, deployment, settings, drafted)
+        + vllm_notes.given_back(kept, settings, deployment)
+        + vllm_notes.product(kept, settings),
         host_bytes=int((options.kv_offloading_size or 0) * GIB),
         binding_stage=binding,
         outside_budget={"before": before, **_outside(stage)},
@@ -171,22 +173,6 @@ def _draft(model: Model, options: VllmOptions, draft: Model | None) -> tuple[Lay
     return draft.groups
 
 
-def _drafting(
-    model: Model, deployment: Deployment, settings: Settings, drafted: tuple[LayerGroup, ...]
-) -> tuple[str, ...]:
-    """What the drafting layers cache."""
-    if not drafted:
-        return ()
-    nothing = model.model_copy(update={"groups": ()})
-    specs = layer_specs(nothing, deployment, settings, extra=drafted)
-    each = sum(spec.token_bytes for _, spec in specs)
-    plural = "" if len(specs) == 1 else "s"
-    return (
-        f"{len(specs)} drafting layer{plural} cache {each:,} B of every token in the same pool, on "
-        "each GPU.",
-    )
-
-
 def _left(size: int, stage: Budget, *, fixed: bool) -> Estimate:
     """The cache, with the components' deviations added as if independent (root of squares)."""
     if fixed:
@@ -220,58 +206,3 @@ def _printed(
         "enforce_eager": options.enforce_eager,
         "kv_cache_memory_bytes": options.kv_cache_memory_bytes,
     }
-
-
-def _product(pool: Pool, settings: Settings) -> tuple[str, ...]:
-    """Why blocks times their size is not the tokens that are printed."""
-    if not pool.num_blocks or pool.num_blocks * pool.block_size == pool.kv_cache_tokens:
-        return ()
-    product = f"{pool.num_blocks:,} blocks x {pool.block_size} are not the tokens printed: "
-    groups = len(pool.groups)
-    if settings.rules.tokens_from_concurrency:
-        shared = f", which {groups} groups of layers share" if groups > 1 else ""
-        return (
-            f"{product}vLLM prints concurrency x max_model_len, where a request of "
-            f"{settings.max_model_len:,} tokens takes {pool.blocks_per_request:,} blocks{shared} "
-            "(a window holds only its last tokens, a state one block).",
-        )
-    if groups > 1:
-        return (f"{product}each of the {groups} groups of layers has its own share of them.",)
-    return (f"{product}context parallel ranks each hold a part of every sequence.",)
-
-
-def _notes(
-    model: Model,
-    gpu: Gpu,
-    options: VllmOptions,
-    settings: Settings,
-    refused: str | None,
-    checkpoint: str | None,
-) -> tuple[str, ...]:
-    found = ["Maximum concurrency counts the null block, which no request can use."]
-    if checkpoint is not None:
-        found.insert(0, checkpoint)
-    half = half_note(model, gpu, settings.rules)
-    if half is not None:
-        found.insert(0, half)
-    if options.max_model_len is None and model.max_position_embeddings is None:
-        found.append(
-            f"The configuration states no length: vLLM assumes {ASSUMED_LENGTH:,} tokens; "
-            "--max-model-len sets another."
-        )
-    if refused is not None and settings.rules.check_keeps_null_block and "is needed" in refused:
-        found.append(
-            "The refusal names the cache less one block, which is never handed out; the line "
-            "before it names all of it."
-        )
-    speculative = options.speculative_config
-    if speculative is not None and speculative.lookahead_tokens:
-        found.append(
-            f"Each running request is given {speculative.lookahead_tokens} lookahead slots beside "
-            "its tokens; the printed concurrency leaves them out."
-        )
-    if settings.prefix_caching:
-        found.append("Prefix caching reuses free blocks and reserves none.")
-    if options.kv_offloading_size:
-        found.append("Offloaded blocks live in CPU memory; the pool on the GPU stays as it is.")
-    return tuple(found)

@@ -1,0 +1,96 @@
+"""What a plan for vLLM says beside its figures."""
+
+from planner.deployment import Deployment
+from planner.engines.requests import blocks_of
+from planner.engines.vllm_checks import half_note
+from planner.engines.vllm_options import ASSUMED_LENGTH, Settings, VllmOptions
+from planner.engines.vllm_pool import Pool
+from planner.engines.vllm_specs import layer_specs
+from planner.hardware import Gpu
+from planner.model import LayerGroup, Model
+
+
+def general(
+    model: Model,
+    gpu: Gpu,
+    options: VllmOptions,
+    settings: Settings,
+    refused: str | None,
+    checkpoint: str | None,
+) -> tuple[str, ...]:
+    """What holds whatever the pool: the checkpoint, the card, lookahead slots, prefix caching."""
+    found = ["Maximum concurrency counts the null block, which no request can use."]
+    if checkpoint is not None:
+        found.insert(0, checkpoint)
+    half = half_note(model, gpu, settings.rules)
+    if half is not None:
+        found.insert(0, half)
+    if options.max_model_len is None and model.max_position_embeddings is None:
+        found.append(
+            f"The configuration states no length: vLLM assumes {ASSUMED_LENGTH:,} tokens; "
+            "--max-model-len sets another."
+        )
+    if refused is not None and settings.rules.check_keeps_null_block and "is needed" in refused:
+        found.append(
+            "The refusal names the cache less one block, which is never handed out; the line "
+            "before it names all of it."
+        )
+    speculative = options.speculative_config
+    if speculative is not None and speculative.lookahead_tokens:
+        found.append(
+            f"Each running request is given {speculative.lookahead_tokens} lookahead slots beside "
+            "its tokens; the printed concurrency leaves them out."
+        )
+    if settings.prefix_caching:
+        found.append("Prefix caching reuses free blocks and reserves none.")
+    if options.kv_offloading_size:
+        found.append("Offloaded blocks live in CPU memory; the pool on the GPU stays as it is.")
+    return tuple(found)
+
+
+def drafting(
+    model: Model, deployment: Deployment, settings: Settings, drafted: tuple[LayerGroup, ...]
+) -> tuple[str, ...]:
+    """What the drafting layers cache."""
+    if not drafted:
+        return ()
+    nothing = model.model_copy(update={"groups": ()})
+    specs = layer_specs(nothing, deployment, settings, extra=drafted)
+    each = sum(spec.token_bytes for _, spec in specs)
+    plural = "" if len(specs) == 1 else "s"
+    return (
+        f"{len(specs)} drafting layer{plural} cache {each:,} B of every token in the same pool, on "
+        "each GPU.",
+    )
+
+
+def given_back(pool: Pool, settings: Settings, deployment: Deployment) -> tuple[str, ...]:
+    """Why more requests fit than the printed concurrency says, where windows recycle blocks."""
+    if not pool.num_blocks or not pool.groups:
+        return ()
+    _, entering = blocks_of(pool.groups, settings, deployment, settings.max_model_len)
+    if not entering:
+        return ()
+    return (
+        f"Of the {pool.blocks_per_request:,} blocks that the printed concurrency counts for a "
+        f"request, {entering:,} hold windows of a prompt's tokens in flight: requests that are "
+        "being decoded have given those back, so more fit at once than it says.",
+    )
+
+
+def product(pool: Pool, settings: Settings) -> tuple[str, ...]:
+    """Why blocks times their size is not the tokens that are printed."""
+    if not pool.num_blocks or pool.num_blocks * pool.block_size == pool.kv_cache_tokens:
+        return ()
+    product = f"{pool.num_blocks:,} blocks x {pool.block_size} are not the tokens printed: "
+    groups = len(pool.groups)
+    if settings.rules.tokens_from_concurrency:
+        shared = f", which {groups} groups of layers share" if groups > 1 else ""
+        return (
+            f"{product}vLLM prints concurrency x max_model_len, where a request of "
+            f"{settings.max_model_len:,} tokens takes {pool.blocks_per_request:,} blocks{shared} "
+            "(a window holds only its last tokens, a state one block).",
+        )
+    if groups > 1:
+        return (f"{product}each of the {groups} groups of layers has its own share of them.",)
+    return (f"{product}context parallel ranks each hold a part of every sequence.",)
