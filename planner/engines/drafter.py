@@ -29,6 +29,8 @@ OWN = (
     "block_size", "bias", "truncated_vocab_size", "parallel_drafting", "tie_word_embeddings",
 )  # fmt: skip
 """Fields of a head's configuration that no decoder has; `bias` is of EAGLE's fc, and left out."""
+UNSTATED_MTP = ("qwen3_next",)
+"""vLLM's qwen3_next_mtp has num_nextn_predict_layers or else one such layer."""
 AUX_STATES = 3
 """Hidden states of the target that EAGLE3 reads where its configuration names no layers."""
 MAP_ENTRY = 4
@@ -72,6 +74,21 @@ def drafter(config: Mapping[str, Any], source: str, method: str) -> Model:
     return model.model_copy(
         update={"groups": groups, "head": head, "extras": extras, "tie_word_embeddings": False}
     )
+
+
+def self_drafting(model: Model) -> Model:
+    """The model with the multi-token-prediction layers that its checkpoint has but its
+    configuration does not state: one full-attention layer of Qwen3-Next."""
+    if model.mtp or model.model_type not in UNSTATED_MTP:
+        return model
+    full = next((g for g in model.groups if g.kind == "full"), None)
+    if full is None:
+        return model
+    hidden = model.hidden_size
+    norms = tuple(Weight(name, (hidden,), "norm") for name in ("enorm", "hnorm", "norm"))
+    extras = (Weight("eh_proj", (hidden, 2 * hidden), split="column"), *norms)
+    layer = full.model_copy(update={"layers": (0,)})
+    return model.model_copy(update={"mtp": (layer,), "mtp_extras": extras})
 
 
 def check_fits(draft: Model, model: Model, method: str) -> None:

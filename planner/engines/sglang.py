@@ -18,6 +18,7 @@ from planner.activations import activation_terms
 from planner.deployment import Deployment
 from planner.engines.cache_dtypes import check_cache_dtype, check_length
 from planner.engines.checkpoint import checkpoint_of
+from planner.engines.drafter import self_drafting
 from planner.engines.engine import EngineFigures, exactly, within
 from planner.engines.sglang_command import QUANTISED_ON_LOAD, launch_command, log_lines, notes
 from planner.engines.sglang_options import (
@@ -85,6 +86,8 @@ def sglang_figures(
     --speculative-draft-model-path. Raises PlanRefused where inputs contradict each other.
     """
     check(model, deployment)
+    if options.drafts_itself:
+        model = self_drafting(model)
     check_cache_dtype("SGLang", ("fp8", "bf16", "nvfp4"), model, deployment)
     check_length(
         "SGLang", "context_length", options.context_length, model,

@@ -15,10 +15,10 @@ from planner.deployment import Deployment
 from planner.engines import vllm_notes
 from planner.engines import vllm_overheads as overheads
 from planner.engines.checkpoint import checkpoint_of
-from planner.engines.drafter import check_fits
+from planner.engines.drafter import check_fits, self_drafting
 from planner.engines.engine import EngineFigures, exactly, within
 from planner.engines.requests import requests_in
-from planner.engines.vllm_budget import Budget, has_packed_experts, stage_budget
+from planner.engines.vllm_budget import Budget, drafts_itself, has_packed_experts, stage_budget
 from planner.engines.vllm_checks import check_values, needs_half
 from planner.engines.vllm_command import QUANTISED_ON_LOAD, serve_command
 from planner.engines.vllm_compressed import is_compressed
@@ -58,6 +58,8 @@ def vllm_figures(
     `refused`.
     """
     check(model, deployment)
+    if drafts_itself(options):
+        model = self_drafting(model)
     settings = resolve(model, gpu, options)
     check_values(model, gpu, deployment, options, settings)
     checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)

@@ -117,7 +117,7 @@ def load(
     return loaded_weights(
         model, deployment, assignment, spans[index],
         first=index == 0, last=index == len(spans) - 1, config=config,
-        mtp=_drafts_itself(options),
+        mtp=drafts_itself(options),
     )  # fmt: skip
 
 
@@ -143,7 +143,8 @@ def _shares_embedding(options: VllmOptions, settings: Settings, deployment: Depl
     )
 
 
-def _drafts_itself(options: VllmOptions) -> bool:
+def drafts_itself(options: VllmOptions) -> bool:
+    """Multi-token prediction by the model's own layers."""
     return options.speculative_config is not None and options.speculative_config.method == "mtp"
 
 

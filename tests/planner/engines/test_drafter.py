@@ -19,9 +19,11 @@ from planner.engines.sglang_options import SglangOptions
 from planner.engines.vllm import vllm_figures
 from planner.engines.vllm_options import SpeculativeConfig, VllmOptions
 from planner.errors import ConfigRefused, PlanRefused
+from planner.hf_config import parse
 from planner.model import Model
 from planner.units import GIB, MIB
 from presets.gpus import load_gpu
+from presets.models import load_model_config
 from tests.planner.models import LLAMA_8B, model
 
 H100 = load_gpu("h100-sxm5-80gb")
@@ -82,8 +84,6 @@ def test_a_dflash_head_reads_the_layers_it_names() -> None:
 
 
 def test_heads_of_other_shapes_are_refused() -> None:
-    from presets.models import load_model_config
-
     with pytest.raises(ConfigRefused, match="eagle heads with layers of deepseek_v3"):
         drafter(load_model_config("deepseek-v3"), "head", "eagle")
 
@@ -141,6 +141,34 @@ def test_a_name_says_how_it_drafts() -> None:
         ("meta-llama/Llama-3.2-1B", "draft_model"),
     ):
         assert SpeculativeConfig(model=name, num_speculative_tokens=2).method == method  # type: ignore[call-arg]
+
+
+def test_qwen3_next_drafts_with_a_layer_that_its_configuration_leaves_out() -> None:
+    """Its checkpoint's `mtp.*`: one attention layer with experts, a projection and three norms."""
+    config = load_model_config("qwen3-next-80b-a3b")
+    target = parse(config, "m")
+
+    def planned_with(**options: Any) -> EngineFigures:
+        return vllm_figures(
+            target, H100, Deployment(tensor_parallel_size=4),
+            VllmOptions(max_model_len=8192, **options), config=config,
+        )  # fmt: skip
+
+    drafting = {"method": "qwen3_next_mtp", "num_speculative_tokens": 2}
+    found = planned_with(speculative_config=drafting)
+    experts = 512 * 3 * 512 * 2048 + 3 * 512 * 2048
+    attention = 2048 * (2 * 16 * 256 + 2 * 2 * 256) + 16 * 256 * 2048
+    layer = 2 * (experts + attention + 2 * 2048 * 2048)
+    added = found.bytes_of("weights") - planned_with().bytes_of("weights")
+    assert added * 4 == pytest.approx(layer, rel=0.01)
+    assert "1 drafting layer cache 1,024 B" in " ".join(found.notes)
+    options = SglangOptions(speculative_algorithm="NEXTN", speculative_num_draft_tokens=2)
+    four = Deployment(tensor_parallel_size=4)
+    drafts, plain = (
+        sglang_figures(target, H100, four, o, config=config).bytes_of("weights")
+        for o in (options, SglangOptions())
+    )
+    assert drafts - plain == added
 
 
 def test_drafting_samples_a_row_a_request() -> None:
