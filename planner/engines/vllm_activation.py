@@ -30,8 +30,11 @@ from planner.units import MIB, ceil_div
 
 BASE_BYTES = 48 * MIB
 SORTLESS_LOGIT_BYTES = 14
-"""The least: also up to 0.16 where FlashInfer's sampler is installed and used (Llama-3.2-1B 0.45
-GiB in 0.10.0, Mistral-Small-3.2 2.12 in 0.11.0, Qwen3-30B in NVIDIA's 0.13.0 image)."""
+"""The least: also up to 0.16 where FlashInfer samples. Up to 0.11.0 it does wherever it is
+installed, as in the published image, from 0.12 only when asked for (v1/sample/ops
+/topk_topp_sampler of 0.11.0 and 0.12.0). Records: Llama-3.2-1B 0.45 GiB in 0.10.0, Qwen3-30B on
+GH200 in 0.10.1, Mistral-Small-3.2 2.12 in 0.11.0; Qwen3-8B-FP8 in 0.10.2 sorts (1.40), and a log's
+version does not tell which; Qwen3-30B in NVIDIA's 0.13.0 image does not sort."""
 REJECTION_BYTES = 10
 """What verifying drafts adds to a logit up to 0.27, whose profiling run also rejects one draft a
 request: 16-bit logits of drafts and bonus tokens, fp32 targets and their copy, counted from 0.20.2
@@ -111,10 +114,15 @@ def _why(rules: Rules) -> str:
     """The versions' jump in words: which copies of a logit the sampler holds."""
     if rules.since(17) and not rules.since(28):
         return ": from 0.17 sampling does not sort (38 bytes before)"
-    since = "logs from 0.28 show the sorting sampler again" if rules.since(28) else "it sorts them"
+    if rules.since(28):
+        since = "logs from 0.28 show the sorting sampler again; without sorting"
+    elif rules.since(12):
+        since = "it sorts them; with VLLM_USE_FLASHINFER_SAMPLER=1"
+    else:
+        since = "it sorts them; where FlashInfer is installed, which it then samples with,"
     return (
-        f": {since}; without sorting it is {SORTLESS_LOGIT_BYTES}, which is the low end, so the "
-        "middle is near the top of the range"
+        f": {since} it is {SORTLESS_LOGIT_BYTES}, which is the low end, so the middle is near the "
+        "top of the range"
     )
 
 

@@ -26,8 +26,9 @@ CAUSES = {
     "weights": "another quantisation or a repacked format, a draft model or LoRA slots, padding of "
     "experts, or a vision tower that the plan counts apart",
     "consumed": "other formats of weights, or buffers that stay after loading",
-    "activation": "other batch limits (max_num_batched_tokens, max_num_seqs), a vision tower that "
-    "is profiled with large images, or a first run that compiled",
+    "activation": "other batch limits (max_num_batched_tokens, max_num_seqs), a sampler that does "
+    "not sort (FlashInfer's: 14 bytes a logit instead of 38), a vision tower that is profiled with "
+    "large images, or a first run that compiled",
     "non_torch": "communication buffers of another number of GPUs, or another process on the card",
     "cuda_graphs": "other capture sizes (max_num_seqs, speculation), eager mode, or the profiler's "
     "estimate, which is 0.7 to 2.2 of what capture takes",
