@@ -12,7 +12,7 @@ from planner.search_space import IDEAL, Target
 from planner.timing.speed import UNMEASURED
 from planner.units import ceil_div, counted, format_bytes
 
-WIDE = 1.5
+WIDE = 1.3
 """A range of times that reaches so far is said beside them."""
 
 

@@ -26,7 +26,9 @@ from planner.timing.passes import (
     StagePass,
     decode_pass,
     distinct,
+    packed_pass,
     prefill_pass,
+    prompts_together,
 )
 from planner.timing.roofline import Costs
 from planner.timing.speed_grid import GpuGrid
@@ -41,13 +43,24 @@ class Prompts:
     """A prompt in chunks of several sizes: all chunks as one pass per stage, on the last axis.
 
     before, last [chunk, chunk size]: how often a chunk comes before a prompt's last one, and
-    whether it is that one. counts [chunk size]: chunks of a prompt.
+    whether it is that one. counts [chunk size]: chunks of a prompt. together, packed: prompts that
+    a chunk has room for, and the pass over so many.
     """
 
     stages: tuple[StagePass, ...]
     before: Floats
     last: Floats
     counts: Ints
+    together: Ints
+    packed: tuple[StagePass, ...]
+
+    def packed_s(self, grid: GpuGrid) -> Floats:
+        """PrefillPass.seconds of a chunk full of prompts, of every chunk size."""
+        timer = grid.timer()
+        each = {id(stage): stage.seconds(timer) for stage in distinct(self.packed)}
+        total = np.add.reduce([each[id(stage)] for stage in self.packed])
+        found: Floats = total.transpose(0, 2, 1)
+        return found
 
     def seconds(self, grid: GpuGrid) -> Floats:
         """PrefillPass.seconds of every chunk size."""
@@ -117,7 +130,19 @@ def _prompts(
     for row, (k, part) in enumerate(parts):
         (last if part is prompts[k].chunks[-1] else before)[row, k] = part[0]
     counts = np.asarray([prompt.count for prompt in prompts], dtype=np.int64)
-    return Prompts(_merged_stages([part[1] for _, part in parts]), before, last, counts)
+    together = [prompts_together(request.computed_tokens, size) for size in chunk_tokens]
+    packed = [
+        packed_pass(model, deployment, request.prompt_tokens, request.cached_tokens, count)
+        for count in together
+    ]
+    return Prompts(
+        _merged_stages([part[1] for _, part in parts]),
+        before,
+        last,
+        counts,
+        np.asarray(together, dtype=np.int64),
+        _merged_stages([one.chunks[0][1] for one in packed]),
+    )
 
 
 def _merged_stages(passes: list[tuple[StagePass, ...]]) -> tuple[StagePass, ...]:
@@ -178,5 +203,7 @@ def sweep(compiled: Compiled, grid: GpuGrid) -> Swept:
         prefill_s=prefill,
         decode_s=decode,
         cache_s=compiled.decode.attention_s(timer),
+        together=compiled.prompts.together[None, :, None],
+        together_s=compiled.prompts.packed_s(grid),
     )
     return Swept(prefill, decode, load)

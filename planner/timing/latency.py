@@ -29,7 +29,9 @@ from planner.timing.passes import (
     StagePass,
     Timer,
     decode_pass,
+    packed_pass,
     prefill_pass,
+    prompts_together,
 )
 from planner.timing.roofline import Costs, ideal_s, time_s
 from planner.timing.speed import Speed
@@ -195,6 +197,10 @@ def latency(
     decode = decode_pass(model, deployment, sequences, request.mean_context)
     ttft = prefill_time(prefill, gpu, deployment, speed)
     tpot = decode_time(decode, gpu, deployment, speed)
+    together = prompts_together(request.computed_tokens, deployment.max_num_batched_tokens)
+    packed = packed_pass(
+        model, deployment, request.prompt_tokens, request.cached_tokens, together
+    )  # fmt: skip
     load = steady_load(
         users=sequences,
         output_tokens=request.output_tokens,
@@ -203,6 +209,8 @@ def latency(
         prefill_s=ttft.seconds,
         decode_s=tpot.seconds,
         cache_s=decode.attention_s(clock),
+        together=together,
+        together_s=packed.seconds(clock),
     )
     return Latency(gpu, deployment, speed, request, users, ttft, tpot, load)
 

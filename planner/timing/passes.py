@@ -170,14 +170,36 @@ def prefill_pass(
     passes its part of all keys and values on to the others.
     """
     size = deployment.max_num_batched_tokens if chunk is None else chunk
+    return PrefillPass(
+        tuple(
+            (times, _chunk(model, deployment, tokens, context, 1))
+            for times, tokens, context in chunks(prompt, min(cached, prompt - 1), size)
+        )
+    )
+
+
+def prompts_together(computed_tokens: int, chunk: int) -> int:
+    """How many such prompts one chunk has room for; 1 where a prompt fills it."""
+    return max(1, chunk // computed_tokens)
+
+
+def packed_pass(
+    model: Model, deployment: Deployment, prompt: int, cached: int, count: int
+) -> PrefillPass:
+    """`count` prompts of which each is computed whole, in one chunk."""
+    tokens = prompt - min(cached, prompt - 1)
+    return PrefillPass(((1.0, _chunk(model, deployment, tokens, prompt, count)),))
+
+
+def _chunk(
+    model: Model, deployment: Deployment, tokens: int, context: int, count: int
+) -> tuple[StagePass, ...]:
+    """A pass over the last `tokens` of the `context` of each of `count` sequences."""
     ring = deployment.context_parallel_size
-    found = []
-    for times, tokens, context in chunks(prompt, min(cached, prompt - 1), size):
-        mine = ceil_div(tokens, ring)
-        reach = context - (tokens - mine) // 2
-        stages = _stages(model, deployment, "prefill", mine, {reach: 1})
-        found.append((times, _ringed(model, deployment, stages, ceil_div(context, ring))))
-    return PrefillPass(tuple(found))
+    mine = ceil_div(tokens, ring)
+    reach = context - (tokens - mine) // 2
+    stages = _stages(model, deployment, "prefill", mine, {reach: count})
+    return _ringed(model, deployment, stages, count * ceil_div(context, ring))
 
 
 def _ringed(

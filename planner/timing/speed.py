@@ -28,11 +28,15 @@ UNMEASURED = "efficiency not measured on this card"
 
 
 class Sustained(Frozen):
-    """What was published of one card: shares of its peaks, and the range around times with them."""
+    """What was published of one card: shares of its peaks, and the range around times with them.
+
+    slowdown: how much longer all kernels take than the shares promise, from whole models served.
+    """
 
     flops_shares: dict[str, float]
     read_share: float | None = None
     copy_share: float | None = None
+    slowdown: float = 1.0
     low: float
     high: float
     source: str
@@ -89,7 +93,7 @@ def speed_of(gpu: Gpu, reference: Reference) -> Speed:
     shaped = f"shaped as measured on {reference.gpu_id}: {reference.source}"
     known = reference.cards.get(gpu.id)
     if known is not None:
-        found = _cut(roofs, reference, known)
+        found = _cut(roofs, reference, known, slower=known.slowdown)
         source = f"{gpu.name}: {known.source}; kernels {shaped}"
         return Speed(found, reference.efficiencies, known.low, known.high, source, "published")
     if gpu.vendor in (reference.vendor, "custom"):

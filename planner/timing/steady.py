@@ -1,7 +1,7 @@
 """A replica under steady load: users who send the next request as soon as the last is answered.
 
 Prompts and answers share the GPU: while a prompt is computed in chunks, running answers take one
-token with every chunk and wait for it. All figures may be arrays.
+token with every chunk and wait for it. Short prompts share a chunk. All figures may be arrays.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ TAIL = 0.05
 class Load:
     """One replica with so many users. Times in seconds, rates per second.
 
-    utilisation: share of time in which a prompt is being computed. saturated: prompts fill all
+    utilisation: share of time in which prompts are being computed. saturated: prompts fill all
     the time there is, so requests queue and TTFT is mostly waiting.
     """
 
@@ -38,26 +38,40 @@ def steady_load(
     prefill_s: Number,
     decode_s: Number,
     cache_s: Number,
+    together: Number = 1,
+    together_s: Number = 0.0,
 ) -> Load:
     """The load of `users` on one replica.
 
     prefill_s: one prompt alone, of which computed_tokens in so many chunks; decode_s: a step of
-    all users; cache_s: the part of that step which reads the cache. A chunk that carries `users`
-    answers takes its own time, theirs at the prompt's pace per token, and cache_s. In one cycle
-    every user's prompt is computed once and every answer grows by output_tokens:
+    all users; cache_s: the part of that step which reads the cache. together: short prompts that
+    one chunk has room for, together_s: a chunk full of them.
 
-        cycle = users x prompt + max(0, output_tokens - users x chunks) x decode
+    In every output_tokens steps each user's prompt is due once, so that users / output_tokens of
+    them meet in a step: n, at least one and at most `together`. A chunk that carries `users`
+    answers takes its own time, theirs and the other prompts' at the chunk's pace per token, and
+    cache_s. In one cycle every user's prompt is computed and every answer grows by output_tokens:
 
-    Waiting follows M/D/1 with its exponential tail, and never exceeds all other users' prompts.
+        cycle = users / n x chunk + max(0, output_tokens - users / n x chunks) x decode
+
+    Waiting follows M/D/1 with its exponential tail, as busy as `together` at a time would make it;
+    it is at most one chunk while there is room in the next, and never more than all other users'
+    prompts.
     """
-    riding = chunks * users
-    prompt_s = prefill_s * (1 + riding / computed_tokens) + chunks * cache_s
+    n = smaller(larger(users / output_tokens, 1.0), together)
+    several = together > 1
+    beyond = (together_s - prefill_s) / (larger(together - 1, 1) * computed_tokens)
+    pace = choose(several, beyond, prefill_s / computed_tokens)
+    riding = chunks * users / n
+    own_s = prefill_s + pace * (n - 1) * computed_tokens
+    prompt_s = own_s + pace * chunks * users + chunks * cache_s
     alone = larger(output_tokens - riding, 0)
-    cycle = users * prompt_s + alone * decode_s
-    saturated = riding >= output_tokens
+    cycle = users / n * prompt_s + alone * decode_s
+    saturated = riding > output_tokens * (1 + 1e-9)
     tpot = choose(saturated, prompt_s / chunks, cycle / output_tokens)
-    busy = users * prompt_s / cycle
-    queue = smaller(users - 1, waiting(smaller(busy, 0.999)))
+    busy = users / n * prompt_s / cycle
+    full = waiting(smaller(busy * n / together, 0.999))
+    queue = smaller(users - 1, larger(full, smaller(waiting(smaller(busy, 0.999)), 1.0)))
     queued = prompt_s * (1 + queue)
     ttft = choose(saturated, larger(cycle - output_tokens * tpot, queued), queued)
     return Load(
@@ -66,7 +80,7 @@ def steady_load(
         cycle_s=cycle,
         requests_per_s=users / cycle,
         utilisation=busy,
-        prefill_share=users * prefill_s / cycle,
+        prefill_share=users / n * own_s / cycle,
         saturated=saturated,
     )
 
