@@ -38,7 +38,7 @@ class DryRun:
     context: int = 8192
     weights_dtype: str = "auto"
     kv_cache_dtype: str = "auto"
-    seconds: float = 8.0
+    seconds: float = 5.0
 
     @property
     def name(self) -> str:

@@ -24,8 +24,11 @@ WIDE_DECODES = [
 KERNELS = (
     ladder("matmul", DECODE_MATMULS + PREFILL_MATMULS, 3.0),
     ladder("elementwise", [[64, 4096], [1024, 4096], [8192, 4096]], 3.0),
-    ladder("flash_attention", [[1024, 32, 8, 128], [4096, 32, 8, 128], [16384, 32, 8, 128]], 6.0),
-    ladder("paged_decode", NARROW_DECODES + WIDE_DECODES, 5.0),
+    ladder(
+        "flash_attention",
+        [[1024, 32, 8, 128], [4096, 32, 8, 128], [8192, 32, 8, 128], [16384, 32, 8, 128]], 1.5,
+    ),
+    ladder("paged_decode", NARROW_DECODES + WIDE_DECODES, 2.5),
 )  # fmt: skip
 MORE_KERNELS = (
     ladder("matmul", [[64, 2048, 4096], [64, 8192, 4096], [64, 16384, 8192], [8192, 2048, 2048],
