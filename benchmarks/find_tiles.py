@@ -33,15 +33,16 @@ def hopper_candidates(head_dim: int, element_bytes: int) -> Iterator[HopperTile]
         2: ["late"] if element_bytes == 1 else ["pinned", "late"],
         3: ["plain"] if element_bytes == 2 and head_dim == 64 else [],
     }
-    in_q = head_dim == 256 and element_bytes == 2
-    for consumers, stages, pingpong, persistent in itertools.product(
-        (2, 3), (2, 3), (False, True), (False, True)
+    for consumers, stages, pingpong, lazy, section in itertools.product(
+        (2, 3), (2, 3), (False, True), (0.0, 8.0), (1, 4)
     ):
         if stages == 3 and head_dim * element_bytes > 128:
             continue
+        if lazy and element_bytes == 1:  # weights of 2**16 are past e4m3
+            continue
         for convert in conversions[consumers]:
             block_n = 64 if head_dim == 256 else 128
-            yield HopperTile(consumers, block_n, stages, pingpong, in_q, persistent, convert)
+            yield HopperTile(consumers, block_n, stages, pingpong, lazy, section, convert)
 
 
 def portable_candidates(head_dim: int, element_bytes: int) -> Iterator[Tile]:

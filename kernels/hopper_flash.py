@@ -79,18 +79,21 @@ def launch(
             values = _descriptor(transpose_values(v), block_dv, tile.block_n)
         else:
             values = _descriptor(v.transpose(1, 2), tile.block_n, block_dv)
-        tiles = triton.cdiv(seqlen_q, 64 * tile.consumers)
-        total = tiles * heads * batch
-        grid = min(total, _multiprocessors(q.device)) if tile.persistent else total
+        group = heads // kv_heads
+        tiles = triton.cdiv(triton.cdiv(seqlen_q, 64) * group, tile.consumers)
+        total = tiles * kv_heads * batch
+        grid = min(total, _multiprocessors(q.device))
+        counter = torch.zeros(1, dtype=torch.int32, device=q.device)  # tiles given out
         kernel.hopper_flash_kernel[(grid,)](
             _descriptor(q.transpose(1, 2), 64, block_d),
             _descriptor(k.transpose(1, 2), tile.block_n, block_d),
             values,
-            _descriptor(out.transpose(1, 2), 64, block_dv),
-            lse, *pointers, total, tiles, kv_heads, seqlen_q, seqlen_k, score_scale, value_scale,
-            GROUP=heads // kv_heads, BLOCK_N=tile.block_n, STAGES=tile.num_stages,
+            _descriptor(out.transpose(1, 2), 64, min(block_dv, 128)),
+            lse, *pointers, counter, total, tiles, kv_heads, tile.section,
+            seqlen_q, seqlen_k, score_scale, value_scale,
+            GROUP=group, BLOCK_N=tile.block_n, STAGES=tile.num_stages,
             CONSUMERS=tile.consumers, CAUSAL=causal, PINGPONG=tile.pingpong,
-            OUT_IN_Q=tile.out_in_q, SHIFT=8.0 if fp8 else 0.0,
+            SHIFT=8.0 if fp8 else 0.0, LAZY=tile.lazy,
             REGISTERS=240 if tile.consumers == 2 else 160, CONVERT=tile.convert, num_warps=4,
         )  # fmt: skip
 

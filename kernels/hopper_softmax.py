@@ -67,8 +67,12 @@ def mask(scores, limit):
 
 @gluon.jit
 def softmax(scores, row_max, scale, masked, first_row, first_key, offset, seqlen_k,
-             CAUSAL: gl.constexpr, SHIFT: gl.constexpr):  # fmt: skip
-    """Weights of one key tile, the new row maxima and the decay of everything before it."""
+             CAUSAL: gl.constexpr, SHIFT: gl.constexpr, LAZY: gl.constexpr):  # fmt: skip
+    """Weights of one key tile, the new row maxima and the decay of everything before it.
+
+    A row keeps its maximum until it grows by more than LAZY: weights reach 2**LAZY, not 1, and the
+    decay is 1 nearly always.
+    """
     if masked:
         ROW: gl.constexpr = gl.SliceLayout(1, scores.type.layout)
         row = first_row + gl.arange(0, scores.shape[0], ROW)
@@ -77,6 +81,8 @@ def softmax(scores, row_max, scale, masked, first_row, first_key, offset, seqlen
             limit = gl.minimum(limit, row + offset + 1)
         scores = mask(scores, limit - first_key)
     new_max = gl.maximum(row_max, gl.max(scores, 1) * scale)
+    if LAZY > 0:
+        new_max = gl.where(new_max > row_max + LAZY, new_max, row_max)
     reference = new_max
     if CAUSAL:  # a row that has seen no key yet: avoid inf - inf
         reference = gl.where(new_max == -float("inf"), 0.0, new_max)

@@ -1,7 +1,6 @@
 """The prefill kernels with their default tiles, as cases for ahead-of-time compilation."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from kernels.aot import Case
@@ -24,7 +23,7 @@ def prefill_cases(capability: int) -> Iterator[Case]:
                     tiles = [
                         hopper_tile(head_dim, head_dim_v, bits // 8, causal, n) for n in lengths
                     ]
-                    for tile in {replace(tile, persistent=False) for tile in tiles if tile}:
+                    for tile in {tile for tile in tiles if tile}:
                         yield _hopper(head_dim, head_dim_v, dtype, causal, tile)
 
 
@@ -73,7 +72,7 @@ def _hopper(head_dim: int, head_dim_v: int, dtype: str, causal: bool, tile: Hopp
         return f"tensordesc<{kind}[1,1,{rows},{columns}],{layout!r}>"
 
     values = (block_dv, tile.block_n) if bits == 8 else (tile.block_n, block_dv)
-    lengths = ["total", "tiles", "kv_heads", "seqlen_q", "seqlen_k"]
+    lengths = ["total", "tiles", "kv_heads", "section", "seqlen_q", "seqlen_k"]
     return Case(
         f"hopper_flash_kernel {dtype} {head_dim}/{head_dim_v} {'causal' if causal else 'no mask'} "
         f"{64 * tile.consumers}x{tile.block_n}",
@@ -82,8 +81,9 @@ def _hopper(head_dim: int, head_dim_v: int, dtype: str, causal: bool, tile: Hopp
             "q_desc": descriptor(dtype, bits, 64, block_d),
             "k_desc": descriptor(dtype, bits, tile.block_n, block_d),
             "v_desc": descriptor(dtype, bits, *values),
-            "out_desc": descriptor("bf16", 16, 64, block_dv),
+            "out_desc": descriptor("bf16", 16, 64, min(block_dv, 128)),
             "lse_ptr": "*fp32",
+            "counter_ptr": "*i32",
             **dict.fromkeys(lengths, "i32"),
             "scale": "fp32",
             "value_scale": "fp32",
@@ -91,8 +91,9 @@ def _hopper(head_dim: int, head_dim_v: int, dtype: str, causal: bool, tile: Hopp
         {
             "GROUP": 4, "BLOCK_N": tile.block_n, "STAGES": tile.num_stages,
             "CONSUMERS": tile.consumers, "CAUSAL": causal, "PINGPONG": tile.pingpong,
-            "OUT_IN_Q": tile.out_in_q, "SHIFT": 8.0 if bits == 8 else 0.0,
-            "REGISTERS": 240 if tile.consumers == 2 else 160, "CONVERT": tile.convert,
+            "SHIFT": 8.0 if bits == 8 else 0.0,
+            "LAZY": tile.lazy, "REGISTERS": 240 if tile.consumers == 2 else 160,
+            "CONVERT": tile.convert,
             "q_scale_ptr": None, "k_scale_ptr": None, "v_scale_ptr": None,
         },
         unaligned=frozenset(lengths),

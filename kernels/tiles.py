@@ -85,8 +85,8 @@ class HopperTile:
     block_n: int
     num_stages: int = 2
     pingpong: bool = False
-    out_in_q: bool = False  # the output leaves through Q's buffer: no room for its own
-    persistent: bool = False
+    lazy: float = 0.0  # the output is rescaled only when a row's maximum grew by more, in log2
+    section: int = 1  # KV heads worked on at a time: more balance better, fewer reuse L2 better
     convert: str = "pinned"
 
 
@@ -97,15 +97,11 @@ def hopper_tile(
     shape = padded_head_dim(head_dim), padded_head_dim(head_dim_v)
     if shape not in ((64, 64), (128, 128), (256, 128), (256, 256)):
         return None
-    short = seqlen_q <= 4096
+    section = 4 if causal else 1
     if element_bytes == 1:
-        return HopperTile(2, 64 if shape[0] == 256 else 128, persistent=short, convert="late")
-    if shape == (256, 256):
-        return HopperTile(2, 64, out_in_q=True)
-    if shape == (256, 128):
-        return HopperTile(2, 64, persistent=short)
+        return HopperTile(2, 64 if shape[0] == 256 else 128, section=section, convert="late")
+    if shape[0] == 256:
+        return HopperTile(2, 64, section=section)
     if shape == (128, 128):
-        return HopperTile(2, 128, pingpong=True, persistent=not causal or seqlen_q <= 8192)
-    if causal and short:
-        return HopperTile(2, 128, 3, persistent=True, convert="late")
-    return HopperTile(3, 128, 3, pingpong=causal, persistent=not causal, convert="plain")
+        return HopperTile(2, 128, pingpong=True, lazy=8.0, section=section)
+    return HopperTile(3, 128, 3, pingpong=causal, section=section, convert="plain")
