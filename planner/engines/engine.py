@@ -27,7 +27,7 @@ class EngineFigures:
     components: the budget taken apart, each with range and source, in the order that it is spent:
     weights, activation, non_torch, cuda_graphs. kv_cache: what is left for the pool.
     max_concurrency: sequences of max_model_len as the engine prints it, requests: sequences of the
-    workload's context that the pool admits. refused: the sentence with which it would not start;
+    workload's context that run at once. refused: the sentence with which it would not start;
     the pool's figures are then 0; remedies: single flags that lift it. host_bytes: cache in CPU
     memory, all ranks together.
     """

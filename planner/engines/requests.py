@@ -28,6 +28,11 @@ def requests_in(
     return max(0, (pool.num_blocks - 1 - common - entering) // max(1, each))
 
 
+def most_running(settings: Settings, workload: Workload | None) -> int:
+    """Requests that max_num_seqs runs at once; each of a request's beams is a sequence."""
+    return settings.max_num_seqs // (1 if workload is None else workload.beam_width)
+
+
 def blocks_of(
     groups: tuple[Group, ...], settings: Settings, deployment: Deployment, context: int
 ) -> tuple[int, int]:

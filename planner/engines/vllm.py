@@ -17,7 +17,7 @@ from planner.engines import vllm_overheads as overheads
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import check_fits, self_drafting
 from planner.engines.engine import EngineFigures, exactly, within
-from planner.engines.requests import requests_in
+from planner.engines.requests import most_running, requests_in
 from planner.engines.vllm_budget import Budget, drafts_itself, has_packed_experts, stage_budget
 from planner.engines.vllm_checks import check_values, needs_half
 from planner.engines.vllm_command import QUANTISED_ON_LOAD, serve_command
@@ -115,6 +115,7 @@ def vllm_figures(
         )
     )
     kept = pool if refused is None else Pool()
+    admitted = requests_in(kept, settings, workload, deployment)
     return EngineFigures(
         name=NAME,
         replicas=deployment.data_parallel_size,
@@ -127,13 +128,14 @@ def vllm_figures(
         kv_cache_tokens=kept.kv_cache_tokens,
         max_concurrency=kept.max_concurrency,
         blocks_per_request=kept.blocks_per_request,
-        requests=requests_in(kept, settings, workload, deployment),
+        requests=min(admitted, most_running(settings, workload)),
         settings=_printed(settings, options),
         command=serve_command(checkpoint, model, deployment, options, half=needs_half(model, gpu)),
         refused=refused,
         log_lines=log_lines(stage.components, left[binding], kept, settings, gpu, budget),
         notes=vllm_notes.general(model, gpu, options, settings, refused, checkpoint.note)
         + vllm_notes.drafting(model, deployment, settings, drafted)
+        + vllm_notes.more_waiting(admitted, most_running(settings, workload))
         + vllm_notes.given_back(kept, settings, deployment)
         + vllm_notes.product(kept, settings),
         host_bytes=int((options.kv_offloading_size or 0) * GIB),

@@ -3,6 +3,7 @@
 from planner.deployment import Deployment
 from planner.engines.requests import blocks_of
 from planner.engines.vllm_checks import half_note
+from planner.engines.vllm_compressed import ENTRY_BYTES, is_compressed
 from planner.engines.vllm_options import ASSUMED_LENGTH, Settings, VllmOptions
 from planner.engines.vllm_pool import Pool
 from planner.engines.vllm_specs import layer_specs
@@ -43,6 +44,11 @@ def general(
         )
     if settings.prefix_caching:
         found.append("Prefix caching reuses free blocks and reserves none.")
+    if is_compressed(model):
+        found.append(
+            f"vLLM keeps the cache in fp8_ds_mla, {ENTRY_BYTES} bytes an entry, where the ideal "
+            "figure counts the format chosen."
+        )
     if options.kv_offloading_size:
         found.append("Offloaded blocks live in CPU memory; the pool on the GPU stays as it is.")
     return tuple(found)
@@ -61,6 +67,16 @@ def drafting(
     return (
         f"{len(specs)} drafting layer{plural} cache {each:,} B of every token in the same pool, on "
         "each GPU.",
+    )
+
+
+def more_waiting(admitted: int, running: int) -> tuple[str, ...]:
+    """That the batch's limit and not the pool decides."""
+    if admitted <= running:
+        return ()
+    return (
+        f"The pool has room for {admitted:,} such requests, and max_num_seqs runs {running:,} at "
+        "once: --max-num-seqs raises that, at the price of activation memory.",
     )
 
 

@@ -3,13 +3,18 @@
 import pytest
 
 from planner.deployment import Deployment
+from planner.engines.engine import EngineFigures
 from planner.engines.kv_pages import LayerSpec
 from planner.engines.requests import blocks_of, requests_in
-from planner.engines.vllm_options import Settings
+from planner.engines.vllm import vllm_figures
+from planner.engines.vllm_options import Settings, VllmOptions
 from planner.engines.vllm_pool import make_pool
 from planner.engines.vllm_versions import rules_of
+from planner.hf_config import parse
 from planner.units import GIB, ceil_div
 from planner.workload import Workload
+from presets.gpus import load_gpu
+from presets.models import load_model_config
 
 FULL = LayerSpec("full", 16, 4096, (8, 128))
 WINDOW, BLOCK = 1024, 16
@@ -57,3 +62,21 @@ def test_full_attention_holds_what_it_enters_with() -> None:
     assert blocks_of(pool.groups, chosen, Deployment(), 8192) == (512, 0)
     found = requests_in(pool, chosen, Workload(context=8192), Deployment())
     assert found == (pool.num_blocks - 1) // 512
+
+
+def test_the_batch_limit_holds_back_what_the_pool_admits() -> None:
+    """256 sequences run on an L4 unless --max-num-seqs says more."""
+    config = load_model_config("llama-3.2-1b")
+    work = Workload(context=256, concurrency=600)
+
+    def planned(**options: int) -> EngineFigures:
+        return vllm_figures(
+            parse(config, "m"), load_gpu("l4"), Deployment(), VllmOptions(**options), work,
+            config=config,
+        )  # fmt: skip
+
+    usual, more = planned(), planned(max_num_seqs=600)
+    assert usual.requests == 256
+    assert more.requests == 600
+    assert "--max-num-seqs raises that" in " ".join(usual.notes)
+    assert usual.kv_cache.bytes > more.kv_cache.bytes
