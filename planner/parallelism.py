@@ -1,5 +1,7 @@
 """What one rank holds: layers of its pipeline stage, its share of each tensor in them."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.deployment import Deployment
@@ -42,9 +44,16 @@ def stage_groups(model: Model, pipeline_parallel_size: int) -> list[list[tuple[L
 
 def layers_in(group: LayerGroup, span: range) -> int:
     """How many of the group's layers lie in a stage."""
-    if len(span) and group.layers[0] >= span.start and group.layers[-1] < span.stop:
-        return group.count
-    return sum(1 for i in group.layers if i in span)
+    return count_in(group.layers, span)
+
+
+def count_in(layers: Sequence[int], span: range) -> int:
+    """How many of `layers`, given in order, lie in a stage."""
+    if not layers:
+        return 0
+    if layers[0] >= span.start and layers[-1] < span.stop:
+        return len(layers)
+    return bisect_left(layers, span.stop) - bisect_left(layers, span.start)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from planner.formats.quantization import Assignment
 from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.model import Model
-from planner.parallelism import stage_sizes
+from planner.parallelism import count_in, stage_sizes
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -107,6 +107,6 @@ def distinct_stages(assignment: Assignment, stages: list[range]) -> list[int]:
     kinds: dict[tuple[Any, ...], int] = {}
     for index, span in enumerate(stages):
         ends = (index == 0, index == len(stages) - 1)
-        held = (sum(1 for i in part.layers if i in span) for part in assignment.layers)
+        held = (count_in(part.layers, span) for part in assignment.layers)
         kinds.setdefault((*ends, *held), index)
     return list(kinds.values())

@@ -50,6 +50,7 @@ class VllmRule:
         self._loaded: dict[tuple[Any, ...], dict[int, Loaded]] = {}
         self._blocks: dict[tuple[Any, ...], Blocks] = {}
         self._settings: dict[tuple[Any, ...], Settings] = {}
+        self._requests: dict[tuple[Any, ...], tuple[int, int]] = {}
         self._choosy = model.model_type in NO_FLOAT16 or is_compressed(model)
 
     def options(
@@ -113,8 +114,7 @@ class VllmRule:
         kinds = distinct_stages(assignment, stages)
         blocks = self._pool(deployment, settings, stages, kinds)
         spent = self._spending(deployment, options, settings, stages, kinds)
-        each, entering = blocks_of(blocks.grouping.groups, settings, deployment, asked.context)
-        each = each or 1
+        each, entering = self._request(blocks, settings, deployment, asked.context)
         memory = memory_of(gpus)[:, 0]
         budget: Ints = np.ceil(memory * settings.gpu_memory_utilization).astype(np.int64)
         pools = [
@@ -133,6 +133,16 @@ class VllmRule:
             ]
         )
         return admitted, np.broadcast_to(needed, (len(gpus), len(needed))), budget
+
+    def _request(
+        self, blocks: Blocks, settings: Settings, deployment: Deployment, context: int
+    ) -> tuple[int, int]:
+        """Blocks of a request, and what one needs besides to enter."""
+        key = (id(blocks), settings, deployment.pipeline_parallel_size, context)
+        if key not in self._requests:
+            each, entering = blocks_of(blocks.grouping.groups, settings, deployment, context)
+            self._requests[key] = (each or 1, entering)
+        return self._requests[key]
 
     def _pool(
         self, deployment: Deployment, settings: Settings, stages: list[range], kinds: list[int]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from planner.deployment import Deployment
 from planner.formats.quantization import assign
 from planner.model import Model
-from planner.parallelism import stage_sizes
+from planner.parallelism import count_in, stage_sizes
 from planner.timing.collectives import Link
 from planner.timing.elementwise import Number, larger
 from planner.timing.messages import Message, messages, ring_messages
@@ -243,7 +243,7 @@ def _stages(
         span = range(first, first + size)
         first += size
         ends = (span.start == 0, span.stop == model.num_hidden_layers)
-        alike = (*ends, *(sum(i in span for i in part.layers) for part in parts))
+        alike = (*ends, *(count_in(part.layers, span) for part in parts))
         if alike in known:
             found.append(known[alike])
             continue
