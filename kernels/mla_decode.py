@@ -7,8 +7,8 @@ The up-projections of keys and values are folded into the query and the output (
 arXiv 2405.04434, section 2.1), so all heads share one key of rank + rope entries per token and one
 value, the first `rank` of them: each cached byte is read once and used twice.
 
-On Hopper, 16-bit caches of rank 512 and rope 64 go to `kernels.hopper_mla`; everything else, and any
-call that names a tile, to the portable kernel.
+On Hopper, 16-bit caches of rank 512 and rope 64 go to `kernels.hopper_mla`; everything else, and
+any call that names a tile, to the portable kernel.
 """
 
 from collections.abc import Hashable
