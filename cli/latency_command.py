@@ -16,7 +16,8 @@ from planner.guide.speculation import speculation
 from planner.hf_config import parse
 from planner.long_context import ring_cost
 from planner.positions import reach
-from planner.timing.latency import SERVER, Latency, Time
+from planner.timing.breakdown import Time
+from planner.timing.latency import SERVER, Latency
 from planner.timing.queueing import Queued, queued
 from planner.units import counted
 from presets.prices import cheapest_price

@@ -14,8 +14,8 @@ from planner.footprint import footprint
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.parallelism import ring
+from planner.timing.breakdown import decode_time, prefill_time, timer
 from planner.timing.collectives import link_between, send_s
-from planner.timing.latency import decode_time, prefill_time, timer
 from planner.timing.passes import attention_share, decode_pass, prefill_pass
 from planner.timing.speed import Speed
 

@@ -1,8 +1,11 @@
 """Which number formats pay: of prefill attention, of the cache, of weights."""
 
+from dataclasses import replace
+
 from planner.guide.case import WORTH, Case, Decision, worth
-from planner.timing.latency import timer
-from planner.timing.passes import in_fp8, prefill_pass
+from planner.timing.breakdown import timer
+from planner.timing.passes import PrefillPass, prefill_pass
+from planner.timing.roofline import Costs
 from planner.units import counted
 
 
@@ -72,4 +75,26 @@ def weight_format(case: Case) -> Decision:
         f"{1e3 * tries[name].tpot.seconds:.1f} ms instead of "
         f"{1e3 * case.now.tpot.seconds:.1f} ms{worth(ratio)}",
         ratio,
+    )
+
+
+def in_fp8(found: PrefillPass) -> PrefillPass:
+    """The same prompt with attention multiplied in FP8, as FlashAttention-3 can."""
+
+    def changed(costs: Costs) -> Costs:
+        return Costs(
+            tuple(replace(w, numbers="fp8") if w.part == "attention" else w for w in costs.work)
+        )
+
+    return PrefillPass(
+        tuple(
+            (
+                times,
+                tuple(
+                    replace(s, costs=changed(s.costs), attention=changed(s.attention))
+                    for s in stages
+                ),
+            )
+            for times, stages in found.chunks
+        )
     )

@@ -2,7 +2,8 @@
 
 from planner.guide.case import WORTH, Case, Decision, worth
 from planner.model import Model
-from planner.timing.latency import Latency, decode_time
+from planner.timing.breakdown import decode_time
+from planner.timing.latency import Latency
 from planner.timing.passes import decode_pass
 from planner.timing.speculation import Speculation, best
 from planner.units import counted

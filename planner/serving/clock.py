@@ -14,7 +14,7 @@ from planner.deployment import Deployment
 from planner.hardware import Gpu
 from planner.memo import memo
 from planner.model import Model
-from planner.timing.latency import LAUNCH_S, timer
+from planner.timing.breakdown import LAUNCH_S, timer
 from planner.timing.passes import StagePass, Timer, _stages, decode_pass, distinct
 from planner.timing.speed import Speed
 from planner.units import ceil_div

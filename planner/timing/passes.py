@@ -107,28 +107,6 @@ class PrefillPass:
         return total
 
 
-def in_fp8(found: PrefillPass) -> PrefillPass:
-    """The same prompt with attention multiplied in FP8, as FlashAttention-3 can."""
-
-    def changed(costs: Costs) -> Costs:
-        return Costs(
-            tuple(replace(w, numbers="fp8") if w.part == "attention" else w for w in costs.work)
-        )
-
-    return PrefillPass(
-        tuple(
-            (
-                times,
-                tuple(
-                    replace(s, costs=changed(s.costs), attention=changed(s.attention))
-                    for s in stages
-                ),
-            )
-            for times, stages in found.chunks
-        )
-    )
-
-
 def distinct(stages: Iterable[StagePass]) -> tuple[StagePass, ...]:
     """Each stage once, in order."""
     return tuple({id(stage): stage for stage in stages}.values())

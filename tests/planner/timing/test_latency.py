@@ -10,8 +10,9 @@ import pytest
 
 from planner.deployment import Deployment
 from planner.hf_config import parse
+from planner.timing.breakdown import LAUNCH_S, timer
 from planner.timing.collectives import all_reduce_s, all_to_all_s, link_between
-from planner.timing.latency import LAUNCH_S, Latency, Request, latency, timer
+from planner.timing.latency import Latency, Request, latency
 from planner.timing.passes import chunks, decode_pass, prefill_pass
 from planner.timing.steady import steady_load, waiting
 from presets.gpus import load_gpu
