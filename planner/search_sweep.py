@@ -55,21 +55,25 @@ class Prompts:
     packed: tuple[StagePass, ...]
 
     def packed_s(self, grid: GpuGrid) -> Floats:
-        """PrefillPass.seconds of a chunk full of prompts, of every chunk size."""
-        timer = grid.timer()
-        each = {id(stage): stage.seconds(timer) for stage in distinct(self.packed)}
-        total = np.add.reduce([each[id(stage)] for stage in self.packed])
-        found: Floats = total.transpose(0, 2, 1)
+        """PrefillPass.service_s of a chunk full of prompts, of every chunk size."""
+        slowest = np.maximum.reduce(_each(self.packed, grid))
+        found: Floats = len(self.packed) * slowest.transpose(0, 2, 1)
         return found
 
-    def seconds(self, grid: GpuGrid) -> Floats:
-        """PrefillPass.seconds of every chunk size."""
-        timer = grid.timer()
-        each = {id(stage): stage.seconds(timer) for stage in distinct(self.stages)}
-        stages = [each[id(stage)] for stage in self.stages]
+    def seconds(self, grid: GpuGrid) -> tuple[Floats, Floats]:
+        """PrefillPass.seconds and service_s of every chunk size."""
+        stages = _each(self.stages, grid)
         slowest, total = np.maximum.reduce(stages), np.add.reduce(stages)
-        found: Floats = (slowest @ self.before + total @ self.last).transpose(0, 2, 1)
-        return found
+        alone: Floats = (slowest @ self.before + total @ self.last).transpose(0, 2, 1)
+        service: Floats = (slowest @ (self.before + self.last)).transpose(0, 2, 1)
+        return alone, len(self.stages) * service
+
+
+def _each(stages: tuple[StagePass, ...], grid: GpuGrid) -> list[Floats]:
+    """The time of every stage, equal ones computed once."""
+    timer = grid.timer()
+    known = {id(stage): stage.seconds(timer) for stage in distinct(stages)}
+    return [known[id(stage)] for stage in stages]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,16 +198,18 @@ def sweep(compiled: Compiled, grid: GpuGrid) -> Swept:
     timer = grid.timer()
     request = compiled.target.request
     decode = compiled.decode.seconds(timer)
-    prefill = compiled.prompts.seconds(grid)
+    prefill, service = compiled.prompts.seconds(grid)
     load = steady_load(
         users=compiled.sequences[None, None, :],
         output_tokens=request.output_tokens,
         computed_tokens=request.computed_tokens,
         chunks=compiled.prompts.counts[None, :, None],
-        prefill_s=prefill,
+        prefill_s=service,
         decode_s=decode,
         cache_s=compiled.decode.attention_s(timer),
         together=compiled.prompts.together[None, :, None],
         together_s=compiled.prompts.packed_s(grid),
+        stages=compiled.deployment.pipeline_parallel_size,
+        alone_s=prefill,
     )
     return Swept(prefill, decode, load)

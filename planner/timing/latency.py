@@ -156,10 +156,12 @@ def latency(
         output_tokens=request.output_tokens,
         computed_tokens=request.computed_tokens,
         chunks=prefill.count,
-        prefill_s=ttft.seconds,
+        prefill_s=prefill.service_s(clock),
         decode_s=tpot.seconds,
         cache_s=decode.attention_s(clock),
         together=together,
-        together_s=packed.seconds(clock),
+        together_s=packed.service_s(clock),
+        stages=deployment.pipeline_parallel_size,
+        alone_s=ttft.seconds,
     )
     return Latency(gpu, deployment, speed, request, users, ttft, tpot, load)

@@ -98,6 +98,12 @@ class PrefillPass:
     def count(self) -> int:
         return round(sum(times for times, _ in self.chunks))
 
+    def service_s(self, timer: Timer) -> Number:
+        """What it takes from its batch, of as many batches as there are stages: every chunk passes
+        all of them at the pace of the slowest."""
+        stages = len(self.chunks[0][1])
+        return stages * sum((times * _slowest(each, timer) for times, each in self.chunks), 0.0)
+
     def seconds(self, timer: Timer) -> Number:
         """From start to the first token: chunks follow each other through the stages."""
         *before, (_, last) = self.chunks

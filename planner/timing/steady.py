@@ -40,6 +40,8 @@ def steady_load(
     cache_s: Number,
     together: Number = 1,
     together_s: Number = 0.0,
+    stages: int = 1,
+    alone_s: Number | None = None,
 ) -> Load:
     """The load of `users` on one replica.
 
@@ -47,10 +49,14 @@ def steady_load(
     all users; cache_s: the part of that step which reads the cache. together: short prompts that
     one chunk has room for, together_s: a chunk full of them.
 
+    Pipeline stages work on as many batches at once, each of which is a replica of its own with its
+    part of the users: prefill_s and together_s are then the time that a prompt takes from its
+    batch, and alone_s, where given, what it takes from start to end.
+
     In every output_tokens steps each user's prompt is due once, so that users / output_tokens of
-    them meet in a step: n, at least one and at most `together`. A chunk that carries `users`
+    them meet in a step: n, at least one and at most `together`. A chunk that carries all `users`
     answers takes its own time, theirs and the other prompts' at the chunk's pace per token, and
-    cache_s. In one cycle every user's prompt is computed and every answer grows by output_tokens:
+    cache_s; where prompts queue, only those ride that have begun to answer. In one cycle every user's prompt is computed and every answer grows by output_tokens:
 
         cycle = users / n x chunk + max(0, output_tokens - users / n x chunks) x decode
 
@@ -58,21 +64,24 @@ def steady_load(
     it is at most one chunk while there is room in the next, and never more than all other users'
     prompts.
     """
-    n = smaller(larger(users / output_tokens, 1.0), together)
+    batch = -(-users // stages)
+    n = smaller(larger(batch / output_tokens, 1.0), together)
     several = together > 1
     beyond = (together_s - prefill_s) / (larger(together - 1, 1) * computed_tokens)
     pace = choose(several, beyond, prefill_s / computed_tokens)
-    riding = chunks * users / n
+    riding = chunks * batch / n
     own_s = prefill_s + pace * (n - 1) * computed_tokens
-    prompt_s = own_s + pace * chunks * users + chunks * cache_s
+    riders = smaller(batch, output_tokens * n / chunks)
+    prompt_s = own_s + chunks * (pace * riders + cache_s * riders / batch)
     alone = larger(output_tokens - riding, 0)
-    cycle = users / n * prompt_s + alone * decode_s
+    cycle = batch / n * prompt_s + alone * decode_s
     saturated = riding > output_tokens * (1 + 1e-9)
     tpot = choose(saturated, prompt_s / chunks, cycle / output_tokens)
-    busy = users / n * prompt_s / cycle
+    busy = batch / n * prompt_s / cycle
     full = waiting(smaller(busy * n / together, 0.999))
-    queue = smaller(users - 1, larger(full, smaller(waiting(smaller(busy, 0.999)), 1.0)))
-    queued = prompt_s * (1 + queue)
+    queue = smaller(batch - 1, larger(full, smaller(waiting(smaller(busy, 0.999)), 1.0)))
+    through = 1.0 if alone_s is None else alone_s / prefill_s
+    queued = prompt_s * (through + queue)
     ttft = choose(saturated, larger(cycle - output_tokens * tpot, queued), queued)
     return Load(
         tpot_s=tpot,
@@ -80,7 +89,7 @@ def steady_load(
         cycle_s=cycle,
         requests_per_s=users / cycle,
         utilisation=busy,
-        prefill_share=users / n * own_s / cycle,
+        prefill_share=batch / n * own_s / cycle,
         saturated=saturated,
     )
 
