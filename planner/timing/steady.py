@@ -56,7 +56,8 @@ def steady_load(
     In every output_tokens steps each user's prompt is due once, so that users / output_tokens of
     them meet in a step: n, at least one and at most `together`. A chunk that carries all `users`
     answers takes its own time, theirs and the other prompts' at the chunk's pace per token, and
-    cache_s; where prompts queue, only those ride that have begun to answer. In one cycle every user's prompt is computed and every answer grows by output_tokens:
+    cache_s; where prompts queue, only those ride that have begun to answer. In one cycle every
+    user's prompt is computed and every answer grows by output_tokens:
 
         cycle = users / n x chunk + max(0, output_tokens - users / n x chunks) x decode
 
