@@ -23,6 +23,7 @@ CHROMIUM = next(
 if CHROMIUM is None:
     pytest.skip("no Chromium on this machine", allow_module_level=True)
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+playwright.expect.set_options(timeout=30_000)  # inputs come after the verdict
 
 
 @pytest.fixture(scope="module")
