@@ -220,6 +220,8 @@ def as_text(
         lines += ["", "Not tried:", *(f"  {reason}" for reason in left)]
     if shown:
         lines += ["", "Prices:", *(f"  {line}" for line in search_report.prices(shown))]
+        measured = search_report.efficiencies(shown, speed_of)
+        lines += ["", "Efficiency:", *(f"  {line}" for line in measured)] if measured else []
     if missing:
         lines += [
             "",

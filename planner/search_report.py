@@ -1,6 +1,6 @@
 """A search in words, for the page and the command line."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from planner.admission.rules import label_of
 from planner.candidates import Candidate, Found, candidate_cost
@@ -8,8 +8,9 @@ from planner.deployment import Deployment
 from planner.engines.registry import ENGINES
 from planner.fixes import layout
 from planner.formats.format_support import weights_support
+from planner.hardware import Gpu
 from planner.search_space import IDEAL, Target
-from planner.timing.speed import UNMEASURED
+from planner.timing.speed import UNMEASURED, Speed
 from planner.units import ceil_div, counted, format_bytes
 
 WIDE = 1.3
@@ -87,6 +88,12 @@ def prices(candidates: Iterable[Candidate]) -> tuple[str, ...]:
         for c in candidates
     }
     return tuple(found.values())
+
+
+def efficiencies(candidates: Iterable[Candidate], speed: Callable[[Gpu], Speed]) -> tuple[str, ...]:
+    """Where the times of each GPU among them are from, unless they are the reference card's."""
+    gpus = {c.offer.gpu.id: c.offer.gpu for c in candidates if c.basis != "borrowed"}
+    return tuple(speed(gpu).source.partition("; kernels shaped")[0] for gpu in gpus.values())
 
 
 def why(candidate: Candidate, target: Target) -> str:

@@ -12,6 +12,7 @@ from planner.search import search
 from planner.search_data import as_csv, row
 from planner.search_engine import commands
 from planner.search_report import (
+    efficiencies,
     headline,
     name,
     next_quality,
@@ -104,9 +105,12 @@ def _winners(found: Found) -> None:
 
 def _prices(found: Found, asked: Asked) -> None:
     """Where the prices come from, and which GPUs have none."""
-    with st.expander("Prices, and GPUs without one"):
+    with st.expander("Prices and efficiencies, and GPUs without a price"):
         shown = (*found.frontier[:SHOWN], *found.quality_steps, *found.nearest_losers)
         st.html(html_table(("Price",), [(line,) for line in prices(shown)]))
+        measured = efficiencies(shown, speed_of)
+        if measured:
+            st.html(html_table(("Efficiency",), [(line,) for line in measured]))
         if asked.unpriced:
             st.markdown(
                 as_sentence(f"Left out for want of a price: {', '.join(asked.unpriced)}")

@@ -162,3 +162,12 @@ def test_prompts_and_answers_apart_have_two_commands(capsys: pytest.CaptureFixtu
     assert pairs[0]["command"].endswith("--disaggregation-mode decode")
     together = json.loads(run(capsys, *flags, "--together"))
     assert not any(w["prompt_replicas"] for w in together["winners"])
+
+
+def test_where_efficiencies_are_from_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    free = ("--ttft", "none", "--tpot", "none")
+    assert "Efficiency:" not in run(capsys, *free)
+    out = run(capsys, *free, "--gpu", "mi300x", "--usd-per-gpu-hour", "mi300x=0.1")
+    assert "Efficiency:\n  Instinct MI300X: 45 % of the arithmetic peaks" in out
+    slow = run(capsys, *free, "--gpu", "mi355x", "--usd-per-gpu-hour", "mi355x=0.05")
+    assert "efficiency not measured on this card: slow end" in slow
