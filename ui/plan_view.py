@@ -16,6 +16,8 @@ from ui.tables import html_table, memory_table
 
 PAINT_S = 0.1
 """After the answer, so that the browser has painted it before it draws the charts."""
+LOAD_S = 0.5
+"""Instead in a new tab: the inputs are loaded then too, and charts would hold them up."""
 
 
 def show(chosen: Chosen, plan: Plan) -> None:
@@ -23,7 +25,7 @@ def show(chosen: Chosen, plan: Plan) -> None:
     _head(chosen, plan)
     _verdict(plan)
     st.html(summary.key_figures(plan))
-    time.sleep(PAINT_S)
+    _let_paint()
     left, right = st.columns(2, gap="medium")
     with left:
         _memory(plan)
@@ -33,6 +35,12 @@ def show(chosen: Chosen, plan: Plan) -> None:
     details.show(plan)
     with right:
         _map(plan)
+
+
+def _let_paint() -> None:
+    known = st.session_state.get("painted", False)
+    st.session_state["painted"] = True
+    time.sleep(PAINT_S if known else LOAD_S)
 
 
 def _head(chosen: Chosen, plan: Plan) -> None:
