@@ -14,6 +14,8 @@ import torch
 from kernels import checks
 from kernels.decode_tiles import DecodeTile
 
+Boxes = tuple[tuple[list[int], list[int], list[int]], ...]
+
 RANK, ROPE = 512, 64
 TILE = DecodeTile(block_m=64, block_n=64, num_warps=16, num_stages=2, programs_per_sm=1)
 
@@ -58,6 +60,20 @@ def constexprs(q_tokens: int, heads: int, block_size: int, overlap_launch: bool)
     }
 
 
+def boxes(latent_cache: torch.Tensor) -> Boxes:
+    """Shape, strides and block of the kernel's two TMA descriptors: half the rank, and rope.
+
+    A block is `gcd(block_size, 64)` tokens of one page.
+    """
+    blocks, tokens, width = latent_cache.shape
+    # The stride of a dimension of one element is arbitrary; TMA wants it to be a multiple of 16.
+    strides = [latent_cache.stride(0) if blocks > 1 else tokens * width, latent_cache.stride(1), 1]
+    part = math.gcd(tokens, TILE.block_n)
+    return tuple(
+        ([blocks, tokens, width], strides, [1, part, columns]) for columns in (RANK // 2, ROPE)
+    )
+
+
 def launch(
     q_nope: torch.Tensor,
     q_rope: torch.Tensor,
@@ -70,17 +86,17 @@ def launch(
     out_scale: float,
     num_splits: int,
     grid: tuple[int, int, int],
+    boxes: Boxes,
     strides: tuple[int, ...],
     constants: dict[str, Any],
 ) -> None:
     """Run the Gluon kernel on inputs that `supports` accepted."""
     kernel: Any = _gluon_kernel()
-    part = math.gcd(latent_cache.shape[1], TILE.block_n)
+    descriptor = _descriptor_type()
     kernel.hopper_mla_kernel[grid](
         q_nope,
         q_rope,
-        _descriptor(latent_cache, part, RANK // 2),
-        _descriptor(latent_cache, part, ROPE),
+        *(descriptor(latent_cache, *box, layout()) for box in boxes),
         block_table,
         cache_seqlens,
         out,
@@ -103,13 +119,8 @@ def layout() -> Any:
     return NVMMASharedLayout(128, 16, 3)
 
 
-def _descriptor(latent_cache: torch.Tensor, rows: int, columns: int) -> Any:
-    """TMA descriptor of the cache, `rows` tokens of one page and `columns` entries at a time."""
+@cache
+def _descriptor_type() -> Any:
     from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-    # The stride of a dimension of one element is arbitrary; TMA wants it to be a multiple of 16.
-    blocks, tokens, width = latent_cache.shape
-    strides = [latent_cache.stride(0) if blocks > 1 else tokens * width, latent_cache.stride(1), 1]
-    return TensorDescriptor(
-        latent_cache, [blocks, tokens, width], strides, [1, rows, columns], layout()
-    )
+    return TensorDescriptor

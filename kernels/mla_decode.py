@@ -86,7 +86,7 @@ class _Plan:
     grid: tuple[int, int, int]
     strides: tuple[int, ...]  # of the queries
     constants: dict[str, Any]
-    hopper: bool
+    boxes: hopper_mla.Boxes | None  # of the Hopper kernel; None for the portable one
 
 
 _PLANS: dict[Hashable, _Plan] = {}
@@ -170,7 +170,7 @@ def _plan(
         grid=(row_blocks, num_splits, batch),
         strides=(*nope.stride()[:3], *turned.stride()[:3]),
         constants=constants,
-        hopper=hopper,
+        boxes=hopper_mla.boxes(latent_cache) if hopper else None,
     )
 
 
@@ -225,11 +225,11 @@ def mla_decode_attention(
             partial_lse = torch.empty((lse.numel(), splits), device=device)
         is_tensor = isinstance(latent_scale, torch.Tensor)
         factor = 1.0 if latent_scale is None or is_tensor else float(latent_scale)
-        if plan.hopper:
+        if plan.boxes:
             hopper_mla.launch(
                 q_nope_absorbed, q_rope, latent_cache, block_table, cache_seqlens,
                 partial_out, partial_lse, softmax_scale * LOG2E * factor, factor,
-                splits, plan.grid, plan.strides, plan.constants,
+                splits, plan.grid, plan.boxes, plan.strides, plan.constants,
             )  # fmt: skip
         else:
             words = as_words("latent_cache", latent_cache)
