@@ -1,11 +1,13 @@
 """Flash attention, forward: scores live in registers, one tile of keys at a time.
 
 `flash_attention` takes dense batches, `flash_attention_varlen` packed sequences. Both run
-`kernels.flash_kernel`; on Hopper the dense form goes to `kernels.hopper_flash` where that can take
-it. The reference is `kernels.reference`.
+`kernels.flash_kernel`, or `kernels.hopper_flash` on a card and inputs that it takes. The reference
+is `kernels.reference`.
 """
 
 import math
+from collections.abc import Hashable
+from typing import NamedTuple
 
 import torch
 
@@ -39,24 +41,26 @@ def flash_attention(
     fp32. A row with no key to attend to gives 0 and -inf. Raises ValueError or TypeError before
     launch.
     """
-    checks.check_shape("q", q, batch=None, seqlen_q=None, heads=None, head_dim=None)
-    batch, seqlen_q, heads, head_dim = q.shape
-    checks.check_shape("k", k, batch=batch, seqlen_k=None, kv_heads=None, head_dim=head_dim)
-    _, seqlen_k, kv_heads, _ = k.shape
-    checks.check_shape("v", v, batch=batch, seqlen_k=seqlen_k, kv_heads=kv_heads, head_dim_v=None)
-    dtype = _check_inputs(q, k, v, (q_scale, k_scale, v_scale), out_dtype)
-    scale = _softmax_scale(softmax_scale, head_dim)
-    window = _window(causal, window_size)
-    out = torch.empty(batch, seqlen_q, heads, v.shape[3], dtype=dtype, device=q.device)
+    key = (
+        causal,
+        *checks.check_window(window_size),
+        return_lse,
+        out_dtype,
+        *map(_layout, (q, k, v)),
+    )
+    call = _calls.get(key) or _remember(key, _check_dense(q, k, v, causal, window_size, out_dtype))
+    scale = _softmax_scale(softmax_scale, q.shape[3])
+    factors = (q_scale, k_scale, v_scale)
+    _check_factors(q, factors)
+    out = torch.empty(call.shape, dtype=call.dtype, device=q.device)
     lse = None
     if return_lse:
+        batch, seqlen_q, heads, _ = call.shape
         lse = torch.empty(batch, heads, seqlen_q, dtype=torch.float32, device=q.device)
-    if out.numel():
-        factors = (q_scale, k_scale, v_scale)
-        if hopper_flash.supports(q, k, v, dtype, window):
-            hopper_flash.launch(q, k, v, out, lse, scale, window, factors)
-        else:
-            flash_kernel.launch(q, k, v, out, lse, scale, window, factors)
+    if call.plan:
+        call.plan.run(q, k, v, out, lse, scale, factors)
+    elif out.numel():
+        flash_kernel.launch(q, k, v, out, lse, scale, call.window, factors)
     return out if lse is None else (out, lse)
 
 
@@ -85,6 +89,95 @@ def flash_attention_varlen(
     longest query sequence. Returns out [total_q, heads, head_dim_v] and, with `return_lse`, lse
     [heads, total_q] in fp32.
     """
+    key = (
+        causal, *checks.check_window(window_size), return_lse, out_dtype, max_seqlen_q,
+        max_seqlen_k, *map(_layout, (q, k, v, cu_seqlens_q, cu_seqlens_k)),
+    )  # fmt: skip
+    call = _calls.get(key) or _remember(
+        key,
+        _check_packed(
+            q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, causal, window_size,
+            out_dtype,
+        ),
+    )  # fmt: skip
+    scale = _softmax_scale(softmax_scale, q.shape[2])
+    factors = (q_scale, k_scale, v_scale)
+    _check_factors(q, factors)
+    cu_seqlens = cu_seqlens_q.contiguous(), cu_seqlens_k.contiguous()
+    out = torch.empty(call.shape, dtype=call.dtype, device=q.device)
+    lse = None
+    if return_lse:
+        total_q, heads, _ = call.shape
+        lse = torch.empty(heads, total_q, dtype=torch.float32, device=q.device)
+    if call.plan:
+        call.plan.run(q, k, v, out, lse, scale, factors, cu_seqlens)
+    elif out.numel() and max_seqlen_q:
+        flash_kernel.launch(
+            q[None], k[None], v[None], out[None], None if lse is None else lse[None], scale,
+            call.window, factors, cu_seqlens=cu_seqlens, max_seqlens=(max_seqlen_q, max_seqlen_k),
+        )  # fmt: skip
+    return out if lse is None else (out, lse)
+
+
+class _Call(NamedTuple):
+    """What one layout of the arguments comes to, checked once."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    window: tuple[int, int]
+    plan: hopper_flash.Plan | None
+
+
+_calls: dict[tuple[Hashable, ...], _Call] = {}
+
+
+def _remember(key: tuple[Hashable, ...], call: _Call) -> _Call:
+    """Keep `call` for later calls of the same layout, and of all layouts the last 512."""
+    if len(_calls) >= 512:
+        _calls.pop(next(iter(_calls)), None)
+    _calls[key] = call
+    return call
+
+
+def _layout(tensor: torch.Tensor) -> tuple[Hashable, ...]:
+    """Everything about a tensor that the checks and the plan of a launch look at."""
+    aligned = tensor.data_ptr() % 16 == 0
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device, aligned
+
+
+def _check_dense(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    causal: bool,
+    window_size: tuple[int, int],
+    out_dtype: torch.dtype | None,
+) -> _Call:
+    checks.check_shape("q", q, batch=None, seqlen_q=None, heads=None, head_dim=None)
+    batch, seqlen_q, heads, head_dim = q.shape
+    checks.check_shape("k", k, batch=batch, seqlen_k=None, kv_heads=None, head_dim=head_dim)
+    _, seqlen_k, kv_heads, _ = k.shape
+    checks.check_shape("v", v, batch=batch, seqlen_k=seqlen_k, kv_heads=kv_heads, head_dim_v=None)
+    dtype = _check_inputs(q, k, v, out_dtype)
+    window = _window(causal, window_size)
+    plan = None
+    if q.numel() and hopper_flash.supports(q, k, v, dtype):
+        plan = hopper_flash.Plan(q, k, v, dtype, window)
+    return _Call((batch, seqlen_q, heads, v.shape[3]), dtype, window, plan)
+
+
+def _check_packed(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    cu_seqlens_q: torch.Tensor,
+    cu_seqlens_k: torch.Tensor,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    causal: bool,
+    window_size: tuple[int, int],
+    out_dtype: torch.dtype | None,
+) -> _Call:
     checks.check_shape("q", q, total_q=None, heads=None, head_dim=None)
     total_q, heads, head_dim = q.shape
     checks.check_shape("k", k, total_k=None, kv_heads=None, head_dim=head_dim)
@@ -97,19 +190,18 @@ def flash_attention_varlen(
     checks.check_device(q=q, cu_seqlens_q=cu_seqlens_q, cu_seqlens_k=cu_seqlens_k)
     if max_seqlen_q < 0 or max_seqlen_k < 0:
         raise ValueError("max_seqlen_q and max_seqlen_k must not be negative")
-    dtype = _check_inputs(q, k, v, (q_scale, k_scale, v_scale), out_dtype)
-    out = torch.empty(total_q, heads, v.shape[2], dtype=dtype, device=q.device)
-    lse = None
-    if return_lse:
-        lse = torch.empty(heads, total_q, dtype=torch.float32, device=q.device)
-    if out.numel() and max_seqlen_q:
-        flash_kernel.launch(
-            q[None], k[None], v[None], out[None], None if lse is None else lse[None],
-            _softmax_scale(softmax_scale, head_dim), _window(causal, window_size),
-            (q_scale, k_scale, v_scale), cu_seqlens=(cu_seqlens_q.contiguous(),
-            cu_seqlens_k.contiguous()), max_seqlens=(max_seqlen_q, max_seqlen_k),
-        )  # fmt: skip
-    return out if lse is None else (out, lse)
+    dtype = _check_inputs(q, k, v, out_dtype)
+    window = _window(causal, window_size)
+    sequences = cu_seqlens_q.shape[0] - 1
+    plan = None
+    if (
+        q.numel()
+        and max_seqlen_q
+        and sequences > 0
+        and hopper_flash.supports(q[None], k[None], v[None], dtype)
+    ):
+        plan = hopper_flash.Plan(q[None], k[None], v[None], dtype, window, sequences=sequences)
+    return _Call((total_q, heads, v.shape[2]), dtype, window, plan)
 
 
 def _window(causal: bool, window_size: tuple[int, int]) -> tuple[int, int]:
@@ -125,13 +217,9 @@ def _softmax_scale(softmax_scale: float | None, head_dim: int) -> float:
 
 
 def _check_inputs(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    factors: tuple[float | torch.Tensor | None, ...],
-    out_dtype: torch.dtype | None,
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out_dtype: torch.dtype | None
 ) -> torch.dtype:
-    """Dtypes, devices, heads and scales; returns the output's dtype."""
+    """Dtypes, devices and heads; returns the output's dtype."""
     checks.check_dtype("q", q, checks.FLOATS + checks.FP8)
     checks.check_dtype("k", k, (q.dtype,))
     checks.check_dtype("v", v, (q.dtype,))
@@ -141,12 +229,15 @@ def _check_inputs(
     checks.check_head_dim("q", q.shape[-1])
     checks.check_head_dim("v", v.shape[-1])
     checks.check_rows_contiguous(q=q, k=k, v=v)
-    fp8 = q.dtype in checks.FP8
-    for name, factor in zip(("q_scale", "k_scale", "v_scale"), factors, strict=True):
-        checks.check_scale(name, factor, q.device)
-        if factor is not None and not fp8:
-            raise ValueError(f"{name} is for fp8 inputs, and these are {q.dtype}")
-    dtype = out_dtype or (torch.bfloat16 if fp8 else q.dtype)
+    dtype = out_dtype or (torch.bfloat16 if q.dtype in checks.FP8 else q.dtype)
     if dtype not in checks.FLOATS:
         raise TypeError(f"out_dtype is {dtype}; supported here: float16, bfloat16, float32")
     return dtype
+
+
+def _check_factors(q: torch.Tensor, factors: tuple[float | torch.Tensor | None, ...]) -> None:
+    for name, factor in zip(("q_scale", "k_scale", "v_scale"), factors, strict=True):
+        if factor is not None:
+            checks.check_scale(name, factor, q.device)
+            if q.dtype not in checks.FP8:
+                raise ValueError(f"{name} is for fp8 inputs, and these are {q.dtype}")

@@ -10,10 +10,13 @@ from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 
 from kernels import checks
+from kernels.hopper_values import Transposer
+from kernels.launcher import Launcher
 from kernels.tiles import HopperTile, hopper_tile, padded_head_dim
+
+UNLIMITED = 2**29  # more keys than any sequence has; twice that still fits in 32 bits
 
 
 @cache
@@ -31,25 +34,129 @@ def _multiprocessors(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
-def supports(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    out_dtype: torch.dtype,
-    window: tuple[int, int],
-) -> bool:
-    """Whether `launch` takes these checked inputs; the portable kernel takes everything."""
+def supports(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out_dtype: torch.dtype) -> bool:
+    """Whether `Plan` takes these checked inputs; the portable kernel takes everything."""
     return (
         q.is_cuda
         and checks.capability(q.device) == 90
         and q.dtype != torch.float32
         and out_dtype.itemsize == 2
-        and window in ((-1, -1), (-1, 0))
         and k.shape[1] > 0
-        and hopper_tile(q.shape[3], v.shape[3], q.element_size(), window[1] == 0, 1) is not None
+        and hopper_tile(q.shape[3], v.shape[3], q.element_size(), True) is not None
         and all(checks.tma_aligned(t) for t in (q, k, v))
         and _gluon_kernel() is not None
     )
+
+
+class Plan:
+    """Attention over inputs of one layout: all of a launch but the addresses and the scales.
+
+    q, k, v [batch, seqlen, heads, head_dim], of which only the layout is kept. Packed: the batch is
+    1 and `sequences` of them lie along dimension 1.
+    """
+
+    def __init__(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        out_dtype: torch.dtype,
+        window: tuple[int, int],
+        *,
+        sequences: int | None = None,
+        tile: HopperTile | None = None,
+    ) -> None:
+        kernel: Any = _gluon_kernel()
+        batch, seqlen_q, heads, head_dim = q.shape
+        _, seqlen_k, kv_heads, head_dim_v = v.shape
+        # A side that reaches past every sequence is open.
+        left = -1 if window[0] >= seqlen_k else window[0]
+        right = -1 if window[1] > seqlen_q else window[1]
+        windowed = left >= 0 or right > 0
+        tile = tile or hopper_tile(head_dim, head_dim_v, q.element_size(), right == 0)
+        assert tile is not None
+        fp8 = q.dtype in checks.FP8
+        packed = sequences is not None
+        width = head_dim // tile.chunks if tile.chunks > 1 else padded_head_dim(head_dim)
+        width_v = padded_head_dim(head_dim_v)
+        group = heads // kv_heads
+        tiles = triton.cdiv(triton.cdiv(seqlen_q, 64) * group, tile.consumers)
+        if sequences is not None:  # as many as the kernel's `sequence_of` may give out
+            tiles = (seqlen_q // 64 + sequences) * group // tile.consumers
+            tiles += sequences if group % tile.consumers else 0
+        total = tiles * kv_heads * batch
+        self._lengths = (total, tiles, kv_heads, tile.section, seqlen_q, seqlen_k)
+        # A window that ends at the query's own key is the causal mask with a limit on its left.
+        self._limits: tuple[int | None, int | None] = (None, None)
+        if windowed:
+            after = None if right == 0 else right if right > 0 else UNLIMITED
+            self._limits = (left if left >= 0 else UNLIMITED, after)
+        self._sequences = sequences
+        self._transpose = Transposer(v, sequences) if fp8 else None
+        maps = [
+            _map(q.shape, q.stride(), q.dtype, 64, width, packed),
+            _map(k.shape, k.stride(), k.dtype, tile.block_n, width, packed),
+            _map(v.shape, v.stride(), v.dtype, tile.block_n, width_v, packed),
+            _map(
+                *_contiguous(batch, seqlen_q, heads, head_dim_v),
+                out_dtype,
+                64,
+                out_width(tile, width_v),
+                packed,
+            ),
+        ]
+        if self._transpose:
+            shape, strides = _contiguous(*self._transpose.shape)
+            layout = _layout(tile.block_n, 1, 4)
+            maps[2] = (list(shape), list(strides), [1, 1, width_v, tile.block_n], layout)
+        self._maps = maps
+        values = constants(tile, group, right == 0, fp8)
+        grid = min(total, _multiprocessors(q.device))
+        kind = (q.device, q.dtype, out_dtype, width, width_v, packed, windowed)
+        self._launch = Launcher(kernel.hopper_flash_kernel, (grid, 1, 1), values, kind)
+
+    def run(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        out: torch.Tensor,
+        lse: torch.Tensor | None,
+        scale: float,
+        factors: tuple[float | torch.Tensor | None, ...],
+        cu_seqlens: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None),
+    ) -> None:
+        """Write `out` [batch, seqlen_q, heads, head_dim_v] and `lse`, both contiguous."""
+        score_scale, value_scale, pointers = checks.fold_factors(scale, factors)
+        with torch.cuda.device_of(q):
+            if self._transpose:
+                v = self._transpose(v, cu_seqlens[1])
+            descriptor = _descriptor_class()
+            q_map, k_map, v_map, out_map = self._maps
+            counter = torch.zeros(1, dtype=torch.int32, device=q.device)  # tiles given out
+            self._launch(
+                (
+                    descriptor(q, *q_map), descriptor(k, *k_map), descriptor(v, *v_map),
+                    descriptor(out, *out_map), lse, *pointers, counter, *self._lengths, score_scale,
+                    value_scale, *self._limits, *cu_seqlens, self._sequences,
+                ),
+                (lse, *pointers, *cu_seqlens),
+            )  # fmt: skip
+
+
+def constants(tile: HopperTile, group: int, causal: bool, fp8: bool) -> dict[str, Any]:
+    """The kernel's constants in the order of its parameters; `group`: query heads to a KV head."""
+    return {
+        "GROUP": group, "BLOCK_N": tile.block_n, "STAGES": tile.num_stages,
+        "CONSUMERS": tile.consumers, "CHUNKS": tile.chunks, "CAUSAL": causal,
+        "PINGPONG": tile.pingpong, "SHIFT": 8.0 if fp8 else 0.0, "LAZY": tile.lazy,
+        "REGISTERS": 240 if tile.consumers == 2 else 160, "CONVERT": tile.convert,
+    }  # fmt: skip
+
+
+def out_width(tile: HopperTile, width_v: int) -> int:
+    """Columns of the output that leave at once: half of them where shared memory is full."""
+    return 64 if tile.chunks > 1 else min(width_v, 128)
 
 
 def launch(
@@ -64,94 +171,63 @@ def launch(
     *,
     tile: HopperTile | None = None,
 ) -> None:
-    """Run the Gluon kernel on inputs that `supports` accepted, writing `out` and `lse`."""
-    kernel: Any = _gluon_kernel()
-    batch, seqlen_q, heads, head_dim = q.shape
-    seqlen_k, kv_heads, head_dim_v = v.shape[1:]
-    causal = window[1] == 0
-    fp8 = q.dtype in checks.FP8
-    tile = tile or hopper_tile(head_dim, head_dim_v, q.element_size(), causal, seqlen_q)
-    assert tile is not None
-    block_d, block_dv = padded_head_dim(head_dim), padded_head_dim(head_dim_v)
-    score_scale, value_scale, pointers = checks.fold_factors(scale, factors)
-    with torch.cuda.device_of(q):
-        if fp8:
-            values = _descriptor(transpose_values(v), block_dv, tile.block_n)
-        else:
-            values = _descriptor(v.transpose(1, 2), tile.block_n, block_dv)
-        group = heads // kv_heads
-        tiles = triton.cdiv(triton.cdiv(seqlen_q, 64) * group, tile.consumers)
-        total = tiles * kv_heads * batch
-        grid = min(total, _multiprocessors(q.device))
-        counter = torch.zeros(1, dtype=torch.int32, device=q.device)  # tiles given out
-        kernel.hopper_flash_kernel[(grid,)](
-            _descriptor(q.transpose(1, 2), 64, block_d),
-            _descriptor(k.transpose(1, 2), tile.block_n, block_d),
-            values,
-            _descriptor(out.transpose(1, 2), 64, min(block_dv, 128)),
-            lse, *pointers, counter, total, tiles, kv_heads, tile.section,
-            seqlen_q, seqlen_k, score_scale, value_scale,
-            GROUP=group, BLOCK_N=tile.block_n, STAGES=tile.num_stages,
-            CONSUMERS=tile.consumers, CAUSAL=causal, PINGPONG=tile.pingpong,
-            SHIFT=8.0 if fp8 else 0.0, LAZY=tile.lazy,
-            REGISTERS=240 if tile.consumers == 2 else 160, CONVERT=tile.convert, num_warps=4,
-        )  # fmt: skip
+    """Plan and run a dense batch that `supports` accepted, writing `out` and `lse`."""
+    Plan(q, k, v, out.dtype, window, tile=tile).run(q, k, v, out, lse, scale, factors)
+
+
+def _contiguous(
+    batch: int, rows: int, heads: int, columns: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shape and strides of a contiguous tensor of four dimensions."""
+    return (batch, rows, heads, columns), (rows * heads * columns, heads * columns, columns, 1)
 
 
 @cache
-def _layout(row_bytes: int, element_bytes: int) -> Any:
-    """Rank-4 shared layout of a tile, swizzled as widely as its rows allow."""
+def _layout(row_bytes: int, element_bytes: int, rank: int) -> Any:
+    """Shared layout of a tile, swizzled as widely as its rows allow."""
     from triton.experimental.gluon.language import NVMMASharedLayout
 
-    return NVMMASharedLayout(min(128, row_bytes), element_bytes * 8, 4)
+    return NVMMASharedLayout(min(128, row_bytes), element_bytes * 8, rank)
 
 
-def _descriptor(tensor: torch.Tensor, rows: int, columns: int) -> Any:
-    """TMA descriptor of a [batch, heads, rows, columns] view, one tile of one head at a time."""
+@cache
+def _descriptor_class() -> Any:
     from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-    size = tensor.element_size()
-    # The stride of a dimension of one element is arbitrary; TMA wants it to be a multiple of 16.
-    outer = zip(tensor.shape[:3], tensor.stride()[:3], strict=True)
-    strides = [step if extent > 1 else 16 for extent, step in outer]
-    block = [1, 1, rows, columns]
-    return TensorDescriptor(
-        tensor, list(tensor.shape), [*strides, 1], block, _layout(columns * size, size)
-    )
+    class Checked(TensorDescriptor):  # type: ignore[misc, unused-ignore]
+        """A TMA descriptor without its own slow checks: `supports` has made them."""
+
+        def __post_init__(self) -> None:
+            pass
+
+    return Checked
 
 
-@triton.jit
-def _transpose_kernel(
-    v_ptr, out_ptr, v_batch, v_row, v_head, seqlen, padded, KV_HEADS: tl.constexpr,
-    D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    batch = (tl.program_id(1) // KV_HEADS).to(tl.int64)
-    head = (tl.program_id(1) % KV_HEADS).to(tl.int64)
-    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    # Place 4i + 2h + j within each 16 holds key 8h + 2i + j.
-    key = place // 16 * 16 + place // 2 % 2 * 8 + place // 4 % 4 * 2 + place % 2
-    column = tl.arange(0, BLOCK_D)
-    source = v_ptr + batch * v_batch + head * v_head + key.to(tl.int64)[:, None] * v_row
-    values = tl.load(
-        source + column[None, :], mask=(key < seqlen)[:, None] & (column < D)[None, :], other=0
-    )
-    target = out_ptr + (batch * KV_HEADS + head) * D * padded + column[:, None] * padded
-    inside = (column < D)[:, None] & (place < padded)[None, :]
-    tl.store(target + place[None, :], tl.trans(values), mask=inside)
+def _map(
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    dtype: torch.dtype,
+    rows: int,
+    columns: int,
+    packed: bool,
+) -> tuple[list[int], list[int], list[int], Any]:
+    """How TMA sees a tensor: extents, strides, block and layout; one tile of one head at a time.
 
-
-def transpose_values(v: torch.Tensor) -> torch.Tensor:
-    """fp8 v [batch, seqlen, kv_heads, head_dim] as [batch, kv_heads, head_dim, padded seqlen].
-
-    Hopper multiplies fp8 only with keys contiguous. Keys are renamed within each 16 so that the
-    weights need not move between threads; the padding, to a multiple of 16, is zero.
+    The dimensions are [batch, heads, rows, columns]; packed, [2**31, 2**31, heads, 2**30, columns],
+    where the kernel's `_load` finds the rows of one sequence and nothing past them.
     """
-    batch, seqlen, kv_heads, head_dim = v.shape
-    padded = triton.cdiv(seqlen, 16) * 16
-    out = torch.empty(batch, kv_heads, head_dim, padded, dtype=torch.uint8, device=v.device)
-    block = 128
-    _transpose_kernel[(triton.cdiv(padded, block), batch * kv_heads)](
-        v.view(torch.uint8), out, *v.stride()[:3], seqlen, padded, KV_HEADS=kv_heads, D=head_dim,
-        BLOCK_D=triton.next_power_of_2(head_dim), BLOCK=block, num_warps=4,
-    )  # fmt: skip
-    return out.view(v.dtype)
+    # The stride of a dimension of one element is arbitrary; TMA wants it to be a multiple of 16.
+    step, row_step, head_step = (
+        stride if extent > 1 else 16 for extent, stride in zip(shape[:3], strides[:3], strict=True)
+    )
+    batch, length, heads, width = shape
+    if packed:
+        far = 2**31 - 2**16
+        extents = [far, far, heads, 2**30, width]
+        steps = [2**34 - row_step, row_step, head_step, row_step, 1]
+    else:
+        extents = [batch, heads, length, width]
+        steps = [step, head_step, row_step, 1]
+    block = [1] * (len(extents) - 2) + [rows, columns]
+    layout = _layout(columns * dtype.itemsize, dtype.itemsize, len(block))
+    return extents, steps, block, layout

@@ -13,122 +13,30 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia import hopper
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
 
+from kernels.hopper_producer import (
+    BATCH,
+    BEGIN_Q,
+    FAR,
+    KV_HEAD,
+    LENGTH_K,
+    LENGTH_Q,
+    NOTES,
+    ROWS,
+    TILE,
+    key_tiles,
+    produce,
+    told,
+    unit,
+)
 from kernels.hopper_softmax import operand, partial_sums, softmax
 
-ROWS = gl.constexpr(64)  # query rows of one consumer
 FIRST, SECOND, THIRD = gl.constexpr(0), gl.constexpr(1), gl.constexpr(2)
 
 barrier = getattr(gl, "barrier", None) or gl.thread_barrier  # 3.7 renamed it
-load_tile = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared  # 3.9
-store_tile = getattr(tma, "async_store", None) or tma.async_copy_shared_to_global
+store_tile = getattr(tma, "async_store", None) or tma.async_copy_shared_to_global  # 3.9
 fence = hopper.fence_async_shared
 mma = hopper.warpgroup_mma
 mma_wait = hopper.warpgroup_mma_wait
-
-
-@gluon.jit
-def _place(index, total, tiles, kv_heads, section):
-    """Query tile, batch and KV head of the index-th piece of work.
-
-    `section` KV heads at a time, few enough that their keys and values stay in L2; among them the
-    long rows first, so that the last pieces are short.
-    """
-    first = index // (tiles * section) * section
-    inside = index - first * tiles
-    heads = gl.minimum(total // tiles - first, section)
-    kv_head = first + inside % heads
-    return tiles - 1 - inside // heads, kv_head // kv_heads, kv_head % kv_heads
-
-
-@gluon.jit
-def _unit(tile, kv_head, CONSUMER: gl.constexpr, CONSUMERS: gl.constexpr, GROUP: gl.constexpr):
-    """Head and first row of one consumer: its neighbours take the same rows of the next heads."""
-    unit = tile * CONSUMERS + CONSUMER
-    return kv_head * GROUP + unit % GROUP, unit // GROUP * ROWS
-
-
-@gluon.jit
-def _steps(
-    tile, seqlen_q, seqlen_k, BLOCK_N: gl.constexpr, CONSUMERS: gl.constexpr, GROUP: gl.constexpr,
-    CAUSAL: gl.constexpr,
-):  # fmt: skip
-    """Key tiles that some row of this query tile sees, at least one."""
-    keys = seqlen_k
-    if CAUSAL:
-        _, row = _unit(tile, 0, CONSUMERS - 1, CONSUMERS, GROUP)
-        keys = gl.minimum(seqlen_k, row + ROWS + seqlen_k - seqlen_q)
-    return gl.maximum(gl.cdiv(keys, BLOCK_N), 1)
-
-
-@gluon.jit
-def _tell(work, turn, tile, batch, kv_head):
-    """Leave for the consumers what their next tile is; two turns' notes fit."""
-    LAYOUT: gl.constexpr = gl.BlockedLayout([1], [32], [1], [0])
-    note = (turn & 1) * 3
-    work.index(note).store(gl.full([1], tile, gl.int32, LAYOUT))
-    work.index(note + 1).store(gl.full([1], batch, gl.int32, LAYOUT))
-    work.index(note + 2).store(gl.full([1], kv_head, gl.int32, LAYOUT))
-
-
-@gluon.jit
-def _told(work, turn, FIELD: gl.constexpr):
-    note = work.index((turn & 1) * 3 + FIELD)
-    return gl.max(note.load(gl.BlockedLayout([1], [32], [4], [0])), 0)
-
-
-@gluon.jit
-def _load_kv(desc, ring, full, empty, count, batch, head, row, STAGES: gl.constexpr,
-             TRANSPOSED: gl.constexpr):  # fmt: skip
-    """Fill slot `count` of a ring once every consumer has let go of what it held."""
-    slot = count % STAGES
-    mbarrier.wait(empty.index(slot), count // STAGES & 1 ^ 1)
-    mbarrier.expect(full.index(slot), desc.block_type.nbytes)
-    if TRANSPOSED:
-        load_tile(desc, [batch, head, 0, row], full.index(slot), ring.index(slot))
-    else:
-        load_tile(desc, [batch, head, row, 0], full.index(slot), ring.index(slot))
-
-
-@gluon.jit
-def _produce(
-    q_desc, k_desc, v_desc, q_smem, k_ring, v_ring, work,
-    q_full, q_empty, k_full, k_empty, v_full, v_empty, counter_ptr,
-    total, tiles, kv_heads, section, seqlen_q, seqlen_k,
-    GROUP: gl.constexpr, BLOCK_N: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr,
-    CAUSAL: gl.constexpr,
-):  # fmt: skip
-    fp8: gl.constexpr = q_desc.dtype.primitive_bitwidth == 8
-    count = 0
-    turn = 0
-    index = gl.program_id(0)
-    while index < total:
-        tile, batch, kv_head = _place(index, total, tiles, kv_heads, section)
-        steps = _steps(tile, seqlen_q, seqlen_k, BLOCK_N, CONSUMERS, GROUP, CAUSAL)
-        last = (steps - 1) * BLOCK_N
-        _load_kv(k_desc, k_ring, k_full, k_empty, count, batch, kv_head, last, STAGES, False)
-        mbarrier.wait(q_empty, turn & 1 ^ 1)
-        _tell(work, turn, tile, batch, kv_head)
-        mbarrier.expect(q_full, CONSUMERS * q_desc.block_type.nbytes)
-        for consumer in gl.static_range(CONSUMERS):
-            head, row = _unit(tile, kv_head, consumer, CONSUMERS, GROUP)
-            load_tile(q_desc, [batch, head, row, 0], q_full, q_smem.index(consumer))
-        for step in range(1, steps):
-            row = (steps - 1 - step) * BLOCK_N
-            next_count = count + 1
-            _load_kv(
-                k_desc, k_ring, k_full, k_empty, next_count, batch, kv_head, row, STAGES, False
-            )
-            _load_kv(
-                v_desc, v_ring, v_full, v_empty, count, batch, kv_head, row + BLOCK_N, STAGES, fp8
-            )
-            count = next_count
-        _load_kv(v_desc, v_ring, v_full, v_empty, count, batch, kv_head, 0, STAGES, fp8)
-        count += 1
-        turn += 1
-        index = gl.num_programs(0) + gl.atomic_add(counter_ptr, 1)
-    mbarrier.wait(q_empty, turn & 1 ^ 1)
-    _tell(work, turn, -1, 0, 0)
-    mbarrier.arrive(q_full, count=1)
 
 
 @gluon.jit
@@ -159,18 +67,29 @@ def _asm(CODE: gl.constexpr):
 
 
 @gluon.jit
+def _scores(q_smem, k_ring, CONSUMER: gl.constexpr, slot, acc, CHUNKS: gl.constexpr):
+    """Issue queries times keys; head_dim lies in CHUNKS tiles of as many columns each."""
+    BLOCK_N: gl.constexpr = k_ring.shape[-2]
+    D: gl.constexpr = k_ring.shape[-1]
+    for chunk in gl.static_range(CHUNKS):
+        q = q_smem.index(CONSUMER * CHUNKS + chunk).reshape([ROWS, D])
+        k = k_ring.index(slot * CHUNKS + chunk).reshape([BLOCK_N, D])
+        acc = mma(q, k.permute([1, 0]), acc, use_acc=chunk > 0, is_async=True)
+    return acc
+
+
+@gluon.jit
 def _step(
-    q, k_ring, v_ring, k_full, k_empty, v_full, v_empty, count,
-    weights, acc, row_max, row_sum, scale, masked, first_row, first_key, offset, seqlen_k,
-    STAGES: gl.constexpr, CAUSAL: gl.constexpr, PINGPONG: gl.constexpr,
+    q_smem, k_ring, v_ring, k_full, k_empty, v_full, v_empty, count,
+    weights, acc, row_max, row_sum, scale, masked, first_key, seqlen_k, seen, unseen,
+    STAGES: gl.constexpr, CHUNKS: gl.constexpr, GUARD: gl.constexpr, PINGPONG: gl.constexpr,
     CONSUMER: gl.constexpr, CONSUMERS: gl.constexpr, SHIFT: gl.constexpr, LAZY: gl.constexpr,
     CONVERT: gl.constexpr,
 ):  # fmt: skip
     """Scores of key tile `count`, values of the tile before it, one softmax."""
     dtype: gl.constexpr = k_ring.dtype
     fp8: gl.constexpr = dtype.primitive_bitwidth == 8
-    BLOCK_N: gl.constexpr = k_ring.shape[3]
-    D: gl.constexpr = k_ring.shape[4]
+    BLOCK_N: gl.constexpr = k_ring.shape[-2]
     S_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout(
         [3, 0], [4, 1], [16, BLOCK_N, 256 // dtype.primitive_bitwidth]
     )
@@ -179,9 +98,8 @@ def _step(
     mbarrier.wait(k_full.index(k_slot), count // STAGES & 1)
     if PINGPONG:
         _turn_wait(CONSUMER)
-    k = k_ring.index(k_slot).reshape([BLOCK_N, D])
     zeros = gl.zeros([ROWS, BLOCK_N], gl.float32, S_LAYOUT)
-    pending_scores = mma(q, k.permute([1, 0]), zeros, use_acc=False, is_async=True)
+    pending_scores = _scores(q_smem, k_ring, CONSUMER, k_slot, zeros, CHUNKS)
     mbarrier.wait(v_full.index(v_slot), (count - 1) // STAGES & 1)
     v = _values(v_ring.index(v_slot), fp8)
     A_LAYOUT: gl.constexpr = gl.DotOperandLayout(0, acc.type.layout, 32 // dtype.primitive_bitwidth)
@@ -194,7 +112,7 @@ def _step(
     mbarrier.arrive(k_empty.index(k_slot), count=1)
     old_max = row_max
     new_weights, row_max, decay = softmax(
-        scores, old_max, scale, masked, first_row, first_key, offset, seqlen_k, CAUSAL, SHIFT, LAZY
+        scores, old_max, scale, masked, first_key, seqlen_k, seen, unseen, GUARD, SHIFT, LAZY
     )
     S_SUM: gl.constexpr = gl.SliceLayout(1, row_sum.type.layout)
     row_sum = row_sum * gl.convert_layout(decay, S_SUM)[:, None] + partial_sums(new_weights)
@@ -220,93 +138,108 @@ def _step(
 def _values(tile, TRANSPOSED: gl.constexpr):
     """A slot of the value ring as [keys, dim]."""
     if TRANSPOSED:
-        return tile.reshape([tile.shape[2], tile.shape[3]]).permute([1, 0])
+        return tile.reshape([tile.shape[-2], tile.shape[-1]]).permute([1, 0])
     else:  # noqa: RET505
-        return tile.reshape([tile.shape[2], tile.shape[3]])
+        return tile.reshape([tile.shape[-2], tile.shape[-1]])
 
 
 @gluon.jit
-def _write(out_desc, buffer, acc, batch, head, row):
-    """Send one consumer's output off, in two halves where the buffer is half as wide."""
-    WIDTH: gl.constexpr = out_desc.block_shape[3]
-    target = buffer.reshape([ROWS, WIDTH])
+def _store(desc, buffer, values, batch, head, row, column, begin, length, PACKED: gl.constexpr):
+    """Send a consumer's rows, or half their columns, off; none past the end of their sequence."""
+    tma.store_wait(0)
+    buffer.reshape(values.shape).store(values)
+    fence()
+    if PACKED:  # as in the producer's `_load`
+        where = [FAR, begin + length, head, FAR - length + row, column]
+        store_tile(desc, where, buffer)
+    else:
+        store_tile(desc, [batch, head, row, column], buffer)
+
+
+@gluon.jit
+def _write(out_desc, buffer, acc, batch, head, row, begin, length, PACKED: gl.constexpr):
+    """One consumer's output, in two halves where the buffer is half as wide."""
+    WIDTH: gl.constexpr = out_desc.block_shape[-1]
     values = acc.to(out_desc.dtype)
     if values.shape[1] == WIDTH:
-        tma.store_wait(0)
-        target.store(values)
-        fence()
-        store_tile(out_desc, [batch, head, row, 0], buffer)
+        _store(out_desc, buffer, values, batch, head, row, 0, begin, length, PACKED)
     else:
         left, right = values.reshape([ROWS, 2, WIDTH]).permute([0, 2, 1]).split()
-        tma.store_wait(0)
-        target.store(left)
-        fence()
-        store_tile(out_desc, [batch, head, row, 0], buffer)
-        tma.store_wait(0)
-        target.store(right)
-        fence()
-        store_tile(out_desc, [batch, head, row, WIDTH], buffer)
+        _store(out_desc, buffer, left, batch, head, row, 0, begin, length, PACKED)
+        _store(out_desc, buffer, right, batch, head, row, WIDTH, begin, length, PACKED)
 
 
 @gluon.jit
 def _consume(
     out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem, work,
     q_full, q_empty, k_full, k_empty, v_full, v_empty,
-    kv_heads, seqlen_q, seqlen_k, scale, value_scale,
-    GROUP: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr, CAUSAL: gl.constexpr,
-    PINGPONG: gl.constexpr, CONSUMER: gl.constexpr, SHIFT: gl.constexpr,
-    LAZY: gl.constexpr, CONVERT: gl.constexpr,
+    kv_heads, seqlen_q, seqlen_k, scale, value_scale, left, right,
+    GROUP: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr, CHUNKS: gl.constexpr,
+    CAUSAL: gl.constexpr, PACKED: gl.constexpr, PINGPONG: gl.constexpr, CONSUMER: gl.constexpr,
+    SHIFT: gl.constexpr, LAZY: gl.constexpr, CONVERT: gl.constexpr,
 ):  # fmt: skip
     dtype: gl.constexpr = k_ring.dtype
     bits: gl.constexpr = dtype.primitive_bitwidth
-    BLOCK_N: gl.constexpr = k_ring.shape[3]
-    D: gl.constexpr = k_ring.shape[4]
-    DV: gl.constexpr = v_ring.shape[3 if bits == 8 else 4]
+    GUARD: gl.constexpr = CAUSAL or PACKED or left is not None
+    BLOCK_N: gl.constexpr = k_ring.shape[-2]
+    DV: gl.constexpr = v_ring.shape[-2 if bits == 8 else -1]
     S_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BLOCK_N, 256 // bits])
     O_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, DV, 256 // bits])
     A_LAYOUT: gl.constexpr = gl.DotOperandLayout(0, O_LAYOUT, 32 // bits)
     S_ROWS: gl.constexpr = gl.SliceLayout(1, S_LAYOUT)
-    offset = seqlen_k - seqlen_q
-    q = q_smem.index(CONSUMER).reshape([ROWS, D])
     if PINGPONG and CONSUMER == CONSUMERS - 1:
         _turn_pass(CONSUMER, CONSUMERS)
     count = 0
     turn = 0
+    begin_q, length_q, length_k = 0, seqlen_q, seqlen_k
     mbarrier.wait(q_full, 0)
-    tile = _told(work, 0, 0)
+    tile = told(work, 0, TILE)
     while tile >= 0:
-        steps = _steps(tile, seqlen_q, seqlen_k, BLOCK_N, CONSUMERS, GROUP, CAUSAL)
-        first_row = _unit(tile, 0, CONSUMER, CONSUMERS, GROUP)[1]
+        if PACKED:
+            length_q = told(work, turn, LENGTH_Q)
+            length_k = told(work, turn, LENGTH_K)
+        low, steps = key_tiles(
+            tile, length_q, length_k, left, right, BLOCK_N, CONSUMERS, GROUP, CAUSAL
+        )
+        first_row = unit(tile, 0, CONSUMER, CONSUMERS, GROUP)[1]
+        seen, unseen = None, None  # row i sees the keys from unseen + i up to seen + i
+        end = length_k
+        if CAUSAL:
+            seen = first_row + length_k - length_q + 1
+            end = None  # rows past the last one may see keys past the end: zeros
+        elif left is not None:
+            seen = first_row + length_k - length_q + right + 1
+        if left is not None:
+            unseen = first_row + length_k - length_q - left
 
         slot = count % STAGES
         mbarrier.wait(k_full.index(slot), count // STAGES & 1)
-        k = k_ring.index(slot).reshape([BLOCK_N, D])
         zeros = gl.zeros([ROWS, BLOCK_N], gl.float32, S_LAYOUT)
-        scores = mma_wait(0, deps=[mma(q, k.permute([1, 0]), zeros, use_acc=False, is_async=True)])
+        scores = mma_wait(0, deps=[_scores(q_smem, k_ring, CONSUMER, slot, zeros, CHUNKS)])
         mbarrier.arrive(k_empty.index(slot), count=1)
         row_max = gl.full([ROWS], -float("inf"), gl.float32, S_ROWS)
-        first_key = (steps - 1) * BLOCK_N
+        first_key = (low + steps - 1) * BLOCK_N
         probs, row_max, _ = softmax(
-            scores, row_max, scale, True, first_row, first_key, offset, seqlen_k, CAUSAL, SHIFT,
-            LAZY,
-        )  # fmt: skip
+            scores, row_max, scale, True, first_key, end, seen, unseen, GUARD, SHIFT, LAZY
+        )
         row_sum = partial_sums(probs)
         if CONVERT == "late":
             weights = probs
         else:
             weights = operand(probs, dtype, A_LAYOUT, CONVERT == "pinned")
         acc = gl.zeros([ROWS, DV], gl.float32, O_LAYOUT)
-        whole = (first_row + offset + 1) // BLOCK_N  # key tiles that every row sees whole
         for step in range(1, steps):
             count += 1
+            key = first_key - step * BLOCK_N
             masked = False
-            if CAUSAL:
-                masked = steps - step > whole
+            if seen is not None:
+                masked = key + BLOCK_N > seen
+            if unseen is not None:
+                masked = masked | (key < unseen + ROWS - 1)
             weights, acc, row_max, row_sum = _step(
-                q, k_ring, v_ring, k_full, k_empty, v_full, v_empty, count,
-                weights, acc, row_max, row_sum, scale, masked, first_row,
-                first_key - step * BLOCK_N, offset, seqlen_k,
-                STAGES, CAUSAL, PINGPONG, CONSUMER, CONSUMERS, SHIFT, LAZY, CONVERT,
+                q_smem, k_ring, v_ring, k_full, k_empty, v_full, v_empty, count,
+                weights, acc, row_max, row_sum, scale, masked, key, end, seen, unseen,
+                STAGES, CHUNKS, GUARD, PINGPONG, CONSUMER, CONSUMERS, SHIFT, LAZY, CONVERT,
             )  # fmt: skip
         mbarrier.arrive(q_empty, count=1)
 
@@ -322,36 +255,51 @@ def _consume(
         acc = mma_wait(0, deps=[pending])
         mbarrier.arrive(v_empty.index(slot), count=1)
         count += 1
-        batch = _told(work, turn, 1)
-        head = _unit(tile, _told(work, turn, 2), CONSUMER, CONSUMERS, GROUP)[0]
+        batch = 0
+        if PACKED:
+            begin_q = told(work, turn, BEGIN_Q)
+            length_q = told(work, turn, LENGTH_Q)  # again: registers were short in the loop
+        else:
+            batch = told(work, turn, BATCH)
+        head = unit(tile, told(work, turn, KV_HEAD), CONSUMER, CONSUMERS, GROUP)[0]
         acc = acc * gl.convert_layout(inverse, gl.SliceLayout(1, O_LAYOUT))[:, None]
 
-        _write(out_desc, out_smem.index(CONSUMER), acc, batch, head, first_row)
+        buffer = out_smem.index(CONSUMER)
+        _write(out_desc, buffer, acc, batch, head, first_row, begin_q, length_q, PACKED)
         if lse_ptr is not None:
             lse = row_max + gl.log2(gl.where(saw_keys, total_sum, 1.0)) - SHIFT
             lse = gl.where(saw_keys, lse * 0.6931471805599453, -float("inf"))
             row = first_row + gl.arange(0, ROWS, S_ROWS)
-            base = (batch * kv_heads * GROUP + head).to(gl.int64) * seqlen_q
-            gl.store(lse_ptr + base + row, lse, mask=row < seqlen_q)
+            base = (batch * kv_heads * GROUP + head).to(gl.int64) * seqlen_q + begin_q
+            gl.store(lse_ptr + base + row, lse, mask=row < length_q)
         turn += 1
         mbarrier.wait(q_full, turn & 1)
-        tile = _told(work, turn, 0)
+        tile = told(work, turn, TILE)
     tma.store_wait(0)
 
 
-@gluon.jit(do_not_specialize=["total", "tiles", "kv_heads", "section", "seqlen_q", "seqlen_k"])
+@gluon.jit(
+    do_not_specialize=["total", "tiles", "kv_heads", "section", "seqlen_q", "seqlen_k"]
+    + ["left", "right", "sequences"]
+)
 def hopper_flash_kernel(
     q_desc, k_desc, v_desc, out_desc, lse_ptr, q_scale_ptr, k_scale_ptr, v_scale_ptr, counter_ptr,
-    total, tiles, kv_heads, section, seqlen_q, seqlen_k, scale, value_scale,
+    total, tiles, kv_heads, section, seqlen_q, seqlen_k, scale, value_scale, left, right,
+    cu_q_ptr, cu_k_ptr, sequences,
     GROUP: gl.constexpr, BLOCK_N: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr,
-    CAUSAL: gl.constexpr, PINGPONG: gl.constexpr, SHIFT: gl.constexpr,
+    CHUNKS: gl.constexpr, CAUSAL: gl.constexpr, PINGPONG: gl.constexpr, SHIFT: gl.constexpr,
     LAZY: gl.constexpr, REGISTERS: gl.constexpr, CONVERT: gl.constexpr,
 ):  # fmt: skip
     """CONSUMERS * 64 rows of the query heads of one KV head at a time.
 
     A program begins with the piece of work of its own number and goes on with the next that nobody
     has taken: `counter_ptr`, zero at the start, counts those beyond the grid.
+
+    A window is left and right, or left alone with CAUSAL. Packed sequences are cu_q,
+    cu_k and their number; seqlen_q and seqlen_k are then all their rows, and `tiles` is as many as
+    the producer's `sequence_of` may give out.
     """
+    PACKED: gl.constexpr = cu_q_ptr is not None
     if q_scale_ptr is not None:
         scale *= gl.load(q_scale_ptr)
     if k_scale_ptr is not None:
@@ -359,10 +307,10 @@ def hopper_flash_kernel(
     if v_scale_ptr is not None:
         value_scale *= gl.load(v_scale_ptr)
     q_smem = gl.allocate_shared_memory(
-        q_desc.dtype, [CONSUMERS] + q_desc.block_type.shape, q_desc.layout
+        q_desc.dtype, [CONSUMERS * CHUNKS] + q_desc.block_type.shape, q_desc.layout
     )
     k_ring = gl.allocate_shared_memory(
-        k_desc.dtype, [STAGES] + k_desc.block_type.shape, k_desc.layout
+        k_desc.dtype, [STAGES * CHUNKS] + k_desc.block_type.shape, k_desc.layout
     )
     v_ring = gl.allocate_shared_memory(
         v_desc.dtype, [STAGES] + v_desc.block_type.shape, v_desc.layout
@@ -370,7 +318,7 @@ def hopper_flash_kernel(
     out_smem = gl.allocate_shared_memory(
         out_desc.dtype, [CONSUMERS] + out_desc.block_type.shape, out_desc.layout
     )
-    work = gl.allocate_shared_memory(gl.int32, [6, 1], gl.SwizzledSharedLayout(1, 1, 1, [0]))
+    work = gl.allocate_shared_memory(gl.int32, [NOTES, 1], gl.SwizzledSharedLayout(1, 1, 1, [0]))
     q_full = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
     q_empty = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
     k_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
@@ -392,24 +340,27 @@ def hopper_flash_kernel(
                 (_consume, (
                     out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem, work,
                     q_full, q_empty, k_full, k_empty, v_full, v_empty,
-                    kv_heads, seqlen_q, seqlen_k, scale, value_scale,
-                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, FIRST, SHIFT, LAZY, CONVERT,
+                    kv_heads, seqlen_q, seqlen_k, scale, value_scale, left, right,
+                    GROUP, STAGES, CONSUMERS, CHUNKS, CAUSAL, PACKED, PINGPONG, FIRST, SHIFT, LAZY,
+                    CONVERT,
                 )),
                 (_consume, (
                     out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem, work,
                     q_full, q_empty, k_full, k_empty, v_full, v_empty,
-                    kv_heads, seqlen_q, seqlen_k, scale, value_scale,
-                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, SECOND, SHIFT, LAZY, CONVERT,
+                    kv_heads, seqlen_q, seqlen_k, scale, value_scale, left, right,
+                    GROUP, STAGES, CONSUMERS, CHUNKS, CAUSAL, PACKED, PINGPONG, SECOND, SHIFT, LAZY,
+                    CONVERT,
                 )),
-                (_produce, (
+                (produce, (
                     q_desc, k_desc, v_desc, q_smem, k_ring, v_ring, work,
                     q_full, q_empty, k_full, k_empty, v_full, v_empty, counter_ptr,
-                    total, tiles, kv_heads, section, seqlen_q, seqlen_k,
-                    GROUP, BLOCK_N, STAGES, CONSUMERS, CAUSAL,
+                    total, tiles, kv_heads, section, seqlen_q, seqlen_k, left, right,
+                    cu_q_ptr, cu_k_ptr, sequences,
+                    GROUP, BLOCK_N, STAGES, CONSUMERS, CHUNKS, CAUSAL,
                 )),
             ],
             [4, 1],
-            [REGISTERS, 24],
+            [REGISTERS, 504 - 2 * REGISTERS],  # of the 168 a thread has at entry
         )  # fmt: skip
     else:
         gl.warp_specialize(
@@ -417,28 +368,32 @@ def hopper_flash_kernel(
                 (_consume, (
                     out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem, work,
                     q_full, q_empty, k_full, k_empty, v_full, v_empty,
-                    kv_heads, seqlen_q, seqlen_k, scale, value_scale,
-                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, FIRST, SHIFT, LAZY, CONVERT,
+                    kv_heads, seqlen_q, seqlen_k, scale, value_scale, left, right,
+                    GROUP, STAGES, CONSUMERS, CHUNKS, CAUSAL, PACKED, PINGPONG, FIRST, SHIFT, LAZY,
+                    CONVERT,
                 )),
                 (_consume, (
                     out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem, work,
                     q_full, q_empty, k_full, k_empty, v_full, v_empty,
-                    kv_heads, seqlen_q, seqlen_k, scale, value_scale,
-                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, SECOND, SHIFT, LAZY, CONVERT,
+                    kv_heads, seqlen_q, seqlen_k, scale, value_scale, left, right,
+                    GROUP, STAGES, CONSUMERS, CHUNKS, CAUSAL, PACKED, PINGPONG, SECOND, SHIFT, LAZY,
+                    CONVERT,
                 )),
                 (_consume, (
                     out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem, work,
                     q_full, q_empty, k_full, k_empty, v_full, v_empty,
-                    kv_heads, seqlen_q, seqlen_k, scale, value_scale,
-                    GROUP, STAGES, CONSUMERS, CAUSAL, PINGPONG, THIRD, SHIFT, LAZY, CONVERT,
+                    kv_heads, seqlen_q, seqlen_k, scale, value_scale, left, right,
+                    GROUP, STAGES, CONSUMERS, CHUNKS, CAUSAL, PACKED, PINGPONG, THIRD, SHIFT, LAZY,
+                    CONVERT,
                 )),
-                (_produce, (
+                (produce, (
                     q_desc, k_desc, v_desc, q_smem, k_ring, v_ring, work,
                     q_full, q_empty, k_full, k_empty, v_full, v_empty, counter_ptr,
-                    total, tiles, kv_heads, section, seqlen_q, seqlen_k,
-                    GROUP, BLOCK_N, STAGES, CONSUMERS, CAUSAL,
+                    total, tiles, kv_heads, section, seqlen_q, seqlen_k, left, right,
+                    cu_q_ptr, cu_k_ptr, sequences,
+                    GROUP, BLOCK_N, STAGES, CONSUMERS, CHUNKS, CAUSAL,
                 )),
             ],
             [4, 4, 1],
-            [REGISTERS, REGISTERS, 24],
+            [REGISTERS, REGISTERS, 32],
         )  # fmt: skip

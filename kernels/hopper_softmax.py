@@ -43,8 +43,8 @@ def operand(weights, dtype: gl.constexpr, LAYOUT: gl.constexpr, PINNED: gl.const
 
 
 @gluon.jit
-def mask(scores, limit):
-    """-inf from column limit[row] on.
+def mask(scores, limit, start):
+    """-inf from column limit[row] on, and before column start[row] if there is a start.
 
     Key 8a + 2b + c of a row is in register (a, c) of lane b of its quad: with 2b on the limit's
     side, every register compares against a constant and none holds a column number.
@@ -62,29 +62,55 @@ def mask(scores, limit):
     column = 8 * a[None, :][:, :, None][:, :, :, None] + c[None, :][:, None, :][:, :, None, :]
     rest = gl.convert_layout(limit, gl.SliceLayout(1, MB))[:, None] - 2 * b[None, :]
     parts = gl.where(column < rest[:, None, :][:, :, :, None], parts, -float("inf"))
+    if start is not None:
+        rest = gl.convert_layout(start, gl.SliceLayout(1, MB))[:, None] - 2 * b[None, :]
+        parts = gl.where(column >= rest[:, None, :][:, :, :, None], parts, -float("inf"))
     return gl.convert_layout(parts.reshape([M, N]), LAYOUT, assert_trivial=True)
 
 
 @gluon.jit
-def softmax(scores, row_max, scale, masked, first_row, first_key, offset, seqlen_k,
-             CAUSAL: gl.constexpr, SHIFT: gl.constexpr, LAZY: gl.constexpr):  # fmt: skip
+def row_maxima(scores, CHAINS: gl.constexpr):
+    """Maxima of the rows; a thread takes its part of a row in CHAINS * 2 independent chains."""
+    if CHAINS == 1:
+        return gl.max(scores, 1)
+    else:  # noqa: RET505 (the compiler needs the branch not taken left out)
+        M: gl.constexpr = scores.shape[0]
+        N: gl.constexpr = scores.shape[1]
+        parts = gl.max(scores.reshape([M, CHAINS, N // 8 // CHAINS, 4, 2]), axis=2)
+        parts = gl.max(gl.max(parts, axis=3), axis=1)
+        ROWS: gl.constexpr = gl.SliceLayout(1, scores.type.layout)
+        return gl.convert_layout(gl.max(parts, axis=1), ROWS, assert_trivial=True)
+
+
+@gluon.jit
+def softmax(scores, row_max, scale, masked, first_key, seqlen_k, seen, unseen,
+            GUARD: gl.constexpr, SHIFT: gl.constexpr, LAZY: gl.constexpr):  # fmt: skip
     """Weights of one key tile, the new row maxima and the decay of everything before it.
 
-    A row keeps its maximum until it grows by more than LAZY: weights reach 2**LAZY, not 1, and the
-    decay is 1 nearly always.
+    Row i of a masked tile sees the keys from unseen + i up to seen + i, and up to seqlen_k (None:
+    no such limit).
+    GUARD: some row may see no key at all. A row keeps its maximum until it grows by more than LAZY:
+    weights reach 2**LAZY, not 1, and the decay is 1 nearly always.
     """
     if masked:
         ROW: gl.constexpr = gl.SliceLayout(1, scores.type.layout)
-        row = first_row + gl.arange(0, scores.shape[0], ROW)
-        limit = gl.full_like(row, 0) + seqlen_k
-        if CAUSAL:
-            limit = gl.minimum(limit, row + offset + 1)
-        scores = mask(scores, limit - first_key)
-    new_max = gl.maximum(row_max, gl.max(scores, 1) * scale)
+        row = gl.arange(0, scores.shape[0], ROW)
+        if seen is None:
+            limit = gl.full_like(row, 0) + seqlen_k
+        elif seqlen_k is None:
+            limit = seen + row
+        else:
+            limit = gl.minimum(seqlen_k, seen + row)
+        if unseen is not None:
+            scores = mask(scores, limit - first_key, unseen + row - first_key)
+        else:
+            scores = mask(scores, limit - first_key, None)
+    CHAINS: gl.constexpr = 4 if SHIFT > 0 else 1  # fp8's products are short: its softmax shows
+    new_max = gl.maximum(row_max, row_maxima(scores, CHAINS) * scale)
     if LAZY > 0:
         new_max = gl.where(new_max > row_max + LAZY, new_max, row_max)
     reference = new_max
-    if CAUSAL:  # a row that has seen no key yet: avoid inf - inf
+    if GUARD:  # a row that has seen no key yet: avoid inf - inf
         reference = gl.where(new_max == -float("inf"), 0.0, new_max)
     weights = gl.exp2(scores * scale - (reference - SHIFT)[:, None])
     return weights, new_max, gl.exp2(row_max - reference)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kernels.aot import Case
+from kernels.hopper_flash import constants, out_width
 from kernels.tiles import HopperTile, hopper_tile, padded_head_dim, prefill_tile
 
 HEAD_DIMS = ((64, 64), (80, 80), (128, 128), (192, 128), (256, 256))
@@ -17,14 +18,14 @@ def prefill_cases(capability: int) -> Iterator[Case]:
             continue
         for head_dim, head_dim_v in HEAD_DIMS:
             yield _portable(capability, head_dim, head_dim_v, dtype)
-            if capability == 90 and bits < 32:
+            if capability == 90 and bits < 32 and head_dim != 80:  # 80 columns run as 128
                 for causal in (True, False):
-                    lengths = (2048, 16384)
-                    tiles = [
-                        hopper_tile(head_dim, head_dim_v, bits // 8, causal, n) for n in lengths
-                    ]
-                    for tile in {tile for tile in tiles if tile}:
-                        yield _hopper(head_dim, head_dim_v, dtype, causal, tile)
+                    tile = hopper_tile(head_dim, head_dim_v, bits // 8, causal)
+                    assert tile is not None
+                    yield _hopper(head_dim, head_dim_v, dtype, causal, tile, False)
+                    if causal:
+                        for packed in (False, True):
+                            yield _hopper(head_dim, head_dim_v, dtype, None, tile, packed)
 
 
 def _portable(capability: int, head_dim: int, head_dim_v: int, dtype: str) -> Case:
@@ -59,42 +60,47 @@ def _portable(capability: int, head_dim: int, head_dim_v: int, dtype: str) -> Ca
     )
 
 
-def _hopper(head_dim: int, head_dim_v: int, dtype: str, causal: bool, tile: HopperTile) -> Case:
+def _hopper(
+    head_dim: int, head_dim_v: int, dtype: str, causal: bool | None, tile: HopperTile, packed: bool
+) -> Case:
+    """The Gluon kernel with a causal mask, with none, or (`causal` None) with a window."""
     from triton.experimental.gluon.language import NVMMASharedLayout
 
     from kernels.hopper_kernel import hopper_flash_kernel
 
     bits = BITS[dtype]
-    block_d, block_dv = padded_head_dim(head_dim), padded_head_dim(head_dim_v)
+    width = head_dim // tile.chunks if tile.chunks > 1 else padded_head_dim(head_dim)
+    width_v = padded_head_dim(head_dim_v)
 
-    def descriptor(kind: str, width: int, rows: int, columns: int) -> str:
-        layout = NVMMASharedLayout(min(128, columns * width // 8), width, 4)
-        return f"tensordesc<{kind}[1,1,{rows},{columns}],{layout!r}>"
+    def descriptor(kind: str, size: int, *block: int) -> str:
+        layout = NVMMASharedLayout(min(128, block[-1] * size // 8), size, len(block))
+        return f"tensordesc<{kind}[{','.join(map(str, block))}],{layout!r}>"
 
-    values = (block_dv, tile.block_n) if bits == 8 else (tile.block_n, block_dv)
+    one = (1, 1, 1) if packed else (1, 1)
+    values = (1, 1, width_v, tile.block_n) if bits == 8 else (*one, tile.block_n, width_v)
     lengths = ["total", "tiles", "kv_heads", "section", "seqlen_q", "seqlen_k"]
+    optional = {"left": "i32"} if causal is None else {}
+    if packed:
+        optional |= {"cu_q_ptr": "*i32", "cu_k_ptr": "*i32", "sequences": "i32"}
+    absent = {"left", "right", "cu_q_ptr", "cu_k_ptr", "sequences"} - optional.keys()
+    absent |= {"q_scale_ptr", "k_scale_ptr", "v_scale_ptr"}
+    mask = {True: "causal", False: "no mask", None: "window"}[causal]
     return Case(
-        f"hopper_flash_kernel {dtype} {head_dim}/{head_dim_v} {'causal' if causal else 'no mask'} "
+        f"hopper_flash_kernel {dtype} {head_dim}/{head_dim_v} {mask}{' packed' * packed} "
         f"{64 * tile.consumers}x{tile.block_n}",
         hopper_flash_kernel,
         {
-            "q_desc": descriptor(dtype, bits, 64, block_d),
-            "k_desc": descriptor(dtype, bits, tile.block_n, block_d),
+            "q_desc": descriptor(dtype, bits, *one, 64, width),
+            "k_desc": descriptor(dtype, bits, *one, tile.block_n, width),
             "v_desc": descriptor(dtype, bits, *values),
-            "out_desc": descriptor("bf16", 16, 64, min(block_dv, 128)),
+            "out_desc": descriptor("bf16", 16, *one, 64, out_width(tile, width_v)),
             "lse_ptr": "*fp32",
             "counter_ptr": "*i32",
             **dict.fromkeys(lengths, "i32"),
             "scale": "fp32",
             "value_scale": "fp32",
+            **optional,
         },
-        {
-            "GROUP": 4, "BLOCK_N": tile.block_n, "STAGES": tile.num_stages,
-            "CONSUMERS": tile.consumers, "CAUSAL": causal, "PINGPONG": tile.pingpong,
-            "SHIFT": 8.0 if bits == 8 else 0.0,
-            "LAZY": tile.lazy, "REGISTERS": 240 if tile.consumers == 2 else 160,
-            "CONVERT": tile.convert,
-            "q_scale_ptr": None, "k_scale_ptr": None, "v_scale_ptr": None,
-        },
-        unaligned=frozenset(lengths),
-    )  # fmt: skip
+        constants(tile, 4, causal is not False, bits == 8) | dict.fromkeys(absent),
+        unaligned=frozenset([*lengths, *optional]),
+    )

@@ -88,16 +88,22 @@ class HopperTile:
     lazy: float = 0.0  # the output is rescaled only when a row's maximum grew by more, in log2
     section: int = 1  # KV heads worked on at a time: more balance better, fewer reuse L2 better
     convert: str = "pinned"
+    chunks: int = 1  # head_dim in so many tiles of its own width, not filled up to a power of two
 
 
 def hopper_tile(
-    head_dim: int, head_dim_v: int, element_bytes: int, causal: bool, seqlen_q: int
+    head_dim: int, head_dim_v: int, element_bytes: int, causal: bool
 ) -> HopperTile | None:
     """Tile of the Hopper kernel, None where only the portable kernel fits."""
     shape = padded_head_dim(head_dim), padded_head_dim(head_dim_v)
     if shape not in ((64, 64), (128, 128), (256, 128), (256, 256)):
         return None
     section = 4 if causal else 1
+    chunks = 3 if (head_dim, head_dim_v) == (192, 128) else 1
+    if chunks == 3 and element_bytes == 2:
+        return HopperTile(2, 128, pingpong=True, lazy=8.0, section=section, chunks=3)
+    if chunks == 3:
+        return HopperTile(2, 128, section=section, convert="late", chunks=3)
     if element_bytes == 1:
         return HopperTile(2, 64 if shape[0] == 256 else 128, section=section, convert="late")
     if shape[0] == 256:

@@ -1,0 +1,40 @@
+"""Launch a kernel again without Triton's look at every argument.
+
+That look takes longer than a short prompt takes the GPU. It decides what to compile, so who calls
+here vouches that nothing it decides by has changed.
+"""
+
+from collections.abc import Hashable
+from typing import Any
+
+import torch
+
+_compiled: dict[tuple[Hashable, ...], Any] = {}
+
+
+class Launcher:
+    """A kernel with its grid and its constants, in the order of its parameters.
+
+    `kind` tells apart everything that Triton would compile differently (the device among it), but
+    for the pointers given at each call: whether each is there, and aligned to 16 bytes.
+    """
+
+    def __init__(
+        self, kernel: Any, grid: tuple[int, int, int], constants: dict[str, Any], kind: Hashable
+    ) -> None:
+        self._kernel, self._grid, self._constants = kernel, grid, constants
+        self._kind = (kernel, kind, *constants.values())
+        self._own: dict[tuple[bool | None, ...], Any] = {}
+
+    def __call__(
+        self, arguments: tuple[Any, ...], pointers: tuple[torch.Tensor | None, ...]
+    ) -> None:
+        """Launch on the current device and stream with all arguments but the constants."""
+        given = tuple([None if p is None else p.data_ptr() % 16 == 0 for p in pointers])
+        compiled = self._own.get(given) or _compiled.get((*self._kind, given))
+        if compiled is None:
+            compiled = self._kernel[self._grid](*arguments, **self._constants, num_warps=4)
+            _compiled[(*self._kind, given)] = compiled
+        else:
+            compiled[self._grid](*arguments, *self._constants.values())
+        self._own[given] = compiled
