@@ -69,6 +69,7 @@ def _hopper(
     from kernels.hopper_kernel import hopper_flash_kernel
 
     bits = BITS[dtype]
+    group = 4 if head_dim == head_dim_v else 1  # MLA multiplies its keys out for every head
     width = head_dim // tile.chunks if tile.chunks > 1 else padded_head_dim(head_dim)
     width_v = padded_head_dim(head_dim_v)
 
@@ -101,6 +102,6 @@ def _hopper(
             "value_scale": "fp32",
             **optional,
         },
-        constants(tile, 4, causal is not False, bits == 8) | dict.fromkeys(absent),
+        constants(tile, group, causal is not False, bits == 8) | dict.fromkeys(absent),
         unaligned=frozenset([*lengths, *optional]),
     )
