@@ -12,7 +12,7 @@ import itertools
 import json
 import multiprocessing
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import torch
@@ -44,7 +44,7 @@ SHARED_MEMORY_BYTES = 233_472  # of one multiprocessor, all its programs togethe
 
 def in_flight_bytes(case: Case, tile: DecodeTile) -> int:
     """Bytes of the cache a program holds in its pipeline."""
-    token_bytes = (2 * case.head_dim or RANK + ROPE) * case.dtype.itemsize
+    token_bytes = (2 * case.head_dim or RANK + ROPE) * case.dtype.itemsize * tile.kv_heads
     return tile.block_n * token_bytes * (tile.num_stages - (tile.block_m < 64))
 
 
@@ -63,11 +63,17 @@ def candidates(case: Case) -> Iterator[DecodeTile]:
             few = num_warps < 4 and num_stages != 3
             if in_flight_bytes(case, tile) <= (150_000 if many else 115_000) and not few:
                 yield tile
+    for kv_heads, block_n, num_stages in itertools.product((2, 4), (16, 32, 64), (3, 4, 5)):
+        tile = DecodeTile(16, block_n, kv_heads, num_stages, 1, kv_heads)
+        pairs = case.kv_heads and case.kv_heads % kv_heads == 0
+        rows = case.q_tokens * case.heads // max(case.kv_heads, 1)
+        if pairs and rows <= 16 and in_flight_bytes(case, tile) <= 115_000:
+            yield tile
 
 
 def fill(case: Case, tile: DecodeTile) -> list[int]:
     """Split counts that fill one wave, for each number of programs a multiprocessor could hold."""
-    programs = case.batch * (case.kv_heads or -(-case.heads // tile.block_m))
+    programs = case.batch * (case.kv_heads // tile.kv_heads or -(-case.heads // tile.block_m))
     sms = sm_count(torch.device("cuda", 0))
     most = max(1, SHARED_MEMORY_BYTES // (in_flight_bytes(case, tile) + 6_000))
     counts = {max(1, sms * places // programs) for places in (2, 3, 4, 6, 8) if places <= most}
@@ -118,12 +124,10 @@ def main() -> None:
         results.sort(key=lambda result: -result[0])
         print(case.name)
         for rate, tile, num_splits in results[:6]:
-            shape = f"{tile.block_m}x{tile.block_n} {tile.num_warps}w {tile.num_stages}s"
+            shape = f"{tile.kv_heads}x{tile.block_m}x{tile.block_n}"
+            shape += f" {tile.num_warps}w {tile.num_stages}s"
             print(f"  {rate:.3f} TB/s  {shape}  {num_splits} splits")
-        found += [
-            [case.name, rate, tile.block_m, tile.block_n, tile.num_warps, tile.num_stages, splits]
-            for rate, tile, splits in results
-        ]
+        found += [[case.name, rate, *astuple(tile), splits] for rate, tile, splits in results]
     if options.json:
         options.json.write_text(json.dumps(found))
 

@@ -9,8 +9,8 @@ import triton.language as tl
 
 from kernels.checks import capability
 
-_BLOCK_D = 32
 _BLOCK_SPLITS = 128
+_FEW_SPLITS = 16  # up to here a warp for 128 columns, above four warps for 32
 
 
 @triton.jit(do_not_specialize=["num_splits"])
@@ -64,12 +64,13 @@ def combine_kernel(
 @functools.cache
 def combine_options(num_splits: int) -> dict[str, int]:
     """Splits handled at once and how often, by powers of two, so that few variants exist."""
-    block = min(_BLOCK_SPLITS, max(16, 1 << (num_splits - 1).bit_length()))
+    block = min(_BLOCK_SPLITS, max(2, 1 << (num_splits - 1).bit_length()))
+    few = block <= _FEW_SPLITS
     return {
         "BLOCK_SPLITS": block,
         "NUM_CHUNKS": -(-num_splits // block),
-        "BLOCK_D": _BLOCK_D,
-        "num_warps": 4,
+        "BLOCK_D": 128 if few else 32,
+        "num_warps": 1 if few else 4,
     }
 
 
@@ -92,14 +93,15 @@ def combine_splits(
     launch: dict[str, Any] = {"OVERLAP_LAUNCH": False}
     if overlaps_launch(partial_out.device):
         launch = {"OVERLAP_LAUNCH": True, "launch_pdl": True}
-    combine_kernel[(rows, -(-head_dim_v // _BLOCK_D))](
+    options = combine_options(num_splits)
+    combine_kernel[(rows, -(-head_dim_v // options["BLOCK_D"]))](
         partial_out,
         partial_lse,
         out,
         lse,
         num_splits,
         HEAD_DIM_V=head_dim_v,
-        **combine_options(num_splits),
+        **options,
         **launch,
     )
 

@@ -48,7 +48,7 @@ def _all_cases(capability: int) -> Iterator[Case]:
             continue
         for head_dim, head_dim_v in HEAD_DIMS:
             for group in (4, 64) if head_dim == 128 else (4,):
-                for load in (0, 2) if head_dim == 128 and cache.itemsize == 2 else (0,):
+                for load in (0, 2, 4):
                     yield _paged(capability, q, cache, head_dim, head_dim_v, group, load)
         for heads in (16, 32, 128):
             yield _mla(capability, q, cache, heads)
@@ -86,7 +86,8 @@ def _paged(
     group: int,
     load: int,
 ) -> Case:
-    tile = paged_tile(capability, group, max(head_dim, head_dim_v), cache.itemsize, load)
+    widest = max(head_dim, head_dim_v)
+    tile = paged_tile(capability, group, widest, cache.itemsize, 8, load)
     constants = paged_constexprs(
         q,
         cache,
@@ -103,7 +104,7 @@ def _paged(
     pointers |= dict.fromkeys(("k_scale", "v_scale", "out", "lse"), torch.float32)
     name = f"paged_decode {TYPES[q]}/{TYPES[cache]} {head_dim}/{head_dim_v}"
     return _case(
-        f"{name} {tile.block_m}x{tile.block_n} {tile.num_stages} stages",
+        f"{name} {tile.kv_heads}x{tile.block_m}x{tile.block_n} {tile.num_stages} stages",
         paged_decode_kernel,
         pointers,
         constants,

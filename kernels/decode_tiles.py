@@ -14,14 +14,15 @@ from kernels.tiles import arch_class, padded_head_dim
 
 @dataclass(frozen=True)
 class DecodeTile:
-    """Query rows of a program, keys per step, warps, pipeline stages, and programs that fit on one
-    multiprocessor."""
+    """Query rows of a KV head, keys per step, warps, pipeline stages, programs that fit on one
+    multiprocessor, and KV heads that one program works on."""
 
     block_m: int
     block_n: int
     num_warps: int
     num_stages: int
     programs_per_sm: int
+    kv_heads: int = 1
 
 
 # (architecture class, padded head_dim, bytes per cached element) -> tile for up to 16 query rows.
@@ -46,10 +47,15 @@ _PAGED = {
     (86, 128, 1): DecodeTile(16, 64, 1, 2, 3),
     (86, 256, 1): DecodeTile(16, 32, 4, 2, 3),
 }
-# The same where a call has `UNSPLIT_FROM` programs a multiprocessor or more before splitting: not
-# splitting is best then, with a deeper pipeline.
+# The same, the first that fits, where a call has `UNSPLIT_FROM` programs a multiprocessor or more
+# before splitting: not splitting is best then. Two KV heads, each in a warp of its own, read
+# neighbouring bytes together.
 UNSPLIT_FROM = 1.5
-_PAGED_UNSPLIT = {(90, 128, 2): DecodeTile(16, 32, 4, 4, 2)}
+_PAGED_UNSPLIT = {
+    (90, 64, 2): (DecodeTile(16, 64, 2, 3, 2, kv_heads=2),),
+    (90, 128, 2): (DecodeTile(16, 16, 2, 4, 2, kv_heads=2), DecodeTile(16, 32, 4, 4, 2)),
+    (90, 128, 1): (DecodeTile(16, 64, 2, 3, 2, kv_heads=2),),
+}
 _PAGED_FP32 = DecodeTile(16, 16, 8, 2, 2)
 
 # (architecture class, query rows, bytes per cached element) -> tile, for rank 512.
@@ -72,20 +78,29 @@ _MLA_FP32 = DecodeTile(16, 16, 4, 1, 1)
 
 
 def paged_tile(
-    capability: int, rows: int, head_dim: int, element_bytes: int, programs_per_sm: float = 0.0
+    capability: int,
+    rows: int,
+    head_dim: int,
+    element_bytes: int,
+    kv_heads: int = 1,
+    heads_per_sm: float = 0.0,
 ) -> DecodeTile:
     """Tile of the paged decode kernel.
 
     `rows` is the query heads of a KV head times the new tokens; `head_dim` the larger of K's and
-    V's; `element_bytes` the cache's; `programs_per_sm` the sequences times KV heads for each
+    V's; `element_bytes` the cache's; `heads_per_sm` the sequences times KV heads for each
     multiprocessor.
     """
     if element_bytes == 4:
         return _PAGED_FP32
     key = (arch_class(capability), padded_head_dim(head_dim), element_bytes)
     tile = _PAGED[key]
-    if programs_per_sm >= UNSPLIT_FROM:
-        tile = _PAGED_UNSPLIT.get(key, tile)
+    for other in _PAGED_UNSPLIT.get(key, ()):
+        one_head = other.kv_heads == 1
+        fits = one_head or (rows <= other.block_m and kv_heads % other.kv_heads == 0)
+        if fits and heads_per_sm / other.kv_heads >= UNSPLIT_FROM:
+            tile = other
+            break
     if rows <= tile.block_m:
         return tile
     # 8-bit caches stop at 32 rows: from 64 Triton 3.6 takes Hopper's wgmma, and the unpacked

@@ -89,6 +89,7 @@ def paged_constexprs(
         "V_SCALE": v_scale,
         "SAME_STRIDES": same_strides,
         "OVERLAP_LAUNCH": overlap_launch,
+        "HEADS": tile.kv_heads,
     }
 
 
@@ -162,10 +163,15 @@ def _plan(
         group * q_tokens,
         max(head_dim, head_dim_v),
         k_cache.element_size(),
+        kv_heads,
         batch * kv_heads / sms,
     )
+    if kv_heads % tile.kv_heads:
+        raise ValueError(
+            f"tile takes {tile.kv_heads} KV heads at once, not a divisor of {kv_heads}"
+        )
     row_blocks = -(-group * q_tokens // tile.block_m)
-    programs = kv_heads * row_blocks
+    programs = kv_heads // tile.kv_heads * row_blocks
     if num_splits is None:
         reach = max_blocks * block_size
         reach = reach if left < 0 else min(reach, left + q_tokens + tile.block_n)
@@ -183,7 +189,7 @@ def _plan(
         k_scale=scale_mode(k_scale),
         v_scale=scale_mode(v_scale),
         same_strides=keys.stride()[:2] == values.stride()[:2],
-        overlap_launch=num_splits > 1 and overlaps_launch(q.device),
+        overlap_launch=overlaps_launch(q.device),
     )
     strides = (*query.stride()[:3], *keys.stride()[:3], *values.stride()[:3])
     return _Plan(

@@ -1,7 +1,9 @@
 """The split kernel of paged decode attention.
 
-Each program takes the query rows of one KV head (padded to a power of two for the tensor cores)
-and one split of one sequence, and gathers its pages through the block table.
+Each program takes the query rows of HEADS KV heads (each head's padded to a power of two for the
+tensor cores) and one split of one sequence, and gathers its pages through the block table. With
+several heads every tensor below has them as its first dimension, and each warp works on a head of
+its own: no warp waits for another, and the heads' bytes, neighbours in memory, are read together.
 """
 
 import triton
@@ -55,17 +57,35 @@ def paged_decode_kernel(
     V_SCALE: tl.constexpr,
     SAME_STRIDES: tl.constexpr,  # of blocks and tokens, in K and in V
     OVERLAP_LAUNCH: tl.constexpr,
+    HEADS: tl.constexpr,  # a power of two that divides kv_heads
 ):
-    kv_head = tl.program_id(0) // ROW_BLOCKS
     split = tl.program_id(1)
     seq = tl.program_id(2)
     row = (tl.program_id(0) % ROW_BLOCKS) * BLOCK_M + tl.arange(0, BLOCK_M)
-    row_valid = row < GROUP * Q_TOKENS
     token = row // GROUP
-    head = kv_head * GROUP + row % GROUP
-    offs_d = tl.arange(0, BLOCK_D)
-    offs_dv = tl.arange(0, BLOCK_DV)
+    row_valid = row < GROUP * Q_TOKENS
     offs_n = tl.arange(0, BLOCK_N)
+    if HEADS == 1:
+        kv_head = tl.program_id(0) // ROW_BLOCKS
+        head_of_row, head_of_tile = kv_head, kv_head
+        offs_d = tl.arange(0, BLOCK_D)[None, :]
+        offs_dv = tl.arange(0, BLOCK_DV)[None, :]
+        acc = tl.zeros([BLOCK_M, BLOCK_DV], tl.float32)
+        sums = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)  # added up across columns at the end
+        row_max = tl.full([BLOCK_M], float("-inf"), tl.float32)
+        row_scale = tl.full([BLOCK_M], 1.0, tl.float32) * score_scale
+    else:
+        kv_head = tl.program_id(0) // ROW_BLOCKS * HEADS + tl.arange(0, HEADS)
+        head_of_row, head_of_tile = kv_head[:, None], kv_head[:, None, None]
+        row_valid = tl.broadcast_to(row_valid[None, :], [HEADS, BLOCK_M])
+        offs_d = tl.arange(0, BLOCK_D)[None, None, :]
+        offs_dv = tl.arange(0, BLOCK_DV)[None, None, :]
+        acc = tl.zeros([HEADS, BLOCK_M, BLOCK_DV], tl.float32)
+        sums = tl.zeros([HEADS, BLOCK_M, BLOCK_N], tl.float32)
+        row_max = tl.full([HEADS, BLOCK_M], float("-inf"), tl.float32)
+        row_scale = tl.full([HEADS, BLOCK_M], 1.0, tl.float32) * score_scale
+    acc_odd = acc
+    head = head_of_row * GROUP + row % GROUP  # [(HEADS,) BLOCK_M]
 
     seqlen = tl.load(cache_seqlens + seq)
     seqlen = tl.minimum(tl.maximum(seqlen, 0), max_blocks * BLOCK_SIZE)
@@ -83,31 +103,30 @@ def paged_decode_kernel(
         q
         + seq.to(tl.int64) * stride_qb
         + token[:, None].to(tl.int64) * stride_qt
-        + head[:, None].to(tl.int64) * stride_qh
+        + tl.expand_dims(head, -1).to(tl.int64) * stride_qh
         + offs_q[None, :],
-        mask=row_valid[:, None] & (offs_q[None, :] < HEAD_DIM * ENTRIES),
+        mask=tl.expand_dims(row_valid, -1) & (offs_q[None, :] < HEAD_DIM * ENTRIES),
         other=0.0,
-    )  # [BLOCK_M, BLOCK_D * ENTRIES]
-    row_scale = tl.full([BLOCK_M], 1.0, tl.float32) * score_scale
+    )  # [(HEADS,) BLOCK_M, BLOCK_D * ENTRIES]
     if query.dtype == tl.bfloat16 and PACKED != "none":
         # fp16 has less range than bf16: bring each row near 1 by a power of two, undone in scale.
-        peak = tl.max(tl.abs(query.to(tl.float32)), axis=1)
+        peak = tl.max(tl.abs(query.to(tl.float32)), axis=-1)
         power = tl.exp2(tl.ceil(tl.log2(tl.where(peak > 0, peak, 1.0))))
-        query = query.to(tl.float32) / power[:, None]
+        query = query.to(tl.float32) / tl.expand_dims(power, -1)
         row_scale *= power
     query = query.to(COMPUTE)
     if PACKED != "none":
-        query, query_odd = tl.split(tl.reshape(query, [BLOCK_M, BLOCK_D, 2]))
+        if HEADS == 1:
+            query = tl.reshape(query, [BLOCK_M, BLOCK_D, 2])
+        else:
+            query = tl.reshape(query, [HEADS, BLOCK_M, BLOCK_D, 2])
+        query, query_odd = tl.split(query)
     if K_SCALE == "element":
         row_scale *= tl.load(k_scale)
-    k_base = k_cache + kv_head.to(tl.int64) * stride_kh + offs_d[None, :]
-    v_base = v_cache + kv_head.to(tl.int64) * stride_vh + offs_dv[None, :]
+    k_base = k_cache + head_of_tile.to(tl.int64) * stride_kh + offs_d
+    v_base = v_cache + head_of_tile.to(tl.int64) * stride_vh + offs_dv
     table = block_table + seq.to(tl.int64) * stride_table
 
-    acc = tl.zeros([BLOCK_M, BLOCK_DV], tl.float32)
-    acc_odd = tl.zeros([BLOCK_M, BLOCK_DV], tl.float32)
-    row_max = tl.full([BLOCK_M], float("-inf"), tl.float32)
-    sums = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)  # added up across columns at the end
     # Past the end the last key is read again: its score is masked, and nothing unused is touched.
     last = tl.maximum(seqlen - 1, 0)
     place = tl.minimum(begin * BLOCK_N + offs_n, last).to(tl.uint32)
@@ -127,56 +146,58 @@ def paged_decode_kernel(
             offset = this_page * stride_vb + slot * stride_vt
         v_place = v_base + offset[:, None]
         if HEAD_DIM == BLOCK_D:
-            keys = tl.load(k_place)  # [BLOCK_N, BLOCK_D]
+            keys = tl.load(k_place)  # [(HEADS,) BLOCK_N, BLOCK_D]
         else:
-            keys = tl.load(k_place, mask=offs_d[None, :] < HEAD_DIM, other=0)
+            keys = tl.load(k_place, mask=offs_d < HEAD_DIM, other=0)
         if HEAD_DIM_V == BLOCK_DV:
-            values = tl.load(v_place)  # [BLOCK_N, BLOCK_DV]
+            values = tl.load(v_place)  # [(HEADS,) BLOCK_N, BLOCK_DV]
         else:
-            values = tl.load(v_place, mask=offs_dv[None, :] < HEAD_DIM_V, other=0)
+            values = tl.load(v_place, mask=offs_dv < HEAD_DIM_V, other=0)
+        keys = tl.trans(keys) if HEADS == 1 else tl.trans(keys, (0, 2, 1))
         if PACKED == "none":
-            scores = tl.dot(query, tl.trans(keys), input_precision="ieee")
+            scores = tl.dot(query, keys, input_precision="ieee")
         else:
-            even, odd = unpack_bytes(tl.trans(keys), PACKED, COMPUTE)
+            even, odd = unpack_bytes(keys, PACKED, COMPUTE)
             scores = tl.dot(query, even, input_precision="ieee")
             scores = tl.dot(query_odd, odd, scores, input_precision="ieee")
-        scores *= row_scale[:, None]
-        scale_offset = (this_page * BLOCK_SIZE + slot) * kv_heads + kv_head
+        scores *= tl.expand_dims(row_scale, -1)
+        scale_offset = (this_page * BLOCK_SIZE + slot) * kv_heads + head_of_row
         if K_SCALE == "token_head":
-            scores *= tl.load(k_scale + scale_offset)[None, :]
+            scores *= tl.expand_dims(tl.load(k_scale + scale_offset), -2)
         allowed = key[None, :] <= position[:, None]
         if Q_TOKENS == 1:
             allowed = (key < seqlen)[None, :]
         if HAS_WINDOW:
             allowed &= key[None, :] >= position[:, None] - window_left
         scores = tl.where(allowed, scores, float("-inf"))
-        new_max = tl.maximum(row_max, tl.max(scores, axis=1))
+        new_max = tl.maximum(row_max, tl.max(scores, axis=-1))
         shift = tl.where(new_max == float("-inf"), 0.0, new_max)
-        weights = tl.exp2(scores - shift[:, None])
+        weights = tl.exp2(scores - tl.expand_dims(shift, -1))
         rescale = tl.exp2(row_max - shift)
-        sums = sums * rescale[:, None] + weights
+        decay = tl.expand_dims(rescale, -1)
+        sums = sums * decay + weights
         row_max = new_max
         if V_SCALE == "token_head":
-            weights *= tl.load(v_scale + scale_offset)[None, :]
+            weights *= tl.expand_dims(tl.load(v_scale + scale_offset), -2)
         weights = weights.to(COMPUTE)
-        acc *= rescale[:, None]
+        acc *= decay
         if PACKED == "none":
             acc = tl.dot(weights, values, acc, input_precision="ieee")
         else:
             even, odd = unpack_bytes(values, PACKED, COMPUTE)
             acc = tl.dot(weights, even, acc, input_precision="ieee")
-            acc_odd = tl.dot(weights, odd, acc_odd * rescale[:, None], input_precision="ieee")
+            acc_odd = tl.dot(weights, odd, acc_odd * decay, input_precision="ieee")
     if OVERLAP_LAUNCH:
         tl.extra.cuda.gdc_launch_dependents()
 
     if V_SCALE == "element":
         out_scale = tl.load(v_scale)
-    row_sum = tl.sum(sums, axis=1)
+    row_sum = tl.sum(sums, axis=-1)
     row_sum = tl.where(row_sum == 0.0, 1.0, row_sum)  # rows with nothing to attend to
-    norm = out_scale / row_sum
-    acc *= norm[:, None]
+    norm = tl.expand_dims(out_scale / row_sum, -1)
+    acc *= norm
     if PACKED != "none":
-        acc = tl.interleave(acc, acc_odd * norm[:, None])
+        acc = tl.interleave(acc, acc_odd * norm)
     offs_out = tl.arange(0, BLOCK_DV * ENTRIES)
     # The factor ln(2) gives the natural logarithm.
     row_lse = (row_max + tl.log2(row_sum)) * 0.6931471805599453
@@ -185,7 +206,7 @@ def paged_decode_kernel(
     tl.store(lse + place, row_lse, mask=row_valid)
     if (begin < end) | (num_splits == 1):
         tl.store(
-            out + place[:, None] * (HEAD_DIM_V * ENTRIES) + offs_out[None, :],
+            out + tl.expand_dims(place, -1) * (HEAD_DIM_V * ENTRIES) + offs_out[None, :],
             acc.to(out.dtype.element_ty),
-            mask=row_valid[:, None] & (offs_out[None, :] < HEAD_DIM_V * ENTRIES),
+            mask=tl.expand_dims(row_valid, -1) & (offs_out[None, :] < HEAD_DIM_V * ENTRIES),
         )

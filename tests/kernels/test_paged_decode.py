@@ -43,8 +43,13 @@ def test_lengths_windows_and_splits(dtype, num_splits, window, q_tokens, device)
     assert_matches(q, cache, num_splits=num_splits, window_size=window)
 
 
-@pytest.mark.parametrize("dims", [(80, 80), (96, 96), (128, 64), (192, 128), (256, 256)])
-@pytest.mark.parametrize("heads", [(4, 4), (6, 2), (5, 1)], ids=["mha", "gqa", "mqa"])
+DIMS = [(80, 80), (96, 96), (128, 64), (192, 128), (256, 256)]
+
+
+@pytest.mark.parametrize(
+    ("dims", "heads"),
+    [*((dims, (6, 2)) for dims in DIMS), ((80, 80), (4, 4)), ((128, 64), (5, 1))],
+)
 def test_head_dims_and_groups(dims, heads, device):
     query_heads, kv_heads = heads
     cache = paged(
@@ -65,6 +70,22 @@ def test_more_query_rows_than_one_program_holds(device):
     cache = paged([100, 35], kv_heads=1, device=device)
     assert_matches(torch.randn(2, 71, 64, device=device), cache, num_splits=2)
     assert_matches(torch.randn(2, 5, 17, 64, device=device), cache, window_size=(9, 0))
+
+
+@pytest.mark.parametrize("kv_heads", [2, 4])
+@pytest.mark.parametrize("case", ["plain", "window", "tokens", "fp8", "int8"])
+def test_several_kv_heads_a_program(kv_heads, case, device):
+    tile = DecodeTile(16, 32, kv_heads, 3, 1, kv_heads)
+    options = {"window_size": (20, 0)} if case == "window" else {}
+    cache_dtype = torch.float16
+    if case in ("fp8", "int8"):
+        cache_dtype = torch.float8_e4m3fn if case == "fp8" else torch.int8
+        options = {"k_scale": 0.01, "v_scale": 0.02}
+    cache = paged([1, 0, 77, 130], kv_heads=4, head_dim=80, dtype=cache_dtype, device=device)
+    shape = (4, 3, 8, 80) if case == "tokens" else (4, 8, 80)
+    q = torch.randn(shape, device=device).half()
+    for num_splits in (1, 3):
+        assert_matches(q, cache, num_splits=num_splits, tile=tile, **options)
 
 
 @pytest.mark.parametrize("dtype", QUANTISED)
@@ -157,7 +178,17 @@ def test_splits_fill_one_wave_and_never_start_a_second():
     assert split_count(4_096, 8_192, tile, sms=132) == 1
     assert split_count(1, 200, tile, sms=132) == 4  # a split needs a tile
     # one program for each sequence and KV head is left alone once it nearly fills the card
-    assert split_count(256, 32_768, paged_tile(90, 1, 128, 2, 256 / 132), sms=132) == 1
+    assert split_count(256, 32_768, paged_tile(90, 1, 128, 2, 32, 256 / 132), sms=132) == 1
+
+
+def test_tiles_by_load():
+    few, some, many = (paged_tile(90, 4, 128, 2, 8, load) for load in (0.5, 2, 4))
+    assert few.kv_heads == some.kv_heads == 1
+    assert few != some
+    assert many.kv_heads == 2
+    assert paged_tile(90, 4, 128, 2, 3, 4) == some  # 3 KV heads make no pairs
+    assert paged_tile(90, 17, 128, 2, 8, 4).kv_heads == 1  # more rows than a warp holds
+    assert split_count(256, 8_192, many, sms=132) == 1
     for capability in (80, 86, 89, 90, 100, 120):
         for head_dim in (64, 80, 96, 128, 192, 256):
             for element_bytes in (1, 2, 4):
@@ -214,8 +245,15 @@ def test_bad_block_size(block_size, device):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("cache_dtype", [None, *QUANTISED])
+@pytest.mark.parametrize(
+    ("dtype", "cache_dtype"),
+    [
+        (torch.float16, None),
+        (torch.bfloat16, None),
+        (torch.bfloat16, torch.float8_e4m3fn),
+        (torch.float16, torch.int8),
+    ],
+)
 @pytest.mark.parametrize("shape", [(32, 8, 128), (16, 1, 256), (8, 8, 64), (12, 2, 96)])
 def test_error_is_at_most_twice_that_of_torch(dtype, cache_dtype, shape):
     """8-bit caches are held against torch on the same values, dequantised to q's dtype."""
@@ -241,8 +279,11 @@ def test_error_is_at_most_twice_that_of_torch(dtype, cache_dtype, shape):
         q[:, :, None], keys, values, enable_gqa=True
     )[:, :, 0]
     size = (cache_dtype or dtype).itemsize
-    for load in (0.0, 2.0):  # the default tiles of few programs a multiprocessor and of many
-        tile = paged_tile(90, heads // kv_heads, head_dim, size, load)
+    # the default tiles of few programs a multiprocessor and of many, some the same
+    tiles = {
+        paged_tile(90, heads // kv_heads, head_dim, size, kv_heads, load) for load in (0, 2, 4)
+    }
+    for tile in tiles:
         for num_splits in (None, 1, 7):
             ours = paged_decode_attention(
                 q, *cache.arguments(), num_splits=num_splits, tile=tile, **scales
