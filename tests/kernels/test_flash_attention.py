@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from kernels import checks, flash_kernel
+from kernels import checks, flash, flash_kernel
 from kernels.flash import flash_attention, flash_attention_varlen
 from kernels.reference import attention_reference, varlen_attention_reference
 from kernels.tiles import Tile
@@ -276,6 +276,31 @@ def test_captured_in_a_cuda_graph(device):
     graph.replay()
     expected, _ = attention_reference(q, k, v)
     assert relative_error(out, expected) < TOLERANCE[torch.bfloat16]
+
+
+def test_a_layout_is_checked_once_and_bad_ones_every_time(device, monkeypatch):
+    checked = []
+    check_inputs = flash._check_inputs
+    monkeypatch.setattr(flash, "_check_inputs", lambda *a: checked.append(a) or check_inputs(*a))
+    monkeypatch.setattr(flash, "_calls", {})
+    q, k, v = qkv(device, 20, 20, 2, 1, 64)
+    for _ in range(3):
+        flash_attention(q, k, v)
+        flash_attention(q.clone(), k, v)
+    assert len(checked) == 1
+    flash_attention(q.transpose(1, 2).contiguous().transpose(1, 2), k, v)
+    flash_attention(torch.zeros(q.numel() + 1, device=device)[1:].view_as(q), k, v)
+    flash_attention(q, k, v, causal=False)
+    flash_attention(q, k, v, window_size=(3, 0))
+    assert len(checked) == 5
+    for _ in range(2):
+        with pytest.raises(TypeError, match="k is float16"):
+            flash_attention(q, k.half(), v)
+    assert len(checked) == 7
+    assert len(flash._calls) == 5
+    for seqlen in range(1, 520):
+        flash._remember((seqlen,), flash._calls[next(reversed(flash._calls))])
+    assert len(flash._calls) == 512
 
 
 def test_the_package_gives_the_function_whatever_was_imported_before():
