@@ -14,6 +14,7 @@ from typing import Any
 
 from planner.errors import ConfigRefused, PlanRefused
 from planner.hf_config import parse
+from planner.hf_config.reader import Fields
 from planner.kinds.attention import Attention
 from planner.kinds.mlp import Mlp
 from planner.model import LayerGroup, Model
@@ -53,8 +54,9 @@ def drafter(config: Mapping[str, Any], source: str, method: str) -> Model:
             raise ConfigRefused(
                 f"model_type: {method} heads with layers of {model.model_type} are not described"
             )
-    vocab, hidden = own.get("draft_vocab_size") or model.vocab_size, model.hidden_size
-    target = own.get("target_hidden_size") or hidden
+    hidden = model.hidden_size
+    vocab = own.integer("draft_vocab_size", default=model.vocab_size)
+    target = own.integer("target_hidden_size", default=hidden)
     head: tuple[Weight, ...] = ()
     groups, extras = model.groups, (*norm("norm", hidden),)
     if method == "eagle":
@@ -67,7 +69,7 @@ def drafter(config: Mapping[str, Any], source: str, method: str) -> Model:
         if vocab != model.vocab_size:
             head = linear("lm_head", vocab, hidden, "vocab", role="embedding")
             extras += _map(vocab)
-        named = (own.get("dflash_config") or {}).get("target_layer_ids")
+        named = _child(own, "dflash_config").sequence("target_layer_ids")
         read = len(named) if named else model.num_hidden_layers
         extras += norm("hidden_norm", hidden) + norm("mask_embedding", hidden)
         extras += _fc(hidden, read * target)
@@ -106,13 +108,18 @@ def check_fits(draft: Model, model: Model, method: str) -> None:
         )
 
 
-def _split(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(config: Mapping[str, Any]) -> tuple[dict[str, Any], Fields]:
     """The decoder's configuration and the head's own fields, in either published form."""
     inner = config.get("transformer_layer_config") or config.get("model")
     layers = {**inner} if isinstance(inner, Mapping) else {**config}
     layers = {k: v for k, v in layers.items() if k not in (*OWN, "architectures")}
     layers.setdefault("torch_dtype", config.get("torch_dtype") or config.get("dtype"))
-    return layers, {**(inner if isinstance(inner, Mapping) else {}), **config}
+    return layers, Fields({**(inner if isinstance(inner, Mapping) else {}), **config})
+
+
+def _child(own: Fields, name: str) -> Fields:
+    """The nested object, empty where there is none."""
+    return own.child(name) or Fields({}, f"{name}.")
 
 
 def _first_apart(groups: tuple[LayerGroup, ...]) -> tuple[LayerGroup, tuple[LayerGroup, ...]]:
@@ -149,16 +156,17 @@ def _eagle3_layers(groups: tuple[LayerGroup, ...], hidden: int) -> tuple[LayerGr
     return first[0].model_copy(update={"mixers": (doubled,)}), *rest
 
 
-def _eagle3_inputs(own: Mapping[str, Any], hidden: int, target: int) -> tuple[Weight, ...]:
-    eagle = own.get("eagle_config") or {}
-    if not eagle.get("use_aux_hidden_state", True):
+def _eagle3_inputs(own: Fields, hidden: int, target: int) -> tuple[Weight, ...]:
+    eagle = _child(own, "eagle_config")
+    if not eagle.flag("use_aux_hidden_state", default=True):
         return ()
-    named = eagle.get("eagle_aux_hidden_state_layer_ids")
-    states = own.get("num_aux_hidden_states") or (len(named) if named else AUX_STATES)
+    named = eagle.sequence("eagle_aux_hidden_state_layer_ids")
+    states = own.integer("num_aux_hidden_states", default=len(named) if named else AUX_STATES)
     found = _fc(hidden, states * target)
-    if eagle.get("norm_before_fc", own.get("norm_before_fc", False)):
+    before = own.flag("norm_before_fc", default=False)
+    if eagle.flag("norm_before_fc", default=before):
         found += norm("input_norm", states * target)
-    return found + (norm("fc_norm", states * target) if own.get("fc_norm") else ())
+    return found + (norm("fc_norm", states * target) if own.flag("fc_norm", default=False) else ())
 
 
 def _fc(hidden: int, width: int) -> tuple[Weight, ...]:

@@ -83,11 +83,11 @@ def stated_dtype(text: Mapping[str, Any], outer: Mapping[str, Any]) -> str | Non
             if value is None:
                 continue
             dtype = value.removeprefix("torch.") if isinstance(value, str) else value
-            if dtype not in DTYPES:
+            if not isinstance(dtype, str) or dtype not in DTYPES:
                 raise ConfigRefused(
                     f"{name}: {short(value)} is not a number format of weights", field=name
                 )
-            return str(dtype)
+            return dtype
     return None
 
 

@@ -219,6 +219,7 @@ def test_numbers_that_json_cannot_hold_are_refused() -> None:
         ("rope_scaling", "yes"),
         ("torch_dtype", 0),
         ("torch_dtype", "float13"),
+        ("torch_dtype", ["bfloat16"]),
     ],
 )
 def test_values_that_mean_nothing_are_refused(field: str, value: object) -> None:

@@ -88,6 +88,24 @@ def test_heads_of_other_shapes_are_refused() -> None:
         drafter(load_model_config("deepseek-v3"), "head", "eagle")
 
 
+@pytest.mark.parametrize(
+    ("method", "field", "value"),
+    [
+        ("eagle", "target_hidden_size", {"text": 4096}),
+        ("eagle3", "draft_vocab_size", -1),
+        ("eagle3", "num_aux_hidden_states", 1.5),
+        ("eagle3", "eagle_config", 5),
+        ("eagle3", "fc_norm", "yes"),
+        ("dflash", "dflash_config", [1, 2]),
+    ],
+)
+def test_fields_of_a_head_that_mean_nothing_are_named(
+    method: str, field: str, value: object
+) -> None:
+    with pytest.raises(ConfigRefused, match=f"^{field}: "):
+        drafter({**EAGLE3, field: value}, "head", method)
+
+
 def planned(method: str, draft: Model, version: str = "0.33.0", **deployment: Any) -> EngineFigures:
     options = VllmOptions(
         version=version, max_model_len=8192, max_num_seqs=64,
