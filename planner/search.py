@@ -15,7 +15,7 @@ import numpy as np
 from planner.admission.rules import rule_of
 from planner.candidates import Candidate, Found, Refusal, pareto, rank
 from planner.deployment import Deployment
-from planner.errors import PlanRefused
+from planner.errors import PlanRefused, SizewellError
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.positions import reachable
@@ -87,7 +87,7 @@ def search_part(
                 found += one.candidates()
                 points += one.points
                 refusals += one.refusals
-        except PlanRefused as error:
+        except SizewellError as error:
             refusals.append(Refusal(deployment, str(error)))
     winners = tuple(c for c in found if c.lost is None)
     losers = tuple(c for c in found if c.lost is not None)

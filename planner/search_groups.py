@@ -72,7 +72,8 @@ class Formats:
         for offer in offers:
             try:
                 found = self.speed(offer.gpu)
-            except PlanRefused:
+            except PlanRefused as error:
+                self.unsupported.add(str(error))
                 continue
             key = (id(found.efficiencies), id(offer.gpu.calibration))
             alike.setdefault(key, []).append((offer, found))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planner.deployment import Deployment
+from planner.errors import ConfigRefused
 from planner.formats.dtypes import NAME_OF_DTYPE
 from planner.formats.gguf_assignment import is_gguf
 from planner.formats.quantization import assign
@@ -49,7 +50,7 @@ def checkpoint_of(
         if plain and model.quantization is None:
             own = NAME_OF_DTYPE[model.dtype] == fmt.name
             return Checkpoint(name, dtype=None if own else TORCH_NAMES.get(fmt.name))
-        if not plain and fmt.name in assign(model, "auto").bytes_by_format():
+        if not plain and fmt.name in _own_formats(model):
             return Checkpoint(name)
         if model.quantization is None and asked in on_load:
             return Checkpoint(name, on_load[asked])
@@ -60,3 +61,11 @@ def checkpoint_of(
         note=f"The weights are planned as {asked}, which the engine does not make while loading: "
         f"the command needs the id of a checkpoint that is stored so{how}.",
     )
+
+
+def _own_formats(model: Model) -> tuple[str, ...]:
+    """Formats of the checkpoint; none where its configuration does not say which they are."""
+    try:
+        return tuple(assign(model, "auto").bytes_by_format())
+    except ConfigRefused:
+        return ()

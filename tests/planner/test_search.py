@@ -9,6 +9,7 @@ from planner.admission.admission import Asked
 from planner.admission.rules import rule_of
 from planner.candidates import Candidate, Found
 from planner.errors import PlanRefused
+from planner.hardware import custom_gpu
 from planner.hf_config import parse
 from planner.model import Model
 from planner.plan import make_plan
@@ -267,6 +268,21 @@ def test_formats_are_tried_only_where_a_card_has_kernels() -> None:
     only = Space(max_gpus=2, weights_dtypes=("nvfp4",))
     with pytest.raises(PlanRefused, match="no kernels for nvfp4"):
         search(preset("llama-3.1-8b"), OFFERS[3:4], speed_of, TARGET, only)
+
+
+def test_what_cannot_be_tried_is_named_and_the_rest_is_tried() -> None:
+    """A card without a bandwidth; and MiniMax-M3, which does not say its layers' formats."""
+    unknown = Offer(gpu=custom_gpu(80 * 10**9), usd_per_gpu_hour=1.0)
+    found = search(
+        preset("llama-3.1-8b"), (OFFERS[0], unknown), speed_of, TARGET, Space(max_gpus=2)
+    )  # fmt: skip
+    assert {c.offer.gpu.id for c in (*found.winners, *found.losers)} == {"h100-sxm5-80gb"}
+    (reason,) = found.unsupported
+    assert "no memory bandwidth is known" in reason
+    both = Space(max_gpus=8, weights_dtypes=("auto", "fp8"))
+    minimax = search(preset("minimax-m3"), OFFERS[1:2], speed_of, TARGET, both)
+    assert {c.deployment.weights_dtype for c in (*minimax.winners, *minimax.losers)} == {"fp8"}
+    assert any("name a weights dtype" in refusal.reason for refusal in minimax.refusals)
 
 
 def test_of_equal_costs_the_models_own_formats_come_first() -> None:

@@ -60,3 +60,13 @@ def test_a_checkpoints_own_format_needs_nothing(capsys: pytest.CaptureFixture[st
 def test_llama_cpp_has_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     text = command(capsys, "llama-3.1-8b", "llama.cpp", "--weights-dtype", "q8_0")
     assert "-m /path/to/Llama-3.1-8B-Q8_0.gguf" in text
+
+
+def test_a_named_format_needs_nothing_of_a_checkpoint_that_states_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """MiniMax-M3 says MIXED_PRECISION without saying which layers have what."""
+    main(["plan", "--model", "minimax-m3", "--gpu", "b200-sxm-180gb", "--gpus", "8", "--engine",
+          "vllm", "--weights-dtype", "fp8", "--format", "json"])  # fmt: skip
+    text = json.loads(capsys.readouterr().out)["engine"]["command"]
+    assert "quantised to fp8 (FP8): its id here>" in text
