@@ -11,6 +11,7 @@ import json
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from itertools import product
+from math import inf
 from typing import Any
 
 from planner.errors import PlanRefused
@@ -80,6 +81,8 @@ def _setup(arguments: Namespace) -> tuple[Any, list[Any]]:
     from presets.speed import speed_of
 
     tried = dict(arguments.tried)
+    if len(tried) < len(arguments.tried):
+        raise PlanRefused("--try takes each name once: write its values together, such as 1,2,4")
     if arguments.trace and "rate" in tried:
         raise PlanRefused("--try rate draws requests: leave out --trace, or try speedup")
     if arguments.find_rate or arguments.find_replicas:
@@ -90,8 +93,10 @@ def _setup(arguments: Namespace) -> tuple[Any, list[Any]]:
     for chosen in _combinations(tried):
         one = Namespace(**{**vars(arguments), **chosen})
         rate = 0.0 if one.trace else one.rate
-        if not one.speedup > 0:
-            raise PlanRefused(f"--speedup {one.speedup:g} must be above 0")
+        if not 0 < one.speedup < inf:
+            raise PlanRefused(f"--speedup {one.speedup:g} must be above 0 and finite")
+        if one.max_num_seqs is not None and one.max_num_seqs < 1:
+            raise PlanRefused(f"--max-num-seqs {one.max_num_seqs} must be at least 1")
         if rate not in traffics:
             requests = trace_of(one, 1.0) if one.trace else requests_of(one, rate, one.seed)
             traffics[rate] = tuple(requests)
