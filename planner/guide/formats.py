@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from planner.guide.case import WORTH, Case, Decision, worth
+from planner.plan import Plan
 from planner.timing.breakdown import timer
 from planner.timing.passes import PrefillPass, prefill_pass
 from planner.timing.roofline import Costs
@@ -37,16 +38,17 @@ def cache_format(case: Case) -> Decision:
             "cache format", "the model's own", "no FP8 cache suits it and the card", 1.0
         )
     other, plan = found
-    users = plan.max_concurrency or case.users
-    today = case.plan(case.deployment).max_concurrency or case.users
+    users = _room(plan, case.users)
+    today = _room(case.plan(case.deployment), case.users)
     ratio = case.now.tpot.seconds / other.tpot.seconds
-    enough = today > case.users
-    gain = ratio if enough else max(ratio, users / today)
-    room = (
-        f"memory has room for {counted(case.users, 'user')} either way"
-        if enough
-        else f"memory holds {counted(users, 'user')} instead of {today:,}"
-    )
+    enough = today >= case.users
+    gain = ratio if enough else max(ratio, users / max(1, today))
+    if enough:
+        room = f"memory has room for {counted(case.users, 'user')} either way"
+    elif users > today:
+        room = f"memory holds {counted(users, 'user')} instead of {today:,}"
+    else:
+        room = f"memory holds {counted(users, 'user')} either way"
     return Decision(
         "cache format",
         "fp8" if gain > WORTH else "the model's own",
@@ -76,6 +78,11 @@ def weight_format(case: Case) -> Decision:
         f"{1e3 * case.now.tpot.seconds:.1f} ms{worth(ratio)}",
         ratio,
     )
+
+
+def _room(plan: Plan, users: int) -> int:
+    """Users that memory holds; those asked for where it sets no limit."""
+    return users if plan.max_concurrency is None else plan.max_concurrency
 
 
 def in_fp8(found: PrefillPass) -> PrefillPass:

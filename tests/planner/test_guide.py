@@ -84,6 +84,26 @@ def test_the_cache_format_matters_where_the_cache_does() -> None:
     assert long["weights"].figure < short["weights"].figure
 
 
+def test_the_cache_format_says_what_memory_holds_even_where_that_is_nothing() -> None:
+    """141 GB of weights never fit in 80 GB."""
+    none = of("llama-3.1-70b", "h100-sxm5-80gb", 16)["cache format"]
+    assert "memory holds 0 users either way" in none.because
+    context = Request().context
+    model = parse(load_model_config("llama-3.1-70b"))
+    plan = make_plan(
+        model, load_gpu("h100-sxm5-80gb"), Deployment(tensor_parallel_size=2),
+        Workload(context=context),
+    )  # fmt: skip
+    most = plan.max_concurrency
+    assert most
+    full, over = (
+        of("llama-3.1-70b", "h100-sxm5-80gb", users, tensor_parallel_size=2)["cache format"]
+        for users in (most, most + 1)
+    )
+    assert f"room for {most} users either way" in full.because
+    assert f"instead of {most}" in over.because
+
+
 def test_prompts_of_others_call_for_separation() -> None:
     heavy = Request(prompt_tokens=16384, output_tokens=128)
     light = Request(prompt_tokens=128, output_tokens=2048)
