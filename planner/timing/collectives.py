@@ -41,6 +41,7 @@ class Link:
 
     small and large are the parts of the bandwidth that all-reduces below and above SMALL_BYTES
     sustain; start_s is what the smallest one takes. low, high: the range around a time.
+    pair_bytes_per_s: what two of the ranks have between them.
     """
 
     kind: Literal["nvlink", "mesh", "pcie", "network"]
@@ -50,6 +51,7 @@ class Link:
     large: float
     low: float
     high: float
+    pair_bytes_per_s: float
 
     @property
     def source(self) -> str:
@@ -59,15 +61,17 @@ class Link:
 def link_between(gpu: Gpu, ranks: int) -> Link:
     """The slowest link that `ranks` GPUs of one kind share: NVLink, PCIe, or the network."""
     if ranks > GPUS_PER_MACHINE:
-        return Link("network", NETWORK_BYTES_PER_S, 30e-6, 0.6, 0.92, 0.7, 1.6)
+        bandwidth = NETWORK_BYTES_PER_S
+        return Link("network", bandwidth, 30e-6, 0.6, 0.92, 0.7, 1.6, bandwidth)
     if gpu.links_are_a_mesh and gpu.nvlink_bytes_per_s is not None:
-        peers = (ranks - 1) / (GPUS_PER_MACHINE - 1)
-        return Link("mesh", gpu.nvlink_bytes_per_s * peers, 15e-6, MESH, MESH, 0.7, 1.6)
+        pair = gpu.nvlink_bytes_per_s / (GPUS_PER_MACHINE - 1)
+        return Link("mesh", pair * (ranks - 1), 15e-6, MESH, MESH, 0.7, 1.6, pair)
     if gpu.nvlink_bytes_per_s is not None and ranks <= (gpu.nvlink_gpus or GPUS_PER_MACHINE):
         small, large = (0.373, 0.633) if ranks <= 2 else (0.54, 0.70) if ranks <= 4 else (0.8, 0.8)
-        return Link("nvlink", gpu.nvlink_bytes_per_s, 10e-6, small, large, 0.5, 1.6)
+        bandwidth = gpu.nvlink_bytes_per_s
+        return Link("nvlink", bandwidth, 10e-6, small, large, 0.5, 1.6, bandwidth)
     bandwidth = gpu.pcie_bytes_per_s or PCIE_BYTES_PER_S
-    return Link("pcie", bandwidth, 25e-6, 0.5, 0.7, 0.6, 2.0)
+    return Link("pcie", bandwidth, 25e-6, 0.5, 0.7, 0.6, 2.0, bandwidth)
 
 
 def all_reduce_s(size_bytes: Any, ranks: int, link: Link) -> Any:
@@ -102,4 +106,4 @@ def all_to_all_s(sent_bytes: Any, ranks: int, link: Link) -> Any:
 
 def send_s(size_bytes: Any, link: Link) -> Any:
     """One rank to the next, as pipeline stages and prefill rings send."""
-    return link.start_s / 2 + size_bytes / (link.bytes_per_s * 0.9)
+    return link.start_s / 2 + size_bytes / (link.pair_bytes_per_s * 0.9)

@@ -47,7 +47,15 @@ class GpuGrid:
             each = [link_between(gpu, ranks) for gpu in self.gpus]
             numbers: Any = [
                 _first_axis([getattr(link, name) for link in each])
-                for name in ("bytes_per_s", "start_s", "small", "large", "low", "high")
+                for name in (
+                    "bytes_per_s",
+                    "start_s",
+                    "small",
+                    "large",
+                    "low",
+                    "high",
+                    "pair_bytes_per_s",
+                )
             ]
             found = self._links[ranks] = Link(each[0].kind, *numbers)
         return found

@@ -11,7 +11,7 @@ import pytest
 from planner.deployment import Deployment
 from planner.hf_config import parse
 from planner.timing.breakdown import LAUNCH_S, timer
-from planner.timing.collectives import all_reduce_s, all_to_all_s, link_between
+from planner.timing.collectives import all_reduce_s, all_to_all_s, link_between, send_s
 from planner.timing.latency import Latency, Request, latency
 from planner.timing.passes import chunks, decode_pass, prefill_pass
 from planner.timing.steady import steady_load, waiting
@@ -99,6 +99,8 @@ def test_a_mesh_leaves_links_unused_below_eight_ranks() -> None:
     two, eight = (all_reduce_s(size, n, link_between(card, n)) for n in (2, 8))
     assert size / two == pytest.approx(48e9, rel=0.02)
     assert eight < two / 3
+    one_link = size / 64e9
+    assert send_s(size, link_between(card, 2)) == send_s(size, link_between(card, 8)) > one_link
 
 
 def test_dispatch_and_combine_near_deepep() -> None:
