@@ -1,4 +1,4 @@
-"""A record in a few lines: one row for each dry run, then the wall and training."""
+"""A record in a few lines: one row for each dry run, then the wall, training and notes."""
 
 from collections.abc import Iterator
 
@@ -17,6 +17,7 @@ def overview(record: Record) -> str:
         "",
         *(f"- {line}" for line in (*_wall(record), *_training(record))),
         f"- {sentence(record)}",
+        *(f"- {note}" for note in record.notes),
     ]
     return "\n".join(lines) + "\n"
 
