@@ -4,12 +4,10 @@ Norms and gates are single operations that keep their inputs only, as fused kern
 PyTorch's flash kernel or plain matrices with their scores; layers may be recomputed.
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from planner.kinds.attention import Attention
@@ -91,16 +89,6 @@ class SwiGlu(torch.autograd.Function):
         return d_gate, d_up
 
 
-def _flash(cuda: bool) -> AbstractContextManager[Any]:
-    """PyTorch's own flash kernel first on a GPU: its output is laid out by token, so that nothing
-    needs to copy it before the projection."""
-    order = [
-        SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION,
-        SDPBackend.MATH,
-    ]  # fmt: skip
-    return sdpa_kernel(order, set_priority=True) if cuda else nullcontext()
-
-
 class TrainingStack:
     """Parameters in bf16, master copies and both Adam moments in fp32; steps of micro-batches."""
 
@@ -179,10 +167,9 @@ class TrainingStack:
         q, k = self._turned(q), self._turned(k)
         if self.recipe.attention == "flash":
             groups = mixer.num_attention_heads != mixer.num_key_value_heads
-            with _flash(x.is_cuda):
-                out = functional.scaled_dot_product_attention(
-                    q, k, v, is_causal=True, enable_gqa=groups
-                )
+            out = functional.scaled_dot_product_attention(
+                q, k, v, is_causal=True, enable_gqa=groups
+            )
         else:
             times = mixer.num_attention_heads // mixer.num_key_value_heads
             k, v = k.repeat_interleave(times, 1), v.repeat_interleave(times, 1)
