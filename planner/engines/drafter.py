@@ -100,10 +100,18 @@ def check_fits(draft: Model, model: Model, method: str) -> None:
             f"speculative_config: the draft model's vocabulary has {draft.vocab_size:,} tokens and "
             f"the model's {model.vocab_size:,}; vLLM wants the same"
         )
+    check_width(draft, model, "speculative_config")
+
+
+def check_width(draft: Model, model: Model, option: str) -> None:
+    """Raises PlanRefused for a head whose projection reads other hidden states than this model's.
+
+    option: the engine's, that names the head.
+    """
     fc = next((weight for weight in draft.extras if weight.name == "fc"), None)
     if fc is not None and fc.shape[1] % model.hidden_size:
         raise PlanRefused(
-            f"speculative_config: the head reads hidden states {fc.shape[1]:,} wide, which are not "
+            f"{option}: the head reads hidden states {fc.shape[1]:,} wide, which are not "
             f"whole ones of this model (hidden_size {model.hidden_size:,}): it drafts for another"
         )
 

@@ -8,6 +8,7 @@ configurators.
 from dataclasses import dataclass
 
 from planner.deployment import Deployment
+from planner.engines.drafter import check_width
 from planner.engines.sglang_options import (
     COMPRESSED_SWA_RATIO,
     MAMBA_RATIO,
@@ -137,8 +138,14 @@ def draft_layers(options: SglangOptions, model: Model, draft: Model | None) -> i
     """How many layers draft. Raises PlanRefused where nothing can."""
     algorithm = options.speculative_algorithm
     if algorithm is None or algorithm == "NGRAM":
+        if draft is not None:
+            raise PlanRefused(
+                "speculative_draft_model_path: no model drafts without --speculative-algorithm "
+                "EAGLE, EAGLE3, NEXTN or STANDALONE"
+            )
         return 0
     if draft is not None:
+        check_width(draft, model, "speculative_draft_model_path")
         return draft.num_hidden_layers
     if options.drafts_itself and model.mtp:
         return 1

@@ -56,6 +56,13 @@ class SpeculativeConfig(Frozen):
             return {**values, "method": ALIASES.get(str(method), method)}
         return values
 
+    @model_validator(mode="after")
+    def lookup_in_order(self) -> Self:
+        least, most = self.prompt_lookup_min, self.prompt_lookup_max
+        if least is not None and most is not None and least > most:
+            raise PlanRefused(f"prompt_lookup_min {least} is above prompt_lookup_max {most}")
+        return self
+
     @property
     def needs_draft(self) -> bool:
         return self.method not in DRAFTLESS

@@ -215,6 +215,25 @@ def test_sglang_sets_the_targets_embedding_too() -> None:
     assert found.bytes_of("draft_weights") / 1e6 == pytest.approx(850, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "words"),
+    [(None, "no model drafts"), ("NGRAM", "no model drafts"), ("EAGLE3", "drafts for another")],
+)
+def test_sglang_ignores_no_draft(algorithm: Any, words: str) -> None:
+    """A head of another model, and any head where nothing says that it drafts."""
+    small = drafter({**EAGLE3, "hidden_size": 2560, "head_dim": 128}, "head", "eagle3")
+    options = SglangOptions(speculative_algorithm=algorithm, speculative_draft_model_path="d")
+    with pytest.raises(PlanRefused, match=f"speculative_draft_model_path: .*{words}"):
+        sglang_figures(model(LLAMA_8B), H100, Deployment(), options, draft=small)
+
+
+def test_lookups_are_in_order() -> None:
+    with pytest.raises(PlanRefused, match="prompt_lookup_min 5 is above prompt_lookup_max 2"):
+        SpeculativeConfig(
+            method="ngram", num_speculative_tokens=3, prompt_lookup_min=5, prompt_lookup_max=2
+        )
+
+
 def test_the_command_line_reads_heads_and_names_drafts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
