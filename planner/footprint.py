@@ -30,7 +30,7 @@ from planner.hardware import Gpu
 from planner.kv_cache import CacheTerm, cache_terms, state_bytes, whole
 from planner.memo import memo
 from planner.model import LayerGroup, Model
-from planner.parallelism import Shard, check, layers_in, shard, stage_sizes
+from planner.parallelism import Shard, check, layers_in, shard, stage_spans
 from planner.tensors import Weight
 from planner.units import ceil_div
 from planner.weights import WeightBytes, component, weights_bytes
@@ -124,12 +124,9 @@ def _compiled(
     check(model, deployment)
     assignment = assign(model, deployment.weights_dtype)
     cache_format = kv_format(deployment.kv_cache_dtype, model.dtype)
-    sizes = stage_sizes(model.num_hidden_layers, deployment.pipeline_parallel_size)
+    spans = stage_spans(model.num_hidden_layers, deployment.pipeline_parallel_size)
     stages = []
-    first = 0
-    for index, size in enumerate(sizes):
-        span = range(first, first + size)
-        first += size
+    for index, span in enumerate(spans):
         stages.append(
             _stage(
                 model,
@@ -141,7 +138,7 @@ def _compiled(
                 nvidia,
                 span,
                 index,
-                len(sizes),
+                len(spans),
             )
         )
     heads = [h for h, _ in attention_layers(model.groups)]

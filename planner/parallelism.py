@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
@@ -30,16 +31,18 @@ def stage_sizes(num_hidden_layers: int, pipeline_parallel_size: int) -> list[int
     return sizes
 
 
+def stage_spans(num_hidden_layers: int, pipeline_parallel_size: int) -> list[range]:
+    """The layers of every pipeline stage."""
+    ends = list(accumulate(stage_sizes(num_hidden_layers, pipeline_parallel_size), initial=0))
+    return [range(*pair) for pair in pairwise(ends)]
+
+
 def stage_groups(model: Model, pipeline_parallel_size: int) -> list[list[tuple[LayerGroup, range]]]:
     """Per stage, every group with layers in it and the stage's range of layer positions."""
-    stages = []
-    first = 0
-    for size in stage_sizes(model.num_hidden_layers, pipeline_parallel_size):
-        span = range(first, first + size)
-        found = [(g, span) for g in model.groups if any(i in span for i in g.layers)]
-        stages.append(found)
-        first += size
-    return stages
+    return [
+        [(g, span) for g in model.groups if any(i in span for i in g.layers)]
+        for span in stage_spans(model.num_hidden_layers, pipeline_parallel_size)
+    ]
 
 
 def layers_in(group: LayerGroup, span: range) -> int:

@@ -18,8 +18,7 @@ from planner.deployment import Deployment
 from planner.formats.quantization import Assignment
 from planner.frozen import Frozen
 from planner.hardware import Gpu
-from planner.model import Model
-from planner.parallelism import count_in, stage_sizes
+from planner.parallelism import count_in
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -91,15 +90,6 @@ class Rule(Protocol):
 def memory_of(gpus: Iterable[Gpu]) -> Ints:
     """Bytes of each GPU along the first axis."""
     return np.asarray([gpu.memory_bytes for gpu in gpus], dtype=np.int64)[:, None, None]
-
-
-def spans(model: Model, pipeline_parallel_size: int) -> list[range]:
-    """The layers of every pipeline stage."""
-    found, first = [], 0
-    for size in stage_sizes(model.num_hidden_layers, pipeline_parallel_size):
-        found.append(range(first, first + size))
-        first += size
-    return found
 
 
 def distinct_stages(assignment: Assignment, stages: list[range]) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from planner.admission.admission import Admission, Asked, Ints, distinct_stages, memory_of, spans
+from planner.admission.admission import Admission, Asked, Ints, distinct_stages, memory_of
 from planner.deployment import Deployment
 from planner.engines.cache_dtypes import check_cache_dtype, check_length
 from planner.engines.sglang import Rank, context_of, feed_forward_of, rank_of
@@ -94,7 +94,7 @@ class SglangRule:
                 self.model, deployment, self.config, feed_forward=feed_forward_of(deployment)
             )
             assignment = assign(self.model, deployment.weights_dtype)
-            kinds = distinct_stages(assignment, spans(self.model, len(held)))
+            kinds = distinct_stages(assignment, [stage.layers for stage in held])
             self._ranks[key] = [
                 rank_of(held[index], self.model, deployment, SglangOptions(), None, 0)
                 for index in kinds

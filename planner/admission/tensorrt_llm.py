@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from planner.admission.admission import Admission, Asked, Ints, distinct_stages, memory_of, spans
+from planner.admission.admission import Admission, Asked, Ints, distinct_stages, memory_of
 from planner.deployment import Deployment
 from planner.engines.cache_dtypes import check_cache_dtype
 from planner.engines.stages import StageWeights, stages
@@ -96,7 +96,7 @@ class TensorrtLlmRule:
         if key not in self._stages:
             held = stages(self.model, deployment, self.config)
             assignment = assign(self.model, deployment.weights_dtype)
-            kinds = distinct_stages(assignment, spans(self.model, len(held)))
+            kinds = distinct_stages(assignment, [stage.layers for stage in held])
             self._stages[key] = [held[index] for index in kinds]
         return self._stages[key]
 

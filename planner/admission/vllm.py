@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from planner.admission.admission import Admission, Asked, Ints, distinct_stages, memory_of, spans
+from planner.admission.admission import Admission, Asked, Ints, distinct_stages, memory_of
 from planner.deployment import Deployment
 from planner.engines import vllm_overheads as overheads
 from planner.engines.kv_groups import CannotGroup, Grouping, bytes_per_block, group_layers
@@ -29,7 +29,7 @@ from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.kinds.mlp import MoE
 from planner.model import Model
-from planner.parallelism import check
+from planner.parallelism import check, stage_spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class VllmRule:
             max_num_seqs=settings.max_num_seqs,
         )
         check_values(self.model, gpus[0], deployment, options, settings)
-        stages = spans(self.model, deployment.pipeline_parallel_size)
+        stages = stage_spans(self.model.num_hidden_layers, deployment.pipeline_parallel_size)
         assignment = assign(self.model, deployment.weights_dtype)
         kinds = distinct_stages(assignment, stages)
         blocks = self._pool(deployment, settings, stages, kinds)

@@ -12,7 +12,7 @@ from planner.engines.vision_tower import tower_of
 from planner.estimate import Estimate
 from planner.formats.quantization import Assignment, assign
 from planner.model import LayerGroup, Model
-from planner.parallelism import layers_in, stage_sizes
+from planner.parallelism import layers_in, stage_spans
 
 SOURCE = "checkpoint tensors of the rank in the blocks of PyTorch's allocator, and rotary tables"
 
@@ -40,12 +40,10 @@ def stages(
     feed_forward: how dense feed-forward layers are split, where that differs from attention.
     """
     assignment = assign(model, deployment.weights_dtype)
-    sizes = stage_sizes(model.num_hidden_layers, deployment.pipeline_parallel_size)
-    found, first = [], 0
-    for index, size in enumerate(sizes):
-        span = range(first, first + size)
-        first += size
-        last = index == len(sizes) - 1
+    spans = stage_spans(model.num_hidden_layers, deployment.pipeline_parallel_size)
+    found = []
+    for index, span in enumerate(spans):
+        last = index == len(spans) - 1
         groups = tuple((g, n) for g in model.groups if (n := layers_in(g, span)))
         weights = _weights(
             model, deployment, assignment, span, index == 0, last, config, mtp, feed_forward

@@ -32,7 +32,7 @@ from planner.estimate import Estimate
 from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.model import LayerGroup, Model
-from planner.parallelism import check, stage_sizes
+from planner.parallelism import check, stage_spans
 from planner.units import GIB
 from planner.workload import Workload
 
@@ -65,7 +65,7 @@ def vllm_figures(
     checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
     drafted = _draft(model, options, draft)
     assignment = assign(model, deployment.weights_dtype)
-    spans = _spans(model, deployment)
+    spans = stage_spans(model.num_hidden_layers, deployment.pipeline_parallel_size)
     budget = math.ceil(gpu.memory_bytes * settings.gpu_memory_utilization)
     stages = [
         stage_budget(model, deployment, options, settings, assignment, spans, i, config, draft)
@@ -142,14 +142,6 @@ def vllm_figures(
         binding_stage=binding,
         outside_budget={"before": before, **_outside(stage)},
     )
-
-
-def _spans(model: Model, deployment: Deployment) -> list[range]:
-    spans, first = [], 0
-    for size in stage_sizes(model.num_hidden_layers, deployment.pipeline_parallel_size):
-        spans.append(range(first, first + size))
-        first += size
-    return spans
 
 
 def _draft(model: Model, options: VllmOptions, draft: Model | None) -> tuple[LayerGroup, ...]:

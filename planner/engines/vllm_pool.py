@@ -22,7 +22,7 @@ from planner.engines.kv_groups import (
 )
 from planner.engines.kv_pages import LayerSpec
 from planner.engines.vllm_versions import Rules
-from planner.parallelism import stage_sizes
+from planner.parallelism import stage_spans
 from planner.units import GIB, ceil_div
 
 KERNEL_BLOCK = 16
@@ -146,7 +146,7 @@ def make_pool(
     """
     count = len(available_bytes)
     if stages is None:
-        stages = _dealt(len(specs), count)
+        stages = stage_spans(len(specs), count)
     if min(available_bytes) <= 0:
         return Pool(refused=NOTHING_LEFT)
     try:
@@ -170,14 +170,6 @@ def make_pool(
             return refusal
     blocks = min(b // bytes_per_block(g) for g, b in zip(workers, budgets, strict=True))
     return _report(grouping, workers, blocks, lengths, rules)
-
-
-def _dealt(layers: int, stages: int) -> list[range]:
-    spans, first = [], 0
-    for size in stage_sizes(layers, stages):
-        spans.append(range(first, first + size))
-        first += size
-    return spans
 
 
 def _report(

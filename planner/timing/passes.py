@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from planner.deployment import Deployment
 from planner.formats.quantization import assign
 from planner.model import Model
-from planner.parallelism import count_in, stage_sizes
+from planner.parallelism import count_in, stage_spans
 from planner.timing.collectives import Link
 from planner.timing.elementwise import Number, larger
 from planner.timing.messages import Message, messages, ring_messages
@@ -192,12 +192,10 @@ def _ringed(
     """The stages with what a ring of ranks, each with a block of tokens, passes around."""
     if deployment.context_parallel_size == 1:
         return stages
-    first = 0
     known: dict[int, StagePass] = {}
     found = []
-    spans = stage_sizes(model.num_hidden_layers, deployment.pipeline_parallel_size)
-    for stage, count in zip(stages, spans, strict=True):
-        span, first = range(first, first + count), first + count
+    spans = stage_spans(model.num_hidden_layers, deployment.pipeline_parallel_size)
+    for stage, span in zip(stages, spans, strict=True):
         if id(stage) not in known:
             sent = tuple(ring_messages(model, deployment, block, span))
             known[id(stage)] = replace(stage, ring=sent)
@@ -221,11 +219,8 @@ def _stages(
     """Stages of equal structure are the same object, so that each is timed once."""
     parts = assign(model, deployment.weights_dtype).layers
     found = []
-    first = 0
     known: dict[tuple[object, ...], StagePass] = {}
-    for size in stage_sizes(model.num_hidden_layers, deployment.pipeline_parallel_size):
-        span = range(first, first + size)
-        first += size
+    for span in stage_spans(model.num_hidden_layers, deployment.pipeline_parallel_size):
         ends = (span.start == 0, span.stop == model.num_hidden_layers)
         alike = (*ends, *(count_in(part.layers, span) for part in parts))
         if alike in known:
