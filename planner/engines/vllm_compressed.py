@@ -23,6 +23,9 @@ BLOCK, WINDOW_BLOCK = 256, 64
 STATE_BLOCKS = {4: 4, 128: 8}
 """Tokens per compressed entry -> tokens of a block of the states beside it."""
 INDEX_SCALE_PER = 128
+HOPPER = 9.0
+"""The least compute capability of FlashMLA's sparse kernels (v1/attention/backends/mla
+/flashmla_sparse, supports_compute_capability)."""
 SINCE = 33
 FORMATS = ("fp8", "fp8_ds_mla")
 
@@ -42,6 +45,11 @@ def check_compressed(
         raise PlanRefused(
             f"how vLLM {rules.name} lays out the compressed caches of {model.model_type} is not "
             f"described; 0.{SINCE} is: give --engine-version 0.{SINCE}.0"
+        )
+    if gpu.vendor == "NVIDIA" and float(gpu.compute_capability or HOPPER) < HOPPER:
+        raise PlanRefused(
+            f"{gpu.name}: the sparse FlashMLA kernels that vLLM runs {model.model_type} with are "
+            "for Hopper and B200 cards: choose one of those"
         )
     if (gpu.compute_capability or "9.0").startswith("12."):
         raise PlanRefused(

@@ -126,6 +126,7 @@ def test_the_engine_plans_it() -> None:
         ({"version": "0.28.0"}, r"0\.28\.0 lays out the compressed caches .* is not described"),
         ({"kv_cache_dtype": "bf16"}, "in fp8_ds_mla; choose auto or fp8"),
         ({"block_size": 64}, "takes 256 tokens"),
+        ({"gpu": "a100-sxm4-80gb"}, "for Hopper and B200 cards"),
         ({"gpu": "rtx-pro-6000-blackwell-server"}, "FlashInfer's caches"),
         ({"speculative_config": {"method": "mtp", "num_speculative_tokens": 1}}, "use ngram"),
     ],
