@@ -57,6 +57,11 @@ class Link:
     def source(self) -> str:
         return SOURCES[self.kind]
 
+    @property
+    def direct(self) -> float:
+        """The part of the bandwidth that plain sends sustain, without a reduction on the way."""
+        return self.large if self.kind == "mesh" else 0.9
+
 
 def link_between(gpu: Gpu, ranks: int) -> Link:
     """The slowest link that `ranks` GPUs of one kind share: NVLink, PCIe, or the network."""
@@ -101,9 +106,9 @@ def all_to_all_s(sent_bytes: Any, ranks: int, link: Link) -> Any:
     """Each rank sends sent_bytes, spread evenly over all ranks, itself included."""
     if ranks == 1:
         return 0.0 * sent_bytes
-    return 2 * link.start_s + sent_bytes * (ranks - 1) / ranks / (link.bytes_per_s * 0.9)
+    return 2 * link.start_s + sent_bytes * (ranks - 1) / ranks / (link.bytes_per_s * link.direct)
 
 
 def send_s(size_bytes: Any, link: Link) -> Any:
     """One rank to the next, as pipeline stages and prefill rings send."""
-    return link.start_s / 2 + size_bytes / (link.pair_bytes_per_s * 0.9)
+    return link.start_s / 2 + size_bytes / (link.pair_bytes_per_s * link.direct)
