@@ -35,10 +35,7 @@ def _produce(
     nope_desc, rope_desc, table, nope_ring, rope_ring, k_full, k_empty, seqlen, begin, end,
     BLOCK_SIZE: gl.constexpr, OVERLAP_LAUNCH: gl.constexpr,
 ):  # fmt: skip
-    """Fill the ring, left halves first: their scores need not wait for the rest of a tile.
-
-    A page past the end is page -1, outside the cache: TMA fills in zeros.
-    """
+    """Fill the ring. A page past the end is page -1, outside the cache: TMA fills in zeros."""
     PART: gl.constexpr = nope_desc.block_type.shape[1]  # keys that share a page
     for tile in range(begin, end):
         count = tile - begin
@@ -49,16 +46,15 @@ def _produce(
             page = gl.load(table + key // BLOCK_SIZE, mask=key < seqlen, other=-1)
             pages = pages + (page,)  # type: ignore[assignment]
         mbarrier.wait(k_empty.index(slot), count // STAGES & 1 ^ 1)
-        for half in gl.static_range(2):
-            full = k_full.index(slot * 2 + half)
-            mbarrier.expect(full, KEYS * (HALF + half * ROPE) * 2)
-            for part in gl.static_range(KEYS // PART):
-                row = (tile * KEYS + part * PART) % BLOCK_SIZE
+        full = k_full.index(slot)
+        mbarrier.expect(full, KEYS * (2 * HALF + ROPE) * 2)
+        for part in gl.static_range(KEYS // PART):
+            row = (tile * KEYS + part * PART) % BLOCK_SIZE
+            for half in gl.static_range(2):
                 target = nope_ring.index(slot * 2 + half).slice(part, 1, dim=0)
                 load_tile(nope_desc, [pages[part], row, half * HALF], full, target)
-                if half == 1:
-                    target = rope_ring.index(slot).slice(part, 1, dim=0)
-                    load_tile(rope_desc, [pages[part], row, 2 * HALF], full, target)
+            target = rope_ring.index(slot).slice(part, 1, dim=0)
+            load_tile(rope_desc, [pages[part], row, 2 * HALF], full, target)
     if OVERLAP_LAUNCH:
         gl.inline_asm_elementwise(
             "griddepcontrol.launch_dependents; mov.b32 $0, 0;", "=r", [], dtype=gl.int32,
@@ -105,13 +101,12 @@ def _score(
     for tile in range(begin, end):
         count = tile - begin
         slot = count % STAGES
-        mbarrier.wait(k_full.index(slot * 2), count // STAGES & 1)
+        mbarrier.wait(k_full.index(slot), count // STAGES & 1)
         left = nope_ring.index(slot * 2).reshape([KEYS, HALF])
         right = nope_ring.index(slot * 2 + 1).reshape([KEYS, HALF])
         turned = rope_ring.index(slot).reshape([KEYS, ROPE])
         scores = gl.zeros([ROWS, KEYS], gl.float32, S_LAYOUT)
         scores = mma(q_left, left.permute([1, 0]), scores, use_acc=False, is_async=True)
-        mbarrier.wait(k_full.index(slot * 2 + 1), count // STAGES & 1)
         scores = mma(q_nope.index(1), right.permute([1, 0]), scores, is_async=True)
         scores = mma(q_rope, turned.permute([1, 0]), scores, is_async=True)
         scores = mma_wait(0, deps=[scores])
@@ -156,7 +151,7 @@ def _accumulate(
     for tile in range(begin, end):
         count = tile - begin
         slot = count % STAGES
-        mbarrier.wait(k_full.index(slot * 2 + SIDE), count // STAGES & 1)
+        mbarrier.wait(k_full.index(slot), count // STAGES & 1)
         values = nope_ring.index(slot * 2 + SIDE).reshape([KEYS, HALF])
         if seqlen - tile * KEYS < KEYS:
             _clear_past(values, seqlen - tile * KEYS)
@@ -247,14 +242,13 @@ def hopper_mla_kernel(
     decay_smem = gl.allocate_shared_memory(
         gl.float32, [STAGES, ROWS], gl.SwizzledSharedLayout(1, 1, 1, [0])
     )
-    k_full = gl.allocate_shared_memory(gl.int64, [2 * STAGES, 1], mbarrier.MBarrierLayout())
+    k_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     k_empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     decay_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     weight_full = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
     weight_empty = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
     for slot in gl.static_range(STAGES):
-        mbarrier.init(k_full.index(slot * 2), count=1)
-        mbarrier.init(k_full.index(slot * 2 + 1), count=1)
+        mbarrier.init(k_full.index(slot), count=1)
         mbarrier.init(k_empty.index(slot), count=2)
         mbarrier.init(decay_full.index(slot), count=1)
     mbarrier.init(weight_full, count=1)
