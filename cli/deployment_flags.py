@@ -25,7 +25,9 @@ SIZES = (
 
 def add_to(parser: ArgumentParser) -> None:
     """Model, GPU, sizes and number formats. Defaults of batches are the command's or engine's."""
-    parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
+    parser.add_argument(
+        "--model", required=True, metavar="ID|PATH", help="a preset's id or Hub id, or a file"
+    )
     parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
     parser.add_argument("--gpus", type=int, metavar="N", help="GPUs in all")
     parser.add_argument("--gpu-memory-bytes", type=int, metavar="N", help="of each GPU, as read")

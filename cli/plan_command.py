@@ -5,7 +5,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from cli import deployment_flags, engine_flags
 from cli.deployment_flags import checked, chosen_deployment, chosen_gpu
-from cli.source import read_model
+from cli.source import read_model, title
 from planner.export import as_data
 from planner.hf_config import parse
 from planner.model import Model
@@ -39,7 +39,7 @@ def add_to(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> str:
     """The plan in the chosen format."""
     config = read_model(arguments.model)
-    model, gpu = parse(config, arguments.model), chosen_gpu(arguments)
+    model, gpu = parse(config, title(arguments.model)), chosen_gpu(arguments)
     deployment, workload = chosen_deployment(arguments), chosen_workload(arguments, model)
     engine = engine_flags.figures_of(arguments, model, gpu, deployment, workload, config)
     if engine is not None:

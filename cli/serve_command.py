@@ -14,26 +14,33 @@ from cli.source import read_model
 from planner.errors import PlanRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from planner.deployment import Deployment
+    from planner.frozen import Frozen
     from planner.serving.requests import Request
 
 FORMATS = ("text", "json", "csv", "requests-csv")
+SERVING = ("vllm", "sglang", "tensorrt-llm", "llama.cpp")
+IDEAL = "ideal"
 PRESETS = ("azure-conversation-2023", "azure-code-2023")
 
 
 def add_to(parser: ArgumentParser) -> None:
     """The command's flags."""
-    parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
+    parser.add_argument(
+        "--model", required=True, metavar="ID|PATH", help="a preset's id or Hub id, or a file"
+    )
     parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
     parser.add_argument("--tensor-parallel-size", "-tp", type=int, default=1, metavar="N")
     parser.add_argument("--weights-dtype", default="auto", metavar="NAME")
     parser.add_argument("--kv-cache-dtype", default="auto", metavar="NAME")
-    parser.add_argument("--block-size", type=int, default=16, metavar="N")
-    parser.add_argument("--max-num-batched-tokens", type=int, default=8192, metavar="N")
-    parser.add_argument("--max-num-seqs", type=int, metavar="N")
-    parser.add_argument("--max-model-len", type=int, metavar="N")
+    parser.add_argument("--block-size", type=int, metavar="N", help="16, or the engine's")
+    parser.add_argument("--engine", choices=(*SERVING, IDEAL), default="vllm",
+                        help=f"whose memory a replica has; {IDEAL}: by bytes alone")  # fmt: skip
+    parser.add_argument("--engine-version", metavar="V", help="such as 0.19.1")
+    parser.add_argument("--gpu-memory-utilization", type=float, metavar="SHARE")
+    parser.add_argument("--max-num-batched-tokens", type=int, metavar="N", help="or the engine's")
+    parser.add_argument("--max-num-seqs", type=int, metavar="N", help="or the engine's")
+    parser.add_argument("--max-model-len", type=int, metavar="N", help="or the engine's")
     parser.add_argument("--no-enable-prefix-caching", action="store_true")
     parser.add_argument("--lookahead", type=int, default=0, metavar="N", help="draft slots")
     parser.add_argument("--batching", choices=("continuous", "static"), default="continuous")
@@ -74,11 +81,9 @@ def add_to(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> str:
     """The simulation in the chosen format."""
     from cli import serve_study
-    from cli.deployment_flags import checked
     from planner.hf_config import parse
-    from planner.serving import objective, report
+    from planner.serving import objective, report, study
     from planner.serving.metrics import Slo
-    from planner.serving.replica import replica_of
     from planner.serving.simulator import simulate
     from presets.gpus import load_gpu
     from presets.speed import speed_of
@@ -96,13 +101,12 @@ def run(arguments: Namespace) -> str:
     if arguments.ray is not None:
         raise PlanRefused("--ray spreads what --try compares: add --try replicas=1,2,4")
     gpu = load_gpu(arguments.gpu)
-    deployment = deployment_of(arguments, checked)
-    replica = replica_of(
-        parse(read_model(arguments.model), arguments.model), gpu, deployment, speed_of(gpu),
-        max_num_seqs=arguments.max_num_seqs, max_model_len=arguments.max_model_len,
-        prefix_caching=not arguments.no_enable_prefix_caching, lookahead=arguments.lookahead,
-    ).changed(reserve=arguments.reserve, batching=arguments.batching)  # fmt: skip
+    config = read_model(arguments.model)
     slo = Slo(arguments.ttft, arguments.tpot, arguments.share)
+    replica = study.replica_for(
+        study.Setup(parse(config, arguments.model), gpu, speed_of(gpu), slo, (), config),
+        serve_study.case_of(arguments, ()),
+    )
     data: dict[str, Any] = {}
     note = ""
     replicas = arguments.replicas
@@ -145,19 +149,45 @@ def run(arguments: Namespace) -> str:
     return note + report.as_text(result)
 
 
-def deployment_of(arguments: Namespace, checked: "Callable[..., Any]") -> "Deployment":
+def deployment_of(arguments: Namespace) -> "Deployment":
     """The deployment of the flags."""
+    from cli.deployment_flags import checked
     from planner.deployment import Deployment
 
+    sizes = {
+        name: getattr(arguments, name)
+        for name in ("block_size", "max_num_batched_tokens")
+        if getattr(arguments, name) is not None
+    }
     found: Deployment = checked(
         Deployment,
         tensor_parallel_size=arguments.tensor_parallel_size,
         weights_dtype=arguments.weights_dtype,
         kv_cache_dtype=arguments.kv_cache_dtype,
-        block_size=arguments.block_size,
-        max_num_batched_tokens=arguments.max_num_batched_tokens,
+        **sizes,
     )
     return found
+
+
+def options_of(arguments: Namespace) -> "tuple[str, Frozen] | None":
+    """The engine with its options; None by bytes alone."""
+    if arguments.engine == IDEAL:
+        for name in ("engine_version", "gpu_memory_utilization"):
+            if getattr(arguments, name) is not None:
+                flag = name.replace("_", "-")
+                raise PlanRefused(f"--{flag} is an engine's flag: leave out --engine {IDEAL}")
+        return None
+    from planner.serving.engine_replica import options_for
+
+    asked = {
+        name: getattr(arguments, name)
+        for name in ("block_size", "max_num_batched_tokens", "max_num_seqs", "max_model_len",
+                     "gpu_memory_utilization")
+    }  # fmt: skip
+    asked["version"] = arguments.engine_version
+    if arguments.no_enable_prefix_caching:
+        asked["enable_prefix_caching"] = False
+    return arguments.engine, options_for(arguments.engine, asked)
 
 
 def trace_of(arguments: Namespace, speedup: float) -> "Iterator[Request]":

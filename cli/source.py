@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.errors import ConfigRefused, PlanRefused
 from planner.hf_config.document import MAX_BYTES, read_document
-from presets.models import load_model_config, served_name
+from presets.models import PLACEHOLDER, hub_id_of, load_model_config, served_name
 
 if TYPE_CHECKING:
     from planner.model import Model
@@ -30,7 +30,7 @@ def read_file(path: Path) -> dict[str, Any]:
 def read_model(reference: str) -> dict[str, Any]:
     """The configuration that `reference` names: an existing path first, else a preset's id."""
     if not reference.strip():
-        raise PlanRefused("--model is empty: give a preset, a Hub id or a config.json")
+        raise PlanRefused("the model has no name: give a preset, a Hub id or a config.json")
     path = Path(reference)
     if exists(path):
         try:
@@ -38,7 +38,7 @@ def read_model(reference: str) -> dict[str, Any]:
         except ConfigRefused as refused:
             raise ConfigRefused(f"{path}: {refused}", refused.field) from None
     if path.suffix == ".json" or reference.startswith((".", "/", "~")):
-        raise PlanRefused(f"--model {reference}: there is no such file")
+        raise PlanRefused(f"{reference}: there is no such file")
     return load_model_config(reference)
 
 
@@ -53,8 +53,13 @@ def named(reference: str) -> str:
     """What a command loads: a folder itself, a preset's Hub id, else a placeholder."""
     path = Path(reference)
     if exists(path):
-        return str(path.resolve()) if path.is_dir() else "/path/to/model"
+        return str(path.resolve()) if path.is_dir() else PLACEHOLDER
     return served_name(reference)
+
+
+def title(reference: str) -> str:
+    """How a plan calls the model: a preset's Hub id, else what was given."""
+    return reference if exists(Path(reference)) else hub_id_of(reference) or reference
 
 
 def exists(path: Path) -> bool:

@@ -32,7 +32,9 @@ OFF = ("master_weights", "sequence_parallel", "fused_kernels")
 
 def add_to(parser: ArgumentParser) -> None:
     """The command's flags."""
-    parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
+    parser.add_argument(
+        "--model", required=True, metavar="ID|PATH", help="a preset's id or Hub id, or a file"
+    )
     parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
     parser.add_argument("--gpu-memory-bytes", type=int, metavar="N", help="of each GPU, as read")
     parser.add_argument("--calibration", metavar="RECORD", help="of this GPU, from validate")

@@ -3,7 +3,8 @@
 A file is `{"id", "hub_id", "config_kind", "sources", "config"}`. Two repositories of one name are
 told apart by `<organisation>--<name>.json` for the later one, and both are found by their Hub id.
 `aliases.json` names repositories that share another one's configuration: `config_of` is that one's
-id, `set` what differs. A lookup opens the one file it needs.
+id, `set` what differs. An alias without an organisation is a shorter name: its repository is
+`hub_id`, or else that of `config_of`. A lookup opens the one file it needs.
 """
 
 import json
@@ -18,6 +19,9 @@ from presets.suggestion import unknown_id
 
 _FOLDER = Path(__file__).with_name("models")
 _ALIASES = "aliases.json"
+ELSE = "Save its config.json and give the path, or read it in the page's Hub tab"
+PLACEHOLDER = "/path/to/model"
+"""Stands in a command for a model that no repository was named for."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 
 
@@ -47,7 +51,7 @@ class ModelSource:
 def load_model_config(id_or_hub_id: str) -> dict[str, Any]:
     """The `config.json` of a preset as a new dict, by id or Hub id in any case.
 
-    Raises PlanRefused naming the three closest ids when there is none.
+    Raises PlanRefused, with names spelt almost like it, when there is none.
     """
     text, changes = _find(id_or_hub_id)
     config: dict[str, Any] = json.loads(text)["config"]
@@ -65,24 +69,34 @@ def load_model_source(id_or_hub_id: str) -> ModelSource:
     )
 
 
-def served_name(reference: str) -> str:
-    """What an engine downloads: the Hub id of a preset or alias, else a placeholder for a path."""
+def hub_id_of(reference: str) -> str | None:
+    """The repository that a preset or alias stands for; None for a path or an unknown name."""
     wanted = reference.strip().lower()
     text = _file_of(wanted)
     if text is not None:
         return str(json.loads(text)["hub_id"])
     aliases = {alias.lower(): alias for alias in _alias_document()}
     short = {alias.rpartition("/")[2]: name for alias, name in aliases.items()}
-    return aliases.get(wanted) or short.get(wanted) or "/path/to/model"
+    alias = aliases.get(wanted) or short.get(wanted)
+    return None if alias is None else _hub_id(alias)
+
+
+def served_name(reference: str) -> str:
+    """What an engine downloads: the Hub id of a preset or alias, else a placeholder for a path."""
+    return hub_id_of(reference) or PLACEHOLDER
 
 
 def search(text: str = "") -> list[ModelName]:
-    """Presets and aliases whose Hub id has every word of `text`, else the ones spelt most alike.
+    """Presets and aliases whose id or Hub id has every word of `text`, else those spelt alike.
 
     Names that start with the text come first, then presets before aliases, then by id.
     """
     wanted = text.lower().split()
-    found = [name for name in all_names() if all(word in name.hub_id.lower() for word in wanted)]
+    found = [
+        name
+        for name in all_names()
+        if all(word in f"{name.id} {name.hub_id.lower()}" for word in wanted)
+    ]
     if not found:
         from difflib import get_close_matches
 
@@ -102,7 +116,7 @@ def all_names() -> tuple[ModelName, ...]:
     entries = [json.loads(path.read_text(encoding="utf-8")) for path in files]
     names = [ModelName(entry["id"], entry["hub_id"]) for entry in entries]
     names += [
-        ModelName(alias.lower().split("/")[-1], alias, entry["config_of"])
+        ModelName(alias.lower().split("/")[-1], _hub_id(alias), entry["config_of"])
         for alias, entry in _alias_document().items()
     ]
     return tuple(names)
@@ -148,6 +162,15 @@ def _alias_document() -> dict[str, dict[str, Any]]:
 
 
 @cache
+def _hub_id(alias: str) -> str:
+    """The repository of an alias: itself, or the one that a shorter name is short for."""
+    if "/" in alias:
+        return alias
+    entry = _alias_document()[alias]
+    return str(entry.get("hub_id") or json.loads(_read(entry["config_of"]))["hub_id"])
+
+
+@cache
 def _aliases() -> dict[str, dict[str, Any]]:
     """Lower-case Hub id and lower-case repository name -> alias."""
     full = {alias.lower(): entry for alias, entry in _alias_document().items()}
@@ -156,4 +179,4 @@ def _aliases() -> dict[str, dict[str, Any]]:
 
 def _unknown(given: str) -> PlanRefused:
     known = (name.hub_id.lower() if "/" in given else name.id for name in all_names())
-    return unknown_id("model", given, known)
+    return unknown_id("model", given, known, ELSE)

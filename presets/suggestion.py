@@ -1,18 +1,24 @@
-"""The refusal of an unknown id, with the ids it may have meant."""
+"""The refusal of an unknown id, with the ids it may have meant, if any is close."""
 
 from collections.abc import Iterable
 
 from planner.errors import PlanRefused
 
+CLOSE = 0.6
+"""Likeness, of 1, from which a name is worth suggesting."""
 
-def unknown_id(kind: str, given: str, known: Iterable[str]) -> PlanRefused:
-    """One sentence naming the three known ids closest to `given`, ready to raise."""
+
+def unknown_id(kind: str, given: str, known: Iterable[str], otherwise: str = "") -> PlanRefused:
+    """The refusal, ready to raise, with up to three known ids that are spelt almost like `given`.
+
+    otherwise: what else can be given, a sentence without its full stop.
+    """
     from difflib import get_close_matches  # only the path of a mistake pays for it
 
     names, text = list(known), given.lower()
-    containing = sorted((name for name in names if text in name), key=len)
-    alike = get_close_matches(text, names, n=3, cutoff=0.0)
+    containing = sorted((name for name in names if text and text in name), key=len)
+    alike = get_close_matches(text, names, n=3, cutoff=CLOSE)
     closest = list(dict.fromkeys((*containing[:3], *alike)))[:3]
-    return PlanRefused(
-        f"No {kind} is called {given!r}; the closest names are {', '.join(closest)}."
-    )
+    near = f" Close in name: {', '.join(closest)}." if closest else ""
+    other = f" {otherwise}." if otherwise else ""
+    return PlanRefused(f"{given!r} is not among the {kind} presets.{other}{near}")

@@ -10,7 +10,7 @@ from planner.errors import ConfigRefused, SizewellError
 from planner.hf_config import parse
 from planner.hf_config.document import read_document
 from planner.model import Model
-from presets.models import load_model_config
+from presets.models import ModelName, load_model_config
 from ui.options import model_names
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -54,7 +54,7 @@ def from_text(text: str, source: str = PASTED) -> ModelChoice:
 def preset_of(source: str, config: dict[str, Any] | None) -> str | None:
     """The preset that a saved plan was made from, or None if it was another configuration."""
     wanted = source.lower()
-    for model_id, name in model_names().items():
+    for model_id, name in _shorter_last():
         if wanted in (model_id, name.hub_id.lower()) and (
             config is None or _same(config, load_model_config(name.hub_id))
         ):
@@ -69,8 +69,14 @@ def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
 def hub_preset(hub_id: str) -> str | None:
     """The preset of a repository, so that a well-known one needs no network."""
     wanted = hub_id.strip().lower()
-    names = model_names().items()
-    return next((i for i, name in names if name.hub_id.lower() == wanted), None)
+    return next((i for i, name in _shorter_last() if name.hub_id.lower() == wanted), None)
+
+
+def _shorter_last() -> list[tuple[str, ModelName]]:
+    """Presets by id; names that are short for another come after all others."""
+    return sorted(
+        model_names().items(), key=lambda item: item[0] not in item[1].hub_id.lower().split("/")
+    )
 
 
 def fetch_from_hub(hub_id: str) -> str:

@@ -86,14 +86,23 @@ def test_repositories_of_one_name_are_told_apart(
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["llama-3.1-9b", "aliases", "../gpus", "", "meta-llama/../gpus", "a/b/c", "someone/gemma-7b"],
+    ("name", "near"),
+    [
+        ("llama-3.1-9b", 3),
+        ("someone/gemma-7b", 3),
+        ("../gpus", 0),
+        ("", 0),
+        ("meta-llama/../gpus", None),
+        ("a/b/c", 0),
+        ("aliases", None),
+    ],
 )
-def test_an_unknown_name_is_refused_with_three_suggestions(name: str) -> None:
-    with pytest.raises(PlanRefused) as refusal:
+def test_an_unknown_name_is_refused_with_what_else_to_do(name: str, near: int | None) -> None:
+    with pytest.raises(PlanRefused, match=r"Save its config\.json") as refusal:
         load_model_config(name)
-    assert str(refusal.value).count(",") == 2
-    assert str(refusal.value).endswith(".")
+    named = str(refusal.value).partition("Close in name: ")[2]
+    if near is not None:
+        assert (named.count(",") + 1 if named else 0) == near
 
 
 def test_the_closest_name_is_suggested() -> None:
@@ -136,3 +145,34 @@ def test_configs_are_those_of_the_reference_set() -> None:
     for row in rows:
         file = TRUTH / "models" / Path(row["config_file"]).name
         assert load_model_config(row["id"]) == json.loads(file.read_text()), row["id"]
+
+
+@pytest.mark.parametrize(
+    ("short", "hub_id"),
+    [
+        ("llama-3.3-70b", "meta-llama/Llama-3.3-70B-Instruct"),
+        ("llama-3-8b-instruct", "meta-llama/Meta-Llama-3-8B-Instruct"),
+        ("kimi-k2", "moonshotai/Kimi-K2-Instruct"),
+        ("Codestral-Mamba", "mistralai/Mamba-Codestral-7B-v0.1"),
+        ("qwen2.5-7b-instruct", "Qwen/Qwen2.5-7B-Instruct"),
+    ],
+)
+def test_a_shorter_name_stands_for_a_repository(short: str, hub_id: str) -> None:
+    assert models.served_name(short) == hub_id
+    assert models.served_name(hub_id.upper()) == hub_id
+
+
+def test_every_name_has_a_repository() -> None:
+    assert [name.id for name in all_names() if name.hub_id.count("/") != 1] == []
+    assert "codestral-mamba" in [name.id for name in search("codestral-mamba")]
+
+
+def test_an_unknown_repository_is_told_what_else_to_give() -> None:
+    with pytest.raises(PlanRefused, match=r"not among the model presets\. Save its config\.json"):
+        load_model_config("Qwen/Qwen2.5-14B")
+
+
+def test_nonsense_gets_no_suggestion() -> None:
+    with pytest.raises(PlanRefused) as refused:
+        load_model_config("zzzzzz")
+    assert "Close in name" not in str(refused.value)

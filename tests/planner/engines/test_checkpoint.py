@@ -22,6 +22,7 @@ def command(capsys: pytest.CaptureFixture[str], model: str, engine: str, *words:
         ("gpt-oss-120b", "openai/gpt-oss-120b"),
         ("QWEN/qwen2.5-3b", "Qwen/Qwen2.5-3B"),
         ("qwen2.5-3b", "Qwen/Qwen2.5-3B"),
+        ("llama-3.3-70b", "meta-llama/Llama-3.3-70B-Instruct"),
         ("my-upload.json", "/path/to/model"),
     ],
 )
