@@ -101,7 +101,7 @@ def hopper_tile(
     section = 4 if causal else 1
     chunks = 3 if (head_dim, head_dim_v) == (192, 128) else 1
     if chunks == 3 and element_bytes == 2:
-        return HopperTile(2, 128, pingpong=True, lazy=8.0, section=section, chunks=3)
+        return HopperTile(2, 128, pingpong=True, section=section, chunks=3)
     if chunks == 3:
         return HopperTile(2, 128, section=section, convert="late", chunks=3)
     if element_bytes == 1:
