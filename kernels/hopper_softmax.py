@@ -69,20 +69,6 @@ def mask(scores, limit, start):
 
 
 @gluon.jit
-def row_maxima(scores, CHAINS: gl.constexpr):
-    """Maxima of the rows; a thread takes its part of a row in CHAINS * 2 independent chains."""
-    if CHAINS == 1:
-        return gl.max(scores, 1)
-    else:  # noqa: RET505 (the compiler needs the branch not taken left out)
-        M: gl.constexpr = scores.shape[0]
-        N: gl.constexpr = scores.shape[1]
-        parts = gl.max(scores.reshape([M, CHAINS, N // 8 // CHAINS, 4, 2]), axis=2)
-        parts = gl.max(gl.max(parts, axis=3), axis=1)
-        ROWS: gl.constexpr = gl.SliceLayout(1, scores.type.layout)
-        return gl.convert_layout(gl.max(parts, axis=1), ROWS, assert_trivial=True)
-
-
-@gluon.jit
 def softmax(scores, row_max, scale, masked, first_key, seqlen_k, seen, unseen,
             GUARD: gl.constexpr, SHIFT: gl.constexpr, LAZY: gl.constexpr):  # fmt: skip
     """Weights of one key tile, the new row maxima and the decay of everything before it.
@@ -105,8 +91,7 @@ def softmax(scores, row_max, scale, masked, first_key, seqlen_k, seen, unseen,
             scores = mask(scores, limit - first_key, unseen + row - first_key)
         else:
             scores = mask(scores, limit - first_key, None)
-    CHAINS: gl.constexpr = 4 if SHIFT > 0 else 1  # fp8's products are short: its softmax shows
-    new_max = gl.maximum(row_max, row_maxima(scores, CHAINS) * scale)
+    new_max = gl.maximum(row_max, gl.max(scores, 1) * scale)
     if LAZY > 0:
         new_max = gl.where(new_max > row_max + LAZY, new_max, row_max)
     reference = new_max
