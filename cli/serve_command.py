@@ -12,6 +12,7 @@ from cli.search_command import seconds
 from cli.serve_study import choice
 from cli.source import read_model
 from planner.errors import PlanRefused
+from planner.search_space import IDEAL, SERVING
 
 if TYPE_CHECKING:
     from planner.deployment import Deployment
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from planner.serving.requests import Request
 
 FORMATS = ("text", "json", "csv", "requests-csv")
-SERVING = ("vllm", "sglang", "tensorrt-llm", "llama.cpp")
-IDEAL = "ideal"
 PRESETS = ("azure-conversation-2023", "azure-code-2023")
 
 

@@ -10,11 +10,15 @@ import io
 import json
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.errors import PlanRefused
+
+if TYPE_CHECKING:
+    from planner.serving.study import Case
 
 TRIED: dict[str, type[int] | type[float] | type[str]] = {
     "replicas": int,
@@ -71,12 +75,11 @@ def run(arguments: Namespace) -> str:
 
 
 def _setup(arguments: Namespace) -> tuple[Any, list[Any]]:
-    from cli.deployment_flags import checked
-    from cli.serve_command import deployment_of, requests_of, trace_of
+    from cli.serve_command import requests_of, trace_of
     from cli.source import read_model
     from planner.hf_config import parse
     from planner.serving.metrics import Slo
-    from planner.serving.study import Case, Setup
+    from planner.serving.study import Setup
     from presets.gpus import load_gpu
     from presets.speed import speed_of
 
@@ -101,24 +104,36 @@ def _setup(arguments: Namespace) -> tuple[Any, list[Any]]:
             requests = trace_of(one, 1.0) if one.trace else requests_of(one, rate, one.seed)
             traffics[rate] = tuple(requests)
         cases.append(
-            Case(
-                chosen=tuple((name, str(value)) for name, value in chosen.items()),
-                deployment=deployment_of(one, checked),
-                max_num_seqs=one.max_num_seqs,
-                max_model_len=one.max_model_len,
-                prefix_caching=not one.no_enable_prefix_caching,
-                lookahead=one.lookahead,
-                reserve=one.reserve,
-                batching=one.batching,
-                replicas=one.replicas,
-                router=one.router,
+            replace(
+                case_of(one, tuple((name, str(value)) for name, value in chosen.items())),
                 traffic=list(traffics).index(rate),
                 speedup=one.speedup,
             )
         )
-    model = parse(read_model(arguments.model), arguments.model)
+    config = read_model(arguments.model)
+    model = parse(config, arguments.model)
     slo = Slo(arguments.ttft, arguments.tpot, arguments.share)
-    return Setup(model, gpu, speed_of(gpu), slo, tuple(traffics.values())), cases
+    return Setup(model, gpu, speed_of(gpu), slo, tuple(traffics.values()), config), cases
+
+
+def case_of(arguments: Namespace, chosen: tuple[tuple[str, str], ...]) -> "Case":
+    """The simulation of the flags, but for what arrives."""
+    from cli.serve_command import deployment_of, options_of
+    from planner.serving.study import Case
+
+    return Case(
+        chosen=chosen,
+        deployment=deployment_of(arguments),
+        options=options_of(arguments),
+        max_num_seqs=arguments.max_num_seqs,
+        max_model_len=arguments.max_model_len,
+        prefix_caching=not arguments.no_enable_prefix_caching,
+        lookahead=arguments.lookahead,
+        reserve=arguments.reserve,
+        batching=arguments.batching,
+        replicas=arguments.replicas,
+        router=arguments.router,
+    )
 
 
 def _combinations(tried: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:

@@ -11,16 +11,15 @@ from planner.errors import SizewellError
 from planner.serving import experiments, objective, report
 from planner.serving.experiments import Outcome
 from planner.serving.metrics import Served
-from planner.serving.replica import Replica, replica_of
+from planner.serving.replica import Replica
 from planner.serving.sensitivity import sensitivity
 from planner.serving.simulator import Result, simulate
-from planner.units import format_bytes
-from presets.speed import speed_of
+from planner.units import counted
 from ui import figures, refusal, traffic_figures, traffic_work
 from ui.inputs import Chosen
 from ui.sentence import as_sentence
 from ui.tables import html_table
-from ui.traffic_work import Work
+from ui.traffic_work import Pool, Work
 
 SEARCHED = 800
 """Requests of one try when rates are searched for."""
@@ -30,7 +29,8 @@ def show(chosen: Chosen) -> None:
     """Everything about one traffic."""
     st.title("Traffic", anchor=False)
     try:
-        one = traffic_work.replica(chosen)
+        pool = traffic_work.choose_pool(chosen)
+        one = pool.replica(chosen)
         st.caption(as_sentence(_replica_note(chosen, one)))
         work = traffic_work.choose(chosen)
         found = simulate(
@@ -45,16 +45,14 @@ def show(chosen: Chosen) -> None:
         "Every request as CSV", lambda: _requests(work, one), "requests.csv", "text/csv",
         on_click="ignore", icon=":material/download:",
     )  # fmt: skip
-    _limits(chosen, one, work)
+    _limits(chosen, pool, one, work)
     _claims(one, work)
 
 
 def _replica_note(chosen: Chosen, one: Replica) -> str:
     return (
         f"{chosen.model.source} on {chosen.deployment.gpus} × {chosen.gpu.name} a replica: "
-        f"{one.num_blocks:,} blocks of {one.block_size:,} tokens, "
-        f"{format_bytes(one.num_blocks * one.block_bytes)} per GPU; at most {one.max_num_seqs:,} "
-        f"sequences and {one.max_num_batched_tokens:,} tokens a step"
+        f"{report.pool(one)}. Requests are scheduled as vLLM schedules them"
     )
 
 
@@ -70,7 +68,7 @@ def _answer(found: Result, work: Work) -> None:
         ("Queue", f"{found.mean_queue:,.1f}", "waiting on average"),
         ("Blocks in use", f"{found.block_use:.1%}", f"{found.fragmentation:.1%} of slots empty"),
         ("Preemptions", f"{recorder.preemptions:,}",
-         f"{recorder.computed_again_tokens:,} tokens again"),
+         f"{counted(recorder.computed_again_tokens, 'token')} again"),
         ("Prefix hits", f"{found.found_share:.1%}", "of prompt tokens"),
     )  # fmt: skip
     st.html(
@@ -84,7 +82,9 @@ def _answer(found: Result, work: Work) -> None:
     if work.note:
         st.caption(as_sentence(work.note))
     if found.refused:
-        st.warning(f"{found.refused:,} requests are longer than the model or the pool: refused.")
+        st.warning(
+            f"Refused, longer than the model or the pool: {counted(found.refused, 'request')}."
+        )
     quantiles = (0.5, 0.9, 0.95, 0.99)
     rows = [
         (name, f"{h.mean * scale:,.2f}", *(f"{h.quantile(q) * scale:,.2f}" for q in quantiles))
@@ -156,7 +156,7 @@ def _requests(work: Work, one: Replica) -> str:
     return report.requests_csv(served, work.slo)
 
 
-def _limits(chosen: Chosen, one: Replica, work: Work) -> None:
+def _limits(chosen: Chosen, pool: Pool, one: Replica, work: Work) -> None:
     st.header("What it can promise", anchor=False)
     if work.trace is not None:
         st.caption("Rates are searched with drawn requests: choose one of the other workloads.")
@@ -167,7 +167,7 @@ def _limits(chosen: Chosen, one: Replica, work: Work) -> None:
     if rate:
         _try(lambda: _rate(one, work))
     if moves:
-        _try(lambda: _moves(chosen, work))
+        _try(lambda: _moves(chosen, pool, work))
 
 
 def _try(act: Callable[[], None]) -> None:
@@ -184,23 +184,21 @@ def _rate(one: Replica, work: Work) -> None:
         replicas=work.replicas, router=work.router,
     )  # fmt: skip
     st.markdown(
-        f"**{found.mean:,.2f} requests per second** hold the SLO on {work.replicas} replica"
-        f"{'s' if work.replicas > 1 else ''} (95 % interval {found.low:,.2f} to {found.high:,.2f}, "
-        f"{found.samples} seeds of {SEARCHED} requests)."
+        f"**{found.mean:,.2f} requests per second** hold the SLO on "
+        f"{counted(work.replicas, 'replica')} (95 % interval {found.low:,.2f} to "
+        f"{found.high:,.2f}, {found.samples} seeds of {SEARCHED} requests)."
     )
     needed, _ = objective.replicas_for(
         one, work.traffic(count=SEARCHED), work.rate, work.slo, seed=work.seed, router=work.router
     )
-    st.markdown(f"**{needed:,}** needed for {work.rate:g} requests per second.")
+    st.markdown(f"**{counted(needed, 'replica')}** needed for {work.rate:g} requests per second.")
 
 
-def _moves(chosen: Chosen, work: Work) -> None:
-    one = traffic_work.replica(chosen)
+def _moves(chosen: Chosen, pool: Pool, work: Work) -> None:
     found = list(
         sensitivity(
-            lambda d: replica_of(chosen.model, chosen.gpu, d, speed_of(chosen.gpu),
-                                 max_model_len=one.max_model_len),
-            chosen.deployment, lambda shared: work.traffic(shared, 400), work.slo, work.rate,
+            lambda d: pool.moved(chosen, d), chosen.deployment,
+            lambda shared: work.traffic(shared, 400), work.slo, work.rate,
         )
     )  # fmt: skip
     rows = [

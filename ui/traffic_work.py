@@ -2,11 +2,14 @@
 
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
+from planner.deployment import Deployment
+from planner.engines.registry import ENGINES, options_of
 from planner.errors import PlanRefused
+from planner.serving.engine_replica import FLAGS, engine_replica
 from planner.serving.metrics import Slo
 from planner.serving.objective import Traffic
 from planner.serving.replica import Replica, replica_of
@@ -16,6 +19,8 @@ from planner.serving.trace import read_trace
 from presets.speed import speed_of
 from presets.traffic import sampler
 from presets.workloads import all_trace_summaries
+from ui import engine_inputs
+from ui.engine_inputs import EngineChoice
 from ui.inputs import BOUND, Chosen
 from ui.uploads import MAX_UPLOAD_MIB, text_of
 
@@ -58,13 +63,44 @@ class Work:
         return self.traffic()(self.rate, self.seed)
 
 
-def replica(chosen: Chosen) -> Replica:
-    """One replica of what is chosen on the left. Its context bounds the length of a request."""
-    longest = chosen.model.max_position_embeddings or chosen.workload.context
-    return replica_of(
-        chosen.model, chosen.gpu, chosen.deployment, speed_of(chosen.gpu),
-        max_model_len=min(longest, 131072),
+@dataclass(frozen=True)
+class Pool:
+    """Whose memory a replica has. engine: None by bytes alone."""
+
+    engine: EngineChoice | None
+
+    def replica(self, chosen: Chosen) -> Replica:
+        """One replica of what is chosen on the left."""
+        if self.engine is not None:
+            return engine_replica(
+                self.engine.figures(chosen), chosen.model, chosen.gpu, chosen.deployment,
+                speed_of(chosen.gpu),
+            )  # fmt: skip
+        longest = chosen.model.max_position_embeddings or chosen.workload.context
+        return replica_of(
+            chosen.model, chosen.gpu, chosen.deployment, speed_of(chosen.gpu),
+            max_model_len=min(longest, 131072),
+        )  # fmt: skip
+
+    def moved(self, chosen: Chosen, deployment: Deployment) -> Replica:
+        """The replica of another deployment; another block size is the engine's flag too."""
+        pool, size = self, deployment.block_size
+        if self.engine is not None and size != chosen.deployment.block_size:
+            field = FLAGS.get(self.engine.name, {}).get("block_size")
+            if field is None:
+                raise PlanRefused(f"{ENGINES[self.engine.name].label} has no blocks to choose")
+            changed = options_of(self.engine.name, {**dict(self.engine.options), field: size})
+            pool = Pool(replace(self.engine, options=changed))
+        return pool.replica(replace(chosen, deployment=deployment))
+
+
+def choose_pool(chosen: Chosen) -> Pool:
+    """Draw whose memory it is: the Engine page's choice, with its flags, or bytes alone."""
+    alone = st.toggle(
+        "Memory by bytes alone", key="bytes_alone",
+        help="All that weights and buffers leave, without what an engine keeps back.", **BOUND,
     )  # fmt: skip
+    return Pool(None if alone else engine_inputs.choose(chosen))
 
 
 def choose(chosen: Chosen) -> Work:

@@ -21,6 +21,8 @@ from planner.workload import Size
 
 Reserve = Literal["paged", "longest", "power_of_two", "exact"]
 Batching = Literal["continuous", "static"]
+BYTES_ALONE = "bytes alone"
+"""Whose memory it is where no engine was asked: all that weights and buffers leave."""
 DEFAULT_SEQUENCES = 256
 MAX_BLOCKS = 2**40
 
@@ -32,7 +34,8 @@ class Replica:
     block_size: tokens of a block; fixed_blocks: what a request takes besides, for windows and
     states that stop growing. reserve: blocks on demand, or contiguous room for max_model_len, the
     next power of two, or the request's exact length, taken when it starts. lookahead: slots for
-    draft tokens that each request is given beyond its own.
+    draft tokens that each request is given beyond its own. memory: the engine whose pool it is,
+    kept_blocks: those it counts but gives to nobody, kv_cache_bytes: what it says of the pool.
     """
 
     num_blocks: int
@@ -47,6 +50,9 @@ class Replica:
     lookahead: int = 0
     reserve: Reserve = "paged"
     batching: Batching = "continuous"
+    memory: str = BYTES_ALONE
+    kept_blocks: int = 0
+    kv_cache_bytes: int = 0
 
     def __post_init__(self) -> None:
         if self.num_blocks < 1:

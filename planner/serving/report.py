@@ -7,7 +7,9 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from planner.serving.metrics import Served, Slo
+from planner.serving.replica import BYTES_ALONE, Replica
 from planner.serving.simulator import Result
+from planner.units import counted, format_bytes
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
@@ -30,9 +32,11 @@ def as_data(found: Result) -> dict[str, Any]:
     return {
         "replicas": found.replicas,
         "pool": {
+            "memory": replica.memory,
             "num_blocks": replica.num_blocks,
             "block_size": replica.block_size,
             "block_bytes": replica.block_bytes,
+            "kv_cache_bytes": replica.kv_cache_bytes or replica.num_blocks * replica.block_bytes,
             "max_num_seqs": replica.max_num_seqs,
             "max_num_batched_tokens": replica.max_num_batched_tokens,
         },
@@ -71,6 +75,23 @@ def as_data(found: Result) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def pool(one: Replica) -> str:
+    """What requests share on a replica, whose memory that is, and the limits of a batch."""
+    if one.memory == BYTES_ALONE:
+        whose = "by bytes alone, without what an engine keeps back"
+    else:
+        whose = f"as {one.memory} gives them"
+    if one.kept_blocks:
+        whose += f", which keeps {one.kept_blocks:,} of its {one.num_blocks + one.kept_blocks:,}"
+    size = one.kv_cache_bytes or one.num_blocks * one.block_bytes
+    return (
+        f"{counted(one.num_blocks, 'block')} of {counted(one.block_size, 'token')} "
+        f"({format_bytes(size)} per GPU) {whose}; at most "
+        f"{counted(one.max_num_seqs, 'sequence')} and "
+        f"{counted(one.max_num_batched_tokens, 'token')} a step"
+    )
+
+
 def verdict(found: Result) -> str:
     """The answer in a sentence."""
     slo = found.recorder.slo
@@ -84,7 +105,7 @@ def verdict(found: Result) -> str:
 def as_text(found: Result) -> str:
     """The simulation for a terminal."""
     recorder = found.recorder
-    lines = [verdict(found), ""]
+    lines = [verdict(found), f"One replica: {pool(found.replica)}.", ""]
     for name, h, scale, unit in (
         ("TTFT", found.ttft, 1.0, "s"),
         ("TPOT", found.tpot, 1e3, "ms"),
@@ -94,15 +115,17 @@ def as_text(found: Result) -> str:
         lines.append(f"  {name}  mean {h.mean * scale:,.3f}  {each}  {unit}")
     lines += [
         "",
-        f"  {found.finished:,} requests in {found.duration_s:,.1f} s on {found.replicas} "
-        f"replica{'s' if found.replicas > 1 else ''}: {found.requests_per_s:,.2f} a second, "
+        f"  {counted(found.finished, 'request')} in {found.duration_s:,.1f} s on "
+        f"{counted(found.replicas, 'replica')}: {found.requests_per_s:,.2f} a second, "
         f"{found.goodput_per_s:,.2f} within the SLO, {found.output_tokens_per_s:,.0f} tokens/s",
         f"  queue {found.mean_queue:,.2f} on average, running {found.mean_running:,.1f}, at most "
         f"{recorder.most_running:,} on a replica",
         f"  blocks {found.block_use:.1%} in use, {found.fragmentation:.1%} of their slots empty, "
-        f"{recorder.preemptions:,} preemptions, {found.found_share:.1%} of prompt tokens found in "
-        "the prefix cache",
+        f"{counted(recorder.preemptions, 'preemption')}, {found.found_share:.1%} of prompt "
+        "tokens found in the prefix cache",
     ]
     if found.refused:
-        lines.append(f"  {found.refused:,} requests refused: longer than the model or the pool")
+        lines.append(
+            f"  {counted(found.refused, 'request')} refused: longer than the model or the pool"
+        )
     return "\n".join(lines) + "\n"

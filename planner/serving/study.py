@@ -11,10 +11,12 @@ from typing import Any
 
 from planner.deployment import Deployment
 from planner.errors import SizewellError
+from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.model import Model
+from planner.serving.engine_replica import engine_replica, figures_for
 from planner.serving.metrics import Slo
-from planner.serving.replica import Batching, Reserve, replica_of
+from planner.serving.replica import Batching, Replica, Reserve, replica_of
 from planner.serving.report import as_data
 from planner.serving.requests import Request
 from planner.serving.simulator import Router, simulate
@@ -30,15 +32,18 @@ class Setup:
     speed: Speed
     slo: Slo
     traffics: tuple[tuple[Request, ...], ...]
+    config: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Case:
     """One simulation. chosen: what distinguishes it, as it is printed. traffic: which of the
-    setup's; its requests arrive `speedup` times as fast."""
+    setup's; its requests arrive `speedup` times as fast. options: the engine whose memory it is,
+    with its flags, max_num_seqs and max_model_len among them; None: bytes alone."""
 
     chosen: tuple[tuple[str, str], ...]
     deployment: Deployment
+    options: tuple[str, Frozen] | None = None
     max_num_seqs: int | None = None
     max_model_len: int | None = None
     prefix_caching: bool = True
@@ -51,15 +56,29 @@ class Case:
     speedup: float = 1.0
 
 
+def replica_for(setup: Setup, case: Case) -> Replica:
+    """The replica of a case, with its engine's memory."""
+    model, gpu, speed = setup.model, setup.gpu, setup.speed
+    if case.options is None:
+        one = replica_of(
+            model, gpu, case.deployment, speed, max_num_seqs=case.max_num_seqs,
+            max_model_len=case.max_model_len, prefix_caching=case.prefix_caching,
+            lookahead=case.lookahead,
+        )  # fmt: skip
+    else:
+        figures = figures_for(*case.options, model, gpu, case.deployment, setup.config)
+        one = engine_replica(
+            figures, model, gpu, case.deployment, speed, prefix_caching=case.prefix_caching,
+            lookahead=case.lookahead,
+        )  # fmt: skip
+    return one.changed(reserve=case.reserve, batching=case.batching)
+
+
 def run_case(setup: Setup, case: Case) -> dict[str, Any]:
     """The report of one simulation as data, with its GPUs; `refused` says why there is none."""
     found: dict[str, Any] = {"chosen": dict(case.chosen)}
     try:
-        replica = replica_of(
-            setup.model, setup.gpu, case.deployment, setup.speed,
-            max_num_seqs=case.max_num_seqs, max_model_len=case.max_model_len,
-            prefix_caching=case.prefix_caching, lookahead=case.lookahead,
-        ).changed(reserve=case.reserve, batching=case.batching)  # fmt: skip
+        replica = replica_for(setup, case)
         requests = (
             replace(r, arrival_s=r.arrival_s / case.speedup) for r in setup.traffics[case.traffic]
         )

@@ -40,6 +40,8 @@ def test_text_and_csv(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
         (["--prompt-tokens", "0"], "prompt-tokens"),
         (["--replicas", "0"], "replicas"),
         (["--max-num-seqs", "9000"], "max_num_batched_tokens"),
+        (["--engine", "llama.cpp", "--block-size", "8"], "block-size"),
+        (["--engine", "ideal", "--engine-version", "0.19.1"], "engine-version"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -71,3 +73,27 @@ def test_the_pages_slo_is_the_command_lines() -> None:
     usual = parser.parse_args(["--model", "m", "--gpu", "g"])
     assert (usual.ttft, usual.tpot, usual.share) == (2.0, 0.05, 0.95)
     assert (USUAL.ttft_s, USUAL.tpot_s, USUAL.share) == (2.0, 0.05, 0.95)
+
+
+def test_memory_is_the_engines_unless_by_bytes_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*BASE, "--format", "json"]) == 0
+    usual = json.loads(capsys.readouterr().out)["pool"]
+    plan = ["plan", *BASE[1:5], "--engine", "vllm", "--format", "json"]
+    assert main(plan) == 0
+    engine = json.loads(capsys.readouterr().out)["engine"]
+    assert usual["memory"] == f"vLLM {engine['version']}"
+    assert usual["num_blocks"] == engine["num_blocks"] - 1
+    assert usual["kv_cache_bytes"] == engine["kv_cache_bytes"]
+    assert usual["max_num_seqs"] == engine["settings"]["max_num_seqs"]
+    assert main([*BASE, "--engine", "ideal", "--format", "json"]) == 0
+    alone = json.loads(capsys.readouterr().out)["pool"]
+    assert alone["memory"] == "bytes alone"
+    assert alone["num_blocks"] > usual["num_blocks"]
+
+
+def test_what_is_compared_has_the_engines_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--max-model-len", "16384", "--try", "max-num-seqs=64,128", "--format", "json"]
+    assert main([*BASE, *flags]) == 0
+    for case in json.loads(capsys.readouterr().out)["cases"]:
+        assert case["pool"]["memory"].startswith("vLLM")
+        assert str(case["pool"]["max_num_seqs"]) == case["chosen"]["max_num_seqs"]

@@ -62,9 +62,13 @@ def test_the_fewest_gpus_that_hold_the_slo_are_named(capsys: pytest.CaptureFixtu
 def test_what_does_not_fit_says_so_and_the_rest_is_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    out = run(capsys, "--model", "llama-3.1-70b", "--try", "tensor-parallel-size=1,4")
-    assert "tensor parallel size 1: refused: no memory is left for the cache" in out
-    assert "tensor parallel size 4: " in out
+    flags = ("--model", "llama-3.1-70b", "--try", "tensor-parallel-size=1,4")
+    engine = run(capsys, *flags, "--max-model-len", "16384")
+    assert "tensor parallel size 1: refused: vLLM 0.33.0 would refuse to start: " in engine
+    assert "tensor parallel size 4: refused" not in engine
+    alone = run(capsys, *flags, "--engine", "ideal")
+    assert "tensor parallel size 1: refused: no memory is left for the cache" in alone
+    assert "tensor parallel size 4: refused" not in alone
 
 
 @pytest.mark.parametrize(

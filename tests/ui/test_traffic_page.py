@@ -5,6 +5,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from planner.engines.registry import options_of
+from planner.units import format_bytes
+from ui import inputs
+from ui.engine_inputs import EngineChoice
+from ui.traffic_work import Pool
+
 PAGE = str(Path(__file__).resolve().parents[2] / "ui" / "pages" / "traffic.py")
 SCRIPT = f"import runpy\nfrom ui import inputs\ninputs.draw()\nrunpy.run_path({PAGE!r})\n"
 
@@ -65,3 +71,28 @@ def test_what_moves_the_rate() -> None:
     assert not app.exception
     for word in ("KV cache", "fp8", "256 tokens", "Shared prefix", "2,048 tokens"):
         assert word in html(app)
+
+
+def test_the_pool_is_the_engine_pages() -> None:
+    said = "".join(c.value for c in page().caption)
+    assert "as vLLM 0.33.0 gives them" in said
+    engine = EngineChoice("vllm", options_of("vllm", {}))
+    app = page()
+    found = engine.figures(app.session_state[inputs.OUTCOME])
+    for figure in (f"{found.num_blocks:,}", format_bytes(found.kv_cache.bytes), "1,024 sequences"):
+        assert figure in said
+    assert "SGLang" in "".join(c.value for c in page(engine="sglang").caption)
+
+
+def test_bytes_alone_are_said_to_be_that() -> None:
+    assert "by bytes alone" in "".join(c.value for c in page(bytes_alone="true").caption)
+
+
+def test_another_block_size_moves_the_engines_pool() -> None:
+    app = page()
+    chosen = app.session_state[inputs.OUTCOME]
+    pool = Pool(EngineChoice("vllm", options_of("vllm", {})))
+    moved = pool.moved(chosen, chosen.deployment.replace(block_size=64))
+    usual = pool.replica(chosen)
+    assert moved.block_size == 64
+    assert moved.num_blocks == pytest.approx(usual.num_blocks / 4, rel=0.001)

@@ -3,10 +3,13 @@
 import pytest
 
 from planner.deployment import Deployment
+from planner.engines.registry import ENGINES
 from planner.engines.vllm import vllm_figures
 from planner.engines.vllm_options import VllmOptions
+from planner.errors import PlanRefused
 from planner.hf_config import parse
 from planner.plan import make_plan
+from planner.serving.engine_replica import engine_replica, figures_for, options_for
 from planner.serving.replica import replica_of
 from planner.serving.requests import Request, always, synthetic
 from planner.serving.simulator import simulate
@@ -112,3 +115,40 @@ def test_unloaded_request_is_the_latency_of_one_user() -> None:
                      Asked(prompt_tokens=12000, output_tokens=200), 1)  # fmt: skip
     assert found.ttft.largest == pytest.approx(theirs.ttft.seconds, rel=0.03)
     assert found.tpot.largest == pytest.approx(theirs.tpot.seconds, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "given"),
+    [
+        ("llama-3.1-8b", "vllm", {}),
+        ("llama-3.1-8b", "sglang", {}),
+        ("llama-3.1-8b", "tensorrt-llm", {}),
+        ("llama-3.1-8b", "llama.cpp", {}),
+        ("qwen3-8b", "vllm", {"max_model_len": 32768, "gpu_memory_utilization": 0.8}),
+        ("gpt-oss-20b", "vllm", {}),
+        ("gpt-oss-20b", "sglang", {}),
+        ("deepseek-v2-lite", "tensorrt-llm", {"max_num_seqs": 64}),
+    ],
+)
+def test_pool_and_limits_are_the_engines_answer(
+    name: str, engine: str, given: dict[str, float]
+) -> None:
+    deployment, options = Deployment(), options_for(engine, given)
+    figures = figures_for(engine, options, model(name), GPU, deployment)
+    one = engine_replica(figures, model(name), GPU, deployment, speed_of(GPU))
+    assert one.num_blocks + one.kept_blocks == figures.num_blocks
+    assert one.kv_cache_bytes == figures.kv_cache.bytes
+    assert one.max_num_seqs == figures.settings["max_num_seqs"]
+    assert one.max_model_len == figures.settings["max_model_len"]
+    assert one.max_num_batched_tokens == figures.settings["max_num_batched_tokens"]
+    asked = ENGINES[engine].figures(
+        model(name), GPU, deployment, options, Workload(context=8192, concurrency=1)
+    )
+    assert one.requests_at_once(8192) == pytest.approx(asked.requests, abs=0.01 * asked.requests)
+
+
+def test_an_engine_that_would_not_start_simulates_nothing() -> None:
+    gpu = load_gpu("rtx-4090")
+    figures = figures_for("vllm", options_for("vllm", {}), model(), gpu, Deployment())
+    with pytest.raises(PlanRefused, match=r"vLLM .* would refuse to start \(--max-model-len"):
+        engine_replica(figures, model(), gpu, Deployment(), speed_of(gpu))
