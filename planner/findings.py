@@ -171,8 +171,8 @@ def _model(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             "info",
             "mtp_not_loaded",
-            f"Multi-token-prediction layers ({plan.parameters.mtp:,} parameters) are left out, as "
-            "engines leave them out unless speculative decoding is on.",
+            f"Multi-token-prediction layers ({plan.parameters.mtp:,} parameters) are left out "
+            "here. An engine loads them only to draft with; its own figures then count them.",
         )
     for note in (*plan.model.notes, *plan.footprint.assignment.notes):
         yield Finding("info", "model", note)

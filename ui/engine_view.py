@@ -89,7 +89,7 @@ def _key_figures(plan: Plan, figures: EngineFigures) -> str:
         ("Tokens in it", format_tokens(figures.kv_cache_tokens), blocks),
         ("Full-length sequences", f"{figures.max_concurrency:,.2f}", "as the engine prints it"),
         ("Users, engine", f"{_served(plan, figures):,}", "at your context"),
-        ("Users, ideal", ideal, "all memory, no reserve"),
+        ("Users, ideal", ideal, f"all memory, no reserve{', no draft' if figures.drafts else ''}"),
     )
     cells = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"

@@ -16,7 +16,8 @@ def opening(plan: Plan, engine: EngineFigures | None) -> str:
     """The verdict; where an engine was chosen its answer comes first."""
     if engine is None:
         return verdict(plan)
-    return f"{engine_verdict(plan, engine)} By bytes alone: {verdict(plan)}"
+    without = ", without what drafts" if engine.drafts else ""
+    return f"{engine_verdict(plan, engine)} By bytes alone{without}: {verdict(plan)}"
 
 
 def plan_data(

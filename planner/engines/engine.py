@@ -20,6 +20,12 @@ def within(size: float, low: float, high: float, source: str) -> Estimate:
     return Estimate(value, min(value, int(low)), max(value, int(high)), source)
 
 
+WITHOUT_DRAFT = (
+    "The engine's figures count what drafts, its weights and its cache; the ideal figures and "
+    "those by bytes alone leave both out."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class EngineFigures:
     """One engine's plan of a deployment, in bytes of one GPU: the rank that binds.
@@ -28,8 +34,9 @@ class EngineFigures:
     weights, activation, non_torch, cuda_graphs. kv_cache: what is left for the pool.
     max_concurrency: sequences of max_model_len as the engine prints it, requests: sequences of the
     workload's context that run at once. refused: the sentence with which it would not start;
-    the pool's figures are then 0; remedies: single flags that lift it. host_bytes: cache in CPU
-    memory, all ranks together.
+    the pool's figures are then 0; remedies: single changes that lift it, or that make room where
+    the workload does not fit. host_bytes: cache in CPU memory, all ranks together. drafts: a model
+    or layers draft, with weights and a cache; mtp_bytes: of `weights`, the drafting layers.
     """
 
     name: str
@@ -53,6 +60,8 @@ class EngineFigures:
     outside_budget: dict[str, Estimate] = field(default_factory=dict)
     remedies: tuple[str, ...] = ()
     replicas: int = 1
+    drafts: bool = False
+    mtp_bytes: int = 0
 
     def bytes_of(self, component: str) -> int:
         """Bytes of one component; 0 where the engine has none of that name."""

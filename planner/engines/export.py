@@ -49,6 +49,8 @@ def engine_data(figures: EngineFigures) -> dict[str, Any]:
         "replicas": figures.replicas,
         "binding_stage": figures.binding_stage,
         "host_bytes": figures.host_bytes,
+        "drafts": figures.drafts,
+        "mtp_bytes": figures.mtp_bytes,
         "command": figures.command,
         "refused": figures.refused,
         "remedies": list(figures.remedies),

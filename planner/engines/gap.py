@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from planner.engines.engine import EngineFigures
 from planner.plan import Plan
 
-LOADED = ("weights", "draft_weights", "lora_slots", "repacking")
+LOADED = ("weights", "lora_slots", "repacking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +27,24 @@ def gap(plan: Plan, figures: EngineFigures) -> Gap:
     ideal = card - parts.weights - working - parts.runtime
     engine = 0 if figures.refused is not None else figures.kv_cache.bytes
     spent = {name: part.bytes for name, part in figures.components.items()}
-    loaded = sum(spent.pop(name, 0) for name in LOADED) - parts.weights
+    draft = spent.pop("draft_weights", 0)
+    loaded = sum(spent.pop(name, 0) for name in LOADED) - parts.weights - figures.mtp_bytes
     peak = spent.pop("activation", 0)
     runtime = spent.pop("non_torch", 0) + spent.pop("cuda_graphs", 0)
     states = spent.pop("states", 0)
     kept = card - figures.budget_bytes
     reasons = [
-        ("Kept out of the engine's budget, less the plan's run time", kept + runtime),
+        (
+            "Memory the engine leaves alone or spends on libraries and graphs",
+            kept + runtime - parts.runtime,
+        ),
+        ("Draft model", draft),
+        ("Multi-token-prediction layers, which draft", figures.mtp_bytes),
         ("Weights as the engine holds them", loaded),
         ("Activations at the engine's batch limits", peak - working),
         ("Recurrent states, set aside", states),
         ("Other parts of the budget", sum(spent.values())),
     ]
-    reasons[0] = (reasons[0][0], reasons[0][1] - parts.runtime)
     rest = ideal - engine - sum(size for _, size in reasons)
     reasons.append(("Left free, or given to nothing", rest))
     return Gap(ideal, engine, tuple((name, size) for name, size in reasons if size))

@@ -11,7 +11,7 @@ from typing import Any
 
 from planner.deployment import Deployment
 from planner.engines.rotary import rotary_bytes
-from planner.formats.quantization import Assignment
+from planner.formats.quantization import Assignment, assign
 from planner.formats.weight_formats import WeightFormat
 from planner.kinds.attention import LatentAttention
 from planner.model import Model
@@ -110,6 +110,15 @@ def loaded_weights(
         rotary_bytes(model, groups, config),
         _absorbed(model, span, deployment.tensor_parallel_size),
     )
+
+
+def mtp_bytes(model: Model, deployment: Deployment, stage: int) -> int:
+    """What the multi-token-prediction layers add to a rank of that pipeline stage: the last's."""
+    if stage != deployment.pipeline_parallel_size - 1:
+        return 0
+    assignment = assign(model, deployment.weights_dtype)
+    pairs = [pair for part in assignment.mtp for _ in part.layers for pair in part.weights]
+    return _tensors([*assignment.mtp_outside, *pairs], deployment)[1]
 
 
 def _at_front(model: Model, weight: Weight) -> bool:

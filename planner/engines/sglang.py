@@ -19,7 +19,8 @@ from planner.deployment import Deployment
 from planner.engines.cache_dtypes import check_cache_dtype, check_length
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import self_drafting
-from planner.engines.engine import EngineFigures, exactly, within
+from planner.engines.engine import WITHOUT_DRAFT, EngineFigures, exactly, within
+from planner.engines.loaded_weights import mtp_bytes
 from planner.engines.sglang_command import QUANTISED_ON_LOAD, launch_command, log_lines, notes
 from planner.engines.sglang_options import (
     Settings,
@@ -142,9 +143,12 @@ def sglang_figures(
         notes=(
             *([checkpoint.note] if checkpoint.note else []),
             *notes(kept, rank.cell, settings, outside, gpu),
+            *([WITHOUT_DRAFT] if draft_layers(options, model, draft) else []),
         ),
         binding_stage=binding,
         outside_budget=outside,
+        drafts=bool(draft_layers(options, model, draft)),
+        mtp_bytes=mtp_bytes(model, deployment, binding) if options.drafts_itself else 0,
     )
 
 

@@ -105,6 +105,7 @@ def tensorrt_llm_figures(
         host_bytes=options.host_cache_size,
         binding_stage=binding,
         outside_budget=outside,
+        drafts=draft is not None,
     )
 
 

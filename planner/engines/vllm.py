@@ -17,6 +17,7 @@ from planner.engines import vllm_overheads as overheads
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import check_fits, self_drafting
 from planner.engines.engine import EngineFigures, exactly, within
+from planner.engines.loaded_weights import mtp_bytes
 from planner.engines.requests import most_running, requests_in
 from planner.engines.vllm_budget import Budget, drafts_itself, has_packed_experts, stage_budget
 from planner.engines.vllm_checks import check_values, needs_half
@@ -141,6 +142,8 @@ def vllm_figures(
         host_bytes=int((options.kv_offloading_size or 0) * GIB),
         binding_stage=binding,
         outside_budget={"before": before, **_outside(stage)},
+        drafts=bool(drafted),
+        mtp_bytes=mtp_bytes(model, deployment, binding) if drafts_itself(options) else 0,
     )
 
 

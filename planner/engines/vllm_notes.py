@@ -1,6 +1,7 @@
 """What a plan for vLLM says beside its figures."""
 
 from planner.deployment import Deployment
+from planner.engines.engine import WITHOUT_DRAFT
 from planner.engines.requests import blocks_of
 from planner.engines.vllm_checks import half_note
 from planner.engines.vllm_compressed import ENTRY_BYTES, is_compressed
@@ -9,6 +10,7 @@ from planner.engines.vllm_pool import Pool
 from planner.engines.vllm_specs import layer_specs
 from planner.hardware import Gpu
 from planner.model import LayerGroup, Model
+from planner.units import counted
 
 
 def general(
@@ -39,8 +41,9 @@ def general(
     speculative = options.speculative_config
     if speculative is not None and speculative.lookahead_tokens:
         found.append(
-            f"Each running request is given {speculative.lookahead_tokens} lookahead slots beside "
-            "its tokens; the printed concurrency leaves them out."
+            "Each running request also holds room for "
+            f"{counted(speculative.lookahead_tokens, 'drafted token')}; the printed concurrency "
+            "leaves that out."
         )
     if settings.prefix_caching:
         found.append("Prefix caching reuses free blocks and reserves none.")
@@ -65,8 +68,9 @@ def drafting(
     each = sum(spec.token_bytes for _, spec in specs)
     plural = "" if len(specs) == 1 else "s"
     return (
-        f"{len(specs)} drafting layer{plural} cache {each:,} B of every token in the same pool, on "
-        "each GPU.",
+        f"{len(specs)} drafting layer{plural} cache{'' if plural else 's'} {each:,} B of every "
+        "token in the same pool, on each GPU.",
+        WITHOUT_DRAFT,
     )
 
 

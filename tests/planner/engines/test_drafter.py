@@ -12,8 +12,10 @@ import pytest
 
 from cli import main
 from planner.deployment import Deployment
+from planner.engines.answer import opening
 from planner.engines.drafter import drafter
 from planner.engines.engine import EngineFigures
+from planner.engines.gap import gap
 from planner.engines.sglang import sglang_figures
 from planner.engines.sglang_options import SglangOptions
 from planner.engines.vllm import vllm_figures
@@ -21,7 +23,9 @@ from planner.engines.vllm_options import SpeculativeConfig, VllmOptions
 from planner.errors import ConfigRefused, PlanRefused
 from planner.hf_config import parse
 from planner.model import Model
+from planner.plan import make_plan
 from planner.units import GIB, MIB
+from planner.workload import Workload
 from presets.gpus import load_gpu
 from presets.models import load_model_config
 from tests.planner.models import LLAMA_8B, model
@@ -122,6 +126,8 @@ def test_vllm_loads_one_embedding_for_both() -> None:
     assert weights.bytes / 1e6 == pytest.approx(850, rel=0.01)
     assert weights.high_bytes - weights.bytes == pytest.approx(2 * EMBEDDING, rel=0.01)
     assert weights.low_bytes == weights.bytes
+    plan = make_plan(model(LLAMA_8B), H100, Deployment(), Workload(context=4096))
+    assert dict(gap(plan, found).reasons)["Draft model"] == weights.bytes
     block = 16 * 33 * 2 * 8 * 128 * 2
     assert found.num_blocks == found.kv_cache.bytes // block
     stages = planned("eagle3", head, pipeline_parallel_size=2)
@@ -179,7 +185,7 @@ def test_qwen3_next_drafts_with_a_layer_that_its_configuration_leaves_out() -> N
     layer = 2 * (experts + attention + 2 * 2048 * 2048)
     added = found.bytes_of("weights") - planned_with().bytes_of("weights")
     assert added * 4 == pytest.approx(layer, rel=0.01)
-    assert "1 drafting layer cache 1,024 B" in " ".join(found.notes)
+    assert "1 drafting layer caches 1,024 B" in " ".join(found.notes)
     options = SglangOptions(speculative_algorithm="NEXTN", speculative_num_draft_tokens=2)
     four = Deployment(tensor_parallel_size=4)
     drafts, plain = (
@@ -187,6 +193,16 @@ def test_qwen3_next_drafts_with_a_layer_that_its_configuration_leaves_out() -> N
         for o in (options, SglangOptions())
     )
     assert drafts - plain == added
+    assert found.mtp_bytes == added
+    plan = make_plan(target, H100, four, Workload(context=4096))
+    reasons = dict(gap(plan, found).reasons)
+    assert reasons["Multi-token-prediction layers, which draft"] == added
+    without = dict(gap(plan, planned_with()).reasons)
+    assert (
+        reasons["Weights as the engine holds them"] == without["Weights as the engine holds them"]
+    )
+    assert ", without what drafts: " in opening(plan, found)
+    assert "By bytes alone: " in opening(plan, planned_with())
 
 
 def test_drafting_samples_a_row_a_request() -> None:

@@ -202,7 +202,7 @@ def test_mtp_layers_bring_weights_and_cache() -> None:
     assert plain.num_blocks > 0
     assert plain.kv_cache.bytes // plain.num_blocks == pytest.approx(61 * block, rel=0.001)
     assert drafting.kv_cache.bytes // drafting.num_blocks == pytest.approx(62 * block, rel=0.001)
-    assert "lookahead" in " ".join(drafting.notes)
+    assert "holds room for" in " ".join(drafting.notes)
 
 
 def test_drafting_needs_what_drafts() -> None:
