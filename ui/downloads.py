@@ -11,7 +11,7 @@ import streamlit as st
 
 from planner.errors import SizewellError
 from planner.plan import Plan
-from ui.inputs import Chosen
+from ui.inputs import ENGINE_CHOSEN, Chosen
 from ui.report_csv import as_csv
 from ui.report_markdown import as_markdown
 from ui.sentence import as_sentence
@@ -19,9 +19,6 @@ from ui.validation_runs import record_for
 
 if TYPE_CHECKING:
     from planner.engines.engine import EngineFigures
-
-ENGINE_CHOSEN = "engine_chosen"
-"""What ui.engine_inputs keeps; read here so that a plan without an engine imports none."""
 
 
 def popover(chosen: Chosen, plan: Plan) -> None:

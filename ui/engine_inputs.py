@@ -15,8 +15,8 @@ from planner.frozen import Frozen
 from planner.model import Model
 from presets.models import served_name
 from ui import engine_draft
-from ui.downloads import ENGINE_CHOSEN as CHOSEN
 from ui.engine_options import FLAGS, Flag, value_of
+from ui.inputs import ENGINE_CHOSEN as CHOSEN
 from ui.inputs import Chosen
 
 KEPT: dict[str, Any] = {"persist_state": "session"}

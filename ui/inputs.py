@@ -29,6 +29,8 @@ from ui.uploads import MAX_UPLOAD_MIB, text_of
 from ui.validation_runs import record_for
 
 OUTCOME = "inputs_outcome"
+ENGINE_CHOSEN = "engine_chosen"
+"""What the Engine page keeps; named here so that a plan without an engine imports none."""
 NAME = (
     "<p class='sz-name'><b>Sizewell</b> <span class='sz-wide'>Will this model fit?</span> "
     "GPU memory of LLM inference, in exact bytes.</p>"
