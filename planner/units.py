@@ -3,6 +3,9 @@
 KIB = 2**10
 MIB = 2**20
 GIB = 2**30
+TIB = 2**40
+PIB = 2**50
+UNITS = ((PIB, "PiB"), (TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -16,12 +19,19 @@ def round_up(a: int, multiple: int) -> int:
 
 
 def format_bytes(n: int) -> str:
-    """Bytes as people read them, binary and labelled: '11.25 GiB', '512 KiB', '96 B'."""
+    """Bytes as people read them, binary and labelled: '1.50 TiB', '11.25 GiB', '96 B'."""
     size = abs(n)
-    for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+    for unit, name in UNITS:
         if size >= unit:
             return f"{n / unit:,.2f} {name}"
     return f"{n} B"
+
+
+def format_seconds(s: float) -> str:
+    """A time in the unit that suits it: '12.5 s', '45.4 ms', '454 us', '0 s'."""
+    scale, unit = (1.0, "s") if s >= 1 or not s else (1e3, "ms") if s >= 1e-3 else (1e6, "us")
+    size = s * scale
+    return f"{size:,.0f} {unit}" if size >= 100 else f"{size:.3g} {unit}"
 
 
 def counted(n: int, noun: str) -> str:
