@@ -26,6 +26,7 @@ CHOICES = (
     "precision", "gradient_dtype", "optimizer", "sharding", "offload_optimizer",
     "offload_parameters", "pipeline_schedule", "attention", "recomputation", "loss",
 )  # fmt: skip
+METHODS = ("full", "lora", "qlora")
 ON = ("dropout",)
 OFF = ("master_weights", "sequence_parallel", "fused_kernels")
 
@@ -46,6 +47,7 @@ def add_to(parser: ArgumentParser) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", action="store_true")
     for name in OFF:
         parser.add_argument(f"--no-{name.replace('_', '-')}", action="store_true")
+    parser.add_argument("--method", choices=METHODS, help="full, lora (the default) or qlora")
     parser.add_argument("--lora-rank", type=int, metavar="N", help="adapters of this rank")
     parser.add_argument("--lora-targets", metavar="NAME", help="all or attention")
     parser.add_argument("--lora-base", metavar="NAME", help="16-bit, nf4 (QLoRA) or int8")
@@ -60,7 +62,7 @@ def chosen_recipe(arguments: Namespace) -> Any:
     from pydantic import ValidationError
 
     from planner.export import first_error
-    from planner.training.recipe import Lora, Recipe
+    from planner.training.recipe import USUAL, Lora, Recipe
 
     names = [flag.removeprefix("--").replace("-", "_") for flag, _ in SIZES]
     given = {
@@ -79,8 +81,15 @@ def chosen_recipe(arguments: Namespace) -> Any:
         known = get_args(Recipe.model_fields[name].annotation)
         if name in given and given[name] not in known:
             raise PlanRefused(f"{name}: {given[name]!r} is not one of {', '.join(known)}")
+    if lora and arguments.method == "full":
+        raise PlanRefused("--lora flags are of adapters: leave them out, or --method full")
+    if arguments.method == "qlora":
+        lora.setdefault("base", "nf4")
     try:
-        return Recipe(**given, lora=Lora(**lora) if lora else None)
+        adapters = USUAL.lora
+        if lora or arguments.method in ("lora", "qlora"):
+            adapters = Lora(**{**dict(adapters or {}), **lora})
+        return USUAL.replace(**given, lora=None if arguments.method == "full" else adapters)
     except ValidationError as error:
         raise PlanRefused(first_error(error)) from None
 

@@ -9,6 +9,7 @@ from planner.errors import PlanRefused
 from planner.export import first_error
 from planner.training.optimizers import OPTIMIZERS
 from planner.training.recipe import (
+    USUAL,
     GradientDtype,
     Lora,
     Loss,
@@ -19,9 +20,12 @@ from planner.training.recipe import (
     Schedule,
     Sharding,
 )
+from planner.units import counted
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
 METHODS = ("Full", "LoRA", "QLoRA")
+USUAL_LORA = USUAL.lora or Lora()
+USUAL_METHOD = "Full" if USUAL.lora is None else "LoRA" if USUAL.lora.base == "16-bit" else "QLoRA"
 WORDS = {
     **{name: optimizer.description for name, optimizer in OPTIMIZERS.items()},
     "ddp": "every GPU holds everything",
@@ -50,7 +54,7 @@ def draw(gpus: int, gpus_per_node: int) -> Recipe:
     """
     values: dict[str, Any] = {"gpus_per_node": gpus_per_node}
     method = st.segmented_control(
-        "Method", METHODS, default="LoRA", key="method", required=True, **BOUND
+        "Method", METHODS, default=USUAL_METHOD, key="method", required=True, **BOUND
     )
     st.caption(
         "Model, GPU and their number are chosen on the left; formats, context and users there are "
@@ -58,27 +62,40 @@ def draw(gpus: int, gpus_per_node: int) -> Recipe:
     )
     columns = st.columns(4)
     with columns[0]:
-        values["sequence_length"] = _count("Sequence", "seq", 4096, "Tokens a sequence.", 2**27)
-        values["micro_batch_size"] = _count("Micro-batch", "micro", 1, "Sequences a GPU takes.")
+        values["sequence_length"] = _count(
+            "Sequence", "seq", USUAL.sequence_length, "Tokens a sequence.", 2**27
+        )
+        values["micro_batch_size"] = _count(
+            "Micro-batch", "micro", USUAL.micro_batch_size, "Sequences a GPU takes."
+        )
         values["gradient_accumulation_steps"] = _count(
-            "Micro-batches a step", "accum", 8, "Gradient accumulation; they fill a pipeline."
+            "Micro-batches a step",
+            "accum",
+            USUAL.gradient_accumulation_steps,
+            "Gradient accumulation; they fill a pipeline.",
         )
     with columns[1]:
-        values["precision"] = _choice("Precision", "precision", get_args(Precision))
-        values["optimizer"] = _choice("Optimizer", "optimizer", tuple(OPTIMIZERS))
-        values["sharding"] = _choice("Sharding", "sharding", get_args(Sharding), "zero1")
+        values["precision"] = _choice(
+            "Precision", "precision", get_args(Precision), USUAL.precision
+        )
+        values["optimizer"] = _choice("Optimizer", "optimizer", tuple(OPTIMIZERS), USUAL.optimizer)
+        values["sharding"] = _choice("Sharding", "sharding", get_args(Sharding), USUAL.sharding)
     with columns[2]:
         values["recomputation"] = _choice(
-            "Recomputation", "recompute", get_args(Recomputation), "full"
+            "Recomputation", "recompute", get_args(Recomputation), USUAL.recomputation
         )
-        values["attention"] = _choice("Attention", "attention", ("flash", "naive"))
-        values["loss"] = _choice("Loss", "loss", get_args(Loss))
+        values["attention"] = _choice("Attention", "attention", ("flash", "naive"), USUAL.attention)
+        values["loss"] = _choice("Loss", "loss", get_args(Loss), USUAL.loss)
     with columns[3]:
-        values["offload_optimizer"] = _choice("Offload optimizer", "offload", get_args(Place))
-        values["offload_parameters"] = _choice(
-            "Offload parameters", "offload_params", get_args(Place)
+        values["offload_optimizer"] = _choice(
+            "Offload optimizer", "offload", get_args(Place), USUAL.offload_optimizer
         )
-        values["gradient_dtype"] = _choice("Gradients", "grads", get_args(GradientDtype))
+        values["offload_parameters"] = _choice(
+            "Offload parameters", "offload_params", get_args(Place), USUAL.offload_parameters
+        )
+        values["gradient_dtype"] = _choice(
+            "Gradients", "grads", get_args(GradientDtype), USUAL.gradient_dtype
+        )
     values["lora"] = _lora(method)
     values |= _parallel(gpus)
     try:
@@ -92,9 +109,9 @@ def _lora(method: str) -> Lora | None:
         return None
     left, right = st.columns(2)
     with left:
-        rank = _count("Rank", "rank", 16, "Width of the adapters.", 4096)
+        rank = _count("Rank", "rank", USUAL_LORA.rank, "Width of the adapters.", 4096)
     with right:
-        targets = _choice("Adapters beside", "targets", ("all", "attention"))
+        targets = _choice("Adapters beside", "targets", ("all", "attention"), USUAL_LORA.targets)
     base = "nf4" if method == "QLoRA" else "16-bit"
     return Lora.model_validate({"rank": rank, "targets": targets, "base": base})
 
@@ -103,19 +120,42 @@ def _parallel(gpus: int) -> dict[str, Any]:
     with st.expander("Parallelism and kernels", key="open_train_parallelism"):
         columns = st.columns(4)
         with columns[0]:
-            tp = _count("Tensor parallel", "t_tp", 1, "GPUs that share each layer.")
-            cp = _count("Context parallel", "t_cp", 1, "GPUs that share each sequence.")
+            tp = _count(
+                "Tensor parallel", "t_tp", USUAL.tensor_parallel_size, "GPUs that share each layer."
+            )
+            cp = _count(
+                "Context parallel",
+                "t_cp",
+                USUAL.context_parallel_size,
+                "GPUs that share each sequence.",
+            )
         with columns[1]:
-            pp = _count("Pipeline stages", "t_pp", 1, "Layers are dealt over these.")
-            ep = _count("Expert parallel", "t_ep", 1, "GPUs that share the experts.")
+            pp = _count(
+                "Pipeline stages",
+                "t_pp",
+                USUAL.pipeline_parallel_size,
+                "Layers are dealt over these.",
+            )
+            ep = _count(
+                "Expert parallel",
+                "t_ep",
+                USUAL.expert_parallel_size,
+                "GPUs that share the experts.",
+            )
         with columns[2]:
-            schedule = _choice("Schedule", "schedule", get_args(Schedule), "1f1b")
-            virtual = _count("Chunks a stage", "chunks", 2, "Interleaved schedule only.", 1024)
+            schedule = _choice("Schedule", "schedule", get_args(Schedule), USUAL.pipeline_schedule)
+            virtual = _count(
+                "Chunks a stage", "chunks", USUAL.virtual_stages, "Interleaved schedule only.", 1024
+            )
         with columns[3]:
-            sequence = st.toggle("Sequence parallel", value=True, key="t_sp", **BOUND)
-            dropout = st.toggle("Dropout", key="dropout", help="Its masks are kept.", **BOUND)
+            sequence = st.toggle(
+                "Sequence parallel", value=USUAL.sequence_parallel, key="t_sp", **BOUND
+            )
+            dropout = st.toggle(
+                "Dropout", value=USUAL.dropout, key="dropout", help="Its masks are kept.", **BOUND
+            )
             fused = st.toggle(
-                "Fused activation", value=True, key="fused",
+                "Fused activation", value=USUAL.fused_kernels, key="fused",
                 help="Activation and gate in one kernel, which keeps less.", **BOUND,
             )  # fmt: skip
         if gpus % (tp * pp * cp):
@@ -124,7 +164,7 @@ def _parallel(gpus: int) -> dict[str, Any]:
                 "change one of them, or the number of GPUs on the left"
             )
         st.caption(
-            f"{gpus:,} GPU{'s' if gpus > 1 else ''} = data {gpus // (tp * pp * cp)} × tensor {tp} "
+            f"{counted(gpus, 'GPU')} = data {gpus // (tp * pp * cp)} × tensor {tp} "
             f"× pipeline {pp} × context {cp}"
         )
     return {
@@ -141,8 +181,8 @@ def _parallel(gpus: int) -> dict[str, Any]:
     }
 
 
-def _choice(label: str, key: str, options: tuple[str, ...], default: str = "") -> str:
-    index = options.index(default) if default else 0
+def _choice(label: str, key: str, options: tuple[str, ...], default: str) -> str:
+    index = options.index(default)
     known = [f"{name}: {WORDS[name]}" for name in options if name in WORDS]
     chosen = st.selectbox(
         label, options, index=index, key=key, help="; ".join(known) + "." if known else None,

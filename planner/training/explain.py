@@ -6,7 +6,7 @@ from planner.explain import Step
 from planner.kinds.mlp import MoE
 from planner.training.plan import TrainingPlan
 from planner.training.saved import bytes_of
-from planner.units import format_bytes, format_tokens
+from planner.units import counted, format_bytes
 
 LABELS = {
     "ddp_buckets": "Gradient buckets",
@@ -87,12 +87,12 @@ def _activations(plan: TrainingPlan) -> Iterator[Step]:
             )
         yield Step(
             f"{part.group.kind} layer, kept", "what is not recomputed",
-            f"{part.count} such layers on this stage", part.kept_bytes,
+            f"{counted(part.count, 'such layer')} on this stage", part.kept_bytes,
         )  # fmt: skip
     yield Step(
         "Activations kept", "layers x kept x micro-batches in flight, ids, head input",
-        f"{stage.in_flight:g} micro-batches of {format_tokens(recipe.micro_batch_tokens)} tokens "
-        "in flight",
+        f"{stage.in_flight:g} micro-batch{'' if stage.in_flight == 1 else 'es'} of "
+        f"{counted(recipe.micro_batch_tokens, 'token')} in flight",
         stage.kept_bytes, in_total=True,
     )  # fmt: skip
     yield Step(
@@ -116,7 +116,7 @@ def verdict(plan: TrainingPlan) -> str:
     where = plan.gpu.name if gpus == 1 else f"{gpus:,} x {plan.gpu.name}"
     batch = (
         f"micro-batches of {plan.recipe.micro_batch_size:,} x "
-        f"{format_tokens(plan.recipe.sequence_length)} tokens"
+        f"{counted(plan.recipe.sequence_length, 'token')}"
     )
     each = "" if gpus == 1 else " on the fullest GPU"
     if not plan.fits:

@@ -10,7 +10,7 @@ from planner.training.explain import LABELS, derivation, notes, verdict
 from planner.training.plan import SCHEMA_VERSION, TrainingPlan
 from planner.training.published import published
 from planner.training.speed import StepTime
-from planner.units import format_bytes, format_tokens
+from planner.units import counted, format_bytes, format_seconds
 
 PLACES = {"none": "GPU", "cpu": "host", "nvme": "NVMe"}
 
@@ -46,14 +46,12 @@ def limit_rows(plan: TrainingPlan, found: Limits) -> list[tuple[str, str]]:
         )
     return [
         (
-            f"Largest micro-batch at {format_tokens(recipe.sequence_length)} tokens",
+            f"Largest micro-batch at {counted(recipe.sequence_length, 'token')}",
             f"{found.micro_batch_size:,}" if found.micro_batch_size else "none fits",
         ),
         (
             f"Longest sequence at micro-batch {recipe.micro_batch_size:,}",
-            f"{format_tokens(found.sequence_length)} tokens"
-            if found.sequence_length
-            else "none fits",
+            counted(found.sequence_length, "token") if found.sequence_length else "none fits",
         ),
         ("Lowest sharding that fits on these GPUs", found.sharding or "none"),
         (f"Fewest GPUs with {recipe.sharding}", split),
@@ -63,7 +61,11 @@ def limit_rows(plan: TrainingPlan, found: Limits) -> list[tuple[str, str]]:
 def time_rows(time: StepTime, usd_per_gpu_hour: float | None, price: str) -> list[tuple[str, str]]:
     """Time, utilisation and cost, each with its range."""
     rows = [
-        ("Time of a step", f"{time.total_s:,.3g} s ({time.low_s:,.3g} to {time.high_s:,.3g})"),
+        (
+            "Time of a step",
+            f"{format_seconds(time.total_s)} ({format_seconds(time.low_s)} to "
+            f"{format_seconds(time.high_s)})",
+        ),
         ("Tokens of a step", f"{time.tokens:,}"),
         (
             "Tokens per second",
@@ -71,11 +73,11 @@ def time_rows(time: StepTime, usd_per_gpu_hour: float | None, price: str) -> lis
             f"{time.tokens / time.low_s:,.0f})",
         ),
         ("MFU", f"{time.mfu:.0%}" + ("" if time.hfu == time.mfu else f"; HFU {time.hfu:.0%}")),
-        ("Compute", f"{time.compute_s:,.3g} s"),
-        ("Tensor and expert parallel links", f"{time.tensor_s:,.3g} s"),
-        ("Data parallel links, half of it hidden", f"{time.data_s:,.3g} s"),
-        ("Pipeline bubble", f"{time.bubble_s:,.3g} s"),
-        ("Optimizer", f"{time.optimizer_s:,.3g} s"),
+        ("Compute", format_seconds(time.compute_s)),
+        ("Tensor and expert parallel links", format_seconds(time.tensor_s)),
+        ("Data parallel links, half of it hidden", format_seconds(time.data_s)),
+        ("Pipeline bubble", format_seconds(time.bubble_s)),
+        ("Optimizer", format_seconds(time.optimizer_s)),
     ]
     if usd_per_gpu_hour is not None:
         usd = time.usd_per_billion_tokens(usd_per_gpu_hour)

@@ -124,6 +124,10 @@ class Recipe(Frozen):
         return Recipe(**{**dict(self), **changes})
 
 
+USUAL = Recipe(lora=Lora(), recomputation="full", gradient_accumulation_steps=8)
+"""What is planned until something is chosen, on the page and on the command line alike."""
+
+
 def check(model: Model, recipe: Recipe) -> None:
     """Refuse what contradicts itself or the model, saying what would do."""
     check_shapes(model, recipe.deployment())

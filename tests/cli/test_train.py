@@ -1,14 +1,17 @@
 """`train` on the command line."""
 
 import json
+import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from cli import main
 
-TRAIN = ["train", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb"]
+USUAL = ["train", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb"]
+TRAIN = [*USUAL, "--method", "full"]
 EIGHT = ["--data-parallel-size", "8", "--sharding", "zero3", "--recomputation", "full"]
 
 
@@ -57,8 +60,9 @@ def test_what_does_not_fit_says_what_would(capsys: pytest.CaptureFixture[str]) -
         (["--optimizer", "banana"], "banana"),
         (["--sequence-length", "0"], "sequence_length"),
         (["--tensor-parallel-size", "3"], "num_attention_heads"),
-        (["--lora-rank", "0"], "rank"),
-        (["--lora-base", "fp3"], "base"),
+        (["--method", "lora", "--lora-rank", "0"], "rank"),
+        (["--method", "qlora", "--lora-base", "fp3"], "base"),
+        (["--lora-rank", "8"], "--method full"),
         (["--offload-optimizer", "nvme"], "zero3"),
         (["--price", "-1"], "--usd-per-gpu-hour"),
         (["--gpu-memory-bytes", "-5"], "positive"),
@@ -86,3 +90,21 @@ def test_it_needs_neither_torch_nor_streamlit() -> None:
 def test_a_price_has_two_decimals(capsys: pytest.CaptureFixture[str]) -> None:
     for flag in ("--usd-per-gpu-hour", "--price"):
         assert "$3.20 per GPU-hour" in answer(capsys, *EIGHT, flag, "3.2")
+
+
+def test_methods_are_the_pages(capsys: pytest.CaptureFixture[str]) -> None:
+    def recipe(*flags: str) -> Any:
+        assert main([*USUAL, *flags, "--format", "json"]) == 0
+        return json.loads(capsys.readouterr().out)["recipe"]["lora"]
+
+    assert recipe() == recipe("--lora-rank", "16") == recipe("--method", "lora")
+    assert recipe("--method", "qlora")["base"] == "nf4"
+    assert recipe("--method", "full") is None
+
+
+def test_small_times_and_single_things_are_said_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*USUAL, "--format", "markdown"]) == 0
+    said = capsys.readouterr().out
+    assert "1 micro-batch of 4,096 tokens in flight" in said
+    assert re.search(r"\| Optimizer \| [\d.]+ us \|", said) is not None
+    assert "0.000" not in said

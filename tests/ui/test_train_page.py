@@ -1,13 +1,15 @@
 """The Train page without a browser."""
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from cli import train_command
 from planner.training.export import memory_rows
 from planner.training.plan import plan_training
-from planner.training.recipe import Recipe
+from planner.training.recipe import USUAL, Recipe
 from planner.units import format_bytes
 from presets.gpus import load_gpu
 from ui.model_source import from_preset
@@ -81,3 +83,17 @@ def test_the_bar_says_in_words_what_it_shows() -> None:
     assert sum(size for *_, size, _ in memory_rows(plan)) == plan.total_bytes
     for _, label, size, _ in memory_rows(plan):
         assert f"{label.lower()} {format_bytes(size)}" in drawn
+
+
+def test_the_command_line_starts_from_the_same_recipe() -> None:
+    parser = ArgumentParser()
+    train_command.add_to(parser)
+    flags = parser.parse_args(["--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb"])
+    script = (
+        "import streamlit as st\nfrom ui import train_inputs\n"
+        "st.session_state['recipe'] = train_inputs.draw(1, 8)\n"
+    )
+    drawn = AppTest.from_string(script, default_timeout=60).run()
+    assert not drawn.exception
+    assert drawn.session_state["recipe"] == USUAL
+    assert train_command.chosen_recipe(flags) == USUAL
