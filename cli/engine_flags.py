@@ -85,7 +85,7 @@ def figures_of(
     other_engines.check_engine(other_engines.given(arguments), "vllm")
     from pydantic import ValidationError
 
-    from planner.engines.remedies import with_remedies
+    from planner.engines.room import with_room
     from planner.engines.vllm import vllm_figures
     from planner.engines.vllm_options import SpeculativeConfig, VllmOptions
 
@@ -108,11 +108,10 @@ def figures_of(
     draft = None
     if drafts is not None and drafts.model is not None and drafts.needs_draft:
         draft = read_draft(drafts.model, drafts.method)
-    return with_remedies(
-        "vllm",
-        options,
-        lambda changed: vllm_figures(
-            model, gpu, deployment, changed, workload,
+    return with_room(
+        "vllm", options, deployment, workload, model, gpu,
+        lambda changed, spread: vllm_figures(
+            model, gpu, spread, changed, workload,
             config=config, draft=draft, name=named(arguments.model),
         ),
     )  # fmt: skip

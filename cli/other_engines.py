@@ -129,7 +129,7 @@ def figures_of(
 ) -> "EngineFigures":
     """What the chosen engine of this module does with the deployment."""
     from planner.engines.registry import ENGINES, options_of
-    from planner.engines.remedies import with_remedies
+    from planner.engines.room import with_room
     from planner.engines.sglang_options import METHODS
 
     values = given(arguments)
@@ -148,11 +148,10 @@ def figures_of(
         values["disable_cuda_graph"] = True
     options = options_of(arguments.engine, values)
     figures = ENGINES[arguments.engine].figures
-    return with_remedies(
-        arguments.engine,
-        options,
-        lambda changed: figures(
-            model, gpu, deployment, changed, workload,
+    return with_room(
+        arguments.engine, options, deployment, workload, model, gpu,
+        lambda changed, spread: figures(
+            model, gpu, spread, changed, workload,
             config=config, draft=draft, name=named(arguments.model),
         ),
     )  # fmt: skip

@@ -10,7 +10,7 @@ import streamlit as st
 
 from planner.engines.engine import EngineFigures
 from planner.engines.registry import ENGINES, options_of
-from planner.engines.remedies import with_remedies
+from planner.engines.room import with_room
 from planner.frozen import Frozen
 from planner.model import Model
 from presets.models import served_name
@@ -39,11 +39,10 @@ class EngineChoice:
         """What the engine does with the plan on the left."""
         options = self.options if not changes else self.options.model_copy(update=changes)
         figures = ENGINES[self.name].figures
-        return with_remedies(
-            self.name,
-            options,
-            lambda changed: figures(
-                chosen.model, chosen.gpu, chosen.deployment, changed, chosen.workload,
+        return with_room(
+            self.name, options, chosen.deployment, chosen.workload, chosen.model, chosen.gpu,
+            lambda changed, spread: figures(
+                chosen.model, chosen.gpu, spread, changed, chosen.workload,
                 config=chosen.config, draft=self.draft, name=served_name(chosen.model.source),
             ),
         )  # fmt: skip

@@ -4,6 +4,7 @@ from html import escape
 
 import streamlit as st
 
+from planner.engines.answer import room
 from planner.engines.engine import EngineFigures
 from planner.engines.gap import Gap, gap
 from planner.engines.registry import ENGINES
@@ -70,7 +71,7 @@ def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
     else:
         more = ""
         if served < wanted:
-            more = f" {format_tokens(wanted)} were asked for; the rest would wait."
+            more = f" {format_tokens(wanted)} were asked for; the rest would wait.{room(figures)}"
         st.warning(f"**{sentence}**{more}", icon=":material/warning:")
 
 

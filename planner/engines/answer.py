@@ -57,8 +57,16 @@ def engine_verdict(plan: Plan, engine: EngineFigures) -> str:
         return f"{name} starts, but takes at most {held:,} sequences {size}{clipped}."
     return (
         f"{name} starts, but holds only {held:,} of {_sequences(work.concurrency)} {size} at "
-        f"once{clipped}; the rest would wait."
+        f"once{clipped}; the rest would wait.{room(engine)}"
     )
+
+
+def room(engine: EngineFigures) -> str:
+    """The changes that make room for the whole workload, as a sentence after a space."""
+    if engine.refused is not None or not engine.remedies:
+        return ""
+    lead = "Any one of these holds" if len(engine.remedies) > 1 else "One change holds"
+    return f" {lead} what is asked for: {'; '.join(engine.remedies)}."
 
 
 def shorter(plan: Plan, engine: EngineFigures) -> str:

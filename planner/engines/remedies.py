@@ -69,17 +69,17 @@ def with_remedies(
         return found
     remedies = []
     for knob in KNOBS.get(name, ()):
-        value = _mildest(knob, options, found, figures_of)
+        value = mildest(knob, options, found, lambda o: figures_of(o).refused is None)
         if value is not None:
             shown = f"{value:.2f}".rstrip("0") if isinstance(value, float) else str(value)
             remedies.append(f"{knob.flag} {shown}")
     return replace(found, remedies=tuple(remedies))
 
 
-def _mildest(
-    knob: Knob, options: Frozen, found: EngineFigures, figures_of: Callable[[Any], EngineFigures]
+def mildest(
+    knob: Knob, options: Frozen, found: EngineFigures, does: Callable[[Any], bool]
 ) -> int | float | None:
-    """The value nearest to the one in force with which the engine starts; None where none does."""
+    """The value nearest to the one in force that does; None where none does."""
     now = found.settings.get(knob.setting or knob.field)
     start = float(now) if isinstance(now, (int, float)) else knob.default
     steps = int(abs(knob.last - start) / knob.step)
@@ -94,19 +94,19 @@ def _mildest(
             return round(moved, 4)
         return int(moved // knob.step * knob.step) if sign < 0 else int(moved)
 
-    def starts(step: int) -> bool:
+    def works(step: int) -> bool:
         try:
             changed = type(options)(**{**options.model_dump(), knob.field: value(step)})
-            return figures_of(changed).refused is None
+            return does(changed)
         except (PlanRefused, ValueError):
             return False
 
     if steps <= SCANNED:
-        return next((value(step) for step in range(1, steps + 1) if starts(step)), None)
-    if not starts(steps):
+        return next((value(step) for step in range(1, steps + 1) if works(step)), None)
+    if not works(steps):
         return None
     low, high = 0, steps
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if starts(middle) else (middle, high)
+        low, high = (low, middle) if works(middle) else (middle, high)
     return value(high)

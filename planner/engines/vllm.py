@@ -136,6 +136,7 @@ def vllm_figures(
         log_lines=log_lines(stage.components, left[binding], kept, settings, gpu, budget),
         notes=vllm_notes.general(model, gpu, options, settings, refused, checkpoint.note)
         + vllm_notes.drafting(model, deployment, settings, drafted)
+        + vllm_notes.longest(options, settings, workload)
         + vllm_notes.more_waiting(admitted, most_running(settings, workload))
         + vllm_notes.given_back(kept, settings, deployment)
         + vllm_notes.product(kept, settings),

@@ -11,6 +11,7 @@ from planner.engines.vllm_specs import layer_specs
 from planner.hardware import Gpu
 from planner.model import LayerGroup, Model
 from planner.units import counted
+from planner.workload import Workload
 
 
 def general(
@@ -71,6 +72,19 @@ def drafting(
         f"{len(specs)} drafting layer{plural} cache{'' if plural else 's'} {each:,} B of every "
         "token in the same pool, on each GPU.",
         WITHOUT_DRAFT,
+    )
+
+
+def longest(options: VllmOptions, settings: Settings, workload: Workload | None) -> tuple[str, ...]:
+    """Why the command has another length than the workload."""
+    if workload is None or options.max_model_len is not None:
+        return ()
+    enough = workload.context + settings.speculative_tokens
+    if enough >= settings.max_model_len:
+        return ()
+    return (
+        f"max_model_len is left at the model's own {settings.max_model_len:,} tokens, as vLLM "
+        f"does: --max-model-len {enough} is enough for this workload, and refuses longer requests.",
     )
 
 

@@ -77,3 +77,40 @@ def test_a_refusal_is_a_status_where_one_is_asked_for(capsys: pytest.CaptureFixt
     assert main([*REFUSED, "--exit-code"]) == 1
     assert main([*REFUSED, "--exit-code", "--max-model-len", "3984"]) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("more", [2, 20])
+def test_changes_that_hold_all_are_named_and_do(
+    more: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm"]
+    words += ["--max-num-seqs", "128", "--format", "json"]
+    held = json.loads(said(capsys, *words))["engine"]["requests"]
+    many = [*words, "--concurrency", str(held + more)]
+    few = json.loads(said(capsys, *many))
+    assert "; the rest would wait. Any one of these holds what is asked for: " in few["verdict"]
+    known = {
+        "a KV cache in fp8": ["--kv-cache-dtype", "fp8"],
+        "2 GPUs (tensor parallel 2)": ["-tp", "2"],
+        f"{held} sequences at once": ["--concurrency", str(held)],
+    }
+    changes = few["engine"]["remedies"]
+    assert len(changes) == 3
+    assert more == 20 or any(change.startswith("--gpu-memory-utilization") for change in changes)
+    for change in changes:
+        out = json.loads(said(capsys, *many, *known.get(change, change.split())))
+        assert " starts and holds " in out["verdict"], change
+        assert out["engine"]["remedies"] == []
+
+
+def test_a_batch_that_is_too_small_is_named_first(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm"]
+    out = said(capsys, *words, "--concurrency", "20", "--max-num-seqs", "8", "--format", "json")
+    assert json.loads(out)["engine"]["remedies"][0] == "--max-num-seqs 20"
+
+
+def test_the_workloads_length_is_proposed(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm"]
+    notes = " ".join(said(capsys, *words, "--context", "9216").split())
+    assert "own 131,072 tokens, as vLLM does: --max-model-len 9216 is enough" in notes
+    assert "is enough for" not in said(capsys, *words, "--max-model-len", "9216")

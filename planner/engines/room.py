@@ -1,0 +1,116 @@
+"""Changes with which an engine holds the whole workload: one at a time, the mildest first.
+
+    figures = with_room("vllm", options, deployment, workload, model, gpu, figures_of)
+    figures.remedies  # ("--gpu-memory-utilization 0.95", "a KV cache in fp8", "30 sequences ...")
+
+figures_of(options, deployment) is the engine's own answer, so that every change named was computed
+again and holds all sequences. A refusal keeps the flags of planner.engines.remedies.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from planner.capacity import GPUS_PER_MACHINE
+from planner.deployment import Deployment
+from planner.engines.engine import EngineFigures
+from planner.engines.remedies import Knob, mildest, with_remedies
+from planner.errors import SizewellError
+from planner.fixes import MOST, layout
+from planner.formats.dtypes import kv_format
+from planner.formats.format_support import missing
+from planner.frozen import Frozen
+from planner.hardware import Gpu
+from planner.model import Model
+from planner.units import ceil_div, format_tokens
+from planner.workload import Workload
+
+FiguresOf = Callable[[Any, Deployment], EngineFigures]
+
+SHARES = {
+    "vllm": Knob("--gpu-memory-utilization", "gpu_memory_utilization", 0.97, 0.01),
+    "sglang": Knob("--mem-fraction-static", "mem_fraction_static", 0.95, 0.01),
+    "tensorrt-llm": Knob(
+        "--kv_cache_free_gpu_memory_fraction", "free_gpu_memory_fraction", 0.98, 0.01
+    ),
+}
+"""How much of the card an engine may use."""
+BATCHES = {
+    "vllm": ("--max-num-seqs", "max_num_seqs"),
+    "sglang": ("--max-running-requests", "max_running_requests"),
+    "tensorrt-llm": ("--max_batch_size", "max_batch_size"),
+}
+"""How many sequences it runs at once."""
+CACHE = "fp8"
+
+
+def with_room(
+    name: str,
+    options: Frozen,
+    deployment: Deployment,
+    workload: Workload,
+    model: Model,
+    gpu: Gpu,
+    figures_of: FiguresOf,
+) -> EngineFigures:
+    """The engine's figures; where they hold too few sequences, up to MOST changes that hold all."""
+    found = with_remedies(name, options, lambda changed: figures_of(changed, deployment))
+    if found.refused is not None or _holds_all(found, workload):
+        return found
+    changes = _changes(name, options, deployment, workload, model, gpu, found, figures_of)
+    return replace(found, remedies=tuple(islice(changes, MOST)))
+
+
+def _holds_all(figures: EngineFigures, workload: Workload) -> bool:
+    held = 0 if figures.refused is not None else figures.requests * figures.replicas
+    return held >= workload.concurrency
+
+
+def _changes(
+    name: str,
+    options: Frozen,
+    deployment: Deployment,
+    workload: Workload,
+    model: Model,
+    gpu: Gpu,
+    found: EngineFigures,
+    figures_of: FiguresOf,
+) -> Iterator[str]:
+    def works(changed: Frozen, changed_deployment: Deployment) -> bool:
+        try:
+            return _holds_all(figures_of(changed, changed_deployment), workload)
+        except (SizewellError, ValueError):
+            return False
+
+    if name in BATCHES:
+        flag, field = BATCHES[name]
+        each = ceil_div(workload.concurrency, deployment.data_parallel_size) * workload.beam_width
+        if works(options.model_copy(update={field: each}), deployment):
+            yield f"{flag} {each}"
+    if name in SHARES:
+        value = mildest(SHARES[name], options, found, lambda changed: works(changed, deployment))
+        if value is not None:
+            yield f"{SHARES[name].flag} {value:.4g}"
+    now = kv_format(deployment.kv_cache_dtype, model.dtype)
+    smaller = kv_format(CACHE, model.dtype).bits_per_element < now.bits_per_element
+    kept = deployment.replace(kv_cache_dtype=CACHE)
+    if smaller and missing(gpu, (), CACHE) is None and works(options, kept):
+        yield f"a KV cache in {CACHE}"
+    spread = next((d for d in _more_gpus(deployment) if works(options, d)), None)
+    if spread is not None:
+        copies = spread.data_parallel_size
+        parallel = layout(spread) + (f", data parallel {copies}" if copies > 1 else "")
+        yield f"{spread.gpus} GPUs ({parallel})"
+    held = found.requests * found.replicas
+    if held:
+        yield f"{format_tokens(held)} sequence{'' if held == 1 else 's'} at once"
+
+
+def _more_gpus(deployment: Deployment) -> Iterator[Deployment]:
+    """Two, four and eight times the GPUs: split further within a machine, then more replicas."""
+    for times in (2, 4, 8):
+        wide = deployment.tensor_parallel_size * times
+        if wide <= GPUS_PER_MACHINE:
+            yield deployment.replace(tensor_parallel_size=wide)
+        yield deployment.replace(data_parallel_size=deployment.data_parallel_size * times)
