@@ -81,9 +81,27 @@ def value(case: Case, number: float | None) -> str:
     return f"{number:,.3g} x"
 
 
+LEAST_SHARE = 0.01
+"""Kernels that reach less of their roof are bound by something else: the roof says nothing."""
+
+
 def difference(case: Case) -> str:
-    """By how much the measurement is off, in percent, with its sign."""
-    return "-" if case.error is None or case.at_most else f"{100 * case.error:+.2f} %"
+    """By how much the measurement is off, in percent, with its sign; of a kernel's roof, which is
+    no prediction, how much it reached."""
+    if case.error is None or case.at_most:
+        return "-"
+    if case.section == "kernels":
+        share = 1 / (1 + case.error)
+        return f"{100 * share:.0f} % of the roof" if share >= LEAST_SHARE else "-"
+    return f"{100 * case.error:+.2f} %"
+
+
+def named(case: Case) -> str:
+    """Its title; a skipped part of a whole model has only its id to say which."""
+    part = case.id.rpartition("/")[2]
+    if case.section != "dry_run" or part not in ("prefill", "decode") or part in case.title:
+        return case.title
+    return f"{case.title}: {part}"
 
 
 WHOLE = ("dry_run", "wall", "training")
@@ -97,7 +115,7 @@ def rows(cases: Iterable[Case]) -> Iterator[tuple[str, str, str, str, str]]:
     for case in cases:
         bound = "at most " if case.at_most and case.predicted is not None else ""
         yield (
-            case.title, bound + value(case, case.predicted), value(case, case.measured),
+            named(case), bound + value(case, case.predicted), value(case, case.measured),
             difference(case), case.verdict + (f": {case.reason}" if case.reason else ""),
         )  # fmt: skip
 

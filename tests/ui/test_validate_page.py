@@ -22,7 +22,7 @@ from ui.report_markdown import as_markdown
 from ui.validation_figures import comparable, roofline, scatter
 from validate.card import GpuFacts, Machine
 from validate.record import read
-from validate.verdict import sentence, value
+from validate.verdict import difference, rows, sentence, value
 
 ROOT = Path(__file__).resolve().parents[2]
 H200 = ROOT / "validate" / "records" / "h200-full.json"
@@ -234,3 +234,19 @@ def test_the_server_never_loads_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_every_row_has_a_name_and_a_roof_is_no_prediction() -> None:
+    record = read(H200)
+    skipped = [row[0] for row in rows(record.section("dry_run")) if "mxfp4" in row[4]]
+    assert skipped == ["gpt-oss-20b: prefill", "gpt-oss-20b: decode"]
+    for case in record.section("kernels"):
+        said = difference(case)
+        assert case.predicted is not None
+        assert case.measured
+        share = case.predicted / case.measured
+        assert said == ("-" if share < 0.01 else f"{100 * share:.0f} % of the roof")
+    routing = next(c for c in record.section("kernels") if c.title.startswith("routing"))
+    assert difference(routing) == "-"
+    with_bound = next(c for c in record.section("memory") if c.error is not None)
+    assert difference(with_bound).endswith(" %")
