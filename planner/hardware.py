@@ -60,6 +60,9 @@ class Gpu(Frozen):
     on Gaudi."""
     nvlink_gpus: PositiveInt | None = None
     """How many GPUs its bridges join; None where a switch joins all of a machine."""
+    machine_gpus: PositiveInt | None = None
+    """The most that one machine has, by how the card is built or the offer it is rented under;
+    beyond, ranks talk over the network. None: eight."""
     links_are_a_mesh: bool = False
     """No switch: every pair of eight has a link of its own, a seventh of the total."""
     pcie_bidirectional_bytes_per_s: PositiveInt | None = None

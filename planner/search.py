@@ -80,7 +80,15 @@ def search_part(
     for deployment in part:
         try:
             tries = [
-                Try(model, deployment, target, users, space, group, rules)
+                Try(
+                    model,
+                    deployment,
+                    target,
+                    users,
+                    space,
+                    group.within(deployment.tensor_parallel_size),
+                    rules,
+                )
                 for group in chosen.groups(deployment)
             ]
             for one in tries:

@@ -1,7 +1,7 @@
 """Offers that one compilation serves, and the engines and formats that their cards run."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.search_space import Offer
+from planner.timing.collectives import machine_gpus
 from planner.timing.speed import Speed
 from planner.timing.speed_grid import GpuGrid
 
@@ -33,6 +34,11 @@ class Group:
     cache: str
     speeds: tuple[Speed, ...]
     rows: dict[str, NDArray[np.intp]]
+
+    def within(self, ranks: int) -> "Group":
+        """Only the offers whose machines hold so many ranks of one tensor parallel group."""
+        held = np.asarray([machine_gpus(offer.gpu) >= ranks for offer in self.offers])
+        return replace(self, rows={name: rows[held[rows]] for name, rows in self.rows.items()})
 
     def gpus(self, engine: str) -> tuple[Gpu, ...]:
         """The cards of rows[engine]."""

@@ -10,6 +10,7 @@ from planner.fixes import layout
 from planner.formats.format_support import weights_support
 from planner.hardware import Gpu
 from planner.search_space import IDEAL, Target
+from planner.timing.collectives import machine_gpus
 from planner.timing.speed import UNMEASURED, Speed
 from planner.units import ceil_div, counted, format_bytes
 
@@ -23,7 +24,10 @@ def name(candidate: Candidate) -> str:
     own: the model's own format, nothing converted.
     """
     deployment = candidate.deployment
-    parts = [f"{candidate.gpus} x {candidate.offer.gpu.name}"]
+    gpu = candidate.offer.gpu
+    parts = [f"{candidate.gpus} x {gpu.name}"]
+    if gpu.machine_gpus is not None and candidate.gpus > machine_gpus(gpu):
+        parts.append(f"{ceil_div(candidate.gpus, machine_gpus(gpu))} machines over a network")
     if candidate.prompts is not None:
         prompts, count = candidate.prompts, candidate.prompt_replicas
         parts.append(
@@ -83,8 +87,11 @@ def limits(target: Target) -> str:
 def prices(candidates: Iterable[Candidate]) -> tuple[str, ...]:
     """The price of each GPU among them, with its date and source."""
     found = {
-        (c.offer.gpu.id, c.offer.lot): f"{c.offer.gpu.name}: ${c.offer.usd_per_gpu_hour:.2f} per "
-        f"GPU-hour, {c.offer.note}"
+        (
+            c.offer.gpu.id,
+            c.offer.lot,
+            c.offer.usd_per_gpu_hour,
+        ): f"{c.offer.gpu.name}: ${c.offer.usd_per_gpu_hour:.2f} per GPU-hour, {c.offer.note}"
         for c in candidates
     }
     return tuple(found.values())

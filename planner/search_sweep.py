@@ -62,7 +62,10 @@ class Prompts:
 
     def seconds(self, grid: GpuGrid) -> tuple[Floats, Floats]:
         """PrefillPass.seconds and service_s of every chunk size."""
-        stages = _each(self.stages, grid)
+        stages = [
+            np.broadcast_to(each, (*each.shape[:-1], len(self.before)))
+            for each in _each(self.stages, grid)
+        ]
         slowest, total = np.maximum.reduce(stages), np.add.reduce(stages)
         alone: Floats = (slowest @ self.before + total @ self.last).transpose(0, 2, 1)
         service: Floats = (slowest @ (self.before + self.last)).transpose(0, 2, 1)

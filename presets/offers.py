@@ -6,6 +6,7 @@ from math import inf
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
 from planner.search_space import Offer
+from planner.timing.collectives import machine_gpus
 from presets.gpus import gpu_ids as all_gpu_ids
 from presets.gpus import load_gpu
 from presets.prices import Price, all_prices, prices_of
@@ -54,15 +55,22 @@ def unpriced(gpu_ids: Iterable[str], found: Iterable[Offer]) -> tuple[str, ...]:
 
 
 def _listed(gpu: Gpu, marketplace: bool) -> list[Offer]:
-    """A lot is offered only if smaller ones cost more per GPU."""
+    """A price is left out where a cheaper one comes in no larger lots nor smaller machines."""
     kept: list[Offer] = []
     prices = [p for p in prices_of(gpu.id) if marketplace or p.kind == "on-demand"]
-    for price in sorted(prices, key=lambda p: (p.min_gpus, p.usd_per_gpu_hour)):
-        if not kept or price.usd_per_gpu_hour < kept[-1].usd_per_gpu_hour:
-            kept.append(_offer(gpu, price))
-    return kept
+    for price in sorted(prices, key=lambda p: (p.usd_per_gpu_hour, p.min_gpus)):
+        mine = _offer(gpu, price)
+        if not any(
+            other.lot <= mine.lot and machine_gpus(other.gpu) >= machine_gpus(mine.gpu)
+            for other in kept
+        ):
+            kept.append(mine)
+    return sorted(kept, key=lambda offer: offer.lot)
 
 
 def _offer(gpu: Gpu, price: Price) -> Offer:
     note = f"{price.provider}, {price.date.isoformat()}: {price.source}"
+    if price.machine_gpus is not None:
+        fewest = min(price.machine_gpus, machine_gpus(gpu))
+        gpu = gpu.model_copy(update={"machine_gpus": fewest})
     return Offer(gpu=gpu, usd_per_gpu_hour=price.usd_per_gpu_hour, lot=price.min_gpus, note=note)

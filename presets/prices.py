@@ -26,6 +26,8 @@ class Price(Frozen):
     region: str | None = None
     min_gpus: PositiveInt = 1
     """The fewest GPUs that this price can be had with."""
+    machine_gpus: PositiveInt | None = None
+    """How many GPUs the machine of this offer has, where it says so: a "1x" has one."""
     date: date
     source: str
     url: str

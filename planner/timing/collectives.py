@@ -63,9 +63,14 @@ class Link:
         return self.large if self.kind == "mesh" else 0.9
 
 
+def machine_gpus(gpu: Gpu) -> int:
+    """How many of them one machine has at most."""
+    return min(gpu.machine_gpus or GPUS_PER_MACHINE, GPUS_PER_MACHINE)
+
+
 def link_between(gpu: Gpu, ranks: int) -> Link:
     """The slowest link that `ranks` GPUs of one kind share: NVLink, PCIe, or the network."""
-    if ranks > GPUS_PER_MACHINE:
+    if ranks > machine_gpus(gpu):
         bandwidth = NETWORK_BYTES_PER_S
         return Link("network", bandwidth, 30e-6, 0.6, 0.92, 0.7, 1.6, bandwidth)
     if gpu.links_are_a_mesh and gpu.nvlink_bytes_per_s is not None:

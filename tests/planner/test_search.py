@@ -8,6 +8,7 @@ import pytest
 from planner.admission.admission import Asked
 from planner.admission.rules import rule_of
 from planner.candidates import Candidate, Found
+from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.hardware import custom_gpu
 from planner.hf_config import parse
@@ -458,3 +459,36 @@ def test_a_ring_shortens_long_prompts_on_plain_bytes_only() -> None:
     one = found.winners[0]
     if one.deployment.context_parallel_size > 1:
         assert "in a ring of 4" in name(one)
+
+
+def test_tensor_parallel_stays_in_a_machine() -> None:
+    """70 B in bf16 needs two of 96 GB: of machines with one GPU they are stages of a pipeline."""
+    alone = Offer(gpu=load_gpu("gh200-96gb"), usd_per_gpu_hour=2.29)
+    joined = Offer(gpu=load_gpu("h20-96gb"), usd_per_gpu_hour=2.29)
+    target = Target(request=Request(prompt_tokens=512, output_tokens=64))
+    found = search(
+        preset("llama-3.1-70b"), (alone, joined), speed_of, target, Space(max_gpus=4)
+    )  # fmt: skip
+    every = (*found.winners, *found.losers)
+    sizes = {
+        gpu: {c.deployment.tensor_parallel_size for c in every if c.offer.gpu.id == gpu}
+        for gpu in ("gh200-96gb", "h20-96gb")
+    }
+    assert sizes == {"gh200-96gb": {1}, "h20-96gb": {1, 2, 4}}
+    pair = next(c for c in found.winners if c.offer.gpu.id == "gh200-96gb")
+    assert "2 machines over a network" in name(pair)
+    assert not any("machines" in name(c) for c in every if c.offer.gpu.id == "h20-96gb")
+
+
+def test_a_prompt_within_the_smallest_chunk_is_one_pass_at_every_size() -> None:
+    """Its passes are alike for all chunk sizes, and so are its times."""
+    target = Target(request=Request(prompt_tokens=400, output_tokens=32))
+    compiled = compile_deployment(
+        preset("llama-3.1-8b"), Deployment(), target, user_steps(1), CHUNKS
+    )  # fmt: skip
+    swept = sweep(compiled, GpuGrid([load_gpu("l4")], [speed_of(load_gpu("l4"))]))
+    one = latency(
+        preset("llama-3.1-8b"), load_gpu("l4"), Deployment(), speed_of(load_gpu("l4")),
+        target.request, 1,
+    )  # fmt: skip
+    assert swept.prefill_s[0, :, 0].tolist() == pytest.approx([one.ttft.seconds] * len(CHUNKS))

@@ -30,6 +30,14 @@ def test_a_larger_lot_is_offered_only_where_it_is_cheaper() -> None:
         assert len({o.lot for o in mine}) == len(mine)
 
 
+def test_an_offer_of_one_gpu_is_a_machine_with_one() -> None:
+    """Lambda's '1x GH200' and '1x A10', by their names; RunPod's pods have several."""
+    held = {o.gpu.id: o.gpu.machine_gpus for o in offers(["gh200-96gb", "a10", "l40s"])}
+    assert held == {"gh200-96gb": 1, "a10": 1, "l40s": None}
+    assert load_gpu("a10").machine_gpus is None
+    assert {p.machine_gpus for p in prices_of("rtx-a6000") if p.offer == "4x A6000"} == {4}
+
+
 def test_own_prices_replace_listed_ones_and_add_cards() -> None:
     own = {"H200-SXM-141GB": 1.25, "l4": 0.5}
     found = {o.gpu.id: o for o in offers(own_usd=own)}

@@ -93,6 +93,15 @@ def test_bridges_join_two_cards_and_machines_are_joined_by_the_network() -> None
     assert [link_between(card, n).kind for n in (2, 4, 16)] == ["nvlink", "pcie", "network"]
 
 
+def test_links_beyond_a_machine_are_the_network() -> None:
+    """A GH200 is a machine of its own whatever its NVLink: 50 GB/s of a 400 Gb/s adapter."""
+    card = load_gpu("gh200-96gb")
+    link = link_between(card, 2)
+    assert (link.kind, link.bytes_per_s) == ("network", 400e9 / 8)
+    rented = load_gpu("l40s").model_copy(update={"machine_gpus": 4})
+    assert [link_between(rented, n).kind for n in (4, 8)] == ["pcie", "network"]
+
+
 def test_a_mesh_leaves_links_unused_below_eight_ranks() -> None:
     """Two MI300X share one of seven links: 48 GB/s usable of 64 (AMD, 2025-03-02)."""
     card, size = load_gpu("mi300x"), 2**28
