@@ -77,16 +77,26 @@ def _same(asked: Sequence[str], value: Any) -> bool:
 def say(asked: Mapping[str, Sequence[str]], wrong: Mapping[str, Any], unknown: list[str]) -> str:
     """The sentence, or nothing."""
     parts = []
-    if wrong:
-        names = _list([_pair(name, asked[name]) for name in wrong])
-        used = _list([_pair(name, [_words(value)]) for name, value in wrong.items()])
-        verb = "is" if len(wrong) == 1 else "are"
-        parts.append(f"The link asks for {names}, which {verb} not known here: {used} {verb} used")
+    for name, value in wrong.items():
+        used = _pair(name, [_words(value)])
+        parts.append(f"The link asks for {_pair(name, asked[name])}, {_why(asked[name], value)}: "
+                     f"{used} is used")  # fmt: skip
     if unknown:
         names = _list([_pair(name, asked[name]) for name in unknown])
         verb = "names no input" if len(unknown) == 1 else "name no inputs"
         parts.append(f"{names} in the link {verb} of this page and had no effect")
     return ". ".join(parts)
+
+
+def _why(values: Sequence[str], value: Any) -> str:
+    """What is wrong with the values, going by the one that is used instead."""
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        return "which is not known here"
+    try:
+        float(values[-1])
+    except ValueError:
+        return "which is not a number"
+    return "which is outside what that input takes"
 
 
 def _pair(name: str, values: Sequence[str]) -> str:

@@ -126,6 +126,20 @@ def test_the_warning_about_a_link_goes_with_its_input() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("users", "abc", "which is not a number: users=12 is used"),
+        ("memory", "much", "which is not a number"),
+        ("users", "-5", "which is outside what that input takes"),
+        ("kv", "zz", "which is not known here"),
+    ],
+)
+def test_a_link_is_told_what_is_wrong_with_a_value(name: str, value: str, why: str) -> None:
+    said = page(**{name: value}).warning[0].value.replace("\\", "")
+    assert f"{name}={value}, {why}" in said
+
+
+@pytest.mark.parametrize(
     "query",
     [
         {},
