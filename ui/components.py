@@ -25,6 +25,8 @@ COMPONENTS = (
     Component("activations", "Activations", "#a02c5a", "#f08ab0", estimated=True),
     Component("runtime", "Run time", "#5b6472", "#a9b3c1", estimated=True),
 )
+DRAFT = Component("draft", "Draft model", "#356b2f", "#93cf86")
+"""Beside the weights on the Engine page, which is the only one that has it."""
 
 
 def component_bytes(parts: Parts) -> dict[str, int]:

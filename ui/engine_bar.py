@@ -11,10 +11,11 @@ from planner.units import format_bytes
 from ui.tables import html_table
 
 HEIGHT, TOP, BAR = 62, 22, 30
+NO_BREAK = "\u00a0"
 SHARE_FOR_SIZE, SHARE_FOR_NAME = 0.14, 0.34
 COLOURS = {
     "weights": "weights",
-    "draft_weights": "weights",
+    "draft_weights": "draft",
     "lora_slots": "block_rounding",
     "repacking": "block_rounding",
     "states": "block_tables",
@@ -134,13 +135,21 @@ def budget_table(figures: EngineFigures) -> str:
 
 def _row(part: Segment, suffix: str = "") -> tuple[str, str, str, str]:
     found = part.estimate
-    span = f"{format_bytes(found.low_bytes)} to {format_bytes(found.high_bytes)}"
+    span = between(found.low_bytes, found.high_bytes)
     return (
         part.label + suffix,
         format_bytes(found.bytes),
         span if found.is_range else "exact",
         found.source,
     )
+
+
+def between(low: int, high: int) -> str:
+    """A range on one line: its unit once where both ends have the same."""
+    start, end = format_bytes(low), format_bytes(high)
+    number, unit = start.split()
+    shown = number if end.endswith(f" {unit}") else start
+    return f"{shown} to {end}".replace(" ", NO_BREAK)
 
 
 def _percent(share: float) -> str:

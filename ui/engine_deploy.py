@@ -6,9 +6,9 @@ from planner.engines.deploy import files
 from planner.engines.engine import EngineFigures
 from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, config_file
 from planner.errors import SizewellError
-from presets.models import served_name
 from ui.engine_inputs import EngineChoice
 from ui.inputs import Chosen
+from ui.model_source import name_in_command
 from ui.sentence import as_sentence
 
 WHAT = {
@@ -26,7 +26,7 @@ WHAT = {
 
 def show(chosen: Chosen, choice: EngineChoice, figures: EngineFigures) -> None:
     """A picker, the file, its download; or why there is none."""
-    name = served_name(chosen.model.source)
+    name = name_in_command(chosen.model.source)
     extra = None
     if isinstance(choice.options, TensorrtLlmOptions):
         extra = config_file(chosen.deployment, choice.options)

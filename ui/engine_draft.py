@@ -8,13 +8,14 @@ import streamlit as st
 
 from planner.engines.drafter import HEADS, drafter
 from planner.engines.vllm_options import DRAFTLESS
-from planner.errors import SizewellError
+from planner.errors import PlanRefused, SizewellError
 from planner.hf_config.document import read_document
 from planner.model import Model
 from planner.parameters import count
 from presets.models import served_name
 from ui import options
 from ui.model_source import NothingYet, fetch_from_hub, from_preset
+from ui.uploads import MAX_UPLOAD_MIB, text_of
 
 KEPT: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
 OFF = "Off"
@@ -102,13 +103,35 @@ def _model(method: str) -> tuple[str, Model]:
         "Name of the draft in the command", key="draft_name", max_chars=200,
         placeholder=example, **KEPT,
     ).strip()  # fmt: skip
+    st.file_uploader(
+        "Open the draft's config.json", key="draft_file", on_change=_read_draft_file,
+        max_upload_size=MAX_UPLOAD_MIB,
+    )  # fmt: skip
     text = st.text_area(
-        "Paste the draft's config.json", key="draft_config", height=120, persist_state="session",
+        "or paste it", key="draft_config", height=120, persist_state="session",
+        on_change=_forget_complaint,
         placeholder='{"model_type": "llama", "num_hidden_layers": 1, ...}',
     )  # fmt: skip
+    if complaint := st.session_state.get("draft_complaint"):
+        raise PlanRefused(complaint)
     if not (text or "").strip():
-        raise NothingYet("Paste the config.json of the draft to plan with it.")
+        raise NothingYet("Open or paste the config.json of the draft to plan with it.")
     return name or UNNAMED, _read(text, name or "Pasted draft", method)
+
+
+def _forget_complaint() -> None:
+    st.session_state["draft_complaint"] = None
+
+
+def _read_draft_file() -> None:
+    file = st.session_state["draft_file"]
+    st.session_state["draft_complaint"] = None
+    if file is None:
+        return
+    try:
+        st.session_state["draft_config"] = text_of(file)
+    except SizewellError as error:
+        st.session_state["draft_complaint"] = str(error)
 
 
 def _from_hub(method: str) -> tuple[str, Model]:

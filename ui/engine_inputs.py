@@ -13,11 +13,11 @@ from planner.engines.registry import ENGINES, options_of
 from planner.engines.room import with_room
 from planner.frozen import Frozen
 from planner.model import Model
-from presets.models import served_name
 from ui import engine_draft
 from ui.engine_options import FLAGS, Flag, value_of
 from ui.inputs import ENGINE_CHOSEN as CHOSEN
 from ui.inputs import Chosen
+from ui.model_source import name_in_command
 
 KEPT: dict[str, Any] = {"persist_state": "session"}
 EAGER = {
@@ -43,7 +43,7 @@ class EngineChoice:
             self.name, options, chosen.deployment, chosen.workload, chosen.model, chosen.gpu,
             lambda changed, spread: figures(
                 chosen.model, chosen.gpu, spread, changed, chosen.workload,
-                config=chosen.config, draft=self.draft, name=served_name(chosen.model.source),
+                config=chosen.config, draft=self.draft, name=name_in_command(chosen.model.source),
             ),
         )  # fmt: skip
 

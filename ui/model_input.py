@@ -9,6 +9,7 @@ from planner.model import Model
 from planner.parameters import count
 from ui import options
 from ui.model_source import (
+    PASTED,
     ModelChoice,
     NothingYet,
     fetch_from_hub,
@@ -78,9 +79,22 @@ def _from_config() -> ModelChoice:
         persist_state="session",
         placeholder='{"model_type": "llama", "hidden_size": 4096, ...}',
     )
+    name = st.text_input(
+        "Name in the command",
+        key="model_name",
+        max_chars=200,
+        persist_state="session",
+        placeholder="organisation/name or /folder",
+        help="What the engine loads: a repository of the Hub, or a folder, which the deployment "
+        "files then mount. Without it they have a placeholder.",
+    ).strip()
+    st.caption(
+        "A link cannot hold this configuration: to open it again, save the plan as JSON (Download "
+        "report on the Plan page) and open that file below."
+    )
     if complaint := st.session_state.get("config_complaint"):
         raise PlanRefused(complaint)
-    return from_text(text or "")
+    return from_text(text or "", name or PASTED)
 
 
 def _forget_complaint() -> None:

@@ -10,11 +10,17 @@ from planner.errors import ConfigRefused, SizewellError
 from planner.hf_config import parse
 from planner.hf_config.document import read_document
 from planner.model import Model
-from presets.models import ModelName, load_model_config
+from presets.models import PLACEHOLDER, ModelName, hub_id_of, load_model_config
 from ui.options import model_names
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 PASTED = "Pasted config.json"
+
+
+def name_in_command(source: str) -> str:
+    """What an engine loads: the Hub id of a preset, the name or path that was given, or else a
+    placeholder."""
+    return PLACEHOLDER if source == PASTED else hub_id_of(source) or source
 
 
 class NothingYet(SizewellError):

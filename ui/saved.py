@@ -14,7 +14,7 @@ from planner.hf_config.document import read_document
 from planner.units import MIB
 from planner.workload import Workload
 from presets.gpus import load_gpu
-from ui.model_source import preset_of
+from ui.model_source import PASTED, preset_of
 from ui.options import CUSTOM_GPU, gpu_options, kv_options, weight_options
 from ui.validation_runs import record_for
 from validate.calibration import calibrated_gpu
@@ -148,7 +148,9 @@ def _model_values(data: Mapping[str, Any]) -> dict[str, Any]:
         raise PlanRefused(
             f"model.config: the plan of {model['source']!r} was saved without its configuration"
         )
-    return {"from": "config.json", "config": json.dumps(config, indent=1)}
+    source = model["source"]
+    name = "" if source == PASTED or source.endswith(".json") else source
+    return {"from": "config.json", "config": json.dumps(config, indent=1), "model_name": name}
 
 
 def _gpu_values(data: Mapping[str, Any]) -> dict[str, Any]:

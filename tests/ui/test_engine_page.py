@@ -1,5 +1,6 @@
 """The Engine page without a browser: the engine's figure, its log lines, files, a pasted log."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from planner.plan import make_plan
 from planner.units import format_bytes
 from planner.workload import Workload
 from presets.gpus import load_gpu
+from presets.models import load_model_config
 from ui.engine_options import FLAGS
 from ui.model_source import from_preset
 
@@ -171,7 +173,7 @@ def test_a_draft_model_is_chosen_on_the_page() -> None:
 def test_a_head_is_pasted_and_needs_no_embedding() -> None:
     app = page()
     app.selectbox("spec").set_value("EAGLE3").run()
-    assert "Paste the config.json" in app.info[0].value
+    assert "Open or paste the config.json" in app.info[0].value
     app.text_input("draft_name").set_value("yuhuili/EAGLE3-LLaMA3.1-Instruct-8B").run()
     app.text_area("draft_config").set_value(HEAD).run()
     assert not app.exception
@@ -182,6 +184,35 @@ def test_a_head_is_pasted_and_needs_no_embedding() -> None:
     app.text_area("draft_config").set_value("{]").run()
     assert "the draft's configuration: the file is not valid JSON" in app.error[0].value
     assert app.selectbox("spec").value == "EAGLE3"
+
+
+def test_a_pasted_model_has_a_name_in_the_command() -> None:
+    app = page(**{"from": "config.json"})
+    app.text_area("config").set_value(json.dumps(load_model_config("llama-3.1-8b"))).run()
+    assert "A link cannot hold this configuration" in text(app)
+    assert "vllm serve /path/to/model" in text(app)
+    assert "# Replace /path/to/model: no name was given for it." in text(app)
+    app.text_input("model_name").set_value("/data/mine").run()
+    assert not app.exception
+    said = text(app)
+    assert "vllm serve /data/mine" in said
+    assert '"/data/mine:/data/mine:ro"' in said
+    assert "/path/to/model" not in said
+
+
+def test_a_draft_can_be_uploaded() -> None:
+    app = page()
+    app.selectbox("spec").set_value("EAGLE3").run()
+    app.file_uploader(key="draft_file").upload(
+        "config.json", HEAD.encode(), "application/json"
+    ).run()
+    assert not app.exception
+    assert "810.78 MiB" in text(app)
+
+
+def test_a_shorter_name_is_its_repository_in_the_command() -> None:
+    app = page(model="llama-3.3-70b", gpus="4")
+    assert "vllm serve meta-llama/Llama-3.3-70B-Instruct " in text(app)
 
 
 def test_n_grams_need_no_draft_and_mtp_needs_layers() -> None:

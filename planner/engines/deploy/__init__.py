@@ -3,6 +3,7 @@
 files(figures, "Qwen/Qwen3-8B", deployment, "h100-sxm5-80gb")  # {"compose.yaml": "...", ...}
 """
 
+import re
 from collections.abc import Callable
 
 from planner.deployment import Deployment
@@ -11,11 +12,13 @@ from planner.engines.deploy.kserve import inference_service, llm_inference_servi
 from planner.engines.deploy.kubernetes import kubernetes
 from planner.engines.deploy.multi_node import leader_worker_set, ray_cluster, slurm
 from planner.engines.deploy.ray_serve import ray_serve
-from planner.engines.deploy.service import CONFIG_NAME, GPUS_PER_NODE, service_of
+from planner.engines.deploy.service import CONFIG_NAME, GPUS_PER_NODE, Service, service_of
 from planner.engines.deploy.yaml_text import yaml_text
 from planner.engines.engine import EngineFigures
 from planner.errors import PlanRefused
 
+STAND_IN = re.compile(r"/path/to/(?:model|draft)|<[^<>\n]*: its id here>")
+"""What a command has where no name is known: placeholders of paths and of quantised checkpoints."""
 NATIVE_NODES = 15
 """vLLM's minor version from which --nnodes joins nodes without Ray."""
 
@@ -54,12 +57,26 @@ def files(
     found = {}
     for name, build in builders.items():
         try:
-            found[name] = build()
+            found[name] = _with_remarks(build(), service)
         except PlanRefused:
             continue
     if config:
         found[CONFIG_NAME] = config
     return found
+
+
+def _with_remarks(text: str, service: Service) -> str:
+    """The file with comments on what a person has to replace or to bring, at its head."""
+    remarks = []
+    if stand_ins := sorted(set(STAND_IN.findall(text))):
+        remarks.append(f"# Replace {' and '.join(stand_ins)}: no name was given for it.")
+    others = [folder for folder in service.folders if not STAND_IN.fullmatch(folder)]
+    if others:
+        remarks.append(f"# {' and '.join(others)} must be there on every node.")
+    if not remarks:
+        return text
+    shebang, end, rest = text.partition("\n") if text.startswith("#!") else ("", "", text)
+    return shebang + end + "".join(f"{remark}\n" for remark in remarks) + rest
 
 
 def _minor(version: str) -> int:

@@ -22,6 +22,7 @@ def compose_data(service: Service) -> dict[str, Any]:
         mounts.append(f"./{CONFIG_NAME}:{CONFIG_PATH}:ro")
     if service.reads_files:
         mounts.append(f".{MODELS}:{MODELS}:ro")
+    mounts += [f"{folder}:{folder}:ro" for folder in service.folders]
     health = f"curl -fs http://localhost:{service.port}/health || exit 1"
     return {
         "name": service.name,

@@ -110,4 +110,8 @@ def pod(service: Service, args: tuple[str, ...] | None = None, *, serves: bool =
         claim = {"claimName": "models", "readOnly": True}
         container["volumeMounts"].append({"name": "models", "mountPath": MODELS})
         volumes.append({"name": "models", "persistentVolumeClaim": claim})
+    for number, folder in enumerate(service.folders):
+        name = f"model-{number}"
+        container["volumeMounts"].append({"name": name, "mountPath": folder, "readOnly": True})
+        volumes.append({"name": name, "hostPath": {"path": folder, "type": "Directory"}})
     return {"containers": [container], "volumes": volumes}

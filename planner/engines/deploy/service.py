@@ -4,6 +4,7 @@ Images and health checks are those that the projects publish: vllm/vllm-openai, 
 TensorRT-LLM's release container, and llama.cpp's server-cuda.
 """
 
+import json
 import re
 import shlex
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ class Service:
     """One engine as a container. args: its command line, ready to listen on `port`.
 
     gpus are those of one node; nodes above 1 need a cluster. config: text of a file that args name
-    by CONFIG_PATH. version: the engine's.
+    by CONFIG_PATH. version: the engine's. folders: paths of models in args, to be mounted as they
+    are.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Service:
     replicas: int = 1
     config: str = ""
     version: str = ""
+    folders: tuple[str, ...] = ()
 
     @property
     def reads_files(self) -> bool:
@@ -87,8 +90,20 @@ def service_of(
     args = (*words, "--host", "0.0.0.0", "--port", str(port))
     return Service(
         dns_name(model), model, figures.name, _image(figures), args, port,
-        deployment.gpus // nodes, nodes, replicas, config, figures.version,
+        deployment.gpus // nodes, nodes, replicas, config, figures.version, _folders(words),
     )  # fmt: skip
+
+
+def _folders(words: list[str]) -> tuple[str, ...]:
+    """Paths among the words of a command, and in the JSON of one, that are a model's."""
+    if words[0].startswith("/"):
+        return ()
+    found = [word for word in words if word.startswith("/") and word != CONFIG_PATH]
+    for word in words:
+        if word.startswith("{"):
+            model = json.loads(word).get("model")
+            found += [model] if isinstance(model, str) and model.startswith("/") else []
+    return tuple(dict.fromkeys(found))
 
 
 def dns_name(model: str) -> str:

@@ -18,7 +18,7 @@ from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, config_file
 from planner.engines.transformers_cache import TransformersOptions
 from planner.engines.transformers_engine import transformers_figures
 from planner.engines.vllm import vllm_figures
-from planner.engines.vllm_options import VllmOptions
+from planner.engines.vllm_options import SpeculativeConfig, VllmOptions
 from planner.errors import PlanRefused
 from presets.gpus import load_gpu
 from tests.planner.models import LLAMA_8B, model
@@ -246,3 +246,39 @@ def test_text_survives_the_trip_through_yaml() -> None:
     }  # fmt: skip
     assert yaml.safe_load(yaml_text(data)) == data
     assert documents(yaml_text(data, {"b": 1})) == [data, {"b": 1}]
+
+
+def test_a_folder_is_mounted_and_a_placeholder_is_named() -> None:
+    llama = model(LLAMA_8B)
+    options = VllmOptions(
+        max_model_len=8192,
+        speculative_config=SpeculativeConfig(
+            method="draft_model", model="/path/to/draft", num_speculative_tokens=3
+        ),
+    )
+    figures = vllm_figures(llama, H100, Deployment(), options, draft=llama, name="/data/mine")
+    found = files(figures, "/data/mine", Deployment(), H100.id)
+    compose, kubernetes = found["compose.yaml"], found["kubernetes.yaml"]
+    for text in (compose, kubernetes):
+        assert text.startswith(
+            "# Replace /path/to/draft: no name was given for it.\n"
+            "# /data/mine must be there on every node.\n"
+        )
+    service = documents(compose)[0]["services"]["mine"]
+    assert {"/data/mine:/data/mine:ro", "/path/to/draft:/path/to/draft:ro"} < set(
+        service["volumes"]
+    )
+    pod = documents(kubernetes)[0]["spec"]["template"]["spec"]
+    mounted = {m["mountPath"]: m["name"] for m in pod["containers"][0]["volumeMounts"]}
+    paths = {v["name"]: v["hostPath"]["path"] for v in pod["volumes"] if "hostPath" in v}
+    assert {path: paths[name] for path, name in mounted.items() if name in paths} == {
+        "/data/mine": "/data/mine",
+        "/path/to/draft": "/path/to/draft",
+    }
+    assert "llm-d.yaml" not in found
+
+
+def test_a_repository_needs_no_remark() -> None:
+    text = written("vllm", Deployment())["compose.yaml"]
+    assert text.startswith("name: ")
+    assert "/path/to" not in text
