@@ -24,6 +24,10 @@ from presets.prices import cheapest_price
 from presets.speed import speed_of
 
 FORMATS = ("text", "json")
+ALONE = (
+    "Users are counted by bytes alone; an engine keeps some memory back and may run fewer at once: "
+    "plan --engine vllm says how many."
+)
 CAUSES = {
     "arithmetic": "arithmetic",
     "weights": "reading weights",
@@ -169,7 +173,8 @@ def as_text(case: Queued, price: Cost | None, decisions: tuple[Decision, ...]) -
     if decisions:
         lines += ["", "What to choose, and the figure that decides:"]
     lines += [f"  {d.topic}: {d.choice} ({d.because})" for d in decisions]
-    return "\n".join([*lines, "", f"Times are estimates: {found.speed.source}.", SERVER]) + "\n"
+    lines += ["", f"Times are estimates: {found.speed.source}.", SERVER, ALONE]
+    return "\n".join(lines) + "\n"
 
 
 def _range(of: Time) -> str:

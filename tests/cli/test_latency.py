@@ -114,3 +114,7 @@ def test_one_user_is_no_users(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     for bad in ("1 users", "1 stages", "1 replicas", "kv_cache"):
         assert bad not in out
+
+
+def test_users_are_said_to_be_counted_by_bytes_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "by bytes alone" in run(capsys, "--concurrency", "50")
