@@ -108,9 +108,11 @@ def _changes(
 
 
 def _more_gpus(deployment: Deployment) -> Iterator[Deployment]:
-    """Two, four and eight times the GPUs: split further within a machine, then more replicas."""
+    """Two, four and eight times the GPUs: split as widely as a machine allows, else replicas."""
+    tp, dp = deployment.tensor_parallel_size, deployment.data_parallel_size
     for times in (2, 4, 8):
-        wide = deployment.tensor_parallel_size * times
-        if wide <= GPUS_PER_MACHINE:
-            yield deployment.replace(tensor_parallel_size=wide)
-        yield deployment.replace(data_parallel_size=deployment.data_parallel_size * times)
+        for wider in (8, 4, 2, 1):
+            if times % wider == 0 and (wider == 1 or tp * wider <= GPUS_PER_MACHINE):
+                yield deployment.replace(
+                    tensor_parallel_size=tp * wider, data_parallel_size=dp * (times // wider)
+                )
