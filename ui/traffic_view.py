@@ -30,9 +30,10 @@ def show(chosen: Chosen) -> None:
     st.title("Traffic", anchor=False)
     try:
         pool = traffic_work.choose_pool(chosen)
+        note = st.empty()
+        work = traffic_work.choose()
         one = pool.replica(chosen)
-        st.caption(as_sentence(_replica_note(chosen, one)))
-        work = traffic_work.choose(chosen)
+        note.caption(as_sentence(_replica_note(chosen, pool, one)))
         found = simulate(
             work.requests(), one, replicas=work.replicas, router=work.router, slo=work.slo
         )
@@ -49,10 +50,11 @@ def show(chosen: Chosen) -> None:
     _claims(one, work)
 
 
-def _replica_note(chosen: Chosen, one: Replica) -> str:
+def _replica_note(chosen: Chosen, pool: Pool, one: Replica) -> str:
+    drafts = "; drafting takes its memory, but steps are timed without it" if pool.drafts else ""
     return (
         f"{chosen.model.source} on {chosen.deployment.gpus} × {chosen.gpu.name} a replica: "
-        f"{report.pool(one)}. Requests are scheduled as vLLM schedules them"
+        f"{report.pool(one)}. Requests are scheduled as vLLM schedules them{drafts}"
     )
 
 

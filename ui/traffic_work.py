@@ -69,6 +69,12 @@ class Pool:
 
     engine: EngineChoice | None
 
+    @property
+    def drafts(self) -> bool:
+        """Whether the engine was told to draft tokens."""
+        given = () if self.engine is None else dict(self.engine.options).items()
+        return any(name.startswith("speculative") and value for name, value in given)
+
     def replica(self, chosen: Chosen) -> Replica:
         """One replica of what is chosen on the left."""
         if self.engine is not None:
@@ -103,7 +109,7 @@ def choose_pool(chosen: Chosen) -> Pool:
     return Pool(None if alone else engine_inputs.choose(chosen))
 
 
-def choose(chosen: Chosen) -> Work:
+def choose() -> Work:
     """Draw the inputs. Raises PlanRefused while an upload is missing or unreadable."""
     known = {summary.name: summary for summary in all_trace_summaries()}
     a, b, c, d = st.columns(4)

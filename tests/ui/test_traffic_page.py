@@ -96,3 +96,16 @@ def test_another_block_size_moves_the_engines_pool() -> None:
     usual = pool.replica(chosen)
     assert moved.block_size == 64
     assert moved.num_blocks == pytest.approx(usual.num_blocks / 4, rel=0.001)
+
+
+def test_an_engine_that_would_not_start_leaves_the_inputs() -> None:
+    app = page(gpu="rtx-4090", rate="7")
+    assert "vLLM 0.33.0 would refuse to start (--max-model-len" in app.error[0].value
+    assert app.number_input(key="rate").value == 7
+    app.toggle(key="bytes_alone").set_value(True).run()
+    assert not any("refuse" in box.value for box in app.error)
+
+
+def test_drafting_is_said_to_take_memory_only() -> None:
+    assert "steps are timed without it" in "".join(c.value for c in page(spec="n-gram").caption)
+    assert "steps are timed without it" not in "".join(c.value for c in page().caption)
