@@ -1,6 +1,6 @@
 """The flags that name a model, a GPU and how the model lies on several, shared by commands."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +39,9 @@ def add_to(parser: ArgumentParser) -> None:
     parser.add_argument("--weights-dtype", default="auto", metavar="NAME", help="see list formats")
     parser.add_argument("--kv-cache-dtype", default="auto", metavar="NAME", help="see list formats")
     parser.add_argument("--block-size", type=int, metavar="N", help="16, or the engine's")
-    parser.add_argument("--max-num-batched-tokens", type=int, metavar="N", help="or the engine's")
+    parser.add_argument(
+        "--max-num-batched-tokens", type=tokens, metavar="N", help="or the engine's"
+    )
 
 
 def chosen_gpu(arguments: Namespace) -> Gpu:
@@ -119,3 +121,13 @@ def checked(kind: type[Inputs], **values: Any) -> Inputs:
         return kind(**values)
     except ValidationError as error:
         raise PlanRefused(first_error(error)) from None
+
+
+def tokens(text: str) -> int:
+    """A token count: 32768, or 32k and 1m in units of 1024. For argparse."""
+    scale = {"k": 1024, "m": 1024**2}.get(text[-1:].lower(), 1)
+    digits = text[:-1] if scale > 1 else text
+    try:
+        return int(digits) * scale
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no number of tokens") from None

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cli import deployment_flags
-from cli.deployment_flags import chosen_deployment, chosen_gpu
+from cli.deployment_flags import chosen_deployment, chosen_gpu, tokens
 from cli.search_command import chosen_target
 from cli.source import read_model
 from planner.cost import Cost, cost
@@ -43,7 +43,8 @@ def add_to(parser: ArgumentParser) -> None:
     deployment_flags.add_to(parser)
     for name, default in (("--prompt-tokens", 8192), ("--output-tokens", 1024),
                           ("--cached-tokens", 0), ("--concurrency", 1)):  # fmt: skip
-        parser.add_argument(name, type=int, default=default, metavar="N")
+        reader = tokens if name.endswith("-tokens") else int
+        parser.add_argument(name, type=reader, default=default, metavar="N")
     parser.add_argument("--acceptance", type=float, default=0.7, metavar="A",
                         help="of draft tokens, 0 to 1")  # fmt: skip
     parser.add_argument("--usd-per-gpu-hour", type=float, metavar="USD", help="else a listed price")

@@ -1,10 +1,10 @@
 """`plan`: what a deployment needs, whether it fits, and the arithmetic."""
 
 import json
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 
 from cli import deployment_flags, engine_flags
-from cli.deployment_flags import checked, chosen_deployment, chosen_gpu
+from cli.deployment_flags import checked, chosen_deployment, chosen_gpu, tokens
 from cli.source import read_model, title
 from planner.export import as_data
 from planner.hf_config import parse
@@ -87,13 +87,3 @@ def chosen_workload(arguments: Namespace, model: Model) -> Workload:
         beam_width=arguments.beam_width,
         prompt_tokens=arguments.prompt_tokens,
     )
-
-
-def tokens(text: str) -> int:
-    """A token count: 32768, or 32k and 1m in units of 1024. For argparse."""
-    scale = {"k": 1024, "m": 1024**2}.get(text[-1:].lower(), 1)
-    digits = text[:-1] if scale > 1 else text
-    try:
-        return int(digits) * scale
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no number of tokens") from None

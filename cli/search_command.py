@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from cli.deployment_flags import tokens
 from cli.source import named, read_model
 from planner.errors import PlanRefused
 from planner.export import first_error
@@ -38,9 +39,9 @@ SHOWN = 8
 def add_to(parser: ArgumentParser) -> None:
     """The command's flags."""
     parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
-    parser.add_argument("--prompt-tokens", type=int, default=8192, metavar="N")
-    parser.add_argument("--output-tokens", type=int, default=1024, metavar="N")
-    parser.add_argument("--cached-tokens", type=int, default=0, metavar="N",
+    parser.add_argument("--prompt-tokens", type=tokens, default=8192, metavar="N")
+    parser.add_argument("--output-tokens", type=tokens, default=1024, metavar="N")
+    parser.add_argument("--cached-tokens", type=tokens, default=0, metavar="N",
                         help="prompt tokens found in the prefix cache")  # fmt: skip
     parser.add_argument("--concurrency", type=int, default=1, metavar="N", help="users at once")
     for name, usual, what in (
@@ -195,17 +196,33 @@ def as_text(
     if found.winners:
         lines += [
             "Nothing beats these in cost, speed and headroom at once (users: the most that were "
-            "tried and kept within the limits; own: as the model is published):"
+            "tried and kept within the limits; own: as the model is published; tight: the range of "
+            "a time crosses its limit):"
         ]
-        lines += [_line(c) for c in found.frontier[:SHOWN]]
+        listed = (*found.frontier[:SHOWN], *found.quality_steps, *found.engine_steps)
+        alike = search_report.shared_formats(listed)
+        lines += [f"All with {alike}."] if alike else []
+
+        def line(c: "Candidate") -> str:
+            return _line(c, found.target, with_formats=alike is None)
+
+        lines += [line(c) for c in found.frontier[:SHOWN]]
         better = search_report.next_quality(found)
         lines += ["", better] if better else []
         if len(found.quality_steps) > 1:
             lines += ["", "Cheapest by format of weights and cache:"]
-            lines += [_line(c) for c in found.quality_steps]
+            lines += [line(c) for c in found.quality_steps]
         if len(found.engine_steps) > 1:
             lines += ["", "Cheapest by engine (times are the same kernels'; memory is its own):"]
-            lines += [_line(c) for c in found.engine_steps]
+            lines += [line(c) for c in found.engine_steps]
+        dearer = found.dearer(listed)
+        if dearer:
+            lines += ["", "Also met, on other GPUs:"]
+            lines += [
+                f"  {search_report.name(c, with_formats=alike is None)}: "
+                f"{search_report.dearer(c, best)}"
+                for c, best in dearer
+            ]
     losers = found.nearest_losers
     if losers:
         lines += ["", "Why the others lost (each GPU's nearest try):"]
@@ -241,10 +258,11 @@ def _names(formats: tuple[str, ...]) -> str:
     return ", ".join("the model's own" if name == "auto" else name for name in formats)
 
 
-def _line(c: "Candidate") -> str:
+def _line(c: "Candidate", target: Target, *, with_formats: bool) -> str:
     from planner import search_report
 
     return (
-        f"  ${c.usd_per_hour:7.2f}/h  TTFT p95 {c.ttft_p95_s:5.2f} s  TPOT "
-        f"{(c.tpot_s or 0) * 1e3:5.1f} ms  {search_report.users(c)}  {search_report.name(c)}"
+        f"  ${c.usd_per_hour:7.2f}/h  TTFT p95 {search_report.ttft(c, target)}  TPOT "
+        f"{search_report.tpot(c, target)}  {search_report.users(c)}  "
+        f"{search_report.name(c, with_formats=with_formats, with_batch=True)}"
     )

@@ -109,6 +109,16 @@ class Found:
                 first.setdefault(loser.offer.gpu.id, loser)
         return tuple(first.values())
 
+    def dearer(self, shown: Sequence[Candidate]) -> tuple[tuple[Candidate, Candidate], ...]:
+        """Of each GPU that meets the target but is not among `shown`, its cheapest winner, and the
+        cheapest of all."""
+        seen = {candidate.offer.gpu.id for candidate in shown}
+        first: dict[str, tuple[Candidate, Candidate]] = {}
+        for winner in self.winners:
+            if winner.offer.gpu.id not in seen:
+                first.setdefault(winner.offer.gpu.id, (winner, self.winners[0]))
+        return tuple(first.values())
+
     @property
     def engine_steps(self) -> tuple[Candidate, ...]:
         """The cheapest winner of every engine, cheapest first."""

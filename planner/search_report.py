@@ -14,14 +14,12 @@ from planner.timing.collectives import machine_gpus
 from planner.timing.speed import UNMEASURED, Speed
 from planner.units import ceil_div, counted, format_bytes
 
-WIDE = 1.3
-"""A range of times that reaches so far is said beside them."""
 
-
-def name(candidate: Candidate) -> str:
+def name(candidate: Candidate, *, with_formats: bool = True, with_batch: bool = False) -> str:
     """'4 x H200 SXM 141GB, tensor parallel 4, weights fp8, cache bf16 (own), vLLM'.
 
-    own: the model's own format, nothing converted.
+    own: the model's own format, nothing converted. with_batch: also the batch that its times and
+    users rest on, which may be all that sets two rows apart.
     """
     deployment = candidate.deployment
     gpu = candidate.offer.gpu
@@ -37,20 +35,60 @@ def name(candidate: Candidate) -> str:
         )
     else:
         parts.append(spread_over(deployment, deployment.data_parallel_size))
-    own = "auto"
-    weights = candidate.weights + (" (own)" if deployment.weights_dtype == own else "")
-    if weights_support(candidate.offer.gpu, candidate.weights) == "weight-only":
-        weights += " weight-only"
-    cache = candidate.cache + (" (own)" if deployment.kv_cache_dtype == own else "")
-    parts.append(f"weights {weights}, cache {cache}")
+    if with_batch:
+        parts.append(f"batches of {deployment.max_num_batched_tokens:,} tokens")
+    if with_formats:
+        parts.append(formats(candidate))
     if candidate.engine != IDEAL:
         parts.append(ENGINES[candidate.engine].label)
     if candidate.basis == "unmeasured":
         parts.append(f"{UNMEASURED}: slow end")
-    elif candidate.time_high > WIDE:
-        low, high = candidate.time_low, candidate.time_high
-        parts.append(f"times {low:g} to {high:g} of these by what is published of the card")
     return ", ".join(parts)
+
+
+def formats(candidate: Candidate) -> str:
+    """'weights fp8, cache bf16 (own)'."""
+    deployment, own = candidate.deployment, "auto"
+    weights = candidate.weights + (" (own)" if deployment.weights_dtype == own else "")
+    if weights_support(candidate.offer.gpu, candidate.weights) == "weight-only":
+        weights += " weight-only"
+    cache = candidate.cache + (" (own)" if deployment.kv_cache_dtype == own else "")
+    return f"weights {weights}, cache {cache}"
+
+
+def shared_formats(candidates: Iterable[Candidate]) -> str | None:
+    """The formats of all of them where they agree."""
+    found = {formats(candidate) for candidate in candidates}
+    return found.pop() if len(found) == 1 else None
+
+
+def ttft(candidate: Candidate, target: Target) -> str:
+    """'0.73 s (0.62 to 0.91)': TTFT p95 with its range, 'tight' where that crosses the limit."""
+    return _ranged(candidate, candidate.ttft_p95_s or 0.0, target.ttft_p95_s, 1.0, 2, "s")
+
+
+def tpot(candidate: Candidate, target: Target) -> str:
+    """TPOT likewise, in ms."""
+    return _ranged(candidate, candidate.tpot_s or 0.0, target.tpot_s, 1e3, 1, "ms")
+
+
+def _ranged(
+    candidate: Candidate, seconds: float, limit: float | None, scale: float, digits: int, unit: str
+) -> str:
+    low, high = seconds * candidate.time_low, seconds * candidate.time_high
+    tight = limit is not None and low <= limit < high
+    return (
+        f"{seconds * scale:.{digits}f} {unit} ({low * scale:.{digits}f} to "
+        f"{high * scale:.{digits}f}{', tight' if tight else ''})"
+    )
+
+
+def dearer(winner: Candidate, best: Candidate) -> str:
+    """Why a card that meets the target is not among the first."""
+    than = f"{best.gpus} x {best.offer.gpu.name} at ${best.usd_per_hour:.2f}"
+    if winner.usd_per_hour > best.usd_per_hour:
+        return f"meets it at ${winner.usd_per_hour:.2f}, dearer than {than}"
+    return f"meets it at ${winner.usd_per_hour:.2f}, as {than} does"
 
 
 def spread_over(deployment: Deployment, replicas: int) -> str:
@@ -160,7 +198,7 @@ def headline(found: Found) -> str:
     price = candidate_cost(best, target)
     return (
         f"${best.usd_per_hour:.2f} an hour serves {ask}: {name(best)}. TTFT p95 "
-        f"{best.ttft_p95_s:.2f} s, TPOT {(best.tpot_s or 0) * 1e3:.1f} ms, "
+        f"{ttft(best, target)}, TPOT {tpot(best, target)}, "
         f"${price.usd_per_million_input_tokens:.2f} in and "
         f"${price.usd_per_million_output_tokens:.2f} out per million tokens."
     )

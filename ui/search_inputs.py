@@ -48,10 +48,28 @@ def choose(chosen: Chosen) -> Asked:
     contradicts itself.
     """
     context, users = chosen.workload.context, chosen.workload.concurrency
-    load, limits, hardware = st.columns(3)
-    with load:
+    first, second, third = (st.columns(3) for _ in range(3))
+    with first[0]:
         answer = _count("Answer tokens", "s_output", ANSWER_TOKENS, least=1)
+    with first[1]:
+        ttft = _limit("Time to first token, 95 % (s)", "s_ttft", USUAL_TTFT_P95_S, 0.1)
+    with first[2]:
+        most = st.selectbox(
+            "At most so many GPUs", GPU_COUNTS, index=GPU_COUNTS.index(16), key="s_gpus", **BOUND
+        )
+    with second[0]:
         cached = _count("Prompt tokens in the prefix cache", "s_cached", 0, least=0)
+    with second[1]:
+        tpot = _limit("Time per output token (ms)", "s_tpot", 1e3 * USUAL_TPOT_S, 1.0)
+    with second[2]:
+        own = st.text_input(
+            "Your prices per GPU-hour",
+            key="s_prices",
+            placeholder="l4=0.50, t4=0.30",
+            help="Id of a GPU, = and dollars; separate several by commas.",
+            **BOUND,
+        )
+    with third[0]:
         engine = st.selectbox(
             "Engine",
             (ANY, IDEAL, *SERVING),
@@ -60,24 +78,11 @@ def choose(chosen: Chosen) -> Asked:
             "ideal: bytes alone.",
             **BOUND,
         )
+    with third[1]:
         lossy = st.toggle(
             "Formats that lose precision too",
             key="s_lossy",
             help="FP8 and 4-bit weights and an FP8 cache, beside the formats in the sidebar.",
-            **BOUND,
-        )
-    with limits:
-        ttft = _limit("Time to first token, 95 % (s)", "s_ttft", USUAL_TTFT_P95_S, 0.1)
-        tpot = _limit("Time per output token (ms)", "s_tpot", 1e3 * USUAL_TPOT_S, 1.0)
-    with hardware:
-        most = st.selectbox(
-            "At most so many GPUs", GPU_COUNTS, index=GPU_COUNTS.index(16), key="s_gpus", **BOUND
-        )
-        own = st.text_input(
-            "Your prices per GPU-hour",
-            key="s_prices",
-            placeholder="l4=0.50, t4=0.30",
-            help="Id of a GPU, = and dollars; separate several by commas.",
             **BOUND,
         )
         together = st.toggle(
@@ -86,6 +91,7 @@ def choose(chosen: Chosen) -> Asked:
             help="Leave out layouts that compute prompts on GPUs of their own.",
             **BOUND,
         )
+    with third[2]:
         market = st.toggle("Marketplace prices too", key="s_market", **BOUND)
     if context < 2:
         raise PlanRefused("a context of 1 token has no room for a prompt and an answer")

@@ -12,11 +12,15 @@ from planner.search import search
 from planner.search_data import as_csv, row
 from planner.search_engine import commands
 from planner.search_report import (
+    dearer,
     efficiencies,
     headline,
     name,
     next_quality,
     prices,
+    shared_formats,
+    tpot,
+    ttft,
     users,
     why,
     without_candidates,
@@ -31,7 +35,7 @@ from ui.sentence import as_sentence
 from ui.tables import html_table
 
 SHOWN = 12
-COLUMNS = ("Deployment", "$ / hour", "TTFT p95", "TPOT", "Users", "Memory left", "$ / M out")
+COLUMNS = ("Deployment", "$ / hour", "TTFT p95", "TPOT", "Users", "Left in budget", "$ / M out")
 NUMERIC = tuple(range(1, len(COLUMNS)))
 
 
@@ -86,21 +90,30 @@ def _start(chosen: Chosen, best: Candidate, target: Target) -> None:
 
 def _winners(found: Found) -> None:
     st.subheader("Nothing beats these in cost, speed and headroom at once", anchor=False)
-    st.html(_table(found.frontier[:SHOWN], found.target))
+    listed = (*found.frontier[:SHOWN], *found.quality_steps, *found.engine_steps)
+    alike = shared_formats(listed)
+    st.html(_table(found.frontier[:SHOWN], found.target, alike))
     st.caption(
-        "Own: the format that the model is published in. Users: the most that were tried and kept "
-        "within the limits."
+        (f"All with {alike}. " if alike else "")
+        + "Own: the format that the model is published in. Users: the most that were tried and "
+        "kept within the limits. Tight: the range of a time crosses its limit. Left in budget: of "
+        "the share of the card that the engine allows itself, on the fullest GPU."
     )
+    others = found.dearer(listed)
+    if others:
+        st.subheader("Also met, on other GPUs", anchor=False)
+        rows = [(name(c, with_formats=alike is None), dearer(c, best)) for c, best in others]
+        st.html(html_table(("Cheapest of each GPU", "Against the cheapest"), rows, stack=True))
     better = next_quality(found)
     if better:
         st.markdown(as_sentence(better))
     if len(found.engine_steps) > 1:
         st.subheader("Cheapest by engine", anchor=False)
-        st.html(_table(found.engine_steps, found.target))
+        st.html(_table(found.engine_steps, found.target, alike))
         st.caption("Times are those of the same kernels; memory is by each engine's own rule.")
     if len(found.quality_steps) > 1:
         st.subheader("Cheapest by format of weights and cache", anchor=False)
-        st.html(_table(found.quality_steps, found.target))
+        st.html(_table(found.quality_steps, found.target, alike))
 
 
 def _prices(found: Found, asked: Asked) -> None:
@@ -118,17 +131,18 @@ def _prices(found: Found, asked: Asked) -> None:
             )
 
 
-def _table(candidates: Sequence[Candidate], target: Target) -> str:
-    return html_table(COLUMNS, [_cells(c, target) for c in candidates], numeric=NUMERIC, stack=True)
+def _table(candidates: Sequence[Candidate], target: Target, alike: str | None) -> str:
+    rows = [_cells(c, target, with_formats=alike is None) for c in candidates]
+    return html_table(COLUMNS, rows, numeric=NUMERIC, stack=True)
 
 
-def _cells(candidate: Candidate, target: Target) -> tuple[str, ...]:
+def _cells(candidate: Candidate, target: Target, *, with_formats: bool) -> tuple[str, ...]:
     figures = row(candidate, target)
     return (
-        name(candidate),
+        name(candidate, with_formats=with_formats, with_batch=True),
         f"{candidate.usd_per_hour:.2f}",
-        f"{candidate.ttft_p95_s:.2f} s",
-        f"{1e3 * (candidate.tpot_s or 0):.1f} ms",
+        ttft(candidate, target),
+        tpot(candidate, target),
         users(candidate).removesuffix(" users").removesuffix(" user"),
         format_bytes(candidate.headroom_bytes),
         f"{figures['usd_per_million_output_tokens']:.2f}",

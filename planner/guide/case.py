@@ -13,6 +13,8 @@ from planner.timing.latency import Latency, Request, latency
 from planner.timing.speed import Speed
 from planner.workload import Workload
 
+LOSSY = "if you may lose precision"
+"""Beside every format that rounds what the model was published in."""
 WORTH = 1.1
 """A choice that gains less than a tenth is not worth its trouble."""
 

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from planner.guide.case import WORTH, Case, Decision, worth
+from planner.formats.format_support import weights_support
+from planner.guide.case import LOSSY, WORTH, Case, Decision, worth
 from planner.plan import Plan
 from planner.timing.breakdown import timer
 from planner.timing.passes import PrefillPass, prefill_pass
@@ -51,7 +52,7 @@ def cache_format(case: Case) -> Decision:
         room = f"memory holds {counted(users, 'user')} either way"
     return Decision(
         "cache format",
-        "fp8" if gain > WORTH else "the model's own",
+        f"fp8, {LOSSY}" if gain > WORTH else "the model's own",
         f"with fp8 a step takes {1e3 * other.tpot.seconds:.1f} ms instead of "
         f"{1e3 * case.now.tpot.seconds:.1f} ms, and {room}{worth(gain)}",
         gain,
@@ -72,12 +73,19 @@ def weight_format(case: Case) -> Decision:
     share = case.now.tpot.shares["weights"]
     return Decision(
         "weights",
-        name if ratio > WORTH else "the model's own",
+        f"{name}, {LOSSY}" if ratio > WORTH else "the model's own",
         f"reading weights is {100 * share:.0f} % of a step; {name} makes it "
         f"{1e3 * tries[name].tpot.seconds:.1f} ms instead of "
-        f"{1e3 * case.now.tpot.seconds:.1f} ms{worth(ratio)}",
+        f"{1e3 * case.now.tpot.seconds:.1f} ms{_unpacked(case, name)}{worth(ratio)}",
         ratio,
     )
+
+
+def _unpacked(case: Case, name: str) -> str:
+    """What a format does on a card without arithmetic for it."""
+    if name != "int4" and weights_support(case.gpu, name) != "weight-only":
+        return ""
+    return f" by memory alone: {case.gpu.name} multiplies in 16 bits, so prompts get no faster"
 
 
 def _room(plan: Plan, users: int) -> int:

@@ -22,7 +22,8 @@ CALIBRATED = (0.92, 1.10)
 
 
 Basis = Literal["calibrated", "published", "borrowed", "unmeasured"]
-"""Where a card's efficiency is from: its own run of `validate`, publications on it, the reference
+"""Where a card's efficiency is from: its own run of `validate` (the reference card's is in
+speed.json), publications on it, the reference
 card of the same vendor, or the reference card although the vendor is another."""
 UNMEASURED = "efficiency not measured on this card"
 
@@ -90,6 +91,9 @@ def speed_of(gpu: Gpu, reference: Reference) -> Speed:
     own = gpu.calibration
     if own is not None and own.roofs is not None and own.points:
         return Speed(roofs, Efficiencies(own.points), *CALIBRATED, own.label, "calibrated")
+    if gpu.id == reference.gpu_id:
+        roofs = _cut(roofs, reference)
+        return Speed(roofs, reference.efficiencies, *CALIBRATED, reference.source, "calibrated")
     shaped = f"shaped as measured on {reference.gpu_id}: {reference.source}"
     known = reference.cards.get(gpu.id)
     if known is not None:

@@ -57,6 +57,34 @@ def test_csv_has_a_line_for_every_candidate(capsys: pytest.CaptureFixture[str]) 
     assert all(row["reason"].startswith("TPOT") for row in rows if row["lost"] == "tpot")
 
 
+def test_ranges_say_what_is_tight_and_dearer_cards_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """speed.json carries an H200's times over at 0.85 to 1.25 of them; its own are nearer."""
+    said = []
+    for limit_ms in (37, 400):
+        flags = ("--tpot", f"{limit_ms}ms")
+        best = json.loads(run(capsys, *flags, "--format", "json"))["winners"][0]
+        ms = 1e3 * best["tpot_s"]
+        tight = ", tight" if 1.25 * ms > limit_ms else ""
+        said.append(tight)
+        assert f"TPOT {ms:.1f} ms ({0.85 * ms:.1f} to {1.25 * ms:.1f}{tight})" in run(
+            capsys, *flags
+        )
+    assert said == [", tight", ""]
+    dear = run(capsys, "--price", "h100-sxm5-80gb=0.1", "--price", "l40s=9")
+    assert "meets it at $9.00, dearer than 1 x H100-SXM5-80GB at $0.10" in dear
+    own = json.loads(run(capsys, "--gpu", "h200-sxm-141gb", "--format", "json"))
+    labels = {w["efficiency"] for w in own["winners"] if w["gpu"] == "h200-sxm-141gb"}
+    assert labels == {"calibrated"}
+
+
+def test_token_counts_read_alike(capsys: pytest.CaptureFixture[str]) -> None:
+    """k is 1,024, as plan --context reads it."""
+    assert "at 8,192 + 512 tokens" in run(capsys, "--prompt-tokens", "8k", "--output-tokens", "512")
+    assert "no number of tokens" in refused(capsys, "--prompt-tokens", "many")
+
+
 def test_own_prices_decide(capsys: pytest.CaptureFixture[str]) -> None:
     def cheapest(*more: str) -> str:
         data = json.loads(run(capsys, "--format", "json", *more))

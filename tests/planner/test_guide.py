@@ -136,7 +136,7 @@ def test_a_choice_not_taken_says_why_its_gain_is_too_small() -> None:
 def test_no_format_is_advised_that_the_card_has_no_kernels_for() -> None:
     """A T4 reads no FP8 cache, and an MI210 multiplies neither FP8 nor NVFP4."""
     assert "and the card" in of("smollm2-135m", "t4", 8)["cache format"].because
-    assert of("llama-3.1-8b", "mi210", 1)["weights"].choice == "int4"
+    assert of("llama-3.1-8b", "mi210", 1)["weights"].choice == "int4, if you may lose precision"
 
 
 def test_reserving_wastes_nothing_where_every_sequence_is_the_longest() -> None:
@@ -152,7 +152,7 @@ def test_room_for_more_users_counts_only_where_memory_lacks_it() -> None:
     full = of("llama-3.1-8b", "h100-sxm5-80gb", 60)["cache format"]
     assert few.choice == "the model's own"
     assert "room for 1 user either way" in few.because
-    assert full.choice == "fp8"
+    assert full.choice == "fp8, if you may lose precision"
     assert full.figure > 1.9
 
 
@@ -169,3 +169,12 @@ def test_failure_modes_are_found_where_they_are() -> None:
     assert "cache_could_overflow" in codes(8192, users=40)
     assert "cache_could_overflow" not in codes(8192)
     assert "does_not_fit" in codes(120_000, users=40)
+
+
+def test_four_bits_on_a_card_without_fp4_units_only_save_memory() -> None:
+    """FP4 tensor cores came with compute capability 10; an H200 has 9.0."""
+    hopper = of("llama-3.1-70b", "h200-sxm-141gb", 1, tensor_parallel_size=2)["weights"]
+    assert hopper.choice.endswith(", if you may lose precision")
+    assert "multiplies in 16 bits" in hopper.because
+    blackwell = of("llama-3.1-70b", "b200-sxm-180gb", 1, tensor_parallel_size=2)["weights"]
+    assert blackwell.choice.startswith("nvfp4") == ("multiplies" not in blackwell.because)

@@ -47,7 +47,7 @@ def test_the_page_says_what_the_search_found() -> None:
     found = search(model, offers(), speed_of, target, space, config=config)
     assert app.success[0].value == as_sentence(headline(found))
     for kept in found.frontier[:3]:
-        assert f">{name(kept)}</th>" in html(app)
+        assert f">{name(kept, with_formats=False, with_batch=True)}</th>" in html(app)
     for loser in found.nearest_losers[:3]:
         assert name(loser) in html(app)
     assert "What it misses first" in html(app)
@@ -82,7 +82,7 @@ def test_what_contradicts_itself_is_refused_in_a_sentence() -> None:
 
 def test_formats_that_lose_precision_are_a_choice() -> None:
     app = page(model="llama-3.1-8b", s_gpus="1", users="4", context="3072")
-    assert "weights bf16 (own), cache bf16 (own)" in html(app)
+    assert "All with weights bf16 (own), cache bf16 (own)." in captions(app)
     assert "weights fp8" not in html(app)
     app.toggle(key="s_lossy").set_value(True).run()
     assert not app.exception
