@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from planner.serving.metrics import Served, Slo
-from planner.serving.replica import BYTES_ALONE, Replica
+from planner.serving.replica import BYTES_ALONE, MAX_BLOCKS, Replica
 from planner.serving.simulator import Result
 from planner.units import counted, format_bytes
 
@@ -84,9 +84,11 @@ def pool(one: Replica) -> str:
     if one.kept_blocks:
         whose += f", which keeps {one.kept_blocks:,} of its {one.num_blocks + one.kept_blocks:,}"
     size = one.kv_cache_bytes or one.num_blocks * one.block_bytes
+    blocks = f"{counted(one.num_blocks, 'block')} of {counted(one.block_size, 'token')}"
+    if one.block_size == MAX_BLOCKS:
+        blocks = f"{counted(one.num_blocks, 'state')}, one a request"
     return (
-        f"{counted(one.num_blocks, 'block')} of {counted(one.block_size, 'token')} "
-        f"({format_bytes(size)} per GPU) {whose}; at most "
+        f"{blocks} ({format_bytes(size)} per GPU) {whose}; at most "
         f"{counted(one.max_num_seqs, 'sequence')} and "
         f"{counted(one.max_num_batched_tokens, 'token')} a step"
     )
