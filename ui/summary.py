@@ -68,7 +68,7 @@ def key_figures(plan: Plan) -> str:
         (
             "Needed per GPU" if len(plan.footprint.stages) == 1 else "Needed on the fullest GPU",
             format_bytes(need),
-            f"{need / memory:.0%} of {format_bytes(memory)}; estimated range "
+            f"{need / memory:,.0%} of {format_bytes(memory)}; estimated range "
             f"{format_bytes(low)} to {format_bytes(high)}",
         ),
         (

@@ -85,7 +85,7 @@ def _key_figures(
     low, high = plan.stage.range_bytes
     cards = [
         ("Needed on the fullest GPU" if plan.recipe.gpus > 1 else "Needed", format_bytes(need),
-         f"{need / memory:.0%} of {format_bytes(memory)}; estimated range {format_bytes(low)} to "
+         f"{need / memory:,.0%} of {format_bytes(memory)}; estimated range {format_bytes(low)} to "
          f"{format_bytes(high)}"),
         ("Left" if plan.fits else "Short", format_bytes(abs(plan.headroom_bytes)), "on that GPU"),
         ("Largest micro-batch", f"{found.micro_batch_size:,}" if found.micro_batch_size
