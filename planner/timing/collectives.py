@@ -52,15 +52,12 @@ class Link:
     low: float
     high: float
     pair_bytes_per_s: float
+    direct: float = 0.9
+    """Of the bandwidth, what sends and all-to-alls sustain."""
 
     @property
     def source(self) -> str:
         return SOURCES[self.kind]
-
-    @property
-    def direct(self) -> float:
-        """The part of the bandwidth that plain sends sustain, without a reduction on the way."""
-        return self.large if self.kind == "mesh" else 0.9
 
 
 def machine_gpus(gpu: Gpu) -> int:
@@ -75,7 +72,7 @@ def link_between(gpu: Gpu, ranks: int) -> Link:
         return Link("network", bandwidth, 30e-6, 0.6, 0.92, 0.7, 1.6, bandwidth)
     if gpu.links_are_a_mesh and gpu.nvlink_bytes_per_s is not None:
         pair = gpu.nvlink_bytes_per_s / (GPUS_PER_MACHINE - 1)
-        return Link("mesh", pair * (ranks - 1), 15e-6, MESH, MESH, 0.7, 1.6, pair)
+        return Link("mesh", pair * (ranks - 1), 15e-6, MESH, MESH, 0.7, 1.6, pair, MESH)
     if gpu.nvlink_bytes_per_s is not None and ranks <= (gpu.nvlink_gpus or GPUS_PER_MACHINE):
         small, large = (0.373, 0.633) if ranks <= 2 else (0.54, 0.70) if ranks <= 4 else (0.8, 0.8)
         bandwidth = gpu.nvlink_bytes_per_s

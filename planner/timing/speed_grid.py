@@ -55,6 +55,7 @@ class GpuGrid:
                     "low",
                     "high",
                     "pair_bytes_per_s",
+                    "direct",
                 )
             ]
             found = self._links[ranks] = Link(each[0].kind, *numbers)
