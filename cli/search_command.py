@@ -220,7 +220,7 @@ def as_text(
             lines += ["", "Also met, on other GPUs:"]
             lines += [
                 f"  {search_report.name(c, with_formats=alike is None)}: "
-                f"{search_report.dearer(c, best)}"
+                f"{search_report.dearer(c, best, found.target)}"
                 for c, best in dearer
             ]
     losers = found.nearest_losers

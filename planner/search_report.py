@@ -83,12 +83,14 @@ def _ranged(
     )
 
 
-def dearer(winner: Candidate, best: Candidate) -> str:
+def dearer(winner: Candidate, best: Candidate, target: Target) -> str:
     """Why a card that meets the target is not among the first."""
     than = f"{best.gpus} x {best.offer.gpu.name} at ${best.usd_per_hour:.2f}"
-    if winner.usd_per_hour > best.usd_per_hour:
-        return f"meets it at ${winner.usd_per_hour:.2f}, dearer than {than}"
-    return f"meets it at ${winner.usd_per_hour:.2f}, as {than} does"
+    more = f"dearer than {than}" if winner.usd_per_hour > best.usd_per_hour else f"as {than}"
+    return (
+        f"meets it at ${winner.usd_per_hour:.2f}, {more}; TTFT p95 {ttft(winner, target)}, "
+        f"TPOT {tpot(winner, target)}"
+    )
 
 
 def spread_over(deployment: Deployment, replicas: int) -> str:

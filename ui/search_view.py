@@ -92,17 +92,21 @@ def _winners(found: Found) -> None:
     st.subheader("Nothing beats these in cost, speed and headroom at once", anchor=False)
     listed = (*found.frontier[:SHOWN], *found.quality_steps, *found.engine_steps)
     alike = shared_formats(listed)
+    if alike:
+        st.caption(f"All with {alike}.")
     st.html(_table(found.frontier[:SHOWN], found.target, alike))
     st.caption(
-        (f"All with {alike}. " if alike else "")
-        + "Own: the format that the model is published in. Users: the most that were tried and "
+        "Own: the format that the model is published in. Users: the most that were tried and "
         "kept within the limits. Tight: the range of a time crosses its limit. Left in budget: of "
         "the share of the card that the engine allows itself, on the fullest GPU."
     )
     others = found.dearer(listed)
     if others:
         st.subheader("Also met, on other GPUs", anchor=False)
-        rows = [(name(c, with_formats=alike is None), dearer(c, best)) for c, best in others]
+        rows = [
+            (name(c, with_formats=alike is None), dearer(c, best, found.target))
+            for c, best in others
+        ]
         st.html(html_table(("Cheapest of each GPU", "Against the cheapest"), rows, stack=True))
     better = next_quality(found)
     if better:
