@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from planner.errors import PlanRefused
 
 if TYPE_CHECKING:
-    from planner.serving.study import Case
+    pass
 
 TRIED: dict[str, type[int] | type[float] | type[str]] = {
     "replicas": int,
@@ -75,7 +75,7 @@ def run(arguments: Namespace) -> str:
 
 
 def _setup(arguments: Namespace) -> tuple[Any, list[Any]]:
-    from cli.serve_command import requests_of, trace_of
+    from cli.serve_inputs import case_of, requests_of, trace_of
     from cli.source import read_model
     from planner.hf_config import parse
     from planner.serving.metrics import Slo
@@ -114,26 +114,6 @@ def _setup(arguments: Namespace) -> tuple[Any, list[Any]]:
     model = parse(config, arguments.model)
     slo = Slo(arguments.ttft, arguments.tpot, arguments.share)
     return Setup(model, gpu, speed_of(gpu), slo, tuple(traffics.values()), config), cases
-
-
-def case_of(arguments: Namespace, chosen: tuple[tuple[str, str], ...]) -> "Case":
-    """The simulation of the flags, but for what arrives."""
-    from cli.serve_command import deployment_of, options_of
-    from planner.serving.study import Case
-
-    return Case(
-        chosen=chosen,
-        deployment=deployment_of(arguments),
-        options=options_of(arguments),
-        max_num_seqs=arguments.max_num_seqs,
-        max_model_len=arguments.max_model_len,
-        prefix_caching=not arguments.no_enable_prefix_caching,
-        lookahead=arguments.lookahead,
-        reserve=arguments.reserve,
-        batching=arguments.batching,
-        replicas=arguments.replicas,
-        router=arguments.router,
-    )
 
 
 def _combinations(tried: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
