@@ -21,8 +21,9 @@ from planner.timing.steady import waiting
 
 Floats = NDArray[np.float64]
 LIMITS: tuple[Reason, ...] = ("ttft", "tpot")
-WITHOUT = ("llama.cpp",)
-"""Engines that hand no cache over."""
+WITHOUT = ("llama.cpp", "tensorrt-llm")
+"""Engines that hand no cache over, or need a file beside the command to do it
+(cache_transceiver_config)."""
 
 
 def apart(
