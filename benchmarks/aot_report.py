@@ -2,7 +2,7 @@
 
     python -m benchmarks.aot_report [--capability 80 90 100] [--json FILE]
 
-Exits with 1 if a kernel needs more shared memory than its card has, or spills registers.
+Exits with 1 if a kernel needs more shared memory than its card has, or spills registers in a loop.
 """
 
 import argparse
@@ -23,14 +23,17 @@ CASES = (prefill_cases, decode_cases)
 
 
 def report(usages: Iterable[Usage]) -> str:
-    lines = [f"Triton {triton.__version__}", "| kernel | sm | shared bytes | registers | stack | |"]
-    lines.append("| --- | --- | --- | --- | --- | --- |")
+    lines = [
+        f"Triton {triton.__version__}",
+        "| kernel | sm | shared bytes | registers | stack | in loops | |",
+    ]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for usage in usages:
         limit = shared_memory_bytes(usage.capability)
         verdict = "fits" if usage.fits else "DOES NOT FIT"
         lines.append(
             f"| {usage.name} | {usage.capability} | {usage.shared_bytes:,} of {limit:,} | "
-            f"{usage.registers} | {usage.stack_bytes} | {verdict} |"
+            f"{usage.registers} | {usage.stack_bytes} | {usage.spills_in_loops} | {verdict} |"
         )
     return "\n".join(lines)
 

@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from kernels.checks import capability
+from kernels.launcher import Launcher
 
 _BLOCK_SPLITS = 128
 _FEW_SPLITS = 16  # up to here a warp for 128 columns, above four warps for 32
@@ -90,19 +91,25 @@ def combine_splits(
     [.., head_dim_v] with `rows` rows in any float dtype; lse fp32, `rows` numbers. All contiguous.
     """
     rows, num_splits, head_dim_v = partial_out.shape
-    launch: dict[str, Any] = {"OVERLAP_LAUNCH": False}
-    if overlaps_launch(partial_out.device):
-        launch = {"OVERLAP_LAUNCH": True, "launch_pdl": True}
+    pointers = (partial_out, partial_lse, out, lse)
+    launch = _launcher(rows, num_splits, head_dim_v, out.dtype, out.device)
+    launch((*pointers, num_splits), pointers)
+
+
+@functools.lru_cache(maxsize=512)
+def _launcher(
+    rows: int, num_splits: int, head_dim_v: int, dtype: torch.dtype, device: torch.device
+) -> Launcher:
     options = combine_options(num_splits)
-    combine_kernel[(rows, -(-head_dim_v // options["BLOCK_D"]))](
-        partial_out,
-        partial_lse,
-        out,
-        lse,
-        num_splits,
-        HEAD_DIM_V=head_dim_v,
-        **options,
-        **launch,
+    constants = {
+        "HEAD_DIM_V": head_dim_v,
+        **{name: options[name] for name in ("BLOCK_SPLITS", "NUM_CHUNKS", "BLOCK_D")},
+        "OVERLAP_LAUNCH": overlaps_launch(device),
+    }
+    early: dict[str, Any] = {"launch_pdl": True} if constants["OVERLAP_LAUNCH"] else {}
+    grid = (rows, -(-head_dim_v // options["BLOCK_D"]), 1)
+    return Launcher(
+        combine_kernel, grid, constants, (device, dtype), num_warps=options["num_warps"], **early
     )
 
 

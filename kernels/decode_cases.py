@@ -146,7 +146,6 @@ def _hopper_mla(q: torch.dtype, block_size: int) -> Case:
 
     part = f"tensordesc<{TYPES[q]}[1,{block_size},%d],{hopper_mla.layout()!r}>"
     constants = hopper_mla.constexprs(1, 128, block_size, True)
-    del constants["num_warps"]
     pointers = {"q_nope": q, "q_rope": q, "out": torch.float32, "lse": torch.float32}
     case = _case(
         f"hopper_mla {TYPES[q]} page {block_size}",

@@ -13,7 +13,7 @@ import triton
 
 from kernels import checks
 from kernels.hopper_values import Transposer
-from kernels.launcher import Launcher
+from kernels.launcher import Launcher, checked_descriptor
 from kernels.tiles import HopperTile, hopper_tile, padded_head_dim
 
 UNLIMITED = 2**29  # more keys than any sequence has; twice that still fits in 32 bits
@@ -131,7 +131,7 @@ class Plan:
         with torch.cuda.device_of(q):
             if self._transpose:
                 v = self._transpose(v, cu_seqlens[1])
-            descriptor = _descriptor_class()
+            descriptor = checked_descriptor()
             q_map, k_map, v_map, out_map = self._maps
             counter = torch.zeros(1, dtype=torch.int32, device=q.device)  # tiles given out
             self._launch(
@@ -145,12 +145,16 @@ class Plan:
 
 
 def constants(tile: HopperTile, group: int, causal: bool, fp8: bool) -> dict[str, Any]:
-    """The kernel's constants in the order of its parameters; `group`: query heads to a KV head."""
+    """The kernel's constants in the order of its parameters; `group`: query heads to a KV head.
+
+    2**(SHIFT + LAZY) is the largest weight: e4m3 ends at 448, just above 2**8.75.
+    """
     return {
         "GROUP": group, "BLOCK_N": tile.block_n, "STAGES": tile.num_stages,
         "CONSUMERS": tile.consumers, "CHUNKS": tile.chunks, "CAUSAL": causal,
-        "PINGPONG": tile.pingpong, "SHIFT": 8.0 if fp8 else 0.0, "LAZY": tile.lazy,
-        "REGISTERS": 240 if tile.consumers == 2 else 160, "CONVERT": tile.convert,
+        "PINGPONG": tile.pingpong, "SHIFT": 8.0 if fp8 else 0.0, "LAZY": 0.75 if fp8 else 8.0,
+        "REGISTERS": 240 if tile.consumers == 2 else 160, "LATE": tile.late,
+        "CHAINED": tile.chained,
     }  # fmt: skip
 
 
@@ -188,19 +192,6 @@ def _layout(row_bytes: int, element_bytes: int, rank: int) -> Any:
     from triton.experimental.gluon.language import NVMMASharedLayout
 
     return NVMMASharedLayout(min(128, row_bytes), element_bytes * 8, rank)
-
-
-@cache
-def _descriptor_class() -> Any:
-    from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
-
-    class Checked(TensorDescriptor):  # type: ignore[misc, unused-ignore]
-        """A TMA descriptor without its own slow checks: `supports` has made them."""
-
-        def __post_init__(self) -> None:
-            pass
-
-    return Checked
 
 
 def _map(

@@ -28,7 +28,7 @@ from kernels.hopper_producer import (
     told,
     unit,
 )
-from kernels.hopper_softmax import operand, partial_sums, softmax
+from kernels.hopper_softmax import operand, partial_sums, rescale, settled, softmax
 
 FIRST, SECOND, THIRD = gl.constexpr(0), gl.constexpr(1), gl.constexpr(2)
 
@@ -84,7 +84,7 @@ def _step(
     weights, acc, row_max, row_sum, scale, masked, first_key, seqlen_k, seen, unseen,
     STAGES: gl.constexpr, CHUNKS: gl.constexpr, GUARD: gl.constexpr, PINGPONG: gl.constexpr,
     CONSUMER: gl.constexpr, CONSUMERS: gl.constexpr, SHIFT: gl.constexpr, LAZY: gl.constexpr,
-    CONVERT: gl.constexpr,
+    LATE: gl.constexpr, CHAINED: gl.constexpr,
 ):  # fmt: skip
     """Scores of key tile `count`, values of the tile before it, one softmax."""
     dtype: gl.constexpr = k_ring.dtype
@@ -103,35 +103,30 @@ def _step(
     mbarrier.wait(v_full.index(v_slot), (count - 1) // STAGES & 1)
     v = _values(v_ring.index(v_slot), fp8)
     A_LAYOUT: gl.constexpr = gl.DotOperandLayout(0, acc.type.layout, 32 // dtype.primitive_bitwidth)
-    if CONVERT == "late":
-        weights = operand(weights, dtype, A_LAYOUT, False)
+    if LATE:
+        weights = operand(weights, dtype, A_LAYOUT)
     pending_acc = mma(weights, v, acc, is_async=True)
     if PINGPONG:
         _turn_pass(CONSUMER, CONSUMERS)
     scores = mma_wait(1, deps=[pending_scores])
     mbarrier.arrive(k_empty.index(k_slot), count=1)
-    old_max = row_max
-    new_weights, row_max, decay = softmax(
-        scores, old_max, scale, masked, first_key, seqlen_k, seen, unseen, GUARD, SHIFT, LAZY
-    )
+    weights, row_max, decay = softmax(
+        scores, row_max, scale, masked, first_key, seqlen_k, seen, unseen,
+        GUARD, SHIFT, LAZY, CHAINED,
+    )  # fmt: skip
     S_SUM: gl.constexpr = gl.SliceLayout(1, row_sum.type.layout)
-    row_sum = row_sum * gl.convert_layout(decay, S_SUM)[:, None] + partial_sums(new_weights)
-    if CONVERT == "late":
-        weights = new_weights
-    else:
-        weights = operand(new_weights, dtype, A_LAYOUT, CONVERT == "pinned")
+    row_sum = row_sum * gl.convert_layout(decay, S_SUM)[:, None] + partial_sums(weights)
     # ptxas would hoist the wait for the tensor cores above the exponentials. It does not move it
-    # out of its basic block: this barrier, long since complete, starts one. LLVM keeps the
-    # exponentials before it because row_sum passes through the wait.
-    mbarrier.wait(v_full.index(v_slot), (count - 1) // STAGES & 1)
+    # out of its basic block, so one has to start between them; row_sum, which passes through the
+    # wait, keeps LLVM from moving the exponentials.
+    if LATE:
+        row_sum = settled(row_sum)
+    else:  # a barrier long since complete does it too, with one more meeting of the four warps
+        weights = operand(weights, dtype, A_LAYOUT)
+        mbarrier.wait(v_full.index(v_slot), (count - 1) // STAGES & 1)
     acc, row_sum = mma_wait(0, deps=[pending_acc, row_sum])
     mbarrier.arrive(v_empty.index(v_slot), count=1)
-    if LAZY > 0:
-        if gl.max((row_max > old_max).to(gl.int32), 0) > 0:
-            acc = acc * gl.convert_layout(decay, gl.SliceLayout(1, acc.type.layout))[:, None]
-    else:
-        acc = acc * gl.convert_layout(decay, gl.SliceLayout(1, acc.type.layout))[:, None]
-    return weights, acc, row_max, row_sum
+    return weights, rescale(acc, decay), row_max, row_sum
 
 
 @gluon.jit
@@ -176,7 +171,7 @@ def _consume(
     kv_heads, seqlen_q, seqlen_k, scale, value_scale, left, right,
     GROUP: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr, CHUNKS: gl.constexpr,
     CAUSAL: gl.constexpr, PACKED: gl.constexpr, PINGPONG: gl.constexpr, CONSUMER: gl.constexpr,
-    SHIFT: gl.constexpr, LAZY: gl.constexpr, CONVERT: gl.constexpr,
+    SHIFT: gl.constexpr, LAZY: gl.constexpr, LATE: gl.constexpr, CHAINED: gl.constexpr,
 ):  # fmt: skip
     dtype: gl.constexpr = k_ring.dtype
     bits: gl.constexpr = dtype.primitive_bitwidth
@@ -220,13 +215,13 @@ def _consume(
         row_max = gl.full([ROWS], -float("inf"), gl.float32, S_ROWS)
         first_key = (low + steps - 1) * BLOCK_N
         probs, row_max, _ = softmax(
-            scores, row_max, scale, True, first_key, end, seen, unseen, GUARD, SHIFT, LAZY
-        )
+            scores, row_max, scale, True, first_key, end, seen, unseen,
+            GUARD, SHIFT, LAZY, CHAINED,
+        )  # fmt: skip
         row_sum = partial_sums(probs)
-        if CONVERT == "late":
-            weights = probs
-        else:
-            weights = operand(probs, dtype, A_LAYOUT, CONVERT == "pinned")
+        weights = probs
+        if not LATE:
+            weights = operand(probs, dtype, A_LAYOUT)
         acc = gl.zeros([ROWS, DV], gl.float32, O_LAYOUT)
         for step in range(1, steps):
             count += 1
@@ -239,15 +234,15 @@ def _consume(
             weights, acc, row_max, row_sum = _step(
                 q_smem, k_ring, v_ring, k_full, k_empty, v_full, v_empty, count,
                 weights, acc, row_max, row_sum, scale, masked, key, end, seen, unseen,
-                STAGES, CHUNKS, GUARD, PINGPONG, CONSUMER, CONSUMERS, SHIFT, LAZY, CONVERT,
+                STAGES, CHUNKS, GUARD, PINGPONG, CONSUMER, CONSUMERS, SHIFT, LAZY, LATE, CHAINED,
             )  # fmt: skip
         mbarrier.arrive(q_empty, count=1)
 
         slot = count % STAGES
         mbarrier.wait(v_full.index(slot), count // STAGES & 1)
         v = _values(v_ring.index(slot), bits == 8)
-        if CONVERT == "late":
-            weights = operand(weights, dtype, A_LAYOUT, False)
+        if LATE:
+            weights = operand(weights, dtype, A_LAYOUT)
         pending = mma(weights, v, acc, is_async=True)
         total_sum = gl.convert_layout(gl.sum(row_sum, axis=1), S_ROWS)
         saw_keys = total_sum > 0.0
@@ -288,7 +283,7 @@ def hopper_flash_kernel(
     cu_q_ptr, cu_k_ptr, sequences,
     GROUP: gl.constexpr, BLOCK_N: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr,
     CHUNKS: gl.constexpr, CAUSAL: gl.constexpr, PINGPONG: gl.constexpr, SHIFT: gl.constexpr,
-    LAZY: gl.constexpr, REGISTERS: gl.constexpr, CONVERT: gl.constexpr,
+    LAZY: gl.constexpr, REGISTERS: gl.constexpr, LATE: gl.constexpr, CHAINED: gl.constexpr,
 ):  # fmt: skip
     """CONSUMERS * 64 rows of the query heads of one KV head at a time.
 
@@ -342,14 +337,14 @@ def hopper_flash_kernel(
                     q_full, q_empty, k_full, k_empty, v_full, v_empty,
                     kv_heads, seqlen_q, seqlen_k, scale, value_scale, left, right,
                     GROUP, STAGES, CONSUMERS, CHUNKS, CAUSAL, PACKED, PINGPONG, FIRST, SHIFT, LAZY,
-                    CONVERT,
+                    LATE, CHAINED,
                 )),
                 (_consume, (
                     out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem, work,
                     q_full, q_empty, k_full, k_empty, v_full, v_empty,
                     kv_heads, seqlen_q, seqlen_k, scale, value_scale, left, right,
                     GROUP, STAGES, CONSUMERS, CHUNKS, CAUSAL, PACKED, PINGPONG, SECOND, SHIFT, LAZY,
-                    CONVERT,
+                    LATE, CHAINED,
                 )),
                 (produce, (
                     q_desc, k_desc, v_desc, q_smem, k_ring, v_ring, work,
@@ -370,21 +365,21 @@ def hopper_flash_kernel(
                     q_full, q_empty, k_full, k_empty, v_full, v_empty,
                     kv_heads, seqlen_q, seqlen_k, scale, value_scale, left, right,
                     GROUP, STAGES, CONSUMERS, CHUNKS, CAUSAL, PACKED, PINGPONG, FIRST, SHIFT, LAZY,
-                    CONVERT,
+                    LATE, CHAINED,
                 )),
                 (_consume, (
                     out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem, work,
                     q_full, q_empty, k_full, k_empty, v_full, v_empty,
                     kv_heads, seqlen_q, seqlen_k, scale, value_scale, left, right,
                     GROUP, STAGES, CONSUMERS, CHUNKS, CAUSAL, PACKED, PINGPONG, SECOND, SHIFT, LAZY,
-                    CONVERT,
+                    LATE, CHAINED,
                 )),
                 (_consume, (
                     out_desc, lse_ptr, q_smem, k_ring, v_ring, out_smem, work,
                     q_full, q_empty, k_full, k_empty, v_full, v_empty,
                     kv_heads, seqlen_q, seqlen_k, scale, value_scale, left, right,
                     GROUP, STAGES, CONSUMERS, CHUNKS, CAUSAL, PACKED, PINGPONG, THIRD, SHIFT, LAZY,
-                    CONVERT,
+                    LATE, CHAINED,
                 )),
                 (produce, (
                     q_desc, k_desc, v_desc, q_smem, k_ring, v_ring, work,

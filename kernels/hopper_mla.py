@@ -13,6 +13,7 @@ import torch
 
 from kernels import checks
 from kernels.decode_tiles import DecodeTile
+from kernels.launcher import Launcher, checked_descriptor
 
 Boxes = tuple[tuple[list[int], list[int], list[int]], ...]
 
@@ -56,7 +57,6 @@ def constexprs(q_tokens: int, heads: int, block_size: int, overlap_launch: bool)
         "HEADS": heads,
         "BLOCK_SIZE": block_size,
         "OVERLAP_LAUNCH": overlap_launch,
-        "num_warps": 4,
     }
 
 
@@ -74,41 +74,46 @@ def boxes(latent_cache: torch.Tensor) -> Boxes:
     )
 
 
-def launch(
-    q_nope: torch.Tensor,
-    q_rope: torch.Tensor,
-    latent_cache: torch.Tensor,
-    block_table: torch.Tensor,
-    cache_seqlens: torch.Tensor,
-    out: torch.Tensor,
-    lse: torch.Tensor,
-    score_scale: float,
-    out_scale: float,
-    num_splits: int,
-    grid: tuple[int, int, int],
-    boxes: Boxes,
-    strides: tuple[int, ...],
-    constants: dict[str, Any],
-) -> None:
-    """Run the Gluon kernel on inputs that `supports` accepted."""
-    kernel: Any = _gluon_kernel()
-    descriptor = _descriptor_type()
-    kernel.hopper_mla_kernel[grid](
-        q_nope,
-        q_rope,
-        *(descriptor(latent_cache, *box, layout()) for box in boxes),
-        block_table,
-        cache_seqlens,
-        out,
-        lse,
-        score_scale,
-        out_scale,
-        num_splits,
-        block_table.shape[1],
-        *strides,
-        block_table.stride(0),
-        **constants,
-    )
+class Plan:
+    """A launch of the Gluon kernel on inputs that `supports` accepted: all but the addresses."""
+
+    def __init__(
+        self,
+        latent_cache: torch.Tensor,
+        block_table: torch.Tensor,
+        strides: tuple[int, ...],
+        grid: tuple[int, int, int],
+        num_splits: int,
+        constants: dict[str, Any],
+    ) -> None:
+        kernel: Any = _gluon_kernel()
+        self._boxes = [(*box, layout()) for box in boxes(latent_cache)]
+        self._sizes = (num_splits, block_table.shape[1], *strides, block_table.stride(0))
+        kind = (latent_cache.device, latent_cache.dtype, num_splits > 1, self._sizes[1:])
+        self._launch = Launcher(kernel.hopper_mla_kernel, grid, constants, kind)
+
+    def run(
+        self,
+        q_nope: torch.Tensor,
+        q_rope: torch.Tensor,
+        latent_cache: torch.Tensor,
+        block_table: torch.Tensor,
+        cache_seqlens: torch.Tensor,
+        out: torch.Tensor,
+        lse: torch.Tensor,
+        score_scale: float,
+        out_scale: float,
+    ) -> None:
+        """Write `out` and `lse`: partial results where there are several splits."""
+        descriptors = (checked_descriptor()(latent_cache, *box) for box in self._boxes)
+        pointers = (q_nope, q_rope, block_table, cache_seqlens, out, lse)
+        self._launch(
+            (
+                q_nope, q_rope, *descriptors, block_table, cache_seqlens, out, lse,
+                score_scale, out_scale, *self._sizes,
+            ),
+            pointers,
+        )  # fmt: skip
 
 
 @cache
@@ -117,10 +122,3 @@ def layout() -> Any:
     from triton.experimental.gluon.language import NVMMASharedLayout
 
     return NVMMASharedLayout(128, 16, 3)
-
-
-@cache
-def _descriptor_type() -> Any:
-    from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
-
-    return TensorDescriptor

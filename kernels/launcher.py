@@ -5,6 +5,7 @@ here vouches that nothing it decides by has changed.
 """
 
 from collections.abc import Hashable
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,14 +17,21 @@ class Launcher:
     """A kernel with its grid and its constants, in the order of its parameters.
 
     `kind` tells apart everything that Triton would compile differently (the device among it), but
-    for the pointers given at each call: whether each is there, and aligned to 16 bytes.
+    for the pointers given at each call: whether each is there, and aligned to 16 bytes. `options`
+    are the compiler's: warps, stages.
     """
 
     def __init__(
-        self, kernel: Any, grid: tuple[int, int, int], constants: dict[str, Any], kind: Hashable
+        self,
+        kernel: Any,
+        grid: tuple[int, int, int],
+        constants: dict[str, Any],
+        kind: Hashable,
+        **options: Any,
     ) -> None:
         self._kernel, self._grid, self._constants = kernel, grid, constants
-        self._kind = (kernel, kind, *constants.values())
+        self._options = {"num_warps": 4} | options
+        self._kind = (kernel, kind, *constants.values(), *self._options.values())
         self._own: dict[tuple[bool | None, ...], Any] = {}
 
     def __call__(
@@ -33,8 +41,20 @@ class Launcher:
         given = tuple([None if p is None else p.data_ptr() % 16 == 0 for p in pointers])
         compiled = self._own.get(given) or _compiled.get((*self._kind, given))
         if compiled is None:
-            compiled = self._kernel[self._grid](*arguments, **self._constants, num_warps=4)
+            compiled = self._kernel[self._grid](*arguments, **self._constants, **self._options)
             _compiled[(*self._kind, given)] = compiled
         else:
             compiled[self._grid](*arguments, *self._constants.values())
         self._own[given] = compiled
+
+
+@cache
+def checked_descriptor() -> Any:
+    """Gluon's TMA descriptor for tensors checked already: its own checks are slow."""
+    from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
+
+    class Checked(TensorDescriptor):  # type: ignore[misc, unused-ignore]
+        def __post_init__(self) -> None:
+            pass
+
+    return Checked

@@ -12,7 +12,7 @@ any call that names a tile, to the portable kernel.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -40,6 +40,7 @@ from kernels.decode_checks import (
     remember,
 )
 from kernels.decode_tiles import DecodeTile, mla_tile, sm_count, split_count
+from kernels.launcher import Launcher
 from kernels.mla_decode_kernel import mla_decode_kernel
 from kernels.packed_bytes import as_words, compute_dtype, packing
 
@@ -83,10 +84,9 @@ class _Plan:
 
     rows: tuple[int, int, int]  # batch, q_tokens, heads
     num_splits: int
-    grid: tuple[int, int, int]
-    strides: tuple[int, ...]  # of the queries
-    constants: dict[str, Any]
-    boxes: hopper_mla.Boxes | None  # of the Hopper kernel; None for the portable one
+    hopper: hopper_mla.Plan | None  # None: the portable kernel
+    sizes: tuple[int, ...]  # the portable kernel's integers after num_splits
+    launch: Launcher | None
 
 
 _PLANS: dict[Hashable, _Plan] = {}
@@ -149,29 +149,36 @@ def _plan(
         sms = sm_count(nope.device)
         num_splits = split_count(batch * row_blocks, max_blocks * block_size, tile, sms)
     overlap_launch = num_splits > 1 and overlaps_launch(nope.device)
+    grid = (row_blocks, num_splits, batch)
+    strides = (*nope.stride()[:3], *turned.stride()[:3])
+    plan = _Plan((batch, q_tokens, heads), num_splits, None, (), None)
     if hopper:
         constants = hopper_mla.constexprs(q_tokens, heads, block_size, overlap_launch)
-    else:
-        constants = mla_constexprs(
-            nope.dtype,
-            latent_cache.dtype,
-            tile,
-            q_tokens=q_tokens,
-            heads=heads,
-            rank=rank,
-            rope=rope,
-            block_size=block_size,
-            has_scale=isinstance(latent_scale, torch.Tensor),
-            overlap_launch=overlap_launch,
-        ) | {"num_warps": tile.num_warps, "num_stages": tile.num_stages}
-    return _Plan(
-        rows=(batch, q_tokens, heads),
-        num_splits=num_splits,
-        grid=(row_blocks, num_splits, batch),
-        strides=(*nope.stride()[:3], *turned.stride()[:3]),
-        constants=constants,
-        boxes=hopper_mla.boxes(latent_cache) if hopper else None,
+        path = hopper_mla.Plan(latent_cache, block_table, strides, grid, num_splits, constants)
+        return replace(plan, hopper=path)
+    constants = mla_constexprs(
+        nope.dtype,
+        latent_cache.dtype,
+        tile,
+        q_tokens=q_tokens,
+        heads=heads,
+        rank=rank,
+        rope=rope,
+        block_size=block_size,
+        has_scale=isinstance(latent_scale, torch.Tensor),
+        overlap_launch=overlap_launch,
     )
+    words = as_words("latent_cache", latent_cache).stride()[:2]
+    sizes = (max_blocks, latent_cache.shape[0], *strides, *words, block_table.stride(0))
+    launch = Launcher(
+        mla_decode_kernel,
+        grid,
+        constants,
+        (nope.device, nope.dtype, latent_cache.dtype, num_splits > 1, sizes),
+        num_warps=tile.num_warps,
+        num_stages=tile.num_stages,
+    )
+    return replace(plan, sizes=sizes, launch=launch)
 
 
 def mla_decode_attention(
@@ -225,33 +232,24 @@ def mla_decode_attention(
             partial_lse = torch.empty((lse.numel(), splits), device=device)
         is_tensor = isinstance(latent_scale, torch.Tensor)
         factor = 1.0 if latent_scale is None or is_tensor else float(latent_scale)
-        if plan.boxes:
-            hopper_mla.launch(
+        score_scale = softmax_scale * LOG2E * factor
+        if plan.hopper:
+            plan.hopper.run(
                 q_nope_absorbed, q_rope, latent_cache, block_table, cache_seqlens,
-                partial_out, partial_lse, softmax_scale * LOG2E * factor, factor,
-                splits, plan.grid, plan.boxes, plan.strides, plan.constants,
+                partial_out, partial_lse, score_scale, factor,
             )  # fmt: skip
-        else:
-            words = as_words("latent_cache", latent_cache)
-            mla_decode_kernel[plan.grid](
+        elif plan.launch:
+            pointers = (
                 q_nope_absorbed,
                 q_rope,
-                words,
+                as_words("latent_cache", latent_cache),
                 block_table,
                 cache_seqlens,
-                latent_scale if is_tensor else lse,
+                latent_scale if isinstance(latent_scale, torch.Tensor) else lse,
                 partial_out,
                 partial_lse,
-                softmax_scale * LOG2E * factor,
-                factor,
-                splits,
-                block_table.shape[1],
-                latent_cache.shape[0],
-                *plan.strides,
-                *words.stride()[:2],
-                block_table.stride(0),
-                **plan.constants,
             )
+            plan.launch((*pointers, score_scale, factor, splits, *plan.sizes), pointers)
         if splits > 1:
             combine_splits(partial_out, partial_lse, out, lse)
     if not return_lse:

@@ -37,6 +37,7 @@ from kernels.decode_checks import (
     remember,
 )
 from kernels.decode_tiles import DecodeTile, paged_tile, sm_count, split_count
+from kernels.launcher import Launcher
 from kernels.packed_bytes import as_words, compute_dtype, packing
 from kernels.paged_decode_kernel import paged_decode_kernel
 from kernels.tiles import padded_head_dim
@@ -102,9 +103,8 @@ class _Plan:
     q_tokens: int
     heads: int
     num_splits: int
-    grid: tuple[int, int, int]
     sizes: tuple[int, ...]  # the kernel's integers after num_splits
-    constants: dict[str, Any]
+    launch: Launcher
     scale: float  # softmax_scale's default, times log2(e)
 
 
@@ -192,15 +192,23 @@ def _plan(
         overlap_launch=overlaps_launch(q.device),
     )
     strides = (*query.stride()[:3], *keys.stride()[:3], *values.stride()[:3])
+    sizes = (max_blocks, num_blocks, kv_heads, *strides, block_table.stride(0))
+    launch = Launcher(
+        paged_decode_kernel,
+        (programs, num_splits, batch),
+        constants,
+        (q.device, q.dtype, k_cache.dtype, num_splits > 1, sizes),
+        num_warps=tile.num_warps,
+        num_stages=tile.num_stages,
+    )
     return _Plan(
         out_shape=(*q.shape[:-1], head_dim_v),
         batch=batch,
         q_tokens=q_tokens,
         heads=heads,
         num_splits=num_splits,
-        grid=(programs, num_splits, batch),
-        sizes=(max_blocks, num_blocks, kv_heads, *strides, block_table.stride(0)),
-        constants=constants | {"num_warps": tile.num_warps, "num_stages": tile.num_stages},
+        sizes=sizes,
+        launch=launch,
         scale=LOG2E / math.sqrt(head_dim),
     )
 
@@ -273,7 +281,7 @@ def paged_decode_attention(
         1.0 if scale is None or isinstance(scale, torch.Tensor) else float(scale)
         for scale in (k_scale, v_scale)
     )
-    paged_decode_kernel[plan.grid](
+    pointers = (
         q,
         as_words("k_cache", k_cache),
         as_words("v_cache", v_cache),
@@ -283,13 +291,10 @@ def paged_decode_attention(
         v_scale if isinstance(v_scale, torch.Tensor) else lse,
         partial_out,
         partial_lse,
-        k_factor * (plan.scale if softmax_scale is None else softmax_scale * LOG2E),
-        v_factor,
-        left,
-        splits,
-        *plan.sizes,
-        **plan.constants,
     )
+    score_scale = plan.scale if softmax_scale is None else softmax_scale * LOG2E
+    numbers = (k_factor * score_scale, v_factor, left, splits, *plan.sizes)
+    plan.launch((*pointers, *numbers), pointers)
     if splits > 1:
         combine_splits(partial_out, partial_lse, out, lse)
     return _result(out, lse, q.dim(), return_lse)

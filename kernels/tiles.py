@@ -76,18 +76,17 @@ def prefill_tile(capability: int, head_dim: int, element_bytes: int) -> Tile:
 class HopperTile:
     """Shape of the Hopper kernel: 64 query rows for each consumer, keys per step, ring stages.
 
-    `convert` says when the fp32 weights become the second product's operand: "plain", wherever the
-    compiler likes; "pinned", before the wait for the previous product; "late", after the next
-    scores are under way (fp32 is then carried over, which takes registers).
+    `late`: the fp32 weights become the second product's operand when the next scores are under way,
+    which takes registers: they are carried over. Otherwise as soon as they are known.
     """
 
     consumers: int
     block_n: int
     num_stages: int = 2
-    pingpong: bool = False
-    lazy: float = 0.0  # the output is rescaled only when a row's maximum grew by more, in log2
     section: int = 1  # KV heads worked on at a time: more balance better, fewer reuse L2 better
-    convert: str = "pinned"
+    late: bool = True
+    chained: bool = False  # row maxima by four short chains of comparisons
+    pingpong: bool = False
     chunks: int = 1  # head_dim in so many tiles of its own width, not filled up to a power of two
 
 
@@ -99,15 +98,9 @@ def hopper_tile(
     if shape not in ((64, 64), (128, 128), (256, 128), (256, 256)):
         return None
     section = 4 if causal else 1
+    if shape[0] == 64 and element_bytes == 2:
+        return HopperTile(3, 128, 3, section, late=False, chained=True, pingpong=True)
     chunks = 3 if (head_dim, head_dim_v) == (192, 128) else 1
-    if chunks == 3 and element_bytes == 2:
-        return HopperTile(2, 128, pingpong=True, section=section, chunks=3)
-    if chunks == 3:
-        return HopperTile(2, 128, section=section, convert="late", chunks=3)
-    if element_bytes == 1:
-        return HopperTile(2, 64 if shape[0] == 256 else 128, section=section, convert="late")
-    if shape[0] == 256:
-        return HopperTile(2, 64, section=section)
-    if shape == (128, 128):
-        return HopperTile(2, 128, pingpong=True, lazy=8.0, section=section)
-    return HopperTile(3, 128, 3, pingpong=causal, section=section, convert="plain")
+    block_n = 64 if shape[0] == 256 and chunks == 1 else 128
+    fp8 = element_bytes == 1
+    return HopperTile(2, block_n, 2, section, fp8 or chunks == 1, chained=fp8, chunks=chunks)
