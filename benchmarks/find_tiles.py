@@ -28,21 +28,15 @@ Launch = Callable[..., None]
 
 
 def hopper_candidates(head_dim: int, element_bytes: int) -> Iterator[HopperTile]:
-    """Only tiles that compile without spills: benchmarks/NOTES.md lists those that do not."""
-    conversions = {
-        2: ["late"] if element_bytes == 1 else ["pinned", "late"],
-        3: ["plain"] if element_bytes == 2 and head_dim == 64 else [],
-    }
-    for consumers, stages, pingpong, lazy, section in itertools.product(
-        (2, 3), (2, 3), (False, True), (0.0, 8.0), (1, 4)
+    """Only tiles whose loops do not spill: three consumers have 160 registers, not 240."""
+    block_n = 64 if head_dim == 256 else 128
+    for consumers, stages, section, late, chained, pingpong in itertools.product(
+        (2, 3), (2, 3), (1, 4), (True, False), (False, True), (False, True)
     ):
-        if stages == 3 and head_dim * element_bytes > 128:
-            continue
-        if lazy and element_bytes == 1:  # weights of 2**16 are past e4m3
-            continue
-        for convert in conversions[consumers]:
-            block_n = 64 if head_dim == 256 else 128
-            yield HopperTile(consumers, block_n, stages, pingpong, lazy, section, convert)
+        small = head_dim == 64 and element_bytes == 2
+        fits = stages == 2 or head_dim * element_bytes <= 128
+        if fits and (consumers == 2 or (small and not late)):
+            yield HopperTile(consumers, block_n, stages, section, late, chained, pingpong)
 
 
 def portable_candidates(head_dim: int, element_bytes: int) -> Iterator[Tile]:

@@ -82,7 +82,7 @@ def _disassembler(cubin: bytes, option: str) -> str:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        command = [tool, option, file.name]
+        command = [str(tool), option, file.name]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
