@@ -2,15 +2,18 @@
 
     python -m benchmarks.attention_prefill [--dims 64 128] [--lengths 2048 16384] [--json FILE]
 
-FlashAttention-3 (`fa3-fwd`, optional) is timed before and after everything else in each row, so
+FlashAttention-3 (`fa3-fwd`, optional) is timed before and after everything else in each round, so
 the spread of one kernel within the run can be read off the table. Ceilings are measured first.
-The card is power-limited, so each timing starts from the same state, 60 ms of matmul (else whoever
-follows a slow kernel finds a cooler card), and the median of three rounds over all is printed.
+The card is power-limited: timed one kernel after the other, whoever follows a slow one finds a
+cooler card. So a round is one call of each in shuffled order, after a matmul, and a row the medians
+of as many rounds as fit into its time.
 """
 
 import argparse
 import json
+import random
 import statistics
+import time
 import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -26,7 +29,6 @@ from kernels.flash_kernel import launch as portable_launch
 from kernels.reference import attention_reference
 
 TOKENS = 16384
-ROUNDS = 3  # over all implementations; one timing alone moved by up to 8 %
 FP8 = torch.float8_e4m3fn
 Row = dict[str, float | int | str | bool]
 
@@ -42,6 +44,38 @@ def milliseconds(run: Callable[[], object]) -> float:
     for _ in range(40):
         warm @ warm
     return float(triton.testing.do_bench(run, warmup=20, rep=80, return_mode="median"))
+
+
+@cache
+def _l2() -> torch.Tensor:
+    return torch.empty(2**27, device="cuda", dtype=torch.int8)
+
+
+def in_rounds(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    """Median milliseconds of each, called in turn; the first and the last keep their places."""
+    first, *middle, last = runs
+    shuffle = random.Random(0).shuffle
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        shuffle(middle)
+        _load() @ _load()  # the queue never runs dry behind it
+        marks = []
+        for name in (first, *middle, last):
+            mark = [
+                torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call, unused-ignore]
+                for _ in range(2)
+            ]
+            _l2().zero_()
+            mark[0].record()  # type: ignore[no-untyped-call, unused-ignore]
+            runs[name]()
+            mark[1].record()  # type: ignore[no-untyped-call, unused-ignore]
+            marks.append((name, mark))
+        torch.cuda.synchronize()
+        for name, mark in marks:
+            samples[name].append(mark[0].elapsed_time(mark[1]))
+    # The first quarter warms the card up.
+    return {name: statistics.median(times[len(times) // 4 :]) for name, times in samples.items()}
 
 
 def flops(batch: int, heads: int, seqlen: int, head_dim: int, causal: bool) -> float:
@@ -116,7 +150,9 @@ def numbers(seqlen: int, head_dim: int) -> tuple[int, int, int]:
     return 32, 8, max(1, TOKENS // seqlen)
 
 
-def measure(seqlen: int, head_dim: int, causal: bool, dtype: torch.dtype) -> Row:
+def measure(
+    seqlen: int, head_dim: int, causal: bool, dtype: torch.dtype, seconds: float = 1.0
+) -> Row:
     """One row: every implementation on the same inputs."""
     heads, kv_heads, batch = numbers(seqlen, head_dim)
     q, k, v = (
@@ -144,11 +180,8 @@ def measure(seqlen: int, head_dim: int, causal: bool, dtype: torch.dtype) -> Row
             row[f"{name}_error"] = error(out, q, k, v, causal)
         except Exception as problem:  # a peer that cannot run here must not end the table
             row[f"{name}_problem"] = str(problem).splitlines()[0][:120]
-    samples: dict[str, list[float]] = {name: [] for name in candidates if f"{name}_error" in row}
-    for _ in range(ROUNDS):
-        for name in samples:
-            samples[name].append(work / milliseconds(candidates[name]) / 1e9)
-    row |= {name: statistics.median(rates) for name, rates in samples.items()}
+    runs = {name: run for name, run in candidates.items() if f"{name}_error" in row}
+    row |= {name: work / millis / 1e9 for name, millis in in_rounds(runs, seconds).items()}
     row["hopper_path"] = hopper_flash.supports(q, k, v, torch.bfloat16)
     return row
 
