@@ -207,13 +207,13 @@ def environment(device: str) -> dict[str, str]:
 
 
 def commit() -> str:
-    """The revision of this checkout, or what the environment says it is."""
+    """The revision of this checkout, "-dirty" if its files differ, or what the environment says."""
     told = os.environ.get("SIZEWELL_COMMIT")
     if told:
         return told
     try:
         done = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True,
+            ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True,
             check=False, timeout=5,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):

@@ -22,10 +22,10 @@ from planner.timing.step_costs import Phase, step_costs
 from planner.units import ceil_div
 
 CHUNK_SAMPLES = 3
-PROMPT_LAUNCH_S = 12e-6
+PROMPT_LAUNCH_S = 12.4e-6
 """What a launch adds to a pass over a prompt, which runs without CUDA graphs: the host's work and
-gaps between kernels, fitted to TensorRT-LLM 0.5's first tokens of 128-token prompts on A100 and
-H100 (docs/source/performance.md, 2023: 7 to 61 ms)."""
+gaps between kernels. Fitted to TensorRT-LLM 0.5's first tokens of 128-token prompts on A100 and
+H100 (docs/source/performance.md, 2023: 7 to 61 ms), where the furthest off is 25 %."""
 PROMPT_LAUNCH_RANGE_S = (0.0, 28e-6)
 """Of single rows of that table, and nothing where an engine captures graphs of short prompts. What
 a server adds before and after (HTTP, tokeniser, queues between processes) is not in it."""
