@@ -89,7 +89,7 @@ class Plan:
         kernel: Any = _gluon_kernel()
         self._boxes = [(*box, layout()) for box in boxes(latent_cache)]
         self._sizes = (num_splits, block_table.shape[1], *strides, block_table.stride(0))
-        kind = (latent_cache.device, latent_cache.dtype, num_splits > 1, self._sizes[1:])
+        kind = (latent_cache.device, latent_cache.dtype, num_splits > 1, self._sizes)
         self._launch = Launcher(kernel.hopper_mla_kernel, grid, constants, kind)
 
     def run(

@@ -224,7 +224,8 @@ def produce(
                     length_k, STAGES, FP8, PACKED,
                 )  # fmt: skip
                 count = next_count
-            # Before a slot for the last values is free: the answer takes some 700 cycles.
+            # Asked for while the last values wait for a slot, no earlier: long pieces would then
+            # go to programs that are still busy.
             index = gl.num_programs(0) + gl.atomic_add(counter_ptr, 1)
             _load_v(
                 v_desc, v_ring, v_full, v_empty, count, batch, kv_head, low * BLOCK_N, begin_v,

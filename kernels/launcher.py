@@ -42,6 +42,8 @@ class Launcher:
         compiled = self._own.get(given) or _compiled.get((*self._kind, given))
         if compiled is None:
             compiled = self._kernel[self._grid](*arguments, **self._constants, **self._options)
+            if len(_compiled) >= 1024:  # a kind may hold sizes: Triton finds its own again
+                _compiled.clear()
             _compiled[(*self._kind, given)] = compiled
         else:
             compiled[self._grid](*arguments, *self._constants.values())

@@ -11,7 +11,7 @@ from time import sleep
 from planner.errors import SizewellError
 from validate.card import machine
 from validate.job import Job
-from validate.record import Record, case_from, read
+from validate.record import SECTIONS, Record, case_from, read
 from validate.runner import Event, Run
 from validate.suites import DEFAULT_MODEL
 from validate.verdict import difference, markdown, sentence, value
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(given)
     try:
         if args.table:
-            print(markdown(read(args.table)), end="")
+            print(markdown(read(args.table), SECTIONS), end="")
             return 0
         emit = _json_line if args.json_lines else _Text().show
         if args.replay:

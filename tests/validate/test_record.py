@@ -15,6 +15,7 @@ from planner.timing.roofline import Efficiencies, time_s
 from planner.timing.step_costs import step_costs
 from presets.gpus import load_gpu
 from validate import ship
+from validate.__main__ import main
 from validate.allocator import allocated_bytes
 from validate.built_model import scaled
 from validate.calibration import calibrated_gpu, calibration_from
@@ -22,6 +23,7 @@ from validate.inputs import known_gpu, model_of, resolve
 from validate.overview import overview
 from validate.record import (
     NOT_REUSED,
+    SHIPPED,
     Case,
     Record,
     RecordRefused,
@@ -123,6 +125,13 @@ def test_a_table_has_a_row_for_each_case_of_its_sections() -> None:
     record = a_record(measured(run, [2.0**30 * 1.01]), step)
     assert "| a / b | 1.00 GiB | 1.01 GiB | +1.00 % | pass |" in markdown(record)
     assert "| step | 1.00 MiB | 1.00 MiB | +0.00 % | info |" in markdown(record)
+
+
+def test_the_command_prints_a_row_for_every_case(capsys: pytest.CaptureFixture[str]) -> None:
+    shipped_path = SHIPPED / ship.FILE
+    assert main(["--table", str(shipped_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + len(read(shipped_path).cases)
 
 
 def test_an_overview_has_a_row_for_each_dry_run() -> None:
