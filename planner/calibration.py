@@ -1,7 +1,7 @@
 """What was measured on one card, as data: it replaces estimates in plans made for that card.
 
 gpu = gpu_calibrated(load_gpu("h200-sxm-141gb"), calibration)
-make_plan(model, gpu, deployment, workload)   # says "calibrated on this GPU, 2026-11-23"
+make_plan(model, gpu, deployment, workload)   # says when and on which card
 """
 
 from typing import Literal

@@ -185,7 +185,7 @@ def _runtime(plan: Plan) -> Iterator[Step]:
         measured = estimate.source == label
         yield Step(
             runtime_label(name) + (" (measured)" if measured else " (estimate)"),
-            "measured on this GPU" if measured else "measured elsewhere",
+            "measured on such a card" if measured else "measured elsewhere",
             f"{estimate.low_bytes:,} to {estimate.high_bytes:,}; {estimate.source}",
             estimate.bytes,
             in_total=True,

@@ -250,11 +250,16 @@ def _hardware(plan: Plan) -> Iterator[Finding]:
             "the model as float16 (--dtype half in vLLM), which takes the same memory.",
         )
     if gpu.calibration is not None:
-        changes = ", ".join(
+        label, own = gpu.calibration.label, gpu.calibration
+        changes = [
             f"{name} {format_bytes(before)} to {format_bytes(after)}"
-            for name, before, after in moved(gpu.calibration.memory)
-        )
-        yield Finding("info", "calibrated", f"{gpu.calibration.label}: {changes}.")
+            for name, before, after in moved(own.memory)
+            if before != after
+        ]
+        if own.roofs is not None and own.points:
+            changes.append("times from its measured kernels")
+        said = ", ".join(changes) or "nothing moved"
+        yield Finding("info", "calibrated", f"{label[:1].upper()}{label[1:]}: {said}.")
     elif gpu.vendor not in ("NVIDIA", "custom"):
         yield Finding(
             "warning",

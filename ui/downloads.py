@@ -12,10 +12,10 @@ import streamlit as st
 from planner.errors import SizewellError
 from planner.plan import Plan
 from ui.inputs import ENGINE_CHOSEN, Chosen
+from ui.opened_record import record_for
 from ui.report_csv import as_csv
 from ui.report_markdown import as_markdown
 from ui.sentence import as_sentence
-from ui.validation_runs import record_for
 
 if TYPE_CHECKING:
     from planner.engines.engine import EngineFigures

@@ -17,16 +17,17 @@ from planner.workload import MAX_SEQUENCES, MAX_TOKENS, Workload
 from presets.gpus import load_gpu
 from ui import model_input, options
 from ui.model_source import ModelChoice
+from ui.opened_record import record_for
 from ui.saved import (
     DEFAULTS,
     deployment_of,
     gpu_of,
+    lost,
     values_of,
     values_of_saved,
     workload_of,
 )
 from ui.uploads import MAX_UPLOAD_MIB, text_of
-from ui.validation_runs import record_for
 
 OUTCOME = "inputs_outcome"
 ENGINE_CHOSEN = "engine_chosen"
@@ -260,6 +261,9 @@ def _open_plan() -> None:
     if file is None:
         return
     try:
-        _set(values_of_saved(text_of(file)))
+        values = values_of_saved(text_of(file))
+        _set(values)
+        if missing := lost(text_of(file), values):
+            st.session_state["plan_complaint"] = f"{file.name} was opened, but {missing}."
     except SizewellError as error:
         st.session_state["plan_complaint"] = f"{file.name} was not opened: {error}"

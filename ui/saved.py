@@ -15,8 +15,8 @@ from planner.units import MIB
 from planner.workload import Workload
 from presets.gpus import load_gpu
 from ui.model_source import PASTED, preset_of
+from ui.opened_record import record_for
 from ui.options import CUSTOM_GPU, gpu_options, kv_options, weight_options
-from ui.validation_runs import record_for
 from validate.calibration import calibrated_gpu
 
 DEFAULTS: dict[str, Any] = {
@@ -162,5 +162,28 @@ def _gpu_values(data: Mapping[str, Any]) -> dict[str, Any]:
         raise PlanRefused("gpu.memory_bytes: is less than 1 MiB")
     if gpu_id not in gpu_options() or gpu_id == CUSTOM_GPU:
         return {"gpu": CUSTOM_GPU, "memory": memory}
-    listed = load_gpu(str(gpu_id)).memory_bytes // MIB
-    return {"gpu": gpu_id, "memory": None if memory == listed else memory}
+    listed = load_gpu(str(gpu_id))
+    record = record_for(listed.id)
+    calibrated = _date(gpu) is not None and record is not None and record.date == _date(gpu)
+    if calibrated and record is not None:
+        listed = calibrated_gpu(listed, record)
+    same = memory == listed.memory_bytes // MIB
+    return {"gpu": gpu_id, "memory": None if same else memory, "calibrated": calibrated}
+
+
+def _date(gpu: Mapping[str, Any]) -> str | None:
+    """The day that the GPU of a saved plan was calibrated."""
+    calibration = gpu.get("calibration")
+    return str(calibration.get("date")) if isinstance(calibration, Mapping) else None
+
+
+def lost(text: str | bytes, values: Mapping[str, Any]) -> str | None:
+    """What a saved plan had that its values lack, and what to do about it."""
+    gpu = read_document(text).get("gpu")
+    date = _date(gpu) if isinstance(gpu, Mapping) else None
+    if date is None or values.get("calibrated"):
+        return None
+    return (
+        f"its calibration of {date} was left out, because no record of that day is here: open the "
+        "record on the Validate page, then the plan again"
+    )

@@ -12,6 +12,8 @@ SECTIONS = {
     "memory": "single tensors", "dry_run": "whole models", "speed": "single kernels",
     "training": "training steps",
 }  # fmt: skip
+PLACES = {"memory": 0, "dry_run": 1, "speed": 2, "training": 3, "kernels": 0}
+"""Colour and symbol of a section, the same in every figure."""
 
 
 def comparable(cases: Iterable[Case], unit: str) -> list[Case]:
@@ -33,7 +35,8 @@ def scatter(cases: Iterable[Case], unit: str) -> go.Figure:
     figure = go.Figure()
     scale = 2.0**20 if unit == "bytes" else 1e-3
     name = "MiB" if unit == "bytes" else "ms"
-    for i, (section, label) in enumerate(SECTIONS.items()):
+    for section, label in SECTIONS.items():
+        i = PLACES[section]
         own = [case for case in found if case.section == section]
         if not own:
             continue
@@ -93,7 +96,8 @@ def roofline(record: Record) -> go.Figure:
         )  # fmt: skip
     kinds = ("kernels", "speed", "dry_run")
     labels = ("kernel ladder", "single kernels", "whole passes")
-    for i, (section, label) in enumerate(zip(kinds, labels, strict=True)):
+    for section, label in zip(kinds, labels, strict=True):
+        i = PLACES[section]
         own = [case for case in points if case.section == section]
         if own:
             figure.add_trace(

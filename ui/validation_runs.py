@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -41,6 +41,7 @@ class Progress:
     cases: tuple[Case, ...] = ()
     verdict: str = ""
     error: str = ""
+    replay: bool = False
 
     @property
     def record_path(self) -> Path:
@@ -135,25 +136,34 @@ def progress(folder: Path) -> Progress:
         state["error"] = _last_words(folder)
     return Progress(
         folder, said.get("device", ""), alive, cases=tuple(cases),
-        **state,
+        replay=bool(said.get("replay")), **state,
     )  # fmt: skip
 
 
 def record_for(gpu_id: str) -> Record | None:
     """The newest measurement of a card like that one: this machine's own before a shipped one."""
     for label, record in records():
-        if PLAYED not in label and record.kind == "measurement" and record.section("dry_run"):
-            card = record.card
-            gpu = known_gpu(str(card.get("name", "")), int(card.get("memory_bytes") or 0))
-            if gpu is not None and gpu.id == gpu_id:
-                return record
+        if PLAYED not in label and measures(record, gpu_id):
+            return record
     return None
 
 
-def records() -> list[tuple[str, Record]]:
-    """Records that can be looked at: this machine's runs, newest first, then those that ship."""
-    found = []
-    for folder in folders():
+def measures(record: Record, gpu_id: str) -> bool:
+    """Whether the record is a measurement of whole models on such a card."""
+    card = record.card
+    if record.kind != "measurement" or not record.section("dry_run"):
+        return False
+    gpu = known_gpu(str(card.get("name", "")), int(card.get("memory_bytes") or 0))
+    return gpu is not None and gpu.id == gpu_id
+
+
+def records(first: Sequence[Path] = ()) -> list[tuple[str, Record]]:
+    """Records that can be looked at: those of the runs in `first`, this machine's measurements,
+    newest first, then those that ship, then rehearsals."""
+    own: list[tuple[str, Record]] = []
+    rehearsed: list[tuple[str, Record]] = []
+    asked = [folder for folder in folders() if folder in first]
+    for folder in [*asked, *(f for f in folders() if f not in first)]:
         path = folder / "record.json"
         if path.is_file():
             try:
@@ -162,8 +172,11 @@ def records() -> list[tuple[str, Record]]:
                 continue
             if record.cases:
                 replay = (_said(folder) or {}).get("replay")
-                found.append((_label(record, PLAYED if replay else "this machine"), record))
-    return found + [(_label(record, "ships with Sizewell"), record) for record in _shipped()]
+                later = record.kind == "rehearsal" and folder not in first
+                label = _label(record, PLAYED if replay else "this machine")
+                (rehearsed if later else own).append((label, record))
+    ships = [(_label(record, "ships with Sizewell"), record) for record in _shipped()]
+    return own + ships + rehearsed
 
 
 @lru_cache(maxsize=64)
@@ -174,6 +187,11 @@ def _read(path: Path, written_ns: int) -> Record:
 @cache
 def _shipped() -> tuple[Record, ...]:
     return shipped()
+
+
+def label_of_opened(record: Record) -> str:
+    """How an opened record is called beside the others."""
+    return _label(record, "opened here")
 
 
 def _label(record: Record, where: str) -> str:

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import streamlit as st
 
-from planner.errors import SizewellError
 from planner.units import format_bytes
-from ui import figures, validation_figures, validation_runs
+from ui import figures, opened_record, validation_figures, validation_runs
 from ui.sentence import as_sentence
 from ui.tables import html_table
 from ui.validation_runs import Progress
 from validate.card import GpuFacts, Machine, machine
-from validate.record import Case, Record, as_json, from_text
+from validate.record import Case, Record, as_json
 from validate.suites import DEFAULT_MODEL, FULL_DRY_RUNS
 from validate.verdict import HEAD, WHOLE, rows, sentence
 
@@ -29,7 +28,11 @@ TITLES = {
 COMMAND = "python -m validate --suite full --output record.json"
 SHOWN = "validation_shown"
 ROOFS = ("What", "At the roof", "Measured", "Reached", "Verdict")
-"""HEAD of the kernel ladder, whose roofs are no predictions."""
+HEADS = {
+    "kernels": ROOFS,
+    "card": ("What", "Datasheet or assumed", "Measured", "Difference", "Verdict"),
+}
+"""HEAD of sections that predict nothing."""
 
 
 def show(model: str = DEFAULT_MODEL) -> None:
@@ -43,7 +46,12 @@ def show(model: str = DEFAULT_MODEL) -> None:
     _machine(here)
     if busy:
         _follow()
-    elif here.gpus or replay is not None:
+    elif replay is not None:
+        st.button(
+            "Validate on this GPU", type="primary", on_click=_start_all,
+            args=(["cuda:0"], "full", model), help="Plays the recorded run back.",
+        )  # fmt: skip
+    elif here.gpus:
         _start(here, model)
     else:
         _without_gpu()
@@ -96,7 +104,10 @@ def _start_all(devices: list[str], kind: str, model: str) -> None:
 
 
 def _without_gpu() -> None:
-    st.markdown("Run this on the machine that has one, and open the record here:")
+    st.markdown(
+        "Run this where Sizewell is installed on a machine that has one, and open the record here; "
+        "plans of that card can then use it:"
+    )
     st.code(COMMAND, language="bash")
     st.button(
         "Rehearse without a GPU", on_click=_start_all, args=(["cpu"], "quick", DEFAULT_MODEL),
@@ -119,6 +130,7 @@ def _progress(run: Progress) -> None:
     name = run.card.get("name") or run.device
     left = f", about {run.seconds_left:.0f} s left" if run.seconds_left else ""
     what = "Rehearsing" if run.kind == "rehearsal" else "Validating"
+    what = "Playing back the run" if run.replay else what
     st.progress(min(1.0, run.share), text=f"{what} on {name}: {run.title or 'starting'}{left}")
     st.button(
         "Cancel", key=f"cancel_{run.folder.name}", on_click=validation_runs.cancel,
@@ -126,8 +138,10 @@ def _progress(run: Progress) -> None:
     )  # fmt: skip
     if run.cases:
         latest = run.cases[::-1][:8]
-        st.html(html_table(HEAD, rows(latest), caption=f"{len(run.cases)} results so far"))
-        _scatters(run.cases, f"_{run.folder.name}")
+        said = f"The latest {len(latest)} of {len(run.cases)} results"
+        st.html(html_table(HEAD, rows(latest), caption=said, numeric=(1, 2, 3), stack=True))
+        if run.kind == "measurement":
+            _scatters(run.cases, f"_{run.folder.name}")
 
 
 def _results() -> None:
@@ -136,16 +150,16 @@ def _results() -> None:
         run = validation_runs.progress(Path(folder))
         if run.error:
             st.error(f"Not validated: {as_sentence(run.error)}")
-    found = validation_runs.records()
+    found = validation_runs.records([Path(f) for f in st.session_state.get(SHOWN, [])])
     st.header("What was measured")
     left, right = st.columns((2, 1), vertical_alignment="bottom")
     with right, st.popover("Open a record from elsewhere", width="stretch"):
-        opened = st.file_uploader("Record", type="json", key="record_file", max_upload_size=20)
+        opened_record.uploader()
+    if complaint := opened_record.complaint():
+        st.error(complaint)
+    opened = opened_record.opened()
     if opened is not None:
-        try:
-            found.insert(0, (opened.name, from_text(opened.getvalue().decode("utf-8", "replace"))))
-        except SizewellError as error:
-            st.error(as_sentence(str(error)))
+        found.insert(0, (validation_runs.label_of_opened(opened), opened))
     if not found:
         return
     at = left.selectbox(
@@ -192,8 +206,8 @@ def _charts(record: Record) -> None:
     st.header("Roofline of this card")
     st.plotly_chart(
         validation_figures.roofline(record), config=figures.CONFIG, key="roofline",
-        alt="Measured rates over arithmetic intensity under the measured roofs. The kernel ladder "
-        "below has the same figures.",
+        alt="Measured rates over arithmetic intensity under the measured roofs; the tables have "
+        "the times.",
     )  # fmt: skip
 
 
@@ -216,8 +230,15 @@ def _scatters(cases: Sequence[Case], name: str = "") -> None:
 def _table(title: str, cases: tuple[Case, ...], *, opened: bool) -> None:
     passed = sum(case.verdict == "pass" for case in cases)
     wrong = sum(case.verdict == "fail" for case in cases)
+    skipped = sum(case.verdict == "skipped" for case in cases)
     words = [f"{passed} pass"] * bool(passed) + [f"{wrong} fail"] * bool(wrong)
+    words += [f"{skipped} skipped"] * bool(skipped)
     label = f"{title} ({', '.join(words) or len(cases)})"
     with st.expander(label, expanded=opened or wrong > 0):
-        head = ROOFS if cases[0].section == "kernels" else HEAD
+        head = HEADS.get(cases[0].section, HEAD)
+        if head is ROOFS:
+            st.caption(
+                "Roofs are those of large copies and products; what fits in the card's cache can "
+                "be faster. Kernels are timed to predict others, not judged."
+            )
         st.html(html_table(head, rows(cases), numeric=(1, 2, 3), stack=True))

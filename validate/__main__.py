@@ -4,9 +4,10 @@ import argparse
 import json
 import signal
 import sys
+import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from time import sleep
 
 from planner.errors import SizewellError
 from validate.card import machine
@@ -32,7 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         emit = _json_line if args.json_lines else _Text().show
         if args.replay:
-            return _exit_code(replay(read(args.replay), emit, args.replay_seconds, args.output))
+            stopped = threading.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: stopped.set())
+            seconds = args.replay_seconds
+            return _exit_code(replay(read(args.replay), emit, seconds, args.output, stopped))
         codes = [_run(args, device, given, emit) for device in _devices(args)]
         return max(codes)
     except SizewellError as error:
@@ -70,8 +75,13 @@ def _devices(args: argparse.Namespace) -> list[str]:
     return [args.device if args.gpu_index is None else f"cuda:{args.gpu_index}"]
 
 
-def replay(record: Record, emit, seconds: float, output: Path | None) -> Record:  # type: ignore[no-untyped-def]
-    """Send the events of a recorded run again, over so many seconds; nothing is measured."""
+def replay(  # type: ignore[no-untyped-def]
+    record: Record, emit, seconds: float, output: Path | None, stopped: threading.Event
+) -> Record:
+    """Send the events of a recorded run again, over so many seconds; nothing is measured.
+
+    Once `stopped` is set it ends, as a run does that is cancelled: with what came so far.
+    """
     emit({
         "event": "start", "suite": record.suite, "device": "replay", "kind": record.kind,
         "card": record.card, "replay": True,
@@ -84,7 +94,9 @@ def replay(record: Record, emit, seconds: float, output: Path | None) -> Record:
             "event": "check", "id": case.id, "title": case.title, "index": index, "of": count,
             "seconds_left": left,
         })  # fmt: skip
-        sleep(seconds / count)
+        if stopped.wait(seconds / count):
+            record = replace(record, cases=record.cases[:index], cancelled=True)
+            break
         emit({"event": "case", "case": {**case.__dict__}})
         emit({"event": "done", "id": case.id, "seconds": seconds / count})
     if output is not None:

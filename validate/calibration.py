@@ -1,10 +1,12 @@
 """What a record teaches plans: overheads of this card, its roofs, and how long its kernels take."""
 
+from functools import cache
 from statistics import median
 
 from planner.calibration import Calibration, KernelPoint, MemoryCalibration, Roofs
 from planner.errors import PlanRefused
 from planner.hardware import Gpu, gpu_calibrated
+from validate.card import machine
 from validate.inputs import known_gpu
 from validate.record import NOT_REUSED, Record
 
@@ -20,7 +22,7 @@ def calibration_from(record: Record) -> Calibration:
     if not card.get("memory_bytes") or "context_bytes" not in card:
         raise PlanRefused("this record has no measured context, so there is nothing to calibrate")
     overheads = MemoryCalibration(
-        label=f"calibrated on this GPU ({card['name']}), {record.date}",
+        label=f"calibrated on {_whose(card['name'])}, {record.date}",
         context_bytes=card["context_bytes"],
         libraries_bytes=card.get("libraries_bytes"),
         fragmentation_bytes=_fragmentation_bytes(record),
@@ -33,6 +35,16 @@ def calibration_from(record: Record) -> Calibration:
         roofs=Roofs(**record.roofs) if record.roofs else None,
         points=tuple(KernelPoint(**point) for point in record.points),
     )
+
+
+def _whose(name: str) -> str:
+    """Whether the card of a record may be one of this machine's."""
+    return f"this GPU ({name})" if name in _names() else f"another {name}"
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(gpu.name for gpu in machine().gpus)
 
 
 def calibrated_gpu(gpu: Gpu, record: Record) -> Gpu:

@@ -24,7 +24,10 @@ SAME_CARD = 0.05
 
 
 def known_gpu(name: str, memory_bytes: int) -> Gpu | None:
-    """The data file's entry for a card that calls itself `name`; None if it has none."""
+    """The data file's entry for a card that calls itself `name`; None if it has none.
+
+    "NVIDIA H100 80GB HBM3" is the SXM5 card, which only its memory tells from the PCIe one.
+    """
     words = [w for w in name.upper().replace("-", " ").split() if w not in ("NVIDIA", "GEFORCE")]
     fitting = [
         gpu
@@ -32,7 +35,9 @@ def known_gpu(name: str, memory_bytes: int) -> Gpu | None:
         if words and words[0] in gpu.name.upper().replace("-", " ").split()
         and abs(gpu.memory_bytes - memory_bytes) <= SAME_CARD * memory_bytes
     ]  # fmt: skip
-    matches = {gpu.id: sum(w in gpu.name.upper() for w in words) for gpu in fitting}
+    matches = {
+        gpu.id: sum(w in f"{gpu.name} {gpu.memory_type}".upper() for w in words) for gpu in fitting
+    }
     return max(fitting, key=lambda gpu: matches[gpu.id], default=None)
 
 

@@ -162,10 +162,12 @@ def from_text(text: str) -> Record:
         data = json.loads(text)
     except ValueError as error:
         raise RecordRefused(f"this is no JSON ({error}), so it is no record") from None
-    if not isinstance(data, dict) or data.get("schema_version") != SCHEMA_VERSION:
-        found = data.get("schema_version") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or "schema_version" not in data or "cases" not in data:
+        raise RecordRefused("this is no record of a validation: it has no schema_version and cases")
+    if data["schema_version"] != SCHEMA_VERSION:
         raise RecordRefused(
-            f"schema_version: this file has {found!r}, and only {SCHEMA_VERSION} can be opened"
+            f"schema_version: this file has {data['schema_version']!r}, and only "
+            f"{SCHEMA_VERSION} can be opened"
         )
     _known(data, Record, "record")
     cases = data.pop("cases", [])

@@ -17,8 +17,12 @@ def sentence(record: Record) -> str:
     wrong = [c for c in judged if c.verdict == "fail"]
     name = record.card.get("name", "this device")
     if record.kind == "rehearsal":
-        state = "every check ran" if not wrong else f"{len(wrong)} checks failed"
-        return f"Rehearsal without a GPU: {state}. Its figures mean nothing."
+        skipped = sum(c.verdict == "skipped" for c in record.cases)
+        ran = f"{len(record.cases) - skipped} checks ran"
+        state = f"{ran}, {skipped} were skipped" if skipped else ran
+        state += f", {len(wrong)} failed" if wrong else ""
+        ending = " It was cancelled." if record.cancelled else ""
+        return f"Rehearsal without a GPU: {state}. Its figures mean nothing.{ending}"
     if not judged:
         return f"Nothing was measured on {name}."
     held = len(judged) - len(wrong)
@@ -97,8 +101,11 @@ def difference(case: Case) -> str:
 
 
 def named(case: Case) -> str:
-    """Its title; a skipped part of a whole model has only its id to say which."""
+    """Its title; the variant of a kernel and a skipped part of a whole model are in its id only."""
     part = case.id.rpartition("/")[2]
+    if case.section == "kernels":
+        variant = case.id.split("/")[2].replace("-", " ")
+        return case.title if variant in case.title else f"{case.title}, {variant}"
     if case.section != "dry_run" or part not in ("prefill", "decode") or part in case.title:
         return case.title
     return f"{case.title}: {part}"

@@ -17,7 +17,17 @@ from planner.workload import Workload
 from presets.gpus import load_gpu
 from ui.model_source import from_preset, from_text
 from ui.options import kv_options, model_names, weight_options
-from ui.saved import DEFAULTS, deployment_of, gpu_of, values_of, values_of_saved, workload_of
+from ui.saved import (
+    DEFAULTS,
+    deployment_of,
+    gpu_of,
+    lost,
+    values_of,
+    values_of_saved,
+    workload_of,
+)
+from validate.calibration import calibrated_gpu
+from validate.record import shipped
 
 SMALL = st.integers(1, 6)
 CONFIG = {
@@ -98,6 +108,24 @@ def test_a_pasted_plan_on_a_card_of_ones_own_opens_again() -> None:
     )
     assert again.total_bytes_per_gpu == plan.total_bytes_per_gpu
     assert again.gpu.memory_bytes == 11 * GIB
+
+
+def test_a_calibrated_plan_opens_calibrated_where_its_record_is() -> None:
+    choice = from_preset("llama-3.1-8b")
+    (record,) = shipped()
+    gpu = calibrated_gpu(load_gpu("h200-sxm-141gb"), record)
+    plan = make_plan(choice.model, gpu, Deployment(), Workload())
+    text = saved(plan, choice.config)
+    values = {**DEFAULTS, **values_of_saved(text)}
+    assert values["calibrated"]
+    assert values["memory"] is None
+    assert lost(text, values) is None
+    again = make_plan(choice.model, gpu_of(values), deployment_of(values), workload_of(values))
+    assert again.total_bytes_per_gpu == plan.total_bytes_per_gpu
+    older = text.replace(f'"date": "{record.date}"', '"date": "2020-01-01"')
+    values = {**DEFAULTS, **values_of_saved(older)}
+    assert not values["calibrated"]
+    assert "its calibration of 2020-01-01 was left out" in str(lost(older, values))
 
 
 def test_a_preset_with_changed_fields_is_no_preset_any_more() -> None:

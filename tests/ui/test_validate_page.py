@@ -15,13 +15,13 @@ from planner.deployment import Deployment
 from planner.plan import make_plan
 from planner.workload import Workload
 from presets.gpus import load_gpu
-from ui import validation_runs, validation_view
+from ui import opened_record, validation_runs, validation_view
 from ui.model_source import from_preset
 from ui.report_html import as_html
 from ui.report_markdown import as_markdown
 from ui.validation_figures import comparable, roofline, scatter
 from validate.card import GpuFacts, Machine
-from validate.record import read
+from validate.record import read, write
 from validate.verdict import difference, rows, sentence, value
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +32,7 @@ GPU = GpuFacts(0, "NVIDIA H200", "GPU-0", 2**37, 0, "580.1", False, (), None, No
 @pytest.fixture(autouse=True)
 def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("SIZEWELL_STATE", str(tmp_path))
+    monkeypatch.setattr("validate.calibration._names", frozenset)  # no GPU of its own
     monkeypatch.delenv(validation_runs.REPLAY, raising=False)
     return tmp_path
 
@@ -130,7 +131,7 @@ def test_a_played_back_run_goes_through_a_real_process(monkeypatch: pytest.Monke
     app.run()
     (folder,) = validation_runs.folders()
     again = page()  # another session, as after a reload
-    assert "Validating on" in str([p.proto.text for p in again.get("progress")])
+    assert "Playing back the run on" in str([p.proto.text for p in again.get("progress")])
     assert "Cancel" in [b.label for b in again.button]
     run = wait(folder)
     assert len(run.cases) == len(read(H200).cases)
@@ -223,8 +224,51 @@ def test_a_calibrated_plan_says_so_on_the_page() -> None:
     app.toggle(key="calibrated").set_value(True)
     app.run()
     assert not app.exception
-    assert f"calibrated on this GPU (NVIDIA H200), {read(H200).date}" in text(app)
-    assert "calibrated on this GPU" not in before
+    said = f"Calibrated on another NVIDIA H200, {read(H200).date}: context 621.00 MiB to"
+    assert said in text(app)
+    assert "libraries" not in text(app).split(said)[1].split(".")[0]
+    assert "Calibrated on" not in before
+
+
+def test_a_record_opened_here_calibrates_plans_of_its_card_in_this_session_only() -> None:
+    record = replace(read(H200), card=read(H200).card | {"name": "NVIDIA H100 80GB HBM3"})
+    record = replace(record, card=record.card | {"memory_bytes": 84_942_979_072})
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app.query_params["gpu"] = "h100-sxm5-80gb"
+    app.run()
+    assert "calibrated" not in [toggle.key for toggle in app.toggle]
+    app.session_state[opened_record.KEPT] = record
+    app.run()
+    app.toggle(key="calibrated").set_value(True)
+    app.run()
+    assert not app.exception
+    assert f"Calibrated on another NVIDIA H100 80GB HBM3, {record.date}" in text(app)
+
+
+def test_a_rehearsal_is_shown_first_only_to_who_ran_it() -> None:
+    folder = validation_runs.home() / "20991231-000000-cpu"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"pid": 0, "device": "cpu"}))
+    write(replace(read(H200), kind="rehearsal"), folder / "record.json")
+    assert "rehearsal" in validation_runs.records()[-1][0]
+    assert "ships with Sizewell" in validation_runs.records()[0][0]
+    assert "rehearsal" in validation_runs.records([folder])[0][0]
+
+
+def test_a_cancelled_playback_keeps_what_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(validation_runs.REPLAY, str(H200))
+    monkeypatch.setenv(f"{validation_runs.REPLAY}_SECONDS", "60")
+    folder = validation_runs.start("cuda:0", "quick", "llama-3.1-8b")
+    end = time.monotonic() + 30
+    while not validation_runs.progress(folder).cases and time.monotonic() < end:
+        time.sleep(0.05)
+    validation_runs.cancel(folder)
+    run = wait(folder)
+    assert not run.error
+    assert run.verdict.endswith("The run was cancelled.") or "Nothing was measured" in run.verdict
+    kept = read(folder / "record.json")
+    assert kept.cancelled
+    assert 0 < len(kept.cases) < len(read(H200).cases)
 
 
 def test_the_server_never_loads_torch() -> None:

@@ -158,6 +158,11 @@ def test_the_sentence_counts_what_was_judged() -> None:
     bad = measured(a_case(title="the bad one", predicted=100.0, tolerance=0.01), [150.0])
     assert sentence(a_record(good)).startswith("All 1 predictions hold on Card")
     assert "1 of 2 predictions hold on Card" in sentence(a_record(good, bad))
+    rehearsed = a_record(good, replace(good, verdict="skipped"), kind="rehearsal", cancelled=True)
+    assert sentence(rehearsed) == (
+        "Rehearsal without a GPU: 1 checks ran, 1 were skipped. Its figures mean nothing. "
+        "It was cancelled."
+    )
     assert "the bad one" in sentence(a_record(good, bad))
     assert "figures mean nothing" in sentence(a_record(good, kind="rehearsal"))
 
@@ -220,7 +225,15 @@ def test_weights_as_the_allocator_rounds_them_are_what_the_card_took(run) -> Non
     assert case.measured == allocated_bytes(*tensors)
 
 
-def test_a_calibration_replaces_estimates_and_says_so() -> None:
+def test_a_calibration_says_whose_card_it_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = read(H200)
+    for names, whose in ((("NVIDIA H200",), "this GPU (NVIDIA H200)"), ((), "another NVIDIA H200")):
+        monkeypatch.setattr("validate.calibration._names", lambda names=names: frozenset(names))
+        assert calibration_from(record).label == f"calibrated on {whose}, {record.date}"
+
+
+def test_a_calibration_replaces_estimates_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("validate.calibration._names", frozenset)
     record = read(H200)
     gpu = calibrated_gpu(load_gpu("h200-sxm-141gb"), record)
     before = make_plan(
@@ -229,7 +242,7 @@ def test_a_calibration_replaces_estimates_and_says_so() -> None:
     after = make_plan(model_of("llama-3.1-8b"), gpu, *_deployment_and_work())
     assert after.stage.runtime["context"].bytes == record.card["context_bytes"]
     assert after.stage.runtime["context"].source == (
-        f"calibrated on this GPU (NVIDIA H200), {record.date}"
+        f"calibrated on another NVIDIA H200, {record.date}"
     )
     measured_bytes = record.card["context_bytes"] + record.card["libraries_bytes"]
     wall = record.case("wall/llama-3.1-8b/users")
@@ -281,3 +294,23 @@ def _deployment_and_work() -> tuple[Any, Any]:
     from planner.workload import Workload
 
     return Deployment(enforce_eager=True), Workload(context=8192, concurrency=64)
+
+
+@pytest.mark.parametrize(
+    ("name", "memory_bytes", "gpu_id"),
+    [  # as NVML says them
+        ("NVIDIA H100 80GB HBM3", 85_017_493_504, "h100-sxm5-80gb"),
+        ("NVIDIA H100 PCIe", 84_942_979_072, "h100-pcie-80gb"),
+        ("NVIDIA H100 NVL", 99_857_989_632, "h100-nvl-94gb"),
+        ("NVIDIA A100-SXM4-80GB", 84_986_691_584, "a100-sxm4-80gb"),
+        ("NVIDIA A100 80GB PCIe", 84_986_691_584, "a100-pcie-80gb"),
+        ("NVIDIA GeForce RTX 4060 Ti", 16_718_495_744, "rtx-4060-ti-16gb"),
+        ("Tesla T4", 15_633_680_957, "t4"),
+    ],
+)
+def test_a_card_is_found_by_the_name_it_gives_itself(
+    name: str, memory_bytes: int, gpu_id: str
+) -> None:
+    found = known_gpu(name, memory_bytes)
+    assert found is not None
+    assert found.id == gpu_id
