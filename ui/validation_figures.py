@@ -71,7 +71,7 @@ def scatter(cases: Iterable[Case], unit: str) -> go.Figure:
             line={"color": "#8b8f96", "dash": "dash", "width": 1.5},
         )
     )  # fmt: skip
-    axis = {"type": "log", "exponentformat": "none", "dtick": 1}
+    axis = {"type": "log", "exponentformat": "none", "dtick": 1, "separatethousands": True}
     return _layout(figure, {**axis, "title": f"Predicted ({name})"},
                    {**axis, "title": f"Measured ({name})"})  # fmt: skip
 
@@ -109,7 +109,7 @@ def roofline(record: Record) -> go.Figure:
                     marker={"symbol": SYMBOLS[i], "size": 9, "color": LINE_COLOURS[i]},
                 )
             )  # fmt: skip
-    axis = {"type": "log", "exponentformat": "none", "dtick": 1}
+    axis = {"type": "log", "exponentformat": "none", "dtick": 1, "separatethousands": True}
     return _layout(figure, {**axis, "title": "FLOPs per byte"},
                    {**axis, "title": "TFLOP/s"})  # fmt: skip
 

@@ -127,7 +127,7 @@ def _follow() -> None:
 
 
 def _progress(run: Progress) -> None:
-    name = run.card.get("name") or run.device
+    name = run.card.get("name") or run.device.replace("cpu", "the processor")
     left = f", about {run.seconds_left:.0f} s left" if run.seconds_left else ""
     what = "Rehearsing" if run.kind == "rehearsal" else "Validating"
     what = "Playing back the run" if run.replay else what
