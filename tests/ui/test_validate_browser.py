@@ -73,7 +73,7 @@ def test_button_progress_reload_result_and_download(tab: Any, server: str, tmp_p
     tab.on("pageerror", lambda error: errors.append(str(error)))
     tab.goto(f"{server}/validate")
     tab.get_by_role("button", name="Validate on this GPU").click()
-    bar = tab.get_by_text("Validating on NVIDIA H200")
+    bar = tab.get_by_text("Playing back the run on NVIDIA H200")
     bar.wait_for(timeout=20_000)
     tab.get_by_text("results so far").wait_for(timeout=20_000)
 
