@@ -150,6 +150,8 @@ def _results() -> None:
         run = validation_runs.progress(Path(folder))
         if run.error:
             st.error(f"Not validated: {as_sentence(run.error)}")
+        elif run.verdict and not run.cases:
+            st.info(run.verdict)
     found = validation_runs.records([Path(f) for f in st.session_state.get(SHOWN, [])])
     st.header("What was measured")
     left, right = st.columns((2, 1), vertical_alignment="bottom")

@@ -23,8 +23,9 @@ def sentence(record: Record) -> str:
         state += f", {len(wrong)} failed" if wrong else ""
         ending = " It was cancelled." if record.cancelled else ""
         return f"Rehearsal without a GPU: {state}. Its figures mean nothing.{ending}"
+    ending = " The run was cancelled." if record.cancelled else ""
     if not judged:
-        return f"Nothing was measured on {name}."
+        return f"Nothing was measured on {name}.{ending}"
     held = len(judged) - len(wrong)
     start = (
         f"All {len(judged)} predictions hold on {name}"
@@ -44,7 +45,6 @@ def sentence(record: Record) -> str:
         if worst is not None
     ]
     tail = f" Failed: {'; '.join(map(_failure, wrong))}." if wrong else ""
-    ending = " The run was cancelled." if record.cancelled else ""
     return start + (f": {', '.join(parts)}" if parts else "") + "." + tail + ending
 
 

@@ -265,7 +265,7 @@ def test_a_cancelled_playback_keeps_what_came(monkeypatch: pytest.MonkeyPatch) -
     validation_runs.cancel(folder)
     run = wait(folder)
     assert not run.error
-    assert run.verdict.endswith("The run was cancelled.") or "Nothing was measured" in run.verdict
+    assert run.verdict.endswith("The run was cancelled.")
     kept = read(folder / "record.json")
     assert kept.cancelled
     assert 0 < len(kept.cases) < len(read(H200).cases)
