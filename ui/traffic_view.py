@@ -15,6 +15,7 @@ from planner.serving.replica import Replica
 from planner.serving.sensitivity import sensitivity
 from planner.serving.simulator import Result, simulate
 from planner.units import counted
+from presets.speed import speed_of
 from ui import figures, refusal, traffic_figures, traffic_work
 from ui.inputs import Chosen
 from ui.sentence import as_sentence
@@ -33,7 +34,8 @@ def show(chosen: Chosen) -> None:
         note = st.empty()
         work = traffic_work.choose()
         one = pool.replica(chosen)
-        note.caption(as_sentence(_replica_note(chosen, pool, one)))
+        times = as_sentence(f"Times: {speed_of(chosen.gpu).source}")
+        note.caption(f"{as_sentence(_replica_note(chosen, pool, one))} {times}")
         found = simulate(
             work.requests(), one, replicas=work.replicas, router=work.router, slo=work.slo
         )

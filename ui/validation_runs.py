@@ -24,6 +24,8 @@ ROOT = Path(__file__).parent.parent
 REPLAY = "SIZEWELL_REPLAY"
 """Names a record to play back instead of measuring, for demonstrations and tests."""
 PLAYED = "played back"
+CANCELLED = "cancelled"
+"""A file in the folder of a run that was asked to stop."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def cancel(folder: Path) -> None:
     """Ask a run to stop; it writes the record of what it found and ends."""
     said = _said(folder)
     if said and _alive(int(said["pid"])):
+        (folder / CANCELLED).touch()
         os.killpg(int(said["pid"]), signal.SIGTERM)
 
 
@@ -132,7 +135,9 @@ def progress(folder: Path) -> Progress:
             state |= {"error": event["reason"]}
     ended = "verdict" in state or "error" in state
     alive = not ended and _alive(int(said.get("pid", 0)))
-    if not ended and not alive:
+    if not ended and not alive and (folder / CANCELLED).exists():  # before it could answer
+        state["verdict"] = "Nothing was measured. The run was cancelled."
+    elif not ended and not alive:
         state["error"] = _last_words(folder)
     return Progress(
         folder, said.get("device", ""), alive, cases=tuple(cases),

@@ -124,6 +124,7 @@ def wait(folder: Path, seconds: float = 30.0) -> validation_runs.Progress:
 
 def test_a_played_back_run_goes_through_a_real_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(validation_runs.REPLAY, str(H200))
+    monkeypatch.setenv(f"{validation_runs.REPLAY}_SECONDS", "8")  # still on when a page is drawn
     machine_with(monkeypatch, reason="none")
     app = page()
     assert "will be played back: h200-full.json" in text(app)
@@ -169,6 +170,20 @@ def test_cancelling_ends_the_process_group() -> None:
     run = wait(folder)
     assert not run.error
     assert read(folder / "record.json").cancelled
+
+
+def test_a_run_cancelled_before_it_could_answer_is_no_error(own_state: Path) -> None:
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"],
+                               start_new_session=True)  # fmt: skip
+    folder = own_state / "20261129-000000-cpu"
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps({"pid": sleeper.pid, "device": "cpu"}))
+    assert validation_runs.progress(folder).running
+    validation_runs.cancel(folder)
+    sleeper.wait(10)
+    run = validation_runs.progress(folder)
+    assert (run.running, run.error) == (False, "")
+    assert run.verdict == "Nothing was measured. The run was cancelled."
 
 
 def test_a_run_that_died_says_its_last_words(own_state: Path) -> None:
