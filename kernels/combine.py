@@ -50,9 +50,10 @@ def combine_kernel(
         weight = tl.exp2((part - shift) * 1.4426950408889634)  # [BLOCK_SPLITS]
         values = tl.load(
             partial_out + (row * num_splits + split[:, None]) * HEAD_DIM_V + offs_d[None, :],
-            mask=(part[:, None] > float("-inf")) & (offs_d[None, :] < HEAD_DIM_V),
+            mask=(split[:, None] < num_splits) & (offs_d[None, :] < HEAD_DIM_V),
             other=0.0,
-        )  # [BLOCK_SPLITS, BLOCK_D]
+        )  # [BLOCK_SPLITS, BLOCK_D], on its way together with the weights
+        values = tl.where(part[:, None] > float("-inf"), values, 0.0)
         total += tl.sum(weight, axis=0)
         acc += tl.sum(weight[:, None] * values, axis=0)
     total = tl.where(total == 0.0, 1.0, total)
@@ -87,7 +88,7 @@ def combine_splits(
     """Softmax-weighted sum over splits, in place into `out` and `lse`.
 
     partial_out fp32 [rows, num_splits, head_dim_v] and partial_lse fp32 [rows, num_splits]
-    (natural logarithm; -inf marks an empty split, whose partial_out is never read); out
+    (natural logarithm; -inf marks an empty split, whose partial_out has no effect); out
     [.., head_dim_v] with `rows` rows in any float dtype; lse fp32, `rows` numbers. All contiguous.
     """
     rows, num_splits, head_dim_v = partial_out.shape

@@ -5,6 +5,7 @@ count decides whether the card's one wave of programs is full. Both come from sh
 """
 
 import functools
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -47,14 +48,17 @@ _PAGED = {
     (86, 128, 1): DecodeTile(16, 64, 1, 2, 3),
     (86, 256, 1): DecodeTile(16, 32, 4, 2, 3),
 }
-# The same, the first that fits, where a call has `UNSPLIT_FROM` programs a multiprocessor or more
-# before splitting: not splitting is best then. Two KV heads, each in a warp of its own, read
-# neighbouring bytes together.
-UNSPLIT_FROM = 1.5
-_PAGED_UNSPLIT = {
-    (90, 64, 2): (DecodeTile(16, 64, 2, 3, 2, kv_heads=2),),
-    (90, 128, 2): (DecodeTile(16, 16, 2, 4, 2, kv_heads=2), DecodeTile(16, 32, 4, 4, 2)),
-    (90, 128, 1): (DecodeTile(16, 64, 2, 3, 2, kv_heads=2),),
+# The same where there are many heads to each multiprocessor: (from how many, tile), the first whose
+# programs fill their rounds unsplit, else the first. Several KV heads, each in a warp of its own,
+# read neighbouring bytes together.
+_PAGED_MANY = {
+    (90, 64, 2): ((3.0, DecodeTile(16, 64, 2, 3, 2, kv_heads=2)),),
+    (90, 128, 2): (
+        (1.0, DecodeTile(16, 16, 4, 3, 2, kv_heads=4)),
+        (3.0, DecodeTile(16, 16, 2, 4, 2, kv_heads=2)),
+        (1.5, DecodeTile(16, 32, 4, 4, 2)),
+    ),
+    (90, 128, 1): ((3.0, DecodeTile(16, 64, 2, 3, 2, kv_heads=2)),),
 }
 _PAGED_FP32 = DecodeTile(16, 16, 8, 2, 2)
 
@@ -95,12 +99,14 @@ def paged_tile(
         return _PAGED_FP32
     key = (arch_class(capability), padded_head_dim(head_dim), element_bytes)
     tile = _PAGED[key]
-    for other in _PAGED_UNSPLIT.get(key, ()):
-        one_head = other.kv_heads == 1
-        fits = one_head or (rows <= other.block_m and kv_heads % other.kv_heads == 0)
-        if fits and heads_per_sm / other.kv_heads >= UNSPLIT_FROM:
-            tile = other
-            break
+    candidates = [
+        other
+        for enough, other in _PAGED_MANY.get(key, ())
+        if heads_per_sm >= enough
+        and (other.kv_heads == 1 or (rows <= other.block_m and kv_heads % other.kv_heads == 0))
+    ]
+    unsplit = (other for other in candidates if _fills_rounds(other, heads_per_sm))
+    tile = next(unsplit, candidates[0] if candidates else tile)
     if rows <= tile.block_m:
         return tile
     # 8-bit caches stop at 32 rows: from 64 Triton 3.6 takes Hopper's wgmma, and the unpacked
@@ -110,6 +116,12 @@ def paged_tile(
     if rows <= 32:
         return replace(tile, block_m=32, num_warps=4)
     return replace(tile, block_m=64, num_warps=8)
+
+
+def _fills_rounds(tile: DecodeTile, heads_per_sm: float) -> bool:
+    """Whether unsplit programs of several heads leave no round of work nearly empty."""
+    rounds = heads_per_sm / (tile.kv_heads * tile.programs_per_sm)
+    return tile.kv_heads > 1 and rounds / math.ceil(rounds) > 0.96
 
 
 def mla_tile(capability: int, rows: int, element_bytes: int) -> DecodeTile:
@@ -131,21 +143,31 @@ def sm_count(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
-def split_count(programs: int, capacity_tokens: int, tile: DecodeTile, sms: int) -> int:
-    """Splits that fill the card's last wave best, from shapes alone.
+# What starting a program takes, of the time that the whole call needs at full bandwidth; and the
+# time of a round of one program alone, of a full round's: it has the bandwidth to itself, so it
+# runs faster. Fitted to 22 batches (benchmarks/NOTES.md); a program that fills its multiprocessor
+# is bound by that instead.
+START = 0.006
+ALONE = 0.2
 
-    `programs` is how many there are with one split. As many as one wave holds, rounded down: one
-    more would start a second, mostly empty wave. Programs that need a multiprocessor each may be
-    split further if that shortens the rounds of work by a tenth; smaller ones share the bandwidth
-    anyway. More splits than tiles in the longest sequence would do nothing.
+
+def split_count(programs: int, capacity_tokens: int, tile: DecodeTile, sms: int) -> int:
+    """Splits that keep the card busiest, from shapes alone.
+
+    `programs` is how many there are with one split. Programs run in rounds of as many as the card
+    holds; the last is seldom full. More splits make a round shorter and its rest smaller, but every
+    program has to be started. No more splits than give the longest its share of the tiles.
     """
     places = sms * tile.programs_per_sm
+    alone = 1.0 if tile.programs_per_sm == 1 else ALONE
 
-    def rounds(splits: int) -> float:
-        return -(-programs * splits // places) / splits
+    def time(splits: int) -> float:
+        rounds, rest = divmod(programs * splits, places)
+        taken = rounds + (alone + (1 - alone) * rest / places if rest else 0.0)
+        return taken * (places / (programs * splits) + START)
 
-    best = max(1, places // max(1, programs))
-    for splits in range(best + 1, 9 if tile.programs_per_sm == 1 else 0):
-        if rounds(splits) < 0.9 * rounds(best):
-            best = splits
-    return max(1, min(best, -(-capacity_tokens // tile.block_n)))
+    programs = max(1, programs)
+    tiles = max(1, -(-capacity_tokens // tile.block_n))
+    best = min(range(1, min(max(places // programs, 8), tiles) + 1), key=time)
+    longest = -(-tiles // best)
+    return -(-tiles // longest)

@@ -3,31 +3,37 @@
 It loads through TMA descriptors on compute capability 9.0 and up, through pointers elsewhere.
 """
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels import checks
-from kernels.tiles import Tile, prefill_tile
+from kernels.tiles import Tile, padded_head_dim, prefill_tile
+from kernels.tma_maps import FAR, tensor_map
 
-
-@triton.jit
-def _rows(ptr, rows, stride, D: tl.constexpr, BLOCK, BLOCK_D, DESC: tl.constexpr):
-    """One head of one sequence, as a TMA descriptor [rows, D] or as the pointer it starts at."""
-    if DESC:
-        return tl.make_tensor_descriptor(ptr, [rows, D], [stride, 1], [BLOCK, BLOCK_D])
-    else:  # noqa: RET505 (the compiler needs the branch not taken left out)
-        return ptr
+_FAR = tl.constexpr(FAR)
 
 
 @triton.jit
 def _load(
-    source, start, rows, stride, D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, DESC
-):
-    """Rows start .. start + BLOCK of a head, 0 past its end.  # [BLOCK, BLOCK_D]"""
+    source, batch, head, start, begin, rows, stride,
+    D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, DESC: tl.constexpr,
+    PACKED: tl.constexpr,
+):  # fmt: skip
+    """Rows start .. start + BLOCK of a head, 0 past its end.  # [BLOCK, BLOCK_D]
+
+    `source` is a TMA descriptor of the whole tensor, or a pointer to the first row of the head.
+    """
     if DESC:
-        return source.load([start, 0])
-    else:  # noqa: RET505
+        if PACKED:
+            place = [_FAR, begin + rows, head, _FAR - rows + start, 0]
+        else:
+            place = [batch, head, start, 0]
+        return source.load(place).reshape(BLOCK, BLOCK_D)
+    else:  # noqa: RET505 (the compiler needs the branch not taken left out)
         row = tl.arange(0, BLOCK)
         column = tl.arange(0, BLOCK_D)
         base = source + tl.cast(start, tl.int64) * stride
@@ -38,14 +44,22 @@ def _load(
 @triton.jit
 def _attend(
     acc, row_max, row_sum, q, keys, values, low, high,  # loop state and range of keys
-    position, seqlen_k, stride_k, stride_v, scale, left, right,
+    batch, kv_head, begin, position, seqlen_k, stride_k, stride_v, scale, left, right,
     MASKED: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
     D: tl.constexpr, DV: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_DV: tl.constexpr,
-    BLOCK_N: tl.constexpr, DESC: tl.constexpr, PRECISION: tl.constexpr, SHIFT: tl.constexpr,
+    BLOCK_N: tl.constexpr, DESC: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
+    SHIFT: tl.constexpr,
 ):  # fmt: skip
-    """One pass of online softmax over keys low .. high; scores are in units of log2."""
-    for start in tl.range(low, high, BLOCK_N):
-        k = _load(keys, start, seqlen_k, stride_k, D, BLOCK_N, BLOCK_D, DESC)
+    """One pass of online softmax over keys low .. high; scores are in units of log2.
+
+    What a step can work out again must not be kept over the loop: at head_dim 128 the output and
+    the scores take 224 of 255 registers.
+    """
+    for start in tl.range(low, high, BLOCK_N, disable_licm=True):
+        k = _load(
+            keys, batch, kv_head, start, begin, seqlen_k, stride_k, D, BLOCK_N, BLOCK_D, DESC,
+            PACKED,
+        )  # fmt: skip
         scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)  # [BLOCK_M, BLOCK_N]
         if MASKED:
             key = start + tl.arange(0, BLOCK_N)[None, :]
@@ -62,7 +76,10 @@ def _attend(
         weights = tl.exp2(scores * scale - (reference - SHIFT)[:, None])
         decay = tl.exp2(row_max - reference)
         row_sum = row_sum * decay + tl.sum(weights, 1)
-        v = _load(values, start, seqlen_k, stride_v, DV, BLOCK_N, BLOCK_DV, DESC)
+        v = _load(
+            values, batch, kv_head, start, begin, seqlen_k, stride_v, DV, BLOCK_N, BLOCK_DV, DESC,
+            PACKED,
+        )  # fmt: skip
         acc = tl.dot(weights.to(v.dtype), v, acc * decay[:, None], input_precision=PRECISION)
         row_max = new_max
     return acc, row_max, row_sum
@@ -70,7 +87,7 @@ def _attend(
 
 @triton.jit(do_not_specialize=["max_seqlen_q", "max_seqlen_k", "left", "right", "lse_stride"])
 def flash_kernel(
-    q_ptr, k_ptr, v_ptr, out_ptr, lse_ptr, cu_q_ptr, cu_k_ptr,
+    queries, keys, values, out_ptr, lse_ptr, cu_q_ptr, cu_k_ptr,
     q_scale_ptr, k_scale_ptr, v_scale_ptr,
     q_batch, q_row, q_head, k_batch, k_row, k_head, v_batch, v_row, v_head,
     out_batch, out_row, out_head, lse_stride,
@@ -80,19 +97,19 @@ def flash_kernel(
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     DESC: tl.constexpr, PRECISION: tl.constexpr, SHIFT: tl.constexpr,
 ):  # fmt: skip
-    """One tile of BLOCK_M queries of one head.
+    """One tile of BLOCK_M queries of one head; q, k and v are descriptors (DESC) or pointers.
 
     Programs that share a KV head run next to each other, long causal rows first. SHIFT keeps fp8
     weights away from underflow: they are stored times 2**SHIFT.
     """
+    PACKED: tl.constexpr = cu_q_ptr is not None
     tiles = tl.cdiv(max_seqlen_q, BLOCK_M)
-    program = tl.program_id(0)
-    tile = tiles - 1 - program // GROUP % tiles
-    batch = program // (GROUP * tiles * KV_HEADS)
-    kv_head = tl.cast(program // (GROUP * tiles) % KV_HEADS, tl.int64)
-    head = kv_head * GROUP + program % GROUP
+    tile = tiles - 1 - tl.program_id(0) // GROUP % tiles
+    batch = tl.program_id(0) // (GROUP * tiles)
+    kv_head = tl.program_id(1)
+    head = kv_head * GROUP + tl.program_id(0) % GROUP
     begin_q, begin_k, seqlen_q, seqlen_k = 0, 0, max_seqlen_q, max_seqlen_k
-    if cu_q_ptr is not None:
+    if PACKED:
         begin_q = tl.load(cu_q_ptr + batch)
         seqlen_q = tl.load(cu_q_ptr + batch + 1) - begin_q
         begin_k = tl.load(cu_k_ptr + batch)
@@ -100,16 +117,18 @@ def flash_kernel(
     first = tile * BLOCK_M
     if first >= seqlen_q:
         return
-    big_batch = tl.cast(batch, tl.int64)
-    if cu_q_ptr is not None:
+    big_batch, big_head = tl.cast(batch, tl.int64), tl.cast(head, tl.int64)
+    if PACKED:
         big_batch = big_batch * 0  # packed sequences are rows of one batch
-    big_q, big_k = tl.cast(begin_q, tl.int64), tl.cast(begin_k, tl.int64)
-    q_ptr += big_batch * q_batch + big_q * q_row + head * q_head
-    k_ptr += big_batch * k_batch + big_k * k_row + kv_head * k_head
-    v_ptr += big_batch * v_batch + big_k * v_row + kv_head * v_head
-    keys = _rows(k_ptr, seqlen_k, k_row, D, BLOCK_N, BLOCK_D, DESC)
-    values = _rows(v_ptr, seqlen_k, v_row, DV, BLOCK_N, BLOCK_DV, DESC)
-    q = _load(q_ptr, first, seqlen_q, q_row, D, BLOCK_M, BLOCK_D, False)
+    big_q = tl.cast(begin_q, tl.int64)
+    if not DESC:
+        big_k, big_kv_head = tl.cast(begin_k, tl.int64), tl.cast(kv_head, tl.int64)
+        queries += big_batch * q_batch + big_q * q_row + big_head * q_head
+        keys += big_batch * k_batch + big_k * k_row + big_kv_head * k_head
+        values += big_batch * v_batch + big_k * v_row + big_kv_head * v_head
+    q = _load(
+        queries, batch, head, first, begin_q, seqlen_q, q_row, D, BLOCK_M, BLOCK_D, DESC, PACKED
+    )
     if q_scale_ptr is not None:
         score_scale *= tl.load(q_scale_ptr)
     if k_scale_ptr is not None:
@@ -137,26 +156,27 @@ def flash_kernel(
     acc = tl.zeros([BLOCK_M, BLOCK_DV], tl.float32)
     row_max = tl.full([BLOCK_M], -float("inf"), tl.float32)
     row_sum = tl.zeros([BLOCK_M], tl.float32)
+    # The masked keys first: what only they need is forgotten when the long loop begins.
+    acc, row_max, row_sum = _attend(
+        acc, row_max, row_sum, q, keys, values, whole_high, high,
+        batch, kv_head, begin_k, position, seqlen_k, k_row, v_row, score_scale, left, right,
+        True, LEFT, RIGHT, D, DV, BLOCK_D, BLOCK_DV, BLOCK_N, DESC, PACKED, PRECISION, SHIFT,
+    )  # fmt: skip
     if LEFT:
         acc, row_max, row_sum = _attend(
             acc, row_max, row_sum, q, keys, values, low, tl.minimum(whole_low, high),
-            position, seqlen_k, k_row, v_row, score_scale, left, right,
-            True, LEFT, RIGHT, D, DV, BLOCK_D, BLOCK_DV, BLOCK_N, DESC, PRECISION, SHIFT,
+            batch, kv_head, begin_k, position, seqlen_k, k_row, v_row, score_scale, left, right,
+            True, LEFT, RIGHT, D, DV, BLOCK_D, BLOCK_DV, BLOCK_N, DESC, PACKED, PRECISION, SHIFT,
         )  # fmt: skip
     acc, row_max, row_sum = _attend(
         acc, row_max, row_sum, q, keys, values, whole_low, whole_high,
-        position, seqlen_k, k_row, v_row, score_scale, left, right,
-        False, LEFT, RIGHT, D, DV, BLOCK_D, BLOCK_DV, BLOCK_N, DESC, PRECISION, SHIFT,
-    )  # fmt: skip
-    acc, row_max, row_sum = _attend(
-        acc, row_max, row_sum, q, keys, values, whole_high, high,
-        position, seqlen_k, k_row, v_row, score_scale, left, right,
-        True, LEFT, RIGHT, D, DV, BLOCK_D, BLOCK_DV, BLOCK_N, DESC, PRECISION, SHIFT,
+        batch, kv_head, begin_k, position, seqlen_k, k_row, v_row, score_scale, left, right,
+        False, LEFT, RIGHT, D, DV, BLOCK_D, BLOCK_DV, BLOCK_N, DESC, PACKED, PRECISION, SHIFT,
     )  # fmt: skip
 
     saw_keys = row_sum > 0.0
     out = acc * (value_scale / tl.where(saw_keys, row_sum, 1.0))[:, None]
-    out_ptr += big_batch * out_batch + (big_q + first) * out_row + head * out_head
+    out_ptr += big_batch * out_batch + (big_q + first) * out_row + big_head * out_head
     column = tl.arange(0, BLOCK_DV)
     inside = (row < seqlen_q)[:, None] & (column < DV)[None, :]
     target = out_ptr + tl.arange(0, BLOCK_M)[:, None] * out_row + column[None, :]
@@ -164,7 +184,7 @@ def flash_kernel(
     if lse_ptr is not None:
         lse = row_max + tl.log2(tl.where(saw_keys, row_sum, 1.0)) - SHIFT
         lse = tl.where(saw_keys, lse * 0.6931471805599453, -float("inf"))
-        lse_ptr += (big_batch * KV_HEADS * GROUP + head) * lse_stride + big_q
+        lse_ptr += (big_batch * KV_HEADS * GROUP + big_head) * lse_stride + big_q
         tl.store(lse_ptr + row, lse, mask=row < seqlen_q)
 
 
@@ -195,31 +215,37 @@ def launch(
             capability >= 90
             and q.element_size() < 4
             and k.shape[1] > 0
-            and checks.tma_aligned(k)
-            and checks.tma_aligned(v)
+            and all(checks.tma_aligned(t) for t in (q, k, v))
         )
+    sources: list[Any] = [q, k, v]
+    if descriptors:
+        rows = (tile.block_m, tile.block_n, tile.block_n)
+        sources = [
+            _descriptor(t, r, cu_seqlens is not None) for t, r in zip(sources, rows, strict=True)
+        ]
     batch = q.shape[0] if cu_seqlens is None else cu_seqlens[0].shape[0] - 1
     max_q, max_k = max_seqlens or (q.shape[1], k.shape[1])
     heads, kv_heads = q.shape[2], k.shape[2]
     score_scale, value_scale, pointers = checks.fold_factors(scale, factors)
     left, right = window
-    grid = (triton.cdiv(max_q, tile.block_m) * heads * batch,)
+    grid = (triton.cdiv(max_q, tile.block_m) * (heads // kv_heads) * batch, kv_heads)
     with torch.cuda.device_of(q):
-        if descriptors and q.is_cuda:
-            triton.set_allocator(_scratch)
         flash_kernel[grid](
-            q, k, v, out, lse, *(cu_seqlens or (None, None)), *pointers,
+            *sources, out, lse, *(cu_seqlens or (None, None)), *pointers,
             *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *out.stride()[:3], out.shape[1],
             max_q, max_k, score_scale, value_scale, left, right,
             KV_HEADS=kv_heads, GROUP=heads // kv_heads, LEFT=left >= 0, RIGHT=right >= 0,
-            D=head_dim, DV=head_dim_v, BLOCK_D=triton.next_power_of_2(head_dim),
-            BLOCK_DV=triton.next_power_of_2(head_dim_v), BLOCK_M=tile.block_m, BLOCK_N=tile.block_n,
+            D=head_dim, DV=head_dim_v, BLOCK_D=padded_head_dim(head_dim),
+            BLOCK_DV=padded_head_dim(head_dim_v), BLOCK_M=tile.block_m, BLOCK_N=tile.block_n,
             DESC=descriptors, PRECISION="ieee" if q.dtype == torch.float32 else "tf32",
             SHIFT=8.0 if q.dtype in checks.FP8 else 0.0,
             num_warps=tile.num_warps, num_stages=tile.num_stages,
         )  # fmt: skip
 
 
-def _scratch(size: int, alignment: int, stream: int | None) -> torch.Tensor:
-    """Where Triton keeps the descriptors a kernel makes."""
-    return torch.empty(size, dtype=torch.int8, device="cuda")
+def _descriptor(tensor: torch.Tensor, rows: int, packed: bool) -> TensorDescriptor:
+    """TMA's view of q, k or v, of which a load takes `rows` rows of one head."""
+    columns = padded_head_dim(tensor.shape[3])
+    return TensorDescriptor(
+        tensor, *tensor_map(tensor.shape, tensor.stride(), rows, columns, packed)
+    )

@@ -13,8 +13,9 @@ import triton
 
 from kernels import checks
 from kernels.hopper_values import Transposer
-from kernels.launcher import Launcher, checked_descriptor
+from kernels.launcher import Launcher, checked_descriptor, zeroed_counter
 from kernels.tiles import HopperTile, hopper_tile, padded_head_dim
+from kernels.tma_maps import tensor_map
 
 UNLIMITED = 2**29  # more keys than any sequence has; twice that still fits in 32 bits
 
@@ -113,7 +114,8 @@ class Plan:
         values = constants(tile, group, right == 0, fp8)
         grid = min(total, _multiprocessors(q.device))
         kind = (q.device, q.dtype, out_dtype, width, width_v, packed, windowed)
-        self._launch = Launcher(kernel.hopper_flash_kernel, (grid, 1, 1), values, kind)
+        early = {"launch_pdl": True} if fp8 else {}  # beside the end of the transposition
+        self._launch = Launcher(kernel.hopper_flash_kernel, (grid, 1, 1), values, kind, **early)
 
     def run(
         self,
@@ -133,7 +135,7 @@ class Plan:
                 v = self._transpose(v, cu_seqlens[1])
             descriptor = checked_descriptor()
             q_map, k_map, v_map, out_map = self._maps
-            counter = torch.zeros(1, dtype=torch.int32, device=q.device)  # tiles given out
+            counter = zeroed_counter(q.device)  # tiles given out
             self._launch(
                 (
                     descriptor(q, *q_map), descriptor(k, *k_map), descriptor(v, *v_map),
@@ -202,23 +204,7 @@ def _map(
     columns: int,
     packed: bool,
 ) -> tuple[list[int], list[int], list[int], Any]:
-    """How TMA sees a tensor: extents, strides, block and layout; one tile of one head at a time.
-
-    The dimensions are [batch, heads, rows, columns]; packed, [2**31, 2**31, heads, 2**30, columns],
-    where the kernel's `_load` finds the rows of one sequence and nothing past them.
-    """
-    # The stride of a dimension of one element is arbitrary; TMA wants it to be a multiple of 16.
-    step, row_step, head_step = (
-        stride if extent > 1 else 16 for extent, stride in zip(shape[:3], strides[:3], strict=True)
-    )
-    batch, length, heads, width = shape
-    if packed:
-        far = 2**31 - 2**16
-        extents = [far, far, heads, 2**30, width]
-        steps = [2**34 - row_step, row_step, head_step, row_step, 1]
-    else:
-        extents = [batch, heads, length, width]
-        steps = [step, head_step, row_step, 1]
-    block = [1] * (len(extents) - 2) + [rows, columns]
+    """A descriptor's extents, strides, block and layout; one tile of one head at a time."""
+    extents, steps, block = tensor_map(shape, strides, rows, columns, packed)
     layout = _layout(columns * dtype.itemsize, dtype.itemsize, len(block))
     return extents, steps, block, layout

@@ -1,15 +1,16 @@
 """The producer warp of the Hopper kernel: which work comes when, and its loads.
 
-Rank-4 TMA descriptors [batch, head, row, dim] keep every load inside its head; packed sequences
-have rank 5 (see `_load`) and keep inside their sequence.
+TMA descriptors (`kernels.tma_maps`) keep every load inside its head and its sequence.
 """
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
 
+from kernels import tma_maps
+
 ROWS = gl.constexpr(64)  # query rows of one consumer
-FAR = gl.constexpr(2**30)  # rows of a packed tensor's descriptor
+FAR = gl.constexpr(tma_maps.FAR)
 PADDING = gl.constexpr(128)  # packed fp8 values start at a multiple of this many keys
 
 load_tile = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared  # 3.9
@@ -104,11 +105,7 @@ def told(work, turn, FIELD: gl.constexpr):
 
 @gluon.jit
 def _load(desc, batch, head, row, column, begin, length, full, target, PACKED: gl.constexpr):
-    """One tile of one head; rows past the end of its sequence arrive as zeros.
-
-    Packed sequences: a coordinate of 2**30 times a stride of 2**34 - row elements wraps around to
-    -2**30 rows, so the row coordinate ends at its extent, 2**30, where the sequence ends.
-    """
+    """One tile of one head; rows past the end of its sequence arrive as zeros."""
     if PACKED:
         where = [FAR, begin + length, head, FAR - length + row, column]
         load_tile(desc, where, full, target)
@@ -212,6 +209,15 @@ def produce(
                         q_desc, batch, head, row, chunk * q_desc.block_shape[-1], begin_q, length_q,
                         q_full, q_smem.index(consumer * CHUNKS + chunk), PACKED,
                     )  # fmt: skip
+            if FP8:  # the transposed values may still be on their way
+                gl.inline_asm_elementwise(
+                    "griddepcontrol.wait; mov.b32 $0, 0;",
+                    "=r",
+                    [],
+                    dtype=gl.int32,
+                    is_pure=False,
+                    pack=1,
+                )
             for step in range(1, steps):
                 row = last - step * BLOCK_N
                 next_count = count + 1

@@ -13,7 +13,10 @@ PADDING = 128  # a packed sequence starts at a multiple of this many keys
 def _transpose_kernel(
     v_ptr, out_ptr, cu_ptr, v_batch, v_row, v_head, seqlen, padded, sequences,
     KV_HEADS: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK: tl.constexpr,
+    OVERLAP_LAUNCH: tl.constexpr,
 ):  # fmt: skip
+    if OVERLAP_LAUNCH:  # the attention kernel waits before it reads
+        tl.extra.cuda.gdc_launch_dependents()
     batch = (tl.program_id(1) // KV_HEADS).to(tl.int64)
     head = (tl.program_id(1) % KV_HEADS).to(tl.int64)
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -58,7 +61,7 @@ class Transposer:
         self._numbers = (*v.stride()[:3], seqlen, padded, sequences)
         constants = {
             "KV_HEADS": kv_heads, "D": head_dim, "BLOCK_D": triton.next_power_of_2(head_dim),
-            "BLOCK": PADDING,
+            "BLOCK": PADDING, "OVERLAP_LAUNCH": v.is_cuda,
         }  # fmt: skip
         grid = (triton.cdiv(padded, PADDING), batch * kv_heads, 1)
         self._launch = Launcher(_transpose_kernel, grid, constants, (v.device, self._numbers))

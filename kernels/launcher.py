@@ -4,7 +4,7 @@ That look takes longer than a short prompt takes the GPU. It decides what to com
 here vouches that nothing it decides by has changed.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from functools import cache
 from typing import Any
 
@@ -48,6 +48,27 @@ class Launcher:
         else:
             compiled[self._grid](*arguments, *self._constants.values())
         self._own[given] = compiled
+
+
+_COUNTERS = 256
+_zeroed: dict[tuple[torch.device, int], Iterator[torch.Tensor]] = {}
+
+
+def zeroed_counter(device: torch.device) -> torch.Tensor:
+    """An int32 that is 0 for the next kernel on the current stream, and used by nobody else.
+
+    Many are zeroed at once, for a launch takes longer than a counter is worth. A CUDA graph has to
+    zero its own, at every replay.
+    """
+    if torch.cuda.is_current_stream_capturing():
+        return torch.zeros(1, dtype=torch.int32, device=device)
+    key = device, torch.cuda.current_stream(device).cuda_stream
+    counter = next(_zeroed.get(key, iter(())), None)
+    if counter is None:
+        aligned = torch.zeros(_COUNTERS, 4, dtype=torch.int32, device=device)
+        _zeroed[key] = counters = iter(aligned)
+        counter = next(counters)
+    return counter
 
 
 @cache

@@ -117,11 +117,13 @@ def mla_decode_kernel(
             scores = tl.dot(rope, tl.trans(turned), scores, input_precision="ieee") * score_scale
         else:
             even, odd = unpack_bytes(tl.trans(values), PACKED, COMPUTE)
+            # Two chains of products: in one, each waits for the one before.
             scores = tl.dot(nope, even, input_precision="ieee")
-            scores = tl.dot(nope_odd, odd, scores, input_precision="ieee")
+            scores_odd = tl.dot(nope_odd, odd, input_precision="ieee")
             even, odd = unpack_bytes(tl.trans(turned), PACKED, COMPUTE)
             scores = tl.dot(rope, even, scores, input_precision="ieee")
-            scores = tl.dot(rope_odd, odd, scores, input_precision="ieee") * row_scale[:, None]
+            scores_odd = tl.dot(rope_odd, odd, scores_odd, input_precision="ieee")
+            scores = (scores + scores_odd) * row_scale[:, None]
         allowed = key[None, :] <= position[:, None]
         if Q_TOKENS == 1:
             allowed = (key < seqlen)[None, :]

@@ -33,14 +33,22 @@ def _portable(capability: int, head_dim: int, head_dim_v: int, dtype: str) -> Ca
 
     tile = prefill_tile(capability, max(head_dim, head_dim_v), BITS[dtype] // 8)
     out = "bf16" if BITS[dtype] == 8 else dtype
-    pointers = {f"{name}_ptr": f"*{dtype}" for name in "qkv"}
+    described = capability >= 90 and dtype != "fp32"
+    sources = {}
+    for name, rows, width in (
+        ("queries", tile.block_m, head_dim),
+        ("keys", tile.block_n, head_dim),
+        ("values", tile.block_n, head_dim_v),
+    ):
+        block = f"tensordesc<{dtype}[1,1,{rows},{padded_head_dim(width)}]>"
+        sources[name] = block if described else f"*{dtype}"
     strides = [f"{t}_{d}" for t in ("q", "k", "v", "out") for d in ("batch", "row", "head")]
     lengths = ["lse_stride", "max_seqlen_q", "max_seqlen_k", "left", "right"]
     constants: dict[str, Any] = {
         "KV_HEADS": 8, "GROUP": 4, "LEFT": False, "RIGHT": True, "D": head_dim, "DV": head_dim_v,
         "BLOCK_D": padded_head_dim(head_dim), "BLOCK_DV": padded_head_dim(head_dim_v),
         "BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n,
-        "DESC": capability >= 90 and dtype != "fp32",
+        "DESC": described,
         "PRECISION": "ieee" if dtype == "fp32" else "tf32",
         "SHIFT": 8.0 if BITS[dtype] == 8 else 0.0,
         "cu_q_ptr": None, "cu_k_ptr": None, "q_scale_ptr": None, "k_scale_ptr": None,
@@ -49,7 +57,7 @@ def _portable(capability: int, head_dim: int, head_dim_v: int, dtype: str) -> Ca
     return Case(
         f"flash_kernel {dtype} {head_dim}/{head_dim_v} {tile.block_m}x{tile.block_n}",
         flash_kernel,
-        pointers
+        sources
         | {"out_ptr": f"*{out}", "lse_ptr": "*fp32"}
         | dict.fromkeys(strides + lengths, "i32")
         | {"score_scale": "fp32", "value_scale": "fp32"},

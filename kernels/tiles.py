@@ -29,8 +29,8 @@ def shared_memory_bytes(capability: int) -> int:
 # (architecture class, padded head_dim, bytes per element) -> tile. Class 90 has the H100's and
 # H200's shared memory (Blackwell servers too), 80 the A100's, 86 the 99 KiB of consumer cards.
 _PREFILL = {
-    (90, 64, 2): Tile(128, 64, 4, 3),
-    (90, 128, 2): Tile(64, 64, 4, 3),
+    (90, 64, 2): Tile(64, 128, 4, 2),
+    (90, 128, 2): Tile(128, 64, 4, 2),
     (90, 256, 2): Tile(128, 64, 8, 2),
     (90, 64, 1): Tile(128, 128, 8, 2),
     (90, 128, 1): Tile(128, 64, 8, 2),
@@ -45,7 +45,7 @@ _PREFILL = {
     (86, 128, 1): Tile(64, 64, 4, 2),
     (86, 256, 1): Tile(64, 32, 4, 2),
 }
-_PREFILL_FP32 = {64: Tile(64, 32, 8, 2), 128: Tile(32, 16, 8, 2), 256: Tile(16, 16, 4, 1)}
+_PREFILL_FP32 = {64: Tile(64, 32, 8, 2), 128: Tile(32, 16, 8, 1), 256: Tile(16, 16, 4, 1)}
 
 
 def padded_head_dim(head_dim: int) -> int:

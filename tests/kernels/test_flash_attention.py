@@ -131,6 +131,23 @@ def test_any_tile_and_both_ways_of_loading(device, block, descriptors):
     assert relative_error(out, expected) < 1.5e-3
 
 
+@pytest.mark.parametrize("descriptors", [True, False])
+@pytest.mark.parametrize("window", [(-1, 0), (-1, -1), (20, 0)])
+def test_packed_neighbours_full_of_nan_do_not_leak(device, window, descriptors):
+    cu = torch.tensor([0, 33, 108, 150], dtype=torch.int32, device=device)
+    q, k, v = qkv(device, 150, 150, 4, 2, 64, dtype=torch.float16)
+    for tensor in (q, k, v):
+        tensor[:, :33] = tensor[:, 108:] = math.nan
+    out = torch.full_like(q, math.nan)
+    flash_kernel.launch(
+        q, k, v, out, None, 0.125, window, (None,) * 3, cu_seqlens=(cu, cu), max_seqlens=(75, 75),
+        descriptors=descriptors and (not on_gpu or checks.capability(q.device) >= 90),
+    )  # fmt: skip
+    q, k, v = (t[:, 33:108] for t in (q, k, v))
+    expected, _ = attention_reference(q, k, v, causal=False, window_size=window)
+    assert relative_error(out[:, 33:108], expected) < 1.5e-3
+
+
 @pytest.mark.parametrize("tensor_scales", [True, False])
 def test_fp8_with_scales(device, tensor_scales):
     if on_gpu and torch.cuda.get_device_capability() < (8, 9):
