@@ -47,7 +47,7 @@ class Usage:
         """Within the card's shared memory, and no loop spills.
 
         A register put aside for a whole tile of work (8 bytes) is allowed: ptxas does that now and
-        then in the persistent kernels, where one partition holds every register it may.
+        then in kernels that hold every register they may.
         """
         enough = self.shared_bytes <= shared_memory_bytes(self.capability)
         return enough and self.stack_bytes <= 8 and not self.spills_in_loops

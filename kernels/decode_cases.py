@@ -33,7 +33,7 @@ PAIRS = (
 )
 # Pointers come aligned to 16 bytes; the strides of a cache are multiples of 16 entries.
 UNALIGNED = frozenset(
-    ("window_left", "num_splits", "max_blocks", "num_blocks", "kv_heads", "num_slots")
+    ("window_left", "whole", "num_splits", "max_blocks", "num_blocks", "kv_heads", "num_slots")
 )
 
 
@@ -101,7 +101,8 @@ def _paged(
     )
     words = torch.int16 if cache.itemsize == 1 else cache
     pointers = {"q": q, "k_cache": words, "v_cache": words}
-    pointers |= dict.fromkeys(("k_scale", "v_scale", "out", "lse"), torch.float32)
+    partial = ("partial_out", "partial_lse", "lse")
+    pointers |= {"out": q, **dict.fromkeys(("k_scale", "v_scale", *partial), torch.float32)}
     name = f"paged_decode {TYPES[q]}/{TYPES[cache]} {head_dim}/{head_dim_v}"
     return _case(
         f"{name} {tile.kv_heads}x{tile.block_m}x{tile.block_n} {tile.num_stages} stages",

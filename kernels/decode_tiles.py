@@ -102,7 +102,8 @@ def paged_tile(
     candidates = [
         other
         for enough, other in _PAGED_MANY.get(key, ())
-        if heads_per_sm >= enough
+        if capability < 100  # Blackwell's compiler spills in the loop of the 8-bit one
+        and heads_per_sm >= enough
         and (other.kv_heads == 1 or (rows <= other.block_m and kv_heads % other.kv_heads == 0))
     ]
     unsplit = (other for other in candidates if _fills_rounds(other, heads_per_sm))
@@ -149,6 +150,7 @@ def sm_count(device: torch.device) -> int:
 # is bound by that instead.
 START = 0.006
 ALONE = 0.2
+JOIN = 0.01  # what a second kernel takes, of a call that fills the card at least once
 
 
 def split_count(programs: int, capacity_tokens: int, tile: DecodeTile, sms: int) -> int:
@@ -156,7 +158,7 @@ def split_count(programs: int, capacity_tokens: int, tile: DecodeTile, sms: int)
 
     `programs` is how many there are with one split. Programs run in rounds of as many as the card
     holds; the last is seldom full. More splits make a round shorter and its rest smaller, but every
-    program has to be started. No more splits than give the longest its share of the tiles.
+    program has to be started. No more splits than make the longest share of the tiles so short.
     """
     places = sms * tile.programs_per_sm
     alone = 1.0 if tile.programs_per_sm == 1 else ALONE
@@ -171,3 +173,16 @@ def split_count(programs: int, capacity_tokens: int, tile: DecodeTile, sms: int)
     best = min(range(1, min(max(places // programs, 8), tiles) + 1), key=time)
     longest = -(-tiles // best)
     return -(-tiles // longest)
+
+
+def whole_sequences(sequences: int, programs: int, tile: DecodeTile, sms: int) -> int:
+    """How many sequences of `programs` programs each to leave whole, the others to be split.
+
+    As many as fill the card's rounds; the rest would leave one nearly empty. All of them where
+    that would cost less than joining splits does.
+    """
+    places = sms * tile.programs_per_sm
+    rounds, rest = divmod(sequences * programs, places)
+    if rounds and ALONE * (places - rest) / (sequences * programs) < JOIN:
+        return sequences
+    return rounds * places // programs

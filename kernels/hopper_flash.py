@@ -74,7 +74,8 @@ class Plan:
         left = -1 if window[0] >= seqlen_k else window[0]
         right = -1 if window[1] > seqlen_q else window[1]
         windowed = left >= 0 or right > 0
-        tile = tile or hopper_tile(head_dim, head_dim_v, q.element_size(), right == 0)
+        span = left + right + 1 if left >= 0 and right >= 0 else None
+        tile = tile or hopper_tile(head_dim, head_dim_v, q.element_size(), right == 0, span)
         assert tile is not None
         fp8 = q.dtype in checks.FP8
         packed = sequences is not None

@@ -2,8 +2,9 @@
 
     out = paged_decode_attention(q, k_cache, v_cache, block_table, cache_seqlens)
 
-Each program leaves a partial result for one split of one sequence; `combine_splits` joins them.
-With one split it writes the result itself.
+Each program takes one split of one sequence, and `combine_splits` joins their partial results; a
+sequence that is not split is written as it will be. So many sequences are left whole as fill the
+card in full rounds, and only the rest is split.
 """
 
 import math
@@ -36,7 +37,7 @@ from kernels.decode_checks import (
     describe,
     remember,
 )
-from kernels.decode_tiles import DecodeTile, paged_tile, sm_count, split_count
+from kernels.decode_tiles import DecodeTile, paged_tile, sm_count, split_count, whole_sequences
 from kernels.launcher import Launcher
 from kernels.packed_bytes import as_words, compute_dtype, packing
 from kernels.paged_decode_kernel import paged_decode_kernel
@@ -102,7 +103,8 @@ class _Plan:
     batch: int
     q_tokens: int
     heads: int
-    num_splits: int
+    whole: int  # sequences that are not split
+    num_splits: int  # of each other
     sizes: tuple[int, ...]  # the kernel's integers after num_splits
     launch: Launcher
     scale: float  # softmax_scale's default, times log2(e)
@@ -172,10 +174,16 @@ def _plan(
         )
     row_blocks = -(-group * q_tokens // tile.block_m)
     programs = kv_heads // tile.kv_heads * row_blocks
+    whole = 0
     if num_splits is None:
         reach = max_blocks * block_size
         reach = reach if left < 0 else min(reach, left + q_tokens + tile.block_n)
-        num_splits = split_count(batch * programs, reach, tile, sms)
+        whole = whole_sequences(batch, programs, tile, sms)
+        num_splits = 1
+        if whole < batch:
+            num_splits = split_count((batch - whole) * programs, reach, tile, sms)
+    if num_splits == 1:
+        whole = batch
     constants = paged_constexprs(
         q.dtype,
         k_cache.dtype,
@@ -195,9 +203,9 @@ def _plan(
     sizes = (max_blocks, num_blocks, kv_heads, *strides, block_table.stride(0))
     launch = Launcher(
         paged_decode_kernel,
-        (programs, num_splits, batch),
+        (programs, whole + (batch - whole) * num_splits, 1),
         constants,
-        (q.device, q.dtype, k_cache.dtype, num_splits > 1, sizes),
+        (q.device, q.dtype, k_cache.dtype, sizes),
         num_warps=tile.num_warps,
         num_stages=tile.num_stages,
     )
@@ -206,6 +214,7 @@ def _plan(
         batch=batch,
         q_tokens=q_tokens,
         heads=heads,
+        whole=whole,
         num_splits=num_splits,
         sizes=sizes,
         launch=launch,
@@ -239,7 +248,8 @@ def paged_decode_attention(
     block_table: int32 [batch, max_blocks]; entries past the length are never followed.
     cache_seqlens: int32 [batch]; 0 gives out 0 and lse -inf.
     window_size: (left, right) keys beside each query; attention is causal, so right has no effect.
-    num_splits: None fills one wave of the card, chosen from shapes (no wait for the GPU).
+    num_splits: of every sequence; None splits none, all or the last ones, so that the card is busy
+    to the end, chosen from shapes (no wait for the GPU).
     k_scale, v_scale: dequantisation factors: a number, a tensor of one float32, or one float32
     per token and head, [num_blocks, block_size, kv_heads].
     check: also validate lengths and pages on the GPU, which waits for it (always done on CPU
@@ -266,17 +276,18 @@ def paged_decode_attention(
     if check or not q.is_cuda:
         check_table_contents(block_table, cache_seqlens, k_cache.shape[0], k_cache.shape[1])
 
-    device, splits = q.device, plan.num_splits
+    device, whole, splits = q.device, plan.whole, plan.num_splits
     out = torch.empty(plan.out_shape, dtype=q.dtype, device=device)
     lse = torch.empty((plan.batch, plan.q_tokens, plan.heads), device=device)
     if out.numel() == 0 or k_cache.shape[0] == 0 or block_table.shape[1] == 0:
         out.zero_()
         lse.fill_(-math.inf)
         return _result(out, lse, q.dim(), return_lse)
-    partial_out, partial_lse = out, lse
-    if splits > 1:
-        partial_out = torch.empty((lse.numel(), splits, out.shape[-1]), device=device)
-        partial_lse = torch.empty((lse.numel(), splits), device=device)
+    partial_out = partial_lse = lse
+    if whole < plan.batch:
+        rows = lse[whole:].numel()
+        partial_out = torch.empty((rows, splits, out.shape[-1]), device=device)
+        partial_lse = torch.empty((rows, splits), device=device)
     k_factor, v_factor = (
         1.0 if scale is None or isinstance(scale, torch.Tensor) else float(scale)
         for scale in (k_scale, v_scale)
@@ -289,14 +300,16 @@ def paged_decode_attention(
         cache_seqlens,
         k_scale if isinstance(k_scale, torch.Tensor) else lse,
         v_scale if isinstance(v_scale, torch.Tensor) else lse,
+        out,
+        lse,
         partial_out,
         partial_lse,
     )
     score_scale = plan.scale if softmax_scale is None else softmax_scale * LOG2E
-    numbers = (k_factor * score_scale, v_factor, left, splits, *plan.sizes)
+    numbers = (k_factor * score_scale, v_factor, left, whole, splits, *plan.sizes)
     plan.launch((*pointers, *numbers), pointers)
-    if splits > 1:
-        combine_splits(partial_out, partial_lse, out, lse)
+    if whole < plan.batch:
+        combine_splits(partial_out, partial_lse, out[whole:], lse[whole:])
     return _result(out, lse, q.dim(), return_lse)
 
 

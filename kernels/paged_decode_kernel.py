@@ -1,7 +1,8 @@
 """The split kernel of paged decode attention.
 
 Each program takes the query rows of HEADS KV heads (each head's padded to a power of two for the
-tensor cores) and one split of one sequence, and gathers its pages through the block table. With
+tensor cores) and one split of one sequence, and gathers its pages through the block table. The
+first `whole` sequences are not split; their programs write the result itself. With
 several heads every tensor below has them as its first dimension, and each warp works on a head of
 its own: no warp waits for another, and the heads' bytes, neighbours in memory, are read together.
 """
@@ -12,7 +13,11 @@ import triton.language as tl
 from kernels.packed_bytes import unpack_bytes
 
 
-@triton.jit(do_not_specialize=["window_left", "num_splits", "max_blocks", "num_blocks", "kv_heads"])
+@triton.jit(
+    do_not_specialize=[
+        "window_left", "whole", "num_splits", "max_blocks", "num_blocks", "kv_heads",
+    ]
+)  # fmt: skip
 def paged_decode_kernel(
     q,  # [batch, q_tokens, heads, head_dim]
     k_cache,  # [num_blocks, block_size, kv_heads, head_dim]
@@ -21,11 +26,14 @@ def paged_decode_kernel(
     cache_seqlens,  # [batch] int32
     k_scale,  # fp32, one element or [num_blocks, block_size, kv_heads]
     v_scale,
-    out,  # [batch * q_tokens * heads, num_splits, head_dim_v]
-    lse,  # [batch * q_tokens * heads, num_splits] fp32
+    out,  # [batch * q_tokens * heads, head_dim_v]
+    lse,  # [batch * q_tokens * heads] fp32
+    partial_out,  # [(batch - whole) * q_tokens * heads, num_splits, head_dim_v] fp32
+    partial_lse,  # [(batch - whole) * q_tokens * heads, num_splits] fp32
     score_scale,  # softmax_scale * log2(e), times k_scale where that is a number
     out_scale,  # v_scale where that is a number
     window_left,
+    whole,
     num_splits,
     max_blocks,
     num_blocks,
@@ -59,8 +67,10 @@ def paged_decode_kernel(
     OVERLAP_LAUNCH: tl.constexpr,
     HEADS: tl.constexpr,  # a power of two that divides kv_heads
 ):
-    split = tl.program_id(1)
-    seq = tl.program_id(2)
+    part = tl.maximum(tl.program_id(1) - whole, 0)  # of the sequences that are split
+    seq = tl.minimum(tl.program_id(1), whole) + part // num_splits
+    splits = tl.where(seq < whole, 1, num_splits)
+    split = part % num_splits
     row = (tl.program_id(0) % ROW_BLOCKS) * BLOCK_M + tl.arange(0, BLOCK_M)
     token = row // GROUP
     row_valid = row < GROUP * Q_TOKENS
@@ -94,8 +104,8 @@ def paged_decode_kernel(
     if HAS_WINDOW:
         first_tile = tl.maximum(seqlen - Q_TOKENS - window_left, 0) // BLOCK_N
     tiles = tl.cdiv(seqlen, BLOCK_N) - first_tile
-    begin = first_tile + split * tiles // num_splits
-    end = first_tile + (split + 1) * tiles // num_splits
+    begin = first_tile + split * tiles // splits
+    end = first_tile + (split + 1) * tiles // splits
 
     ENTRIES: tl.constexpr = 1 if PACKED == "none" else 2
     offs_q = tl.arange(0, BLOCK_D * ENTRIES)
@@ -202,11 +212,15 @@ def paged_decode_kernel(
     # The factor ln(2) gives the natural logarithm.
     row_lse = (row_max + tl.log2(row_sum)) * 0.6931471805599453
     place = ((seq * Q_TOKENS + token) * (kv_heads * GROUP) + head).to(tl.int64)
-    place = place * num_splits + split
-    tl.store(lse + place, row_lse, mask=row_valid)
-    if (begin < end) | (num_splits == 1):
-        tl.store(
-            out + tl.expand_dims(place, -1) * (HEAD_DIM_V * ENTRIES) + offs_out[None, :],
-            acc.to(out.dtype.element_ty),
-            mask=tl.expand_dims(row_valid, -1) & (offs_out[None, :] < HEAD_DIM_V * ENTRIES),
-        )
+    column = offs_out[None, :]
+    inside = tl.expand_dims(row_valid, -1) & (column < HEAD_DIM_V * ENTRIES)
+    if seq < whole:
+        tl.store(lse + place, row_lse, mask=row_valid)
+        target = out + tl.expand_dims(place, -1) * (HEAD_DIM_V * ENTRIES) + column
+        tl.store(target, acc.to(out.dtype.element_ty), mask=inside)
+    else:
+        place = (place - whole * (Q_TOKENS * kv_heads * GROUP)) * num_splits + split
+        tl.store(partial_lse + place, row_lse, mask=row_valid)
+        if begin < end:
+            target = partial_out + tl.expand_dims(place, -1) * (HEAD_DIM_V * ENTRIES) + column
+            tl.store(target, acc, mask=inside)

@@ -24,8 +24,11 @@ def prefill_cases(capability: int) -> Iterator[Case]:
                     assert tile is not None
                     yield _hopper(head_dim, head_dim_v, dtype, causal, tile, False)
                     if causal:
+                        near = hopper_tile(head_dim, head_dim_v, bits // 8, causal, 128)
                         for packed in (False, True):
                             yield _hopper(head_dim, head_dim_v, dtype, None, tile, packed)
+                            if near and near != tile:
+                                yield _hopper(head_dim, head_dim_v, dtype, None, near, packed)
 
 
 def _portable(capability: int, head_dim: int, head_dim_v: int, dtype: str) -> Case:

@@ -27,7 +27,8 @@ def shared_memory_bytes(capability: int) -> int:
 
 
 # (architecture class, padded head_dim, bytes per element) -> tile. Class 90 has the H100's and
-# H200's shared memory (Blackwell servers too), 80 the A100's, 86 the 99 KiB of consumer cards.
+# H200's shared memory (Blackwell servers too, except where 100 says otherwise), 80 the A100's, 86
+# the 99 KiB of consumer cards. Class 90 was measured on an H200; the others only compile and fit.
 _PREFILL = {
     (90, 64, 2): Tile(64, 128, 4, 2),
     (90, 128, 2): Tile(128, 64, 4, 2),
@@ -35,7 +36,8 @@ _PREFILL = {
     (90, 64, 1): Tile(128, 128, 8, 2),
     (90, 128, 1): Tile(128, 64, 8, 2),
     (90, 256, 1): Tile(128, 64, 8, 2),
-    (80, 64, 2): Tile(128, 64, 4, 3),
+    (100, 128, 2): Tile(128, 128, 8, 2),
+    (80, 64, 2): Tile(128, 64, 8, 3),
     (80, 128, 2): Tile(128, 64, 8, 3),
     (80, 256, 2): Tile(64, 32, 8, 2),
     (86, 64, 2): Tile(128, 64, 4, 2),
@@ -45,7 +47,7 @@ _PREFILL = {
     (86, 128, 1): Tile(64, 64, 4, 2),
     (86, 256, 1): Tile(64, 32, 4, 2),
 }
-_PREFILL_FP32 = {64: Tile(64, 32, 8, 2), 128: Tile(32, 16, 8, 1), 256: Tile(16, 16, 4, 1)}
+_PREFILL_FP32 = {64: Tile(32, 32, 8, 2), 128: Tile(32, 16, 8, 1), 256: Tile(16, 16, 4, 1)}
 
 
 def padded_head_dim(head_dim: int) -> int:
@@ -69,6 +71,9 @@ def prefill_tile(capability: int, head_dim: int, element_bytes: int) -> Tile:
     arch = arch_class(capability)
     if element_bytes == 1 and arch == 80:  # no A100 multiplies fp8; the interpreter does
         arch = 86
+    newer = (100, padded, element_bytes)
+    if arch == 90 and capability >= 100 and newer in _PREFILL:
+        return _PREFILL[newer]
     return _PREFILL[arch, padded, element_bytes]
 
 
@@ -91,14 +96,19 @@ class HopperTile:
 
 
 def hopper_tile(
-    head_dim: int, head_dim_v: int, element_bytes: int, causal: bool
+    head_dim: int, head_dim_v: int, element_bytes: int, causal: bool, span: int | None = None
 ) -> HopperTile | None:
-    """Tile of the Hopper kernel, None where only the portable kernel fits."""
+    """Tile of the Hopper kernel, None where only the portable kernel fits.
+
+    `span`: how many keys a query sees at most, where a window limits both sides.
+    """
     shape = padded_head_dim(head_dim), padded_head_dim(head_dim_v)
     if shape not in ((64, 64), (128, 128), (256, 128), (256, 256)):
         return None
     section = 4 if causal else 1
     if shape[0] == 64 and element_bytes == 2:
+        if span is not None and span <= 256:  # most of a wider tile would be masked
+            return HopperTile(2, 64, 3, section, late=False, chained=True, pingpong=True)
         return HopperTile(3, 128, 3, section, late=False, chained=True, pingpong=True)
     chunks = 3 if (head_dim, head_dim_v) == (192, 128) else 1
     block_n = 64 if shape[0] == 256 and chunks == 1 else 128

@@ -5,7 +5,7 @@ import torch
 from paging import paged, relative_error
 
 from kernels.combine import combine_reference, combine_splits
-from kernels.decode_tiles import DecodeTile, paged_tile, split_count
+from kernels.decode_tiles import DecodeTile, paged_tile, sm_count, split_count, whole_sequences
 from kernels.paged_decode import paged_decode_attention
 from kernels.paged_reference import paged_decode_reference
 
@@ -192,6 +192,28 @@ def test_a_nearly_empty_last_round_is_split_away():
         rounds = programs * splits / 264
         assert splits > 1
         assert -(-programs * splits // 264) / rounds < 1.15
+
+
+def test_full_rounds_are_left_whole_and_only_the_rest_is_split():
+    tile = DecodeTile(16, 16, 4, 3, 2, kv_heads=4)  # 264 places
+    assert whole_sequences(131, 2, tile, sms=132) == 0
+    assert whole_sequences(140, 2, tile, sms=132) == 132
+    assert whole_sequences(300, 2, tile, sms=132) == 264
+    assert whole_sequences(256, 2, tile, sms=132) == 256  # a last round of 248 is full enough
+    assert whole_sequences(90, 3, tile, sms=132) == 88
+
+
+@pytest.mark.parametrize("q_tokens", [1, 2])
+def test_some_sequences_whole_and_some_split(q_tokens, device):
+    tile = DecodeTile(16, 16, 4, 2, 1)
+    places = sm_count(torch.device(device))
+    lengths = [(37 * i) % 150 + 2 for i in range(places + 2)]  # two more than a round holds
+    lengths[-1] = 200
+    assert whole_sequences(len(lengths), 1, tile, sms=places) == places
+    assert split_count(2, 208, tile, sms=places) > 1
+    cache = paged(lengths, kv_heads=1, device=device)
+    q = torch.randn(len(lengths), q_tokens, 4, 64, device=device)
+    assert_matches(q, cache, tile=tile)
 
 
 def test_tiles_by_load():
