@@ -107,7 +107,7 @@ def hopper_tile(
         return None
     section = 4 if causal else 1
     if shape[0] == 64 and element_bytes == 2:
-        if span is not None and span <= 256:  # most of a wider tile would be masked
+        if span is not None and span <= 512:  # most of a wider tile would be masked
             return HopperTile(2, 64, 3, section, late=False, chained=True, pingpong=True)
         return HopperTile(3, 128, 3, section, late=False, chained=True, pingpong=True)
     chunks = 3 if (head_dim, head_dim_v) == (192, 128) else 1
