@@ -1,4 +1,4 @@
-"""Joins the partial results of a split-KV decode: the second kernel of every decode call."""
+"""Joins the partial results of a split-KV decode: the second kernel, where sequences are split."""
 
 import functools
 from typing import Any

@@ -13,8 +13,8 @@ from kernels.decode_tiles import DecodeTile, mla_tile, paged_tile
 from kernels.kv_store import LARGEST, kv_store_kernel
 from kernels.mla_decode import mla_constexprs
 from kernels.mla_decode_kernel import mla_decode_kernel
-from kernels.paged_decode import paged_constexprs
 from kernels.paged_decode_kernel import paged_decode_kernel
+from kernels.paged_plan import paged_constexprs
 
 HEAD_DIMS = ((64, 64), (96, 96), (128, 128), (192, 128), (256, 256))
 TYPES = {

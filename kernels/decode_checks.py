@@ -31,6 +31,13 @@ def check_cache_dtype(name: str, cache: torch.Tensor, q: torch.Tensor) -> None:
     check_dtype(name, cache, (q.dtype, *QUANTISED))
 
 
+def check_grid(**sizes: int) -> None:
+    """Each of them is the second or third dimension of a grid."""
+    for name, size in sizes.items():
+        if size > 65_535:
+            raise ValueError(f"{name} is {size:,}; one call takes at most 65,535")
+
+
 def check_table(block_table: torch.Tensor, cache_seqlens: torch.Tensor, batch: int) -> None:
     check_shape("block_table", block_table, batch=batch, max_blocks=None)
     check_shape("cache_seqlens", cache_seqlens, batch=batch)

@@ -1,7 +1,7 @@
 """Tiles and split counts of the decode kernels, found by benchmarks/find_decode_tiles.py.
 
 A decode step reads each key once, so the tile decides how many bytes are in flight and the split
-count decides whether the card's one wave of programs is full. Both come from shapes alone.
+count whether the card is busy to the end. Both come from shapes alone.
 """
 
 import functools
@@ -102,7 +102,7 @@ def paged_tile(
     candidates = [
         other
         for enough, other in _PAGED_MANY.get(key, ())
-        if capability < 100  # Blackwell's compiler spills in the loop of the 8-bit one
+        if capability < 100  # not measured there, and the 8-bit one spills in its loop
         and heads_per_sm >= enough
         and (other.kv_heads == 1 or (rows <= other.block_m and kv_heads % other.kv_heads == 0))
     ]
@@ -158,7 +158,7 @@ def split_count(programs: int, capacity_tokens: int, tile: DecodeTile, sms: int)
 
     `programs` is how many there are with one split. Programs run in rounds of as many as the card
     holds; the last is seldom full. More splits make a round shorter and its rest smaller, but every
-    program has to be started. No more splits than make the longest share of the tiles so short.
+    program has to be started. Of equal longest shares of the tiles, the fewest splits.
     """
     places = sms * tile.programs_per_sm
     alone = 1.0 if tile.programs_per_sm == 1 else ALONE
@@ -182,6 +182,7 @@ def whole_sequences(sequences: int, programs: int, tile: DecodeTile, sms: int) -
     that would cost less than joining splits does.
     """
     places = sms * tile.programs_per_sm
+    programs = max(1, programs)
     rounds, rest = divmod(sequences * programs, places)
     if rounds and ALONE * (places - rest) / (sequences * programs) < JOIN:
         return sequences

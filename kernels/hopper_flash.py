@@ -132,11 +132,11 @@ class Plan:
         """Write `out` [batch, seqlen_q, heads, head_dim_v] and `lse`, both contiguous."""
         score_scale, value_scale, pointers = checks.fold_factors(scale, factors)
         with torch.cuda.device_of(q):
+            counter = zeroed_counter(q.device)  # tiles given out; zero before the values' launch
             if self._transpose:
                 v = self._transpose(v, cu_seqlens[1])
             descriptor = checked_descriptor()
             q_map, k_map, v_map, out_map = self._maps
-            counter = zeroed_counter(q.device)  # tiles given out
             self._launch(
                 (
                     descriptor(q, *q_map), descriptor(k, *k_map), descriptor(v, *v_map),

@@ -156,6 +156,14 @@ def _load_v(
 
 
 @gluon.jit
+def _await_transposed():
+    """Wait for the kernel before this one, which turns the values; done at once from then on."""
+    gl.inline_asm_elementwise(
+        "griddepcontrol.wait; mov.b32 $0, 0;", "=r", [], dtype=gl.int32, is_pure=False, pack=1
+    )
+
+
+@gluon.jit
 def produce(
     q_desc, k_desc, v_desc, q_smem, k_ring, v_ring, work,
     q_full, q_empty, k_full, k_empty, v_full, v_empty, counter_ptr,
@@ -209,15 +217,8 @@ def produce(
                         q_desc, batch, head, row, chunk * q_desc.block_shape[-1], begin_q, length_q,
                         q_full, q_smem.index(consumer * CHUNKS + chunk), PACKED,
                     )  # fmt: skip
-            if FP8:  # the transposed values may still be on their way
-                gl.inline_asm_elementwise(
-                    "griddepcontrol.wait; mov.b32 $0, 0;",
-                    "=r",
-                    [],
-                    dtype=gl.int32,
-                    is_pure=False,
-                    pack=1,
-                )
+            if FP8:
+                _await_transposed()
             for step in range(1, steps):
                 row = last - step * BLOCK_N
                 next_count = count + 1
@@ -240,6 +241,8 @@ def produce(
             count += 1
             turn += 1
         else:
+            if FP8:  # never end before the kernel that was launched first
+                _await_transposed()
             index = gl.num_programs(0) + gl.atomic_add(counter_ptr, 1)
     mbarrier.wait(q_empty, turn & 1 ^ 1)
     _tell(work, turn, TILE, -1)

@@ -17,9 +17,11 @@ def _transpose_kernel(
 ):  # fmt: skip
     if OVERLAP_LAUNCH:  # the attention kernel waits before it reads
         tl.extra.cuda.gdc_launch_dependents()
-    batch = (tl.program_id(1) // KV_HEADS).to(tl.int64)
-    head = (tl.program_id(1) % KV_HEADS).to(tl.int64)
-    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    blocks = tl.cdiv(padded, BLOCK)
+    block = tl.program_id(0) % blocks
+    batch = (tl.program_id(0) // blocks // KV_HEADS).to(tl.int64)
+    head = (tl.program_id(0) // blocks % KV_HEADS).to(tl.int64)
+    place = block * BLOCK + tl.arange(0, BLOCK)
     # Place 4i + 2h + j within each 16 holds key 8h + 2i + j.
     key = place // 16 * 16 + place // 2 % 2 * 8 + place // 4 % 4 * 2 + place % 2
     end = seqlen
@@ -27,7 +29,7 @@ def _transpose_kernel(
         low, high = 0, sequences
         while high - low > 1:
             middle = (low + high) // 2
-            if tl.load(cu_ptr + middle) // BLOCK + middle <= tl.program_id(0):
+            if tl.load(cu_ptr + middle) // BLOCK + middle <= block:
                 low = middle
             else:
                 high = middle
@@ -63,7 +65,7 @@ class Transposer:
             "KV_HEADS": kv_heads, "D": head_dim, "BLOCK_D": triton.next_power_of_2(head_dim),
             "BLOCK": PADDING, "OVERLAP_LAUNCH": v.is_cuda,
         }  # fmt: skip
-        grid = (triton.cdiv(padded, PADDING), batch * kv_heads, 1)
+        grid = (triton.cdiv(padded, PADDING) * batch * kv_heads, 1, 1)
         self._launch = Launcher(_transpose_kernel, grid, constants, (v.device, self._numbers))
 
     def __call__(self, v: torch.Tensor, cu_seqlens: torch.Tensor | None) -> torch.Tensor:

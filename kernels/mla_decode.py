@@ -34,6 +34,7 @@ from kernels.decode_checks import (
     QUANTISED,
     check_block_size,
     check_cache_dtype,
+    check_grid,
     check_table,
     check_table_contents,
     describe,
@@ -148,6 +149,7 @@ def _plan(
     if num_splits is None:
         sms = sm_count(nope.device)
         num_splits = split_count(batch * row_blocks, max_blocks * block_size, tile, sms)
+    check_grid(batch=batch, num_splits=num_splits)
     overlap_launch = num_splits > 1 and overlaps_launch(nope.device)
     grid = (row_blocks, num_splits, batch)
     strides = (*nope.stride()[:3], *turned.stride()[:3])
@@ -203,7 +205,8 @@ def mla_decode_attention(
     of two from 16 (512 and 64 in DeepSeek's models).
     latent_cache: [num_blocks, block_size, rank + rope], in q's dtype, fp8 e4m3 or int8; each row
     the normalised latent, then the rotated key.
-    block_table, cache_seqlens, num_splits, check: as in `paged_decode_attention`.
+    block_table, cache_seqlens, check: as in `paged_decode_attention`.
+    num_splits: of every sequence; None chooses from shapes.
     softmax_scale: required, because it follows from the head size before absorption.
     latent_scale: dequantisation factor of the cache: a number or a tensor of one float32.
     Returns out [.., heads, rank], still to be multiplied by the value up-projection, in q's dtype;

@@ -67,16 +67,18 @@ def paged_decode_kernel(
     OVERLAP_LAUNCH: tl.constexpr,
     HEADS: tl.constexpr,  # a power of two that divides kv_heads
 ):
-    part = tl.maximum(tl.program_id(1) - whole, 0)  # of the sequences that are split
-    seq = tl.minimum(tl.program_id(1), whole) + part // num_splits
+    programs = kv_heads // HEADS * ROW_BLOCKS
+    head_block = tl.program_id(0) % programs
+    part = tl.maximum(tl.program_id(0) // programs - whole, 0)  # of the sequences that are split
+    seq = tl.minimum(tl.program_id(0) // programs, whole) + part // num_splits
     splits = tl.where(seq < whole, 1, num_splits)
     split = part % num_splits
-    row = (tl.program_id(0) % ROW_BLOCKS) * BLOCK_M + tl.arange(0, BLOCK_M)
+    row = (head_block % ROW_BLOCKS) * BLOCK_M + tl.arange(0, BLOCK_M)
     token = row // GROUP
     row_valid = row < GROUP * Q_TOKENS
     offs_n = tl.arange(0, BLOCK_N)
     if HEADS == 1:
-        kv_head = tl.program_id(0) // ROW_BLOCKS
+        kv_head = head_block // ROW_BLOCKS
         head_of_row, head_of_tile = kv_head, kv_head
         offs_d = tl.arange(0, BLOCK_D)[None, :]
         offs_dv = tl.arange(0, BLOCK_DV)[None, :]
@@ -85,7 +87,7 @@ def paged_decode_kernel(
         row_max = tl.full([BLOCK_M], float("-inf"), tl.float32)
         row_scale = tl.full([BLOCK_M], 1.0, tl.float32) * score_scale
     else:
-        kv_head = tl.program_id(0) // ROW_BLOCKS * HEADS + tl.arange(0, HEADS)
+        kv_head = head_block // ROW_BLOCKS * HEADS + tl.arange(0, HEADS)
         head_of_row, head_of_tile = kv_head[:, None], kv_head[:, None, None]
         row_valid = tl.broadcast_to(row_valid[None, :], [HEADS, BLOCK_M])
         offs_d = tl.arange(0, BLOCK_D)[None, None, :]

@@ -1,4 +1,4 @@
-"""How TMA sees queries, keys and values, so that no tile runs past its head or its sequence."""
+"""How TMA sees attention's inputs and output: no tile runs past its head or its sequence."""
 
 FAR = 2**30  # rows of a packed tensor's descriptor
 
@@ -9,7 +9,7 @@ def tensor_map(
     """Extents, strides and block of a descriptor for [batch, length, heads, width].
 
     A block is `rows` rows of one head, filled up to `columns` with zeros. The dimensions are
-    [batch, heads, length, width]; packed, [2**31, 2**31, heads, 2**30, width]: a coordinate of FAR
+    [batch, heads, length, width]; packed, [most, most, heads, FAR, width]: a coordinate of FAR
     times a stride of 2**34 - row elements wraps around to -FAR rows, so at [FAR, begin + length,
     head, FAR - length + row, column] the row coordinate ends at its extent where the sequence ends.
     """

@@ -134,6 +134,7 @@ def test_splits_leave_no_nearly_empty_round():
         ({"latent_scale": lambda a: torch.ones(2)}, ValueError, "latent_scale must be"),
         ({"latent_cache": lambda a: a["latent_cache"].to(torch.int8)}, ValueError, "rope is 16"),
         ({"num_splits": lambda a: -1}, ValueError, "num_splits is -1"),
+        ({"num_splits": lambda a: 65_536}, ValueError, "at most 65,535"),
     ],
 )  # fmt: skip
 def test_bad_input_gives_one_clear_error(change, error, words, device):

@@ -216,6 +216,13 @@ def test_some_sequences_whole_and_some_split(q_tokens, device):
     assert_matches(q, cache, tile=tile)
 
 
+@pytest.mark.parametrize("num_splits", [None, 2])
+def test_no_new_tokens_give_an_empty_result(num_splits, device):
+    cache = paged([20, 3], kv_heads=1, device=device)
+    q = torch.randn(2, 0, 4, 64, device=device)
+    assert paged_decode_attention(q, *cache.arguments(), num_splits=num_splits).shape == q.shape
+
+
 def test_tiles_by_load():
     """Loads are KV heads for each multiprocessor, on which two programs of several heads fit."""
     few, some, pairs, many = (paged_tile(90, 4, 128, 2, 8, load) for load in (0.5, 2, 3.9, 7.8))
