@@ -1,4 +1,7 @@
-"""Tiles and split counts of the decode kernels, found by benchmarks/find_decode_tiles.py.
+"""Tiles and split counts of the decode kernels.
+
+The tiles are from benchmarks/find_decode_tiles.py, the rule for splits is fitted to tables such as
+benchmarks/find_decode_splits.py prints.
 
 A decode step reads each key once, so the tile decides how many bytes are in flight and the split
 count whether the card is busy to the end. Both come from shapes alone.
@@ -99,11 +102,12 @@ def paged_tile(
         return _PAGED_FP32
     key = (arch_class(capability), padded_head_dim(head_dim), element_bytes)
     tile = _PAGED[key]
+    # Blackwell shares the class, but has not run these, and the 8-bit one spills in its loop there.
+    many = _PAGED_MANY.get(key, ()) if capability < 100 else ()
     candidates = [
         other
-        for enough, other in _PAGED_MANY.get(key, ())
-        if capability < 100  # not measured there, and the 8-bit one spills in its loop
-        and heads_per_sm >= enough
+        for enough, other in many
+        if heads_per_sm >= enough
         and (other.kv_heads == 1 or (rows <= other.block_m and kv_heads % other.kv_heads == 0))
     ]
     unsplit = (other for other in candidates if _fills_rounds(other, heads_per_sm))
@@ -146,8 +150,8 @@ def sm_count(device: torch.device) -> int:
 
 # What starting a program takes, of the time that the whole call needs at full bandwidth; and the
 # time of a round of one program alone, of a full round's: it has the bandwidth to itself, so it
-# runs faster. Fitted to 22 batches (benchmarks/NOTES.md); a program that fills its multiprocessor
-# is bound by that instead.
+# runs faster. Fitted to 22 batches (benchmarks/NOTES.md has how well). A program that fills its
+# multiprocessor is bound by that instead.
 START = 0.006
 ALONE = 0.2
 JOIN = 0.01  # what a second kernel takes, of a call that fills the card at least once

@@ -20,6 +20,7 @@ import torch
 from kernels import hopper_mla
 from kernels.checks import (
     FLOATS,
+    LOG2_E,
     capability,
     check_device,
     check_dtype,
@@ -44,8 +45,6 @@ from kernels.decode_tiles import DecodeTile, mla_tile, sm_count, split_count
 from kernels.launcher import Launcher
 from kernels.mla_decode_kernel import mla_decode_kernel
 from kernels.packed_bytes import as_words, compute_dtype, packing
-
-LOG2E = 1.4426950408889634
 
 
 def mla_constexprs(
@@ -235,7 +234,7 @@ def mla_decode_attention(
             partial_lse = torch.empty((lse.numel(), splits), device=device)
         is_tensor = isinstance(latent_scale, torch.Tensor)
         factor = 1.0 if latent_scale is None or is_tensor else float(latent_scale)
-        score_scale = softmax_scale * LOG2E * factor
+        score_scale = softmax_scale * LOG2_E * factor
         if plan.hopper:
             plan.hopper.run(
                 q_nope_absorbed, q_rope, latent_cache, block_table, cache_seqlens,

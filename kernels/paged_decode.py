@@ -12,12 +12,12 @@ from collections.abc import Hashable
 
 import torch
 
-from kernels.checks import check_window
+from kernels.checks import LOG2_E, check_window
 from kernels.combine import combine_splits
 from kernels.decode_checks import check_table_contents, describe, remember
 from kernels.decode_tiles import DecodeTile
 from kernels.packed_bytes import as_words
-from kernels.paged_plan import LOG2E, Plan, make_plan
+from kernels.paged_plan import Plan, make_plan
 
 _PLANS: dict[Hashable, Plan] = {}
 
@@ -105,7 +105,7 @@ def paged_decode_attention(
         partial_out,
         partial_lse,
     )
-    score_scale = plan.scale if softmax_scale is None else softmax_scale * LOG2E
+    score_scale = plan.scale if softmax_scale is None else softmax_scale * LOG2_E
     numbers = (k_factor * score_scale, v_factor, left, whole, splits, *plan.sizes)
     plan.launch((*pointers, *numbers), pointers)
     if whole < plan.batch:

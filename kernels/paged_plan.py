@@ -11,6 +11,7 @@ import torch
 
 from kernels.checks import (
     FLOATS,
+    LOG2_E,
     capability,
     check_device,
     check_dtype,
@@ -33,8 +34,6 @@ from kernels.launcher import Launcher
 from kernels.packed_bytes import as_words, compute_dtype, packing
 from kernels.paged_decode_kernel import paged_decode_kernel
 from kernels.tiles import padded_head_dim
-
-LOG2E = 1.4426950408889634
 
 
 def scale_mode(scale: float | torch.Tensor | None) -> str:
@@ -208,5 +207,5 @@ def make_plan(
         num_splits=num_splits,
         sizes=sizes,
         launch=launch,
-        scale=LOG2E / math.sqrt(head_dim),
+        scale=LOG2_E / math.sqrt(head_dim),
     )

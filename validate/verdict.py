@@ -1,6 +1,7 @@
 """A record in words: one sentence, and the table that the README and the page print."""
 
 from collections.abc import Iterable, Iterator
+from math import ceil
 
 from planner.units import format_bytes
 from validate.record import Case, Record
@@ -63,7 +64,8 @@ def _worst(cases: Iterable[Case]) -> float | None:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if share >= 0.0005 else "0.05 %"
+    """Rounded up, for what is said to be within it."""
+    return f"{ceil(1000 * share - 1e-6) / 10:.1f} %" if share >= 0.0005 else "0.05 %"
 
 
 def value(case: Case, number: float | None) -> str:

@@ -5,7 +5,6 @@ import torch
 from paging import paged, relative_error
 
 from kernels import hopper_mla
-from kernels.decode_tiles import DecodeTile, mla_tile, split_count
 from kernels.mla_decode import mla_decode_attention
 from kernels.paged_reference import mla_decode_reference
 from kernels.reference import attention_reference
@@ -107,18 +106,6 @@ def test_absorbed_form_equals_the_attention_it_abbreviates(device):
     )
     out = torch.einsum("bhr,hrv->bhv", out.double().cpu(), up_value)
     assert relative_error(out, wanted[:, 0]) < 1e-6
-
-
-def test_splits_leave_no_nearly_empty_round():
-    tile = DecodeTile(64, 64, 8, 2, 1)
-    assert split_count(128, 8_192, tile, sms=132) == 1
-    assert split_count(2, 131_072, tile, sms=132) == 64  # 32 tiles each, as the longest of 66
-    # 160 programs take two rounds of 132; in 4 splits, 640 take five rounds of a quarter each
-    assert split_count(160, 8_192, tile, sms=132) == 4
-    assert split_count(256, 8_192, tile, sms=132) == 1
-    assert mla_tile(90, 16, 2).block_m == 16
-    assert mla_tile(90, 17, 2).block_m == 32
-    assert mla_tile(90, 33, 2).block_m == 64
 
 
 @pytest.mark.parametrize(
