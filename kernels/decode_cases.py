@@ -52,9 +52,10 @@ def _all_cases(capability: int) -> Iterator[Case]:
                     yield _paged(capability, q, cache, head_dim, head_dim_v, group, load)
         for heads in (16, 32, 128):
             yield _mla(capability, q, cache, heads)
-        if capability == 90 and q == cache != torch.float32:
-            for block_size in (16, 64):
-                yield _hopper_mla(q, block_size)
+        if capability == 90 and q != torch.float32:
+            for heads in (16, 128):
+                for block_size in (16, 64):
+                    yield _hopper_mla(q, cache, heads, block_size)
         yield _store(q, cache)
     for num_splits in (16, 66, 528):
         yield _combine(capability, num_splits)
@@ -142,22 +143,33 @@ def _mla(capability: int, q: torch.dtype, cache: torch.dtype, heads: int) -> Cas
     )
 
 
-def _hopper_mla(q: torch.dtype, block_size: int) -> Case:
+def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int) -> Case:
+    from kernels.hopper_mla_bytes_kernel import hopper_mla_bytes_kernel
     from kernels.hopper_mla_kernel import hopper_mla_kernel
 
-    part = f"tensordesc<{TYPES[q]}[1,{block_size},%d],{hopper_mla.layout()!r}>"
-    constants = hopper_mla.constexprs(1, 128, block_size, True)
+    is_bytes = cache.itemsize == 1
+    constants = hopper_mla.constexprs(q, cache, 1, heads, block_size, True)
+    if is_bytes:
+        constants["latent_scale"] = None
+    held = torch.int16 if is_bytes else cache
+    width = (hopper_mla.RANK + hopper_mla.ROPE) * cache.itemsize // 2
+    boxes = hopper_mla.boxes(torch.empty(2, block_size, width, dtype=held, device="meta"))
+    described = [
+        f"tensordesc<{TYPES[held]}{block},{hopper_mla.layout(block[2])!r}>".replace(", ", ",")
+        for _, _, block in boxes
+    ]
     pointers = {"q_nope": q, "q_rope": q, "out": torch.float32, "lse": torch.float32}
+    tile = hopper_mla.tile(heads, cache)
     case = _case(
-        f"hopper_mla {TYPES[q]} page {block_size}",
-        hopper_mla_kernel,
+        f"hopper_mla {TYPES[q]}/{TYPES[cache]} {tile.block_m} rows page {block_size}",
+        hopper_mla_bytes_kernel if is_bytes else hopper_mla_kernel,
         pointers,
         constants,
-        hopper_mla.TILE,
+        tile,
         ("score_scale", "out_scale"),
         {
-            "nope_desc": part % (hopper_mla.RANK // 2),
-            "rope_desc": part % hopper_mla.ROPE,
+            "nope_desc": described[0],
+            "rope_desc": described[1],
             "block_table": "*i32",
             "cache_seqlens": "*i32",
         },

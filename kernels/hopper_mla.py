@@ -5,73 +5,104 @@ Needs compute capability 9.0 and a Triton whose Gluon has Hopper's warp-group MM
 """
 
 import math
+from dataclasses import replace
 from functools import cache
-from types import ModuleType
 from typing import Any
 
 import torch
 
 from kernels import checks
+from kernels.decode_checks import QUANTISED
 from kernels.decode_tiles import DecodeTile
 from kernels.launcher import Launcher, checked_descriptor
+from kernels.packed_bytes import as_words, compute_dtype, packing
 
 Boxes = tuple[tuple[list[int], list[int], list[int]], ...]
 
 RANK, ROPE = 512, 64
-TILE = DecodeTile(block_m=64, block_n=64, num_warps=16, num_stages=2, programs_per_sm=1)
+# 64 rows of queries, or 16 or 32 where the cache has 8 bits. Stages are tiles in the ring.
+_TILE = DecodeTile(block_m=64, block_n=64, num_warps=16, num_stages=2, programs_per_sm=1)
+_BYTES_TILES = {rows: replace(_TILE, block_m=rows, num_stages=4) for rows in (16, 32)}
 
 
 @cache
-def _gluon_kernel() -> ModuleType | None:
-    """`kernels.hopper_mla_kernel`, or None where this Triton's Gluon lacks something it uses."""
+def _gluon_kernels() -> tuple[Any, Any] | None:
+    """The kernels for 16-bit and 8-bit caches, or None where Gluon lacks something they use."""
     try:
-        from kernels import hopper_mla_kernel
+        from kernels.hopper_mla_bytes_kernel import hopper_mla_bytes_kernel
+        from kernels.hopper_mla_kernel import hopper_mla_kernel
     except (ImportError, AttributeError):
         return None
-    return hopper_mla_kernel
+    return hopper_mla_kernel, hopper_mla_bytes_kernel
 
 
 def supports(
     q_nope: torch.Tensor, q_rope: torch.Tensor, latent_cache: torch.Tensor, latent_scale: object
 ) -> bool:
-    """Whether `launch` takes these checked inputs; the portable kernel takes everything.
+    """Whether `Plan` takes these checked inputs; the portable kernel takes everything.
 
-    It takes rank 512 and rope 64 in fp16 or bf16, any block size: pages pass in parts of
-    gcd(block_size, 64) keys. An 8-bit cache would have to be widened in shared memory first.
+    It takes rank 512 and rope 64, queries of fp16 or bf16 over a cache of the same or of 8 bits,
+    any block size: pages pass in parts of gcd(block_size, 64) keys.
     """
+    is_bytes = latent_cache.dtype in QUANTISED
     return (
         latent_cache.is_cuda
         and checks.capability(latent_cache.device) == 90
         and (q_nope.shape[-1], q_rope.shape[-1]) == (RANK, ROPE)
-        and latent_cache.dtype == q_nope.dtype != torch.float32
-        and not isinstance(latent_scale, torch.Tensor)
+        and q_nope.dtype != torch.float32
+        and (is_bytes or latent_cache.dtype == q_nope.dtype)
+        and (is_bytes or not isinstance(latent_scale, torch.Tensor))
         and checks.tma_aligned(latent_cache)
-        and _gluon_kernel() is not None
+        and _gluon_kernels() is not None
     )
 
 
-def constexprs(q_tokens: int, heads: int, block_size: int, overlap_launch: bool) -> dict[str, Any]:
+def tile(rows: int, cache: torch.dtype) -> DecodeTile:
+    """Tile for `rows` query rows, heads times new tokens."""
+    if cache in QUANTISED:
+        return _BYTES_TILES[16 if rows <= 16 else 32]
+    return _TILE
+
+
+def constexprs(
+    queries: torch.dtype,
+    cache: torch.dtype,
+    q_tokens: int,
+    heads: int,
+    block_size: int,
+    overlap_launch: bool,
+) -> dict[str, Any]:
     """The kernel's compile-time arguments, for a launch or an ahead-of-time compile."""
-    return {
+    constants: dict[str, Any] = {
         "Q_TOKENS": q_tokens,
         "HEADS": heads,
         "BLOCK_SIZE": block_size,
         "OVERLAP_LAUNCH": overlap_launch,
     }
+    if cache in QUANTISED:
+        chosen = tile(heads * q_tokens, cache)
+        direct = queries == torch.bfloat16 and cache == torch.float8_e4m3fn
+        constants |= {
+            "ROWS": chosen.block_m,
+            "STAGES": chosen.num_stages,
+            "KIND": packing(cache, compute_dtype(queries, cache)),
+            "DIRECT": direct,
+            "GROUPS": 2 if chosen.block_m == 16 and not direct else 1,
+        }
+    return constants
 
 
 def boxes(latent_cache: torch.Tensor) -> Boxes:
     """Shape, strides and block of the kernel's two TMA descriptors: half the rank, and rope.
 
-    A block is `gcd(block_size, 64)` tokens of one page.
+    A block is `gcd(block_size, 64)` tokens of one page; 8-bit caches are given as 16-bit words.
     """
     blocks, tokens, width = latent_cache.shape
     # The stride of a dimension of one element is arbitrary; TMA wants it to be a multiple of 16.
     strides = [latent_cache.stride(0) if blocks > 1 else tokens * width, latent_cache.stride(1), 1]
-    part = math.gcd(tokens, TILE.block_n)
-    return tuple(
-        ([blocks, tokens, width], strides, [1, part, columns]) for columns in (RANK // 2, ROPE)
-    )
+    part = math.gcd(tokens, _TILE.block_n)
+    half, rope = width * RANK // (RANK + ROPE) // 2, width * ROPE // (RANK + ROPE)
+    return tuple(([blocks, tokens, width], strides, [1, part, columns]) for columns in (half, rope))
 
 
 class Plan:
@@ -79,6 +110,7 @@ class Plan:
 
     def __init__(
         self,
+        queries: torch.dtype,
         latent_cache: torch.Tensor,
         block_table: torch.Tensor,
         strides: tuple[int, ...],
@@ -86,11 +118,14 @@ class Plan:
         num_splits: int,
         constants: dict[str, Any],
     ) -> None:
-        kernel: Any = _gluon_kernel()
-        self._boxes = [(*box, layout()) for box in boxes(latent_cache)]
+        kernels = _gluon_kernels()
+        assert kernels is not None
+        self._bytes = latent_cache.dtype in QUANTISED
+        words = as_words("latent_cache", latent_cache)
+        self._boxes = [(*box, layout(box[2][2])) for box in boxes(words)]
         self._sizes = (num_splits, block_table.shape[1], *strides, block_table.stride(0))
-        kind = (latent_cache.device, latent_cache.dtype, num_splits > 1, self._sizes)
-        self._launch = Launcher(kernel.hopper_mla_kernel, grid, constants, kind)
+        kind = (latent_cache.device, queries, latent_cache.dtype, num_splits > 1, self._sizes)
+        self._launch = Launcher(kernels[self._bytes], grid, constants, kind)
 
     def run(
         self,
@@ -99,17 +134,20 @@ class Plan:
         latent_cache: torch.Tensor,
         block_table: torch.Tensor,
         cache_seqlens: torch.Tensor,
+        latent_scale: torch.Tensor | None,
         out: torch.Tensor,
         lse: torch.Tensor,
         score_scale: float,
         out_scale: float,
     ) -> None:
         """Write `out` and `lse`: partial results where there are several splits."""
-        descriptors = (checked_descriptor()(latent_cache, *box) for box in self._boxes)
-        pointers = (q_nope, q_rope, block_table, cache_seqlens, out, lse)
+        words = as_words("latent_cache", latent_cache)
+        descriptors = (checked_descriptor()(words, *box) for box in self._boxes)
+        scale = (latent_scale,) if self._bytes else ()
+        pointers = (q_nope, q_rope, block_table, cache_seqlens, *scale, out, lse)
         self._launch(
             (
-                q_nope, q_rope, *descriptors, block_table, cache_seqlens, out, lse,
+                q_nope, q_rope, *descriptors, block_table, cache_seqlens, *scale, out, lse,
                 score_scale, out_scale, *self._sizes,
             ),
             pointers,
@@ -117,8 +155,8 @@ class Plan:
 
 
 @cache
-def layout() -> Any:
-    """Shared layout of a part of a page: rows of 128 bytes, swizzled."""
+def layout(columns: int) -> Any:
+    """Shared layout of a part of a page: rows of 128 bytes, or of 32 words, swizzled."""
     from triton.experimental.gluon.language import NVMMASharedLayout
 
-    return NVMMASharedLayout(128, 16, 3)
+    return NVMMASharedLayout(min(128, 2 * columns), 16, 3)

@@ -31,30 +31,34 @@ mma_wait = hopper.warpgroup_mma_wait
 
 
 @gluon.jit
-def _produce(
+def produce(
     nope_desc, rope_desc, table, nope_ring, rope_ring, k_full, k_empty, seqlen, begin, end,
     BLOCK_SIZE: gl.constexpr, OVERLAP_LAUNCH: gl.constexpr,
 ):  # fmt: skip
     """Fill the ring. A page past the end is page -1, outside the cache: TMA fills in zeros."""
     PART: gl.constexpr = nope_desc.block_type.shape[1]  # keys that share a page
+    WIDTH: gl.constexpr = nope_desc.block_type.shape[2]  # of half the rank
+    TURNED: gl.constexpr = rope_desc.block_type.shape[2]
+    RING: gl.constexpr = k_full.shape[0]
+    TILE: gl.constexpr = PART * nope_ring.shape[1]
     for tile in range(begin, end):
         count = tile - begin
-        slot = count % STAGES
+        slot = count % RING
         pages = ()
-        for part in gl.static_range(KEYS // PART):
-            key = tile * KEYS + part * PART
+        for part in gl.static_range(TILE // PART):
+            key = tile * TILE + part * PART
             page = gl.load(table + key // BLOCK_SIZE, mask=key < seqlen, other=-1)
             pages = pages + (page,)  # type: ignore[assignment]
-        mbarrier.wait(k_empty.index(slot), count // STAGES & 1 ^ 1)
+        mbarrier.wait(k_empty.index(slot), count // RING & 1 ^ 1)
         full = k_full.index(slot)
-        mbarrier.expect(full, KEYS * (2 * HALF + ROPE) * 2)
-        for part in gl.static_range(KEYS // PART):
-            row = (tile * KEYS + part * PART) % BLOCK_SIZE
+        mbarrier.expect(full, TILE * (2 * WIDTH + TURNED) * 2)
+        for part in gl.static_range(TILE // PART):
+            row = (tile * TILE + part * PART) % BLOCK_SIZE
             for half in gl.static_range(2):
                 target = nope_ring.index(slot * 2 + half).slice(part, 1, dim=0)
-                load_tile(nope_desc, [pages[part], row, half * HALF], full, target)
+                load_tile(nope_desc, [pages[part], row, half * WIDTH], full, target)
             target = rope_ring.index(slot).slice(part, 1, dim=0)
-            load_tile(rope_desc, [pages[part], row, 2 * HALF], full, target)
+            load_tile(rope_desc, [pages[part], row, 2 * WIDTH], full, target)
     if OVERLAP_LAUNCH:
         gl.inline_asm_elementwise(
             "griddepcontrol.launch_dependents; mov.b32 $0, 0;", "=r", [], dtype=gl.int32,
@@ -138,6 +142,19 @@ def _score(
 
 
 @gluon.jit
+def clear_past(values, keys):
+    """Zero the rows from `keys` on: what was never written may be NaN, and 0 * NaN is NaN."""
+    LAYOUT: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
+    inside = (gl.arange(0, values.shape[0], gl.SliceLayout(1, LAYOUT)) < keys)[:, None]
+    for part in gl.static_range(values.shape[1] // 64):
+        columns = values.slice(part * 64, 64, dim=1)
+        held = columns.load(LAYOUT)
+        columns.store(gl.where(inside, held, gl.zeros_like(held)))
+    fence()
+    barrier()
+
+
+@gluon.jit
 def _accumulate(
     out_ptr, nope_ring, weight_smem, decay_smem, k_full, k_empty, decay_full, weight_full,
     weight_empty, seqlen, begin, end, first_row, first_result, num_splits,
@@ -154,7 +171,7 @@ def _accumulate(
         mbarrier.wait(k_full.index(slot), count // STAGES & 1)
         values = nope_ring.index(slot * 2 + SIDE).reshape([KEYS, HALF])
         if seqlen - tile * KEYS < KEYS:
-            _clear_past(values, seqlen - tile * KEYS)
+            clear_past(values, seqlen - tile * KEYS)
         mbarrier.wait(decay_full.index(slot), count // STAGES & 1)
         acc = acc * decay_smem.index(slot).load(O_ROWS)[:, None]
         mbarrier.wait(weight_full, count & 1)
@@ -173,19 +190,6 @@ def _accumulate(
         acc.to(out_ptr.dtype.element_ty),
         mask=wanted[:, None] & (column >= 0)[None, :],
     )
-
-
-@gluon.jit
-def _clear_past(values, keys):
-    """Zero the rows from `keys` on: what was never written may be NaN, and 0 * NaN is NaN."""
-    LAYOUT: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
-    inside = (gl.arange(0, KEYS, gl.SliceLayout(1, LAYOUT)) < keys)[:, None]
-    for part in gl.static_range(values.shape[1] // 64):
-        columns = values.slice(part * 64, 64, dim=1)
-        held = columns.load(LAYOUT)
-        columns.store(gl.where(inside, held, gl.zeros_like(held)))
-    fence()
-    barrier()
 
 
 @gluon.jit(do_not_specialize=["num_splits", "max_blocks"])
@@ -273,7 +277,7 @@ def hopper_mla_kernel(
                 seqlen, begin, end, score_scale, out_scale, first_row, first_result, num_splits,
                 stride_nt, stride_nh, stride_rt, stride_rh, HEADS, Q_TOKENS,
             )),
-            (_produce, (
+            (produce, (
                 nope_desc, rope_desc, table, nope_ring, rope_ring, k_full, k_empty,
                 seqlen, begin, end, BLOCK_SIZE, OVERLAP_LAUNCH,
             )),

@@ -33,20 +33,27 @@ def operand(weights, dtype: gl.constexpr, LAYOUT: gl.constexpr):
 
 
 @triton.constexpr_function
-def _rescaling(count):
+def _rescaling(count, tested):
     """Assembly that multiplies `count` registers of a thread, unless all rows of its warp stay.
 
-    Registers 0 and 2 are of the two rows that a thread has a part of.
+    The decays in the registers `tested` are all that a thread has.
     """
+    tests = [f"setp.neu.f32 moves, ${2 * count + place}, 0f3F800000;" for place in tested]
     lines = [
         "{ .reg .pred moves;",
-        f"setp.neu.f32 moves, ${2 * count}, 0f3F800000;",
-        f"@!moves setp.neu.f32 moves, ${2 * count + 2}, 0f3F800000;",
+        tests[0],
+        *["@!moves " + test for test in tests[1:]],
         "vote.sync.any.pred moves, moves, 0xffffffff;",
         "@!moves bra.uni STAYS;",
     ]
     lines += [f"mul.f32 ${i}, ${i}, ${2 * count + i};" for i in range(count)]
     return "\n".join([*lines, "STAYS: }"])
+
+
+@triton.constexpr_function
+def _own_columns(columns):
+    """Registers of a thread's first row of an accumulator: two columns of every eight."""
+    return [4 * eight + one for eight in range(columns // 8) for one in range(2)]
 
 
 @triton.constexpr_function
@@ -63,8 +70,19 @@ def rescale(acc, decay):
     COUNT: gl.constexpr = acc.shape[1] // 2  # registers a thread has of it
     factor = gl.convert_layout(decay, gl.SliceLayout(1, acc.type.layout))[:, None]
     return gl.inline_asm_elementwise(
-        _rescaling(COUNT), _rescaling_registers(COUNT), [acc, factor],
+        _rescaling(COUNT, (0, 2)), _rescaling_registers(COUNT), [acc, factor],
         dtype=gl.float32, is_pure=True, pack=COUNT,
+    )  # fmt: skip
+
+
+@gluon.jit
+def rescale_columns(acc, decay):
+    """The same where the decay belongs to columns: a thread has two of every eight."""
+    COUNT: gl.constexpr = acc.shape[0] * acc.shape[1] // 128
+    factor = gl.convert_layout(decay, gl.SliceLayout(0, acc.type.layout))[None, :]
+    return gl.inline_asm_elementwise(
+        _rescaling(COUNT, _own_columns(acc.shape[1])), _rescaling_registers(COUNT),
+        [acc, factor.broadcast_to(acc.shape)], dtype=gl.float32, is_pure=True, pack=COUNT,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ The up-projections of keys and values are folded into the query and the output (
 arXiv 2405.04434, section 2.1), so all heads share one key of rank + rope entries per token and one
 value, the first `rank` of them: each cached byte is read once and used twice.
 
-On Hopper, 16-bit caches of rank 512 and rope 64 go to `kernels.hopper_mla`; everything else, and
+On Hopper, rank 512 and rope 64 with 16-bit queries go to `kernels.hopper_mla`; everything else, and
 any call that names a tile, to the portable kernel.
 """
 
@@ -141,7 +141,7 @@ def _plan(
     max_blocks = block_table.shape[1]
     hopper = tile is None and hopper_mla.supports(nope, turned, latent_cache, latent_scale)
     if hopper:
-        tile = hopper_mla.TILE
+        tile = hopper_mla.tile(q_tokens * heads, latent_cache.dtype)
     elif tile is None:
         tile = mla_tile(capability(nope.device), q_tokens * heads, latent_cache.element_size())
     row_blocks = -(-q_tokens * heads // tile.block_m)
@@ -154,8 +154,12 @@ def _plan(
     strides = (*nope.stride()[:3], *turned.stride()[:3])
     plan = _Plan((batch, q_tokens, heads), num_splits, None, (), None)
     if hopper:
-        constants = hopper_mla.constexprs(q_tokens, heads, block_size, overlap_launch)
-        path = hopper_mla.Plan(latent_cache, block_table, strides, grid, num_splits, constants)
+        constants = hopper_mla.constexprs(
+            nope.dtype, latent_cache.dtype, q_tokens, heads, block_size, overlap_launch
+        )
+        path = hopper_mla.Plan(
+            nope.dtype, latent_cache, block_table, strides, grid, num_splits, constants
+        )
         return replace(plan, hopper=path)
     constants = mla_constexprs(
         nope.dtype,
@@ -208,6 +212,8 @@ def mla_decode_attention(
     num_splits: of every sequence; None chooses from shapes.
     softmax_scale: required, because it follows from the head size before absorption.
     latent_scale: dequantisation factor of the cache: a number or a tensor of one float32.
+    On Hopper, scores of bf16 queries over fp8 latents are summed by the tensor cores' fp8 products,
+    128 entries at a time: to about 4e-4 of the largest score, not to fp32.
     Returns out [.., heads, rank], still to be multiplied by the value up-projection, in q's dtype;
     with return_lse also fp32 [batch, heads] or [batch, heads, q_tokens].
     Raises ValueError or TypeError, in one sentence, before anything is launched.
@@ -232,12 +238,12 @@ def mla_decode_attention(
         if splits > 1:
             partial_out = torch.empty((lse.numel(), splits, out.shape[-1]), device=device)
             partial_lse = torch.empty((lse.numel(), splits), device=device)
-        is_tensor = isinstance(latent_scale, torch.Tensor)
-        factor = 1.0 if latent_scale is None or is_tensor else float(latent_scale)
+        scale = latent_scale if isinstance(latent_scale, torch.Tensor) else None
+        factor = 1.0 if latent_scale is None or scale is not None else float(latent_scale)
         score_scale = softmax_scale * LOG2_E * factor
         if plan.hopper:
             plan.hopper.run(
-                q_nope_absorbed, q_rope, latent_cache, block_table, cache_seqlens,
+                q_nope_absorbed, q_rope, latent_cache, block_table, cache_seqlens, scale,
                 partial_out, partial_lse, score_scale, factor,
             )  # fmt: skip
         elif plan.launch:
@@ -247,7 +253,7 @@ def mla_decode_attention(
                 as_words("latent_cache", latent_cache),
                 block_table,
                 cache_seqlens,
-                latent_scale if isinstance(latent_scale, torch.Tensor) else lse,
+                lse if scale is None else scale,
                 partial_out,
                 partial_lse,
             )

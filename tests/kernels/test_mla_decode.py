@@ -182,14 +182,74 @@ def test_pages_rows_and_splits_of_deepseek(dtype, num_splits, heads, block_size,
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_hopper_takes_16_bit_latents_of_deepseek_and_leaves_the_rest():
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8])
+@pytest.mark.parametrize("num_splits", [None, 1, 5])
+@pytest.mark.parametrize(
+    ("heads", "block_size", "q_tokens"),
+    [(16, 16, None), (5, 128, None), (16, 64, 2), (37, 48, 3), (128, 256, None)],
+)
+def test_8_bit_latents_of_deepseek(dtype, num_splits, heads, block_size, q_tokens):
+    cache = latents(
+        [3001, 77, 0, 1, 64, 65, 640],
+        rank=512,
+        rope=64,
+        block_size=block_size,
+        dtype=dtype,
+        device="cuda",
+    )
+    leading = (7, heads) if q_tokens is None else (7, q_tokens, heads)
+    scale = 0.9 if dtype == torch.float8_e4m3fn else 0.01
+    # Queries of one type after the other: nothing compiled for the first may serve the second.
+    for q_dtype, given in (
+        (torch.bfloat16, scale),
+        (torch.float16, torch.tensor([scale], device="cuda")),
+        (torch.bfloat16, torch.tensor([scale], device="cuda")),
+    ):
+        q = queries(*leading, rank=512, rope=64, dtype=q_dtype, device="cuda")
+        assert_matches(*q, cache, num_splits=num_splits, latent_scale=given)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("q_dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("heads", [16, 64])
+@pytest.mark.parametrize("sharpness", [1, 8, 30])
+def test_error_over_fp8_is_at_most_twice_that_of_torch_over_the_same_values(
+    q_dtype, heads, sharpness
+):
+    length = 3_001
+    cache = latents(
+        [length] * 2, rank=512, rope=64, block_size=64, dtype=torch.float8_e4m3fn, device="cuda"
+    )
+    q_nope, q_rope = queries(2, heads, rank=512, rope=64, dtype=q_dtype, device="cuda")
+    q_nope, q_rope = q_nope * sharpness, q_rope * sharpness
+    wanted, _ = mla_decode_reference(q_nope, q_rope, *cache, softmax_scale=SCALE)
+    latent, table, _ = cache
+    rows = latent[table[:, : -(-length // 64)].long()].flatten(1, 2)[:, None, :length].to(q_dtype)
+    theirs = torch.nn.functional.scaled_dot_product_attention(
+        torch.cat([q_nope, q_rope], dim=-1)[:, :, None],
+        rows.expand(-1, heads, -1, -1),
+        rows[..., :512].expand(-1, heads, -1, -1),
+        scale=SCALE,
+    )[:, :, 0]
+    for num_splits in (None, 1, 7):
+        ours = mla_decode_attention(
+            q_nope, q_rope, *cache, softmax_scale=SCALE, num_splits=num_splits
+        )
+        assert relative_error(ours, wanted) <= 2 * relative_error(theirs, wanted)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_hopper_takes_latents_of_deepseek_and_leaves_the_rest():
     if torch.cuda.get_device_capability()[0] != 9:
         pytest.skip("needs a Hopper GPU")
     q = queries(1, 20, rank=512, rope=64, dtype=torch.bfloat16, device="cuda")
     cache = latents([50], rank=512, rope=64, dtype=torch.bfloat16, device="cuda")[0]
     assert hopper_mla.supports(*q, cache, 2.0)
     assert not hopper_mla.supports(*q, cache, torch.ones(1, device="cuda"))
-    assert not hopper_mla.supports(*q, cache.to(torch.float8_e4m3fn), None)
+    assert hopper_mla.supports(*q, cache.to(torch.int8), torch.ones(1, device="cuda"))
+    assert not hopper_mla.supports(q[0].half(), q[1].half(), cache, None)
     assert not hopper_mla.supports(q[0][..., :256], q[1], cache, None)
     assert not hopper_mla.supports(*q, cache.flatten()[1:577].view(1, 1, 576), None)
 

@@ -1,0 +1,163 @@
+"""Queries into shared memory, and their scores with a tile of 8-bit latents, keys as rows.
+
+There are two ways. fp8 latents and bf16 queries: the tensor cores multiply the bytes as they lie by
+the two fp8 numbers that a query is taken apart into, which hold bf16's 8 bits. Anything else: the
+latents are widened to fp16. The cache comes as 16-bit words of two entries.
+"""
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+
+from kernels.hopper_mla_kernel import mma, mma_wait
+from kernels.packed_bytes import neighbours
+
+KEYS = gl.constexpr(64)
+HALF = gl.constexpr(128)  # words of half the rank, 512 entries
+ROPE = gl.constexpr(32)
+CHAIN = gl.constexpr(128)  # fp8 entries of a key whose products are added up by the tensor cores
+
+_memory = gl.shared_memory_descriptor
+view = getattr(_memory, "reinterpret", None) or _memory._reinterpret  # 3.9 renamed it
+
+
+@gluon.jit
+def free_operands():
+    """Until two products are under way: the registers of those before are free then."""
+    gl.inline_asm_elementwise(
+        "wgmma.wait_group.sync.aligned 2; mov.b32 $0, 0;", "=r", [],
+        dtype=gl.int32, is_pure=False, pack=1,
+    )  # fmt: skip
+
+
+@gluon.jit
+def _query_piece(source, start, inside, WIDTH: gl.constexpr, PART: gl.constexpr):
+    """WIDTH entries of each row; of twice as many those that `neighbours` yields as PART."""
+    LAYOUT: gl.constexpr = gl.BlockedLayout([1, 4], [2, 16], [4, 1], [1, 0])
+    place = gl.arange(0, WIDTH, gl.SliceLayout(0, LAYOUT))
+    if PART >= 0:
+        place = place // 2 * 4 + place % 2 + 2 * PART
+    mask = inside[:, None] & (place >= 0)[None, :]
+    return gl.load(source + start[:, None] + place[None, :], mask=mask, other=0.0).to(gl.float32)
+
+
+@gluon.jit
+def _store_bytes(target, values):
+    """Values of 8 significant bits as the sum of two fp8 numbers, in rows below one another."""
+    ROWS: gl.constexpr = values.shape[0]
+    high = values.to(gl.float8e4nv)
+    target.slice(0, ROWS, dim=0).store(high)
+    target.slice(ROWS, ROWS, dim=0).store((values - high.to(gl.float32)).to(gl.float8e4nv))
+
+
+@gluon.jit
+def load_queries(
+    nope_ptr, rope_ptr, stride_nt, stride_nh, stride_rt, stride_rh, first_row, q_nope, q_rope,
+    scales, scale, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, DIRECT: gl.constexpr,
+):  # fmt: skip
+    """The queries into shared memory, and what a row's scores are to be multiplied by.
+
+    Both fp16 and a pair of fp8 numbers have less range than bf16, so bf16 rows are brought near 1,
+    or 256, by a power of two.
+    """
+    LAYOUT: gl.constexpr = gl.BlockedLayout([1, 4], [2, 16], [4, 1], [1, 0])
+    ROWS: gl.constexpr = scales.shape[0]
+    row = first_row + gl.arange(0, ROWS, gl.SliceLayout(1, LAYOUT))
+    inside = row < HEADS * Q_TOKENS
+    token = (row // HEADS).to(gl.int64)
+    nope_row = token * stride_nt + row % HEADS * stride_nh
+    rope_row = token * stride_rt + row % HEADS * stride_rh
+    power = gl.full([ROWS], 1.0, gl.float32, gl.SliceLayout(1, LAYOUT))
+    if nope_ptr.dtype.element_ty == gl.bfloat16:
+        piece = _query_piece(rope_ptr, rope_row, inside, 2 * ROPE, -1)
+        peak = gl.max(gl.abs(piece), 1)
+        for half in gl.static_range(2):
+            piece = _query_piece(nope_ptr + half * 2 * HALF, nope_row, inside, 2 * HALF, -1)
+            peak = gl.maximum(peak, gl.max(gl.abs(piece), 1))
+        power = gl.exp2(gl.ceil(gl.log2(gl.where(peak > 0, peak, 1.0))))
+        if DIRECT:
+            power *= 0.00390625
+    if DIRECT:
+        for half in gl.static_range(2):
+            piece = _query_piece(nope_ptr + half * 2 * HALF, nope_row, inside, 2 * HALF, -1)
+            _store_bytes(q_nope.index(half), piece / power[:, None])
+        piece = _query_piece(rope_ptr, rope_row, inside, 2 * ROPE, -1)
+        _store_bytes(q_rope, piece / power[:, None])
+    else:
+        for part in gl.static_range(2):
+            for half in gl.static_range(2):
+                piece = _query_piece(nope_ptr + half * 2 * HALF, nope_row, inside, HALF, part)
+                q_nope.index(part * 2 + half).store((piece / power[:, None]).to(gl.float16))
+            piece = _query_piece(rope_ptr, rope_row, inside, ROPE, part)
+            q_rope.index(part).store((piece / power[:, None]).to(gl.float16))
+    scales.store(power * scale)
+
+
+@gluon.jit
+def byte_scores(q_nope, q_rope, nope_ring, rope_ring, slot, LAYOUT: gl.constexpr):
+    """Scores of a tile, its bytes multiplied as they lie.  # [KEYS, ROWS]
+
+    Tensor cores add up fp8 products with few bits, so they only do so for CHAIN entries at a time.
+    """
+    BOTH: gl.constexpr = q_rope.shape[0]
+    D_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BOTH, 32])
+    WIDE: gl.constexpr = gl.NVMMASharedLayout(128, 8, 2)
+    NARROW: gl.constexpr = gl.NVMMASharedLayout(64, 8, 2)
+    none = gl.zeros([KEYS, BOTH], gl.float32, D_LAYOUT)
+    held = rope_ring.index(slot).reshape([KEYS, ROPE])
+    held = view(held, gl.float8e4nv, [KEYS, 2 * ROPE], NARROW)
+    pending = mma(held, q_rope.permute([1, 0]), none, use_acc=False, is_async=True)
+    total = none
+    for half in gl.static_range(2):
+        held = nope_ring.index(slot * 2 + half).reshape([KEYS, HALF])
+        held = view(held, gl.float8e4nv, [KEYS, 2 * HALF], WIDE)
+        for start in gl.static_range(0, 2 * HALF, CHAIN):
+            queries = q_nope.index(half).slice(start, CHAIN, dim=1).permute([1, 0])
+            latents = held.slice(start, CHAIN, dim=1)
+            following = mma(latents, queries, none, use_acc=False, is_async=True)
+            total += mma_wait(1, deps=[pending])
+            pending = following
+    total += mma_wait(0, deps=[pending])
+    parts = total.reshape([KEYS, 2, BOTH // 2])
+    return gl.convert_layout(gl.sum(parts, axis=1), LAYOUT)
+
+
+@gluon.jit
+def _latents(nope_ring, rope_ring, slot, piece: gl.constexpr):
+    """A piece of each key of a tile: rope first, then the rank.  # [KEYS, ROPE] words"""
+    if piece == 0:
+        found = rope_ring.index(slot).reshape([KEYS, ROPE])
+    else:
+        PIECES: gl.constexpr = HALF // ROPE
+        whole = nope_ring.index(slot * 2 + (piece - 1) // PIECES).reshape([KEYS, HALF])
+        found = whole.slice((piece - 1) % PIECES * ROPE, ROPE, dim=1)
+    return found
+
+
+@gluon.jit
+def _queries(q_nope, q_rope, piece: gl.constexpr, part: gl.constexpr):
+    """The queries' entries that such a piece is multiplied by.  # [ROPE, ROWS]"""
+    if piece == 0:
+        found = q_rope.index(part)
+    else:
+        PIECES: gl.constexpr = HALF // ROPE
+        whole = q_nope.index(part * 2 + (piece - 1) // PIECES)
+        found = whole.slice((piece - 1) % PIECES * ROPE, ROPE, dim=1)
+    return found.permute([1, 0])
+
+
+@gluon.jit
+def widened_scores(
+    q_nope, q_rope, nope_ring, rope_ring, slot, LAYOUT: gl.constexpr, KIND: gl.constexpr
+):
+    """Scores of a tile, its bytes widened to fp16 in registers, piece by piece.  # [KEYS, ROWS]"""
+    ROWS: gl.constexpr = q_rope.shape[1]
+    A_LAYOUT: gl.constexpr = gl.DotOperandLayout(0, LAYOUT, 2)
+    scores = gl.zeros([KEYS, ROWS], gl.float32, LAYOUT)
+    for piece in gl.static_range(1 + 2 * HALF // ROPE):
+        held = _latents(nope_ring, rope_ring, slot, piece).load(A_LAYOUT)
+        first, second = neighbours(held, KIND)
+        queries = _queries(q_nope, q_rope, piece, 0)
+        scores = mma(first, queries, scores, use_acc=piece > 0, is_async=True)
+        scores = mma(second, _queries(q_nope, q_rope, piece, 1), scores, is_async=True)
+        free_operands()
+    return mma_wait(0, deps=[scores])

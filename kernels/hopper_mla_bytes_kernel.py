@@ -1,0 +1,346 @@
+"""MLA decode over 8-bit latents for Hopper in Gluon: keys are the rows of both products.
+
+Tensor cores take 64 rows at a time, and a decode step has as few as 16 queries. So the products are
+turned over: scores are latents times queries, [keys, queries], and the output is latents transposed
+times weights, [columns, queries]. The latents are then the left operand, which may lie in
+registers: values are widened to fp16 between shared memory and the tensor cores, and never written
+back.
+
+The roles are those of `kernels.hopper_mla_kernel`: a producer warp fills a ring of tiles by TMA, a
+warpgroup computes scores and softmax, two multiply half of the value columns each. Where the scores
+have to be widened too, two warpgroups take turns at them. The cache comes as 16-bit words of two
+entries. Works with the Gluon of Triton 3.6 to 3.9.
+"""
+
+import triton
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.hopper import mbarrier
+
+from kernels.hopper_byte_scores import (
+    HALF,
+    KEYS,
+    ROPE,
+    byte_scores,
+    free_operands,
+    load_queries,
+    widened_scores,
+)
+from kernels.hopper_mla_kernel import (
+    LEFT,
+    RIGHT,
+    barrier,
+    clear_past,
+    fence,
+    mma,
+    mma_wait,
+    produce,
+)
+from kernels.hopper_softmax import rescale_columns
+from kernels.packed_bytes import unpack_bytes
+
+
+@triton.constexpr_function
+def _every_warps(warps, rows):
+    """Layout of [warps, rows]: every thread has its own columns of scores, of all warps."""
+    columns = [[0, 1]] + [[0, 8 << i] for i in range((rows // 8).bit_length() - 1)]
+    doublings = warps.bit_length() - 1
+    others = [[1 << i, 0] for i in range(doublings)]
+    lanes = [[0, 2], [0, 4]] + [[0, 0]] * 3
+    return gl.DistributedLinearLayout(
+        columns + others, lanes, [[0, 0]] * doublings, [], [warps, rows]
+    )
+
+
+@gluon.jit
+def _of_all_warps(mine, S_ROWS: gl.constexpr, SUM: gl.constexpr):
+    """The maximum or the sum over the keys of all warps, of scores or weights.  # [ROWS]"""
+    ROWS: gl.constexpr = mine.shape[1]
+    WARPS: gl.constexpr = gl.num_warps()
+    kept = mine.reshape([WARPS, mine.shape[0] // WARPS, ROWS])
+    LAYOUT: gl.constexpr = _every_warps(WARPS, ROWS)
+    if SUM:
+        found = gl.sum(gl.convert_layout(gl.sum(kept, 1), LAYOUT), 0)
+    else:
+        found = gl.max(gl.convert_layout(gl.max(kept, 1), LAYOUT), 0)
+    return gl.convert_layout(found, S_ROWS)
+
+
+@gluon.jit
+def _score(
+    given, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, KIND: gl.constexpr, DIRECT: gl.constexpr,
+    GROUPS: gl.constexpr, TURN: gl.constexpr,
+):  # fmt: skip
+    """Scores and softmax of the tiles of one group: all of them, or every other.
+
+    The other group's tile lies between two of these: its maximum is passed on, each keeps its sums.
+    """
+    (
+        lse_ptr, scales, q_nope, q_rope, nope_ring, rope_ring, weight_smem, decay_smem, max_smem,
+        end_smem, q_full, k_full, k_empty, weight_full, max_full, end_full, seqlen, begin, end,
+        out_scale, first_row, first_result, num_splits,
+    ) = given  # fmt: skip
+    ROWS: gl.constexpr = scales.shape[0]
+    STAGES: gl.constexpr = k_full.shape[0]
+    S_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, ROWS, 16])
+    S_ROWS: gl.constexpr = gl.SliceLayout(0, S_LAYOUT)
+    row = first_row + gl.arange(0, ROWS, S_ROWS)
+    keys_seen = seqlen - Q_TOKENS + row // HEADS + 1
+    key = gl.arange(0, KEYS, gl.SliceLayout(1, S_LAYOUT))
+    row_max = gl.full([ROWS], -float("inf"), gl.float32, S_ROWS)
+    sums = gl.zeros([KEYS, ROWS], gl.float32, S_LAYOUT)  # added up across keys at the end
+    mbarrier.wait(q_full, 0)
+    for tile in range(begin + TURN, end, GROUPS):
+        count = tile - begin
+        slot = count % STAGES
+        place = count % 2
+        mbarrier.wait(k_full.index(slot), count // STAGES & 1)
+        if DIRECT:
+            scores = byte_scores(q_nope, q_rope, nope_ring, rope_ring, slot, S_LAYOUT)
+        else:
+            scores = widened_scores(q_nope, q_rope, nope_ring, rope_ring, slot, S_LAYOUT, KIND)
+        scores = scores * scales.load(S_ROWS)[None, :]
+        if (tile + 1) * KEYS > seqlen - Q_TOKENS + 1:
+            limit = keys_seen - tile * KEYS
+            scores = gl.where(key[:, None] < limit[None, :], scores, -float("inf"))
+        tile_max = _of_all_warps(scores, S_ROWS, False)
+        before = row_max
+        if GROUPS == 2:
+            mbarrier.wait(max_full.index(1 - TURN), count // 2 & 1 ^ 1 ^ TURN)
+            before = max_smem.index(1 - TURN).load(S_ROWS)
+        new_max = gl.maximum(before, tile_max)
+        if GROUPS == 2:
+            max_smem.index(TURN).store(new_max)
+            mbarrier.arrive(max_full.index(TURN), count=1)
+        shift = gl.where(new_max == -float("inf"), 0.0, new_max)
+        if count >= 2:  # the weights two tiles ago have been used
+            mbarrier.wait(k_empty.index((count - 2) % STAGES), (count - 2) // STAGES & 1)
+        decay_smem.index(place).store(gl.exp2(before - shift))
+        weights = gl.exp2(scores - shift[None, :])
+        sums = sums * gl.exp2(row_max - shift)[None, :] + weights
+        row_max = new_max
+        weight_smem.index(place).permute([1, 0]).store(weights.to(gl.float16))
+        fence()
+        mbarrier.arrive(weight_full.index(place), count=1)
+    total = _of_all_warps(sums, S_ROWS, True)
+    if TURN == 1:
+        end_smem.index(0).store(row_max)
+        end_smem.index(1).store(total)
+        mbarrier.arrive(end_full.index(0), count=1)
+    else:
+        last_max = row_max
+        if GROUPS == 2:
+            mbarrier.wait(end_full.index(0), 0)
+            other_max = end_smem.index(0).load(S_ROWS)
+            last_max = gl.maximum(row_max, other_max)
+            shift = gl.where(last_max == -float("inf"), 0.0, last_max)
+            total = total * gl.exp2(row_max - shift)
+            total += end_smem.index(1).load(S_ROWS) * gl.exp2(other_max - shift)
+        total = gl.where(total == 0.0, 1.0, total)  # queries with nothing to attend to
+        end_smem.index(2).store(out_scale / total)
+        mbarrier.arrive(end_full.index(1), count=1)
+        result = (first_result + row).to(gl.int64) * num_splits + gl.program_id(1)
+        lse = (last_max + gl.log2(total)) * 0.6931471805599453
+        gl.store(lse_ptr + result, lse, mask=row < HEADS * Q_TOKENS)
+
+
+@gluon.jit
+def _accumulate(
+    given, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, KIND: gl.constexpr, DIRECT: gl.constexpr,
+    SIDE: gl.constexpr,
+):  # fmt: skip
+    """Half of the output's columns: that half of every tile, transposed, times the weights.
+
+    The left one brings in the queries: its first weights are long in coming.
+    """
+    (
+        out_ptr, nope_ptr, rope_ptr, scales, q_nope, q_rope, nope_ring, weight_smem, decay_smem,
+        end_smem, q_full, k_full, k_empty, weight_full, end_full, seqlen, begin, end, scale,
+        first_row, first_result, num_splits, stride_nt, stride_nh, stride_rt, stride_rh,
+    ) = given  # fmt: skip
+    ROWS: gl.constexpr = weight_smem.shape[1]
+    STAGES: gl.constexpr = k_full.shape[0]
+    STEP: gl.constexpr = 32 if DIRECT and ROWS == 16 else 16  # keys widened at once
+    O_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, ROWS, 16])
+    O_ROWS: gl.constexpr = gl.SliceLayout(0, O_LAYOUT)
+    A_LAYOUT: gl.constexpr = gl.DotOperandLayout(0, O_LAYOUT, 2)
+    if SIDE == LEFT:
+        load_queries(
+            nope_ptr, rope_ptr, stride_nt, stride_nh, stride_rt, stride_rh, first_row, q_nope,
+            q_rope, scales, scale, HEADS, Q_TOKENS, DIRECT,
+        )  # fmt: skip
+        fence()
+        mbarrier.arrive(q_full, count=1)
+    even = gl.zeros([HALF, ROWS], gl.float32, O_LAYOUT)
+    odd = gl.zeros([HALF, ROWS], gl.float32, O_LAYOUT)
+    for tile in range(begin, end):
+        count = tile - begin
+        slot = count % STAGES
+        place = count % 2
+        words = nope_ring.index(slot * 2 + SIDE).reshape([KEYS, HALF])
+        mbarrier.wait(k_full.index(slot), count // STAGES & 1)
+        if seqlen - tile * KEYS < KEYS:
+            clear_past(words, seqlen - tile * KEYS)
+        held = words.slice(0, STEP, dim=0).permute([1, 0]).load(A_LAYOUT)
+        first, second = unpack_bytes(held, KIND, gl.float16)
+        held = words.slice(STEP, STEP, dim=0).permute([1, 0]).load(A_LAYOUT)
+        mbarrier.wait(weight_full.index(place), count // 2 & 1)
+        decay = decay_smem.index(place).load(O_ROWS)
+        even = rescale_columns(even, decay)
+        odd = rescale_columns(odd, decay)
+        for step in gl.static_range(KEYS // STEP):
+            weights = weight_smem.index(place).slice(step * STEP, STEP, dim=1).permute([1, 0])
+            even = mma(first, weights, even, is_async=True)
+            odd = mma(second, weights, odd, is_async=True)
+            if step + 1 < KEYS // STEP:
+                first, second = unpack_bytes(held, KIND, gl.float16)
+                if step + 2 < KEYS // STEP:
+                    following = words.slice((step + 2) * STEP, STEP, dim=0)
+                    held = following.permute([1, 0]).load(A_LAYOUT)
+                free_operands()
+        even, odd = mma_wait(0, deps=[even, odd])
+        mbarrier.arrive(k_empty.index(slot), count=1)
+    mbarrier.wait(end_full.index(1), 0)
+    factor = end_smem.index(2).load(O_ROWS)[None, :]
+    row = first_row + gl.arange(0, ROWS, O_ROWS)
+    column = SIDE * 2 * HALF + 2 * gl.arange(0, HALF, gl.SliceLayout(1, O_LAYOUT))
+    result = ((first_result + row).to(gl.int64) * num_splits + gl.program_id(1)) * (4 * HALF)
+    wanted = (row < HEADS * Q_TOKENS) & ((begin < end) | (num_splits == 1))
+    wanted = wanted[None, :] & (column >= 0)[:, None]
+    target = out_ptr + result[None, :] + column[:, None]
+    gl.store(target, (even * factor).to(out_ptr.dtype.element_ty), mask=wanted)
+    gl.store(target + 1, (odd * factor).to(out_ptr.dtype.element_ty), mask=wanted)
+
+
+@gluon.jit(do_not_specialize=["num_splits", "max_blocks"])
+def hopper_mla_bytes_kernel(
+    q_nope,  # [batch, q_tokens, heads, 512]
+    q_rope,  # [batch, q_tokens, heads, 64]
+    nope_desc,  # [num_blocks, block_size, 288] words, 128 columns at a time
+    rope_desc,  # the same, 32 columns at a time
+    block_table,  # [batch, max_blocks] int32
+    cache_seqlens,  # [batch] int32
+    latent_scale,  # fp32, one element, or None
+    out,  # [batch * q_tokens * heads, num_splits, 512]
+    lse,  # [batch * q_tokens * heads, num_splits] fp32
+    score_scale,  # softmax_scale * log2(e), times latent_scale where that is a number
+    out_scale,  # latent_scale where that is a number
+    num_splits,
+    max_blocks,
+    stride_nb,
+    stride_nt,
+    stride_nh,
+    stride_rb,
+    stride_rt,
+    stride_rh,
+    stride_table,
+    Q_TOKENS: gl.constexpr,
+    HEADS: gl.constexpr,
+    BLOCK_SIZE: gl.constexpr,
+    OVERLAP_LAUNCH: gl.constexpr,
+    ROWS: gl.constexpr,
+    STAGES: gl.constexpr,
+    KIND: gl.constexpr,  # "fp8_ptx" or "int8_ptx"
+    DIRECT: gl.constexpr,  # fp8 latents times bf16 queries, which are the sum of two fp8 numbers
+    GROUPS: gl.constexpr,  # warpgroups for the scores
+):
+    """Grid (blocks of ROWS query rows, splits, batch); 4 warps are asked for, 16 run."""
+    PART: gl.constexpr = nope_desc.block_type.shape[1]
+    ROW_LAYOUT: gl.constexpr = gl.BlockedLayout([1], [32], [4], [0])
+    split = gl.program_id(1)
+    seq = gl.program_id(2)
+    first_row = gl.program_id(0) * ROWS
+    first_result = seq * (HEADS * Q_TOKENS)
+    seqlen = gl.minimum(gl.maximum(gl.load(cache_seqlens + seq), 0), max_blocks * BLOCK_SIZE)
+    tiles = gl.cdiv(seqlen, KEYS)
+    begin = split * tiles // num_splits
+    end = (split + 1) * tiles // num_splits
+    nope_ptr = q_nope + seq.to(gl.int64) * stride_nb
+    rope_ptr = q_rope + seq.to(gl.int64) * stride_rb
+    table = block_table + seq.to(gl.int64) * stride_table
+
+    WIDE: gl.constexpr = gl.NVMMASharedLayout(128, 16, 2)
+    PLAIN: gl.constexpr = gl.SwizzledSharedLayout(1, 1, 1, [0])
+    NARROW: gl.constexpr = gl.NVMMASharedLayout(64, 16, 2)
+    if DIRECT:
+        q_nope_smem = gl.allocate_shared_memory(
+            gl.float8e4nv, [2, 2 * ROWS, 2 * HALF], gl.NVMMASharedLayout(128, 8, 2)
+        )
+        q_rope_smem = gl.allocate_shared_memory(
+            gl.float8e4nv, [2 * ROWS, 2 * ROPE], gl.NVMMASharedLayout(64, 8, 2)
+        )
+    else:
+        q_nope_smem = gl.allocate_shared_memory(gl.float16, [4, ROWS, HALF], WIDE)
+        q_rope_smem = gl.allocate_shared_memory(gl.float16, [2, ROWS, ROPE], NARROW)
+    nope_ring = gl.allocate_shared_memory(
+        gl.int16, [2 * STAGES, KEYS // PART, PART, HALF], nope_desc.layout
+    )
+    rope_ring = gl.allocate_shared_memory(
+        gl.int16, [STAGES, KEYS // PART, PART, ROPE], rope_desc.layout
+    )
+    weight_smem = gl.allocate_shared_memory(gl.float16, [2, ROWS, KEYS], WIDE)
+    decay_smem = gl.allocate_shared_memory(gl.float32, [2, ROWS], PLAIN)
+    max_smem = gl.allocate_shared_memory(gl.float32, [2, ROWS], PLAIN)
+    end_smem = gl.allocate_shared_memory(gl.float32, [3, ROWS], PLAIN)
+    scale_smem = gl.allocate_shared_memory(gl.float32, [ROWS], PLAIN)
+    q_full = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    k_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    k_empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    weight_full = gl.allocate_shared_memory(gl.int64, [2, 1], mbarrier.MBarrierLayout())
+    max_full = gl.allocate_shared_memory(gl.int64, [2, 1], mbarrier.MBarrierLayout())
+    end_full = gl.allocate_shared_memory(gl.int64, [2, 1], mbarrier.MBarrierLayout())
+    mbarrier.init(q_full, count=1)
+    for slot in gl.static_range(STAGES):
+        mbarrier.init(k_full.index(slot), count=1)
+        mbarrier.init(k_empty.index(slot), count=2)
+    for place in gl.static_range(2):
+        mbarrier.init(weight_full.index(place), count=1)
+        mbarrier.init(max_full.index(place), count=1)
+        mbarrier.init(end_full.index(place), count=1)
+    max_smem.index(1).store(gl.full([ROWS], -float("inf"), gl.float32, ROW_LAYOUT))
+    if latent_scale is not None:
+        out_scale = gl.load(latent_scale)
+        score_scale *= out_scale
+    fence()
+    barrier()
+    values = (
+        out, nope_ptr, rope_ptr, scale_smem, q_nope_smem, q_rope_smem, nope_ring, weight_smem,
+        decay_smem, end_smem, q_full, k_full, k_empty, weight_full, end_full, seqlen, begin, end,
+        score_scale, first_row, first_result, num_splits, stride_nt, stride_nh, stride_rt,
+        stride_rh,
+    )  # fmt: skip
+    scores = (
+        lse, scale_smem, q_nope_smem, q_rope_smem, nope_ring, rope_ring, weight_smem, decay_smem,
+        max_smem, end_smem, q_full, k_full, k_empty, weight_full, max_full, end_full, seqlen,
+        begin, end, out_scale, first_row, first_result, num_splits,
+    )  # fmt: skip
+    VALUE_REGISTERS: gl.constexpr = 176 if ROWS == 16 else 128
+    if GROUPS == 2:
+        gl.warp_specialize(
+            [
+                (_accumulate, (values, HEADS, Q_TOKENS, KIND, DIRECT, LEFT)),
+                (_accumulate, (values, HEADS, Q_TOKENS, KIND, DIRECT, RIGHT)),
+                (_score, (scores, HEADS, Q_TOKENS, KIND, DIRECT, GROUPS, 0)),
+                (_score, (scores, HEADS, Q_TOKENS, KIND, DIRECT, GROUPS, 1)),
+                (produce, (
+                    nope_desc, rope_desc, table, nope_ring, rope_ring, k_full, k_empty, seqlen,
+                    begin, end, BLOCK_SIZE, OVERLAP_LAUNCH,
+                )),
+            ],
+            [4, 4, 4, 1],
+            [88, 128, 128, 40],
+        )  # fmt: skip
+    else:
+        gl.warp_specialize(
+            [
+                (_accumulate, (values, HEADS, Q_TOKENS, KIND, DIRECT, LEFT)),
+                (_accumulate, (values, HEADS, Q_TOKENS, KIND, DIRECT, RIGHT)),
+                (_score, (scores, HEADS, Q_TOKENS, KIND, DIRECT, GROUPS, 0)),
+                (produce, (
+                    nope_desc, rope_desc, table, nope_ring, rope_ring, k_full, k_empty, seqlen,
+                    begin, end, BLOCK_SIZE, OVERLAP_LAUNCH,
+                )),
+            ],
+            [4, 4, 1],
+            [VALUE_REGISTERS, 480 - 2 * VALUE_REGISTERS, 32],
+        )  # fmt: skip
