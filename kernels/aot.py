@@ -46,11 +46,11 @@ class Usage:
     def fits(self) -> bool:
         """Within the card's shared memory, and no loop spills.
 
-        A register put aside for a whole tile of work (8 bytes) is allowed: ptxas does that now and
+        Registers put aside for a whole tile of work (16 bytes) are allowed: ptxas does that now and
         then in kernels that hold every register they may.
         """
         enough = self.shared_bytes <= shared_memory_bytes(self.capability)
-        return enough and self.stack_bytes <= 8 and not self.spills_in_loops
+        return enough and self.stack_bytes <= 16 and not self.spills_in_loops
 
 
 def compile_case(case: Case, capability: int) -> Usage:

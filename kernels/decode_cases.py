@@ -56,6 +56,9 @@ def _all_cases(capability: int) -> Iterator[Case]:
             for heads in (16, 128):
                 for block_size in (16, 64):
                     yield _hopper_mla(q, cache, heads, block_size)
+                    if cache.itemsize == 1:  # widened fp8, and scaled queries over int8
+                        other = torch.float16 if q == torch.bfloat16 else torch.bfloat16
+                        yield _hopper_mla(other, cache, heads, block_size)
         yield _store(q, cache)
     for num_splits in (16, 66, 528):
         yield _combine(capability, num_splits)

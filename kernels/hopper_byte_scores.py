@@ -51,8 +51,8 @@ def _store_bytes(target, values):
 
 @gluon.jit
 def load_queries(
-    nope_ptr, rope_ptr, stride_nt, stride_nh, stride_rt, stride_rh, first_row, q_nope, q_rope,
-    scales, scale, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, DIRECT: gl.constexpr,
+    nope_ptr, rope_ptr, stride_nt, stride_nh, stride_rt, stride_rh, q_nope, q_rope, scales,
+    scale, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, DIRECT: gl.constexpr,
 ):  # fmt: skip
     """The queries into shared memory, and what a row's scores are to be multiplied by.
 
@@ -61,11 +61,12 @@ def load_queries(
     """
     LAYOUT: gl.constexpr = gl.BlockedLayout([1, 4], [2, 16], [4, 1], [1, 0])
     ROWS: gl.constexpr = scales.shape[0]
-    row = first_row + gl.arange(0, ROWS, gl.SliceLayout(1, LAYOUT))
+    row = gl.program_id(0) * ROWS + gl.arange(0, ROWS, gl.SliceLayout(1, LAYOUT))
     inside = row < HEADS * Q_TOKENS
     token = (row // HEADS).to(gl.int64)
-    nope_row = token * stride_nt + row % HEADS * stride_nh
-    rope_row = token * stride_rt + row % HEADS * stride_rh
+    head = (row % HEADS).to(gl.int64)
+    nope_row = token * stride_nt + head * stride_nh
+    rope_row = token * stride_rt + head * stride_rh
     power = gl.full([ROWS], 1.0, gl.float32, gl.SliceLayout(1, LAYOUT))
     if nope_ptr.dtype.element_ty == gl.bfloat16:
         piece = _query_piece(rope_ptr, rope_row, inside, 2 * ROPE, -1)
@@ -73,7 +74,8 @@ def load_queries(
         for half in gl.static_range(2):
             piece = _query_piece(nope_ptr + half * 2 * HALF, nope_row, inside, 2 * HALF, -1)
             peak = gl.maximum(peak, gl.max(gl.abs(piece), 1))
-        power = gl.exp2(gl.ceil(gl.log2(gl.where(peak > 0, peak, 1.0))))
+        exponent = gl.ceil(gl.log2(gl.where(peak > 0, peak, 1.0)))
+        power = gl.exp2(gl.minimum(gl.maximum(exponent, -100.0), 127.0))
         if DIRECT:
             power *= 0.00390625
     if DIRECT:

@@ -7,8 +7,8 @@ registers: values are widened to fp16 between shared memory and the tensor cores
 back.
 
 The roles are those of `kernels.hopper_mla_kernel`: a producer warp fills a ring of tiles by TMA, a
-warpgroup computes scores and softmax, two multiply half of the value columns each. Where the scores
-have to be widened too, two warpgroups take turns at them. The cache comes as 16-bit words of two
+warpgroup computes scores and softmax, two multiply half of the value columns each. Where scores are
+of widened latents, two warpgroups may take turns at them. The cache comes as 16-bit words of two
 entries. Works with the Gluon of Triton 3.6 to 3.9.
 """
 
@@ -67,6 +67,13 @@ def _of_all_warps(mine, S_ROWS: gl.constexpr, SUM: gl.constexpr):
 
 
 @gluon.jit
+def _result(row, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr):
+    """Where a query row's result of this split goes. The grid is asked again, not remembered."""
+    first = gl.program_id(2) * (HEADS * Q_TOKENS)
+    return (first + row).to(gl.int64) * gl.num_programs(1) + gl.program_id(1)
+
+
+@gluon.jit
 def _score(
     given, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, KIND: gl.constexpr, DIRECT: gl.constexpr,
     GROUPS: gl.constexpr, TURN: gl.constexpr,
@@ -78,13 +85,13 @@ def _score(
     (
         lse_ptr, scales, q_nope, q_rope, nope_ring, rope_ring, weight_smem, decay_smem, max_smem,
         end_smem, q_full, k_full, k_empty, weight_full, max_full, end_full, seqlen, begin, end,
-        out_scale, first_row, first_result, num_splits,
+        out_scale,
     ) = given  # fmt: skip
     ROWS: gl.constexpr = scales.shape[0]
     STAGES: gl.constexpr = k_full.shape[0]
     S_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, ROWS, 16])
     S_ROWS: gl.constexpr = gl.SliceLayout(0, S_LAYOUT)
-    row = first_row + gl.arange(0, ROWS, S_ROWS)
+    row = gl.program_id(0) * ROWS + gl.arange(0, ROWS, S_ROWS)
     keys_seen = seqlen - Q_TOKENS + row // HEADS + 1
     key = gl.arange(0, KEYS, gl.SliceLayout(1, S_LAYOUT))
     row_max = gl.full([ROWS], -float("inf"), gl.float32, S_ROWS)
@@ -139,7 +146,7 @@ def _score(
         total = gl.where(total == 0.0, 1.0, total)  # queries with nothing to attend to
         end_smem.index(2).store(out_scale / total)
         mbarrier.arrive(end_full.index(1), count=1)
-        result = (first_result + row).to(gl.int64) * num_splits + gl.program_id(1)
+        result = _result(row, HEADS, Q_TOKENS)
         lse = (last_max + gl.log2(total)) * 0.6931471805599453
         gl.store(lse_ptr + result, lse, mask=row < HEADS * Q_TOKENS)
 
@@ -156,7 +163,7 @@ def _accumulate(
     (
         out_ptr, nope_ptr, rope_ptr, scales, q_nope, q_rope, nope_ring, weight_smem, decay_smem,
         end_smem, q_full, k_full, k_empty, weight_full, end_full, seqlen, begin, end, scale,
-        first_row, first_result, num_splits, stride_nt, stride_nh, stride_rt, stride_rh,
+        stride_nt, stride_nh, stride_rt, stride_rh,
     ) = given  # fmt: skip
     ROWS: gl.constexpr = weight_smem.shape[1]
     STAGES: gl.constexpr = k_full.shape[0]
@@ -166,8 +173,8 @@ def _accumulate(
     A_LAYOUT: gl.constexpr = gl.DotOperandLayout(0, O_LAYOUT, 2)
     if SIDE == LEFT:
         load_queries(
-            nope_ptr, rope_ptr, stride_nt, stride_nh, stride_rt, stride_rh, first_row, q_nope,
-            q_rope, scales, scale, HEADS, Q_TOKENS, DIRECT,
+            nope_ptr, rope_ptr, stride_nt, stride_nh, stride_rt, stride_rh, q_nope, q_rope, scales,
+            scale, HEADS, Q_TOKENS, DIRECT,
         )  # fmt: skip
         fence()
         mbarrier.arrive(q_full, count=1)
@@ -202,10 +209,10 @@ def _accumulate(
         mbarrier.arrive(k_empty.index(slot), count=1)
     mbarrier.wait(end_full.index(1), 0)
     factor = end_smem.index(2).load(O_ROWS)[None, :]
-    row = first_row + gl.arange(0, ROWS, O_ROWS)
+    row = gl.program_id(0) * ROWS + gl.arange(0, ROWS, O_ROWS)
     column = SIDE * 2 * HALF + 2 * gl.arange(0, HALF, gl.SliceLayout(1, O_LAYOUT))
-    result = ((first_result + row).to(gl.int64) * num_splits + gl.program_id(1)) * (4 * HALF)
-    wanted = (row < HEADS * Q_TOKENS) & ((begin < end) | (num_splits == 1))
+    result = _result(row, HEADS, Q_TOKENS) * (4 * HALF)
+    wanted = (row < HEADS * Q_TOKENS) & ((begin < end) | (gl.num_programs(1) == 1))
     wanted = wanted[None, :] & (column >= 0)[:, None]
     target = out_ptr + result[None, :] + column[:, None]
     gl.store(target, (even * factor).to(out_ptr.dtype.element_ty), mask=wanted)
@@ -244,13 +251,11 @@ def hopper_mla_bytes_kernel(
     DIRECT: gl.constexpr,  # fp8 latents times bf16 queries, which are the sum of two fp8 numbers
     GROUPS: gl.constexpr,  # warpgroups for the scores
 ):
-    """Grid (blocks of ROWS query rows, splits, batch); 4 warps are asked for, 16 run."""
+    """Grid (blocks of ROWS query rows, splits, batch); 4 warps are asked for, 16 or 20 run."""
     PART: gl.constexpr = nope_desc.block_type.shape[1]
     ROW_LAYOUT: gl.constexpr = gl.BlockedLayout([1], [32], [4], [0])
     split = gl.program_id(1)
     seq = gl.program_id(2)
-    first_row = gl.program_id(0) * ROWS
-    first_result = seq * (HEADS * Q_TOKENS)
     seqlen = gl.minimum(gl.maximum(gl.load(cache_seqlens + seq), 0), max_blocks * BLOCK_SIZE)
     tiles = gl.cdiv(seqlen, KEYS)
     begin = split * tiles // num_splits
@@ -306,15 +311,14 @@ def hopper_mla_bytes_kernel(
     values = (
         out, nope_ptr, rope_ptr, scale_smem, q_nope_smem, q_rope_smem, nope_ring, weight_smem,
         decay_smem, end_smem, q_full, k_full, k_empty, weight_full, end_full, seqlen, begin, end,
-        score_scale, first_row, first_result, num_splits, stride_nt, stride_nh, stride_rt,
-        stride_rh,
+        score_scale, stride_nt, stride_nh, stride_rt, stride_rh,
     )  # fmt: skip
     scores = (
         lse, scale_smem, q_nope_smem, q_rope_smem, nope_ring, rope_ring, weight_smem, decay_smem,
         max_smem, end_smem, q_full, k_full, k_empty, weight_full, max_full, end_full, seqlen,
-        begin, end, out_scale, first_row, first_result, num_splits,
+        begin, end, out_scale,
     )  # fmt: skip
-    VALUE_REGISTERS: gl.constexpr = 176 if ROWS == 16 else 128
+    VALUE_REGISTERS: gl.constexpr = 144 if not DIRECT else 176 if ROWS == 16 else 128
     if GROUPS == 2:
         gl.warp_specialize(
             [
@@ -328,7 +332,7 @@ def hopper_mla_bytes_kernel(
                 )),
             ],
             [4, 4, 4, 1],
-            [88, 128, 128, 40],
+            [104, 120, 120, 32],
         )  # fmt: skip
     else:
         gl.warp_specialize(

@@ -72,7 +72,8 @@ def _load_queries(source, stride_token, stride_head, first_row, target, HEADS: g
     """64 rows of the queries into shared memory, zeros past the last."""
     LAYOUT: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
     row = first_row + gl.arange(0, ROWS, gl.SliceLayout(1, LAYOUT))
-    start = (row // HEADS).to(gl.int64) * stride_token + row % HEADS * stride_head
+    token, head = (row // HEADS).to(gl.int64), (row % HEADS).to(gl.int64)
+    start = token * stride_token + head * stride_head
     column = gl.arange(0, target.shape[1], gl.SliceLayout(0, LAYOUT))
     inside = (row < HEADS * Q_TOKENS)[:, None] & (column >= 0)[None, :]
     target.store(gl.load(source + start[:, None] + column[None, :], mask=inside, other=0.0))

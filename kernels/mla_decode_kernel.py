@@ -62,11 +62,11 @@ def mla_decode_kernel(
     end = (split + 1) * tiles // num_splits
 
     seq64 = seq.to(tl.int64)
-    nope_row = seq64 * stride_nb + token.to(tl.int64) * stride_nt + head * stride_nh
+    nope_row = seq64 * stride_nb + token.to(tl.int64) * stride_nt + head.to(tl.int64) * stride_nh
     nope = tl.load(
         q_nope + nope_row[:, None] + offs_out[None, :], mask=row_valid[:, None], other=0.0
     )  # [BLOCK_M, RANK * ENTRIES]
-    rope_row = seq64 * stride_rb + token.to(tl.int64) * stride_rt + head * stride_rh
+    rope_row = seq64 * stride_rb + token.to(tl.int64) * stride_rt + head.to(tl.int64) * stride_rh
     rope = tl.load(
         q_rope + rope_row[:, None] + tl.arange(0, ROPE * ENTRIES)[None, :],
         mask=row_valid[:, None],
@@ -83,7 +83,8 @@ def mla_decode_kernel(
                 tl.max(tl.abs(nope.to(tl.float32)), axis=1),
                 tl.max(tl.abs(rope.to(tl.float32)), axis=1),
             )
-            power = tl.exp2(tl.ceil(tl.log2(tl.where(peak > 0, peak, 1.0))))
+            exponent = tl.ceil(tl.log2(tl.where(peak > 0, peak, 1.0)))
+            power = tl.exp2(tl.minimum(tl.maximum(exponent, -100.0), 127.0))
             nope = nope.to(tl.float32) / power[:, None]
             rope = rope.to(tl.float32) / power[:, None]
             row_scale *= power

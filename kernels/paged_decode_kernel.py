@@ -123,7 +123,8 @@ def paged_decode_kernel(
     if query.dtype == tl.bfloat16 and PACKED != "none":
         # fp16 has less range than bf16: bring each row near 1 by a power of two, undone in scale.
         peak = tl.max(tl.abs(query.to(tl.float32)), axis=-1)
-        power = tl.exp2(tl.ceil(tl.log2(tl.where(peak > 0, peak, 1.0))))
+        exponent = tl.ceil(tl.log2(tl.where(peak > 0, peak, 1.0)))
+        power = tl.exp2(tl.minimum(tl.maximum(exponent, -100.0), 127.0))
         query = query.to(tl.float32) / tl.expand_dims(power, -1)
         row_scale *= power
     query = query.to(COMPUTE)

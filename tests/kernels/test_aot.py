@@ -28,7 +28,7 @@ def test_default_tiles_fit_and_do_not_spill(tmp_path):
     assert {kernel["capability"] for kernel in kernels} == {80, 90, 100}
     assert all(kernel["registers"] > 0 and kernel["spills_in_loops"] == 0 for kernel in kernels)
     stacks = {kernel["name"]: kernel["stack_bytes"] for kernel in kernels if kernel["stack_bytes"]}
-    assert all(size <= 8 for size in stacks.values()), stacks
+    assert all(size <= 16 for size in stacks.values()), stacks
 
 
 def test_spills_count_in_the_innermost_loops_only():

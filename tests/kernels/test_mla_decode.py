@@ -5,6 +5,7 @@ import torch
 from paging import paged, relative_error
 
 from kernels import hopper_mla
+from kernels.decode_tiles import mla_tile
 from kernels.mla_decode import mla_decode_attention
 from kernels.paged_reference import mla_decode_reference
 from kernels.reference import attention_reference
@@ -186,7 +187,7 @@ def test_pages_rows_and_splits_of_deepseek(dtype, num_splits, heads, block_size,
 @pytest.mark.parametrize("num_splits", [None, 1, 5])
 @pytest.mark.parametrize(
     ("heads", "block_size", "q_tokens"),
-    [(16, 16, None), (5, 128, None), (16, 64, 2), (37, 48, 3), (128, 256, None)],
+    [(16, 16, None), (5, 128, None), (8, 64, 2), (37, 48, 3), (128, 256, None)],
 )
 def test_8_bit_latents_of_deepseek(dtype, num_splits, heads, block_size, q_tokens):
     cache = latents(
@@ -237,6 +238,28 @@ def test_error_over_fp8_is_at_most_twice_that_of_torch_over_the_same_values(
             q_nope, q_rope, *cache, softmax_scale=SCALE, num_splits=num_splits
         )
         assert relative_error(ours, wanted) <= 2 * relative_error(theirs, wanted)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8])
+@pytest.mark.parametrize("portable", [False, True])
+def test_subnormal_queries_weigh_every_key_alike(dtype, portable):
+    cache = latents([77], rank=512, rope=64, dtype=dtype, device="cuda")
+    q = [
+        torch.full((1, 16, width), 1e-39, device="cuda", dtype=torch.bfloat16)
+        for width in (512, 64)
+    ]
+    assert_matches(*q, cache, tile=mla_tile(90, 16, 1) if portable else None)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("cache_dtype", [torch.bfloat16, torch.float8_e4m3fn])
+def test_queries_stored_head_by_head(cache_dtype):
+    cache = latents([77, 130], rank=512, rope=64, dtype=cache_dtype, device="cuda")
+    q = queries(16, 2, rank=512, rope=64, dtype=torch.bfloat16, device="cuda")
+    assert_matches(*(part.transpose(0, 1) for part in q), cache)
 
 
 @pytest.mark.gpu
