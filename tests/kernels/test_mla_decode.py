@@ -49,6 +49,26 @@ def assert_matches(q_nope, q_rope, cache, *, num_splits=None, tile=None, **scale
     assert (lse[finite] - wanted_lse[finite]).abs().max() < 2e-3
 
 
+def assert_within_twice_torch(q_nope, q_rope, cache, length):
+    """All sequences are `length` long; torch attends over the same latents in the query's dtype."""
+    wanted, _ = mla_decode_reference(q_nope, q_rope, *cache, softmax_scale=SCALE)
+    latent, table, _ = cache
+    pages = latent.to(q_nope.dtype)[table[:, : -(-length // latent.shape[1])].long()]
+    rows = pages.flatten(1, 2)[:, None, :length]
+    heads = q_nope.shape[1]
+    theirs = torch.nn.functional.scaled_dot_product_attention(
+        torch.cat([q_nope, q_rope], dim=-1)[:, :, None],
+        rows.expand(-1, heads, -1, -1),
+        rows[..., : q_nope.shape[-1]].expand(-1, heads, -1, -1),
+        scale=SCALE,
+    )[:, :, 0]
+    for num_splits in (None, 1, 7):
+        ours = mla_decode_attention(
+            q_nope, q_rope, *cache, softmax_scale=SCALE, num_splits=num_splits
+        )
+        assert relative_error(ours, wanted) <= 2 * relative_error(theirs, wanted)
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("num_splits", [1, 3])
 @pytest.mark.parametrize("q_tokens", [None, 2])
@@ -148,20 +168,7 @@ def test_error_is_at_most_twice_that_of_torch(dtype, heads):
     length = 3_001
     cache = latents([length] * 2, rank=512, rope=64, block_size=64, dtype=dtype, device="cuda")
     q_nope, q_rope = queries(2, heads, rank=512, rope=64, dtype=dtype, device="cuda")
-    wanted, _ = mla_decode_reference(q_nope, q_rope, *cache, softmax_scale=SCALE)
-    latent, table, _ = cache
-    rows = latent[table[:, : -(-length // 64)].long()].flatten(1, 2)[:, None, :length]
-    theirs = torch.nn.functional.scaled_dot_product_attention(
-        torch.cat([q_nope, q_rope], dim=-1)[:, :, None],
-        rows.expand(-1, heads, -1, -1),
-        rows[..., :512].expand(-1, heads, -1, -1),
-        scale=SCALE,
-    )[:, :, 0]
-    for num_splits in (None, 1, 7):
-        ours = mla_decode_attention(
-            q_nope, q_rope, *cache, softmax_scale=SCALE, num_splits=num_splits
-        )
-        assert relative_error(ours, wanted) <= 2 * relative_error(theirs, wanted)
+    assert_within_twice_torch(q_nope, q_rope, cache, length)
 
 
 @pytest.mark.gpu
@@ -224,20 +231,7 @@ def test_error_over_fp8_is_at_most_twice_that_of_torch_over_the_same_values(
     )
     q_nope, q_rope = queries(2, heads, rank=512, rope=64, dtype=q_dtype, device="cuda")
     q_nope, q_rope = q_nope * sharpness, q_rope * sharpness
-    wanted, _ = mla_decode_reference(q_nope, q_rope, *cache, softmax_scale=SCALE)
-    latent, table, _ = cache
-    rows = latent[table[:, : -(-length // 64)].long()].flatten(1, 2)[:, None, :length].to(q_dtype)
-    theirs = torch.nn.functional.scaled_dot_product_attention(
-        torch.cat([q_nope, q_rope], dim=-1)[:, :, None],
-        rows.expand(-1, heads, -1, -1),
-        rows[..., :512].expand(-1, heads, -1, -1),
-        scale=SCALE,
-    )[:, :, 0]
-    for num_splits in (None, 1, 7):
-        ours = mla_decode_attention(
-            q_nope, q_rope, *cache, softmax_scale=SCALE, num_splits=num_splits
-        )
-        assert relative_error(ours, wanted) <= 2 * relative_error(theirs, wanted)
+    assert_within_twice_torch(q_nope, q_rope, cache, length)
 
 
 @pytest.mark.gpu
