@@ -1,6 +1,7 @@
 """Figures of a record: predicted against measured, and the roofline with its points."""
 
 from collections.abc import Iterable
+from math import log10
 
 import plotly.graph_objects as go
 
@@ -71,7 +72,7 @@ def scatter(cases: Iterable[Case], unit: str) -> go.Figure:
             line={"color": "#8b8f96", "dash": "dash", "width": 1.5},
         )
     )  # fmt: skip
-    axis = {"type": "log", "exponentformat": "none", "dtick": 1, "separatethousands": True}
+    axis = _decades(*span)
     return _layout(figure, {**axis, "title": f"Predicted ({name})"},
                    {**axis, "title": f"Measured ({name})"})  # fmt: skip
 
@@ -109,7 +110,7 @@ def roofline(record: Record) -> go.Figure:
                     marker={"symbol": SYMBOLS[i], "size": 9, "color": LINE_COLOURS[i]},
                 )
             )  # fmt: skip
-    axis = {"type": "log", "exponentformat": "none", "dtick": 1, "separatethousands": True}
+    axis = _decades(low, high)
     return _layout(figure, {**axis, "title": "FLOPs per byte"},
                    {**axis, "title": "TFLOP/s"})  # fmt: skip
 
@@ -123,6 +124,12 @@ def _hover(case: Case) -> str:
     if case.section == "kernels":
         return text
     return f"{text}, predicted {value(case, case.predicted)} ({difference(case)})"
+
+
+def _decades(low: float, high: float) -> dict[str, object]:
+    """A logarithmic axis with a tick for every decade, or every other where a phone has no room."""
+    apart = 1 if log10(high / low) < 6 else 2
+    return {"type": "log", "exponentformat": "none", "dtick": apart, "separatethousands": True}
 
 
 def _layout(figure: go.Figure, x_axis: dict[str, object], y_axis: dict[str, object]) -> go.Figure:
