@@ -52,14 +52,14 @@ def _all_cases(capability: int) -> Iterator[Case]:
                     yield _paged(capability, q, cache, head_dim, head_dim_v, group, load)
         for heads in (16, 32, 128):
             yield _mla(capability, q, cache, heads)
-        if capability == 90 and q != torch.float32:
-            for heads in (16, 128):
-                for block_size in (16, 64):
-                    yield _hopper_mla(q, cache, heads, block_size)
-                    if cache.itemsize == 1:  # widened fp8, and scaled queries over int8
-                        other = torch.float16 if q == torch.bfloat16 else torch.bfloat16
-                        yield _hopper_mla(other, cache, heads, block_size)
+        if capability == 90 and torch.float32 != q == cache:
+            for block_size in (16, 64):
+                yield _hopper_mla(q, cache, 128, block_size)
         yield _store(q, cache)
+    for q in (torch.bfloat16, torch.float16) if capability == 90 else ():
+        for heads in (16, 128):
+            for block_size in (16, 64):
+                yield _hopper_mla(q, torch.float8_e4m3fn, heads, block_size)
     for num_splits in (16, 66, 528):
         yield _combine(capability, num_splits)
 
@@ -147,14 +147,14 @@ def _mla(capability: int, q: torch.dtype, cache: torch.dtype, heads: int) -> Cas
 
 
 def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int) -> Case:
-    from kernels.hopper_mla_bytes_kernel import hopper_mla_bytes_kernel
+    from kernels.hopper_mla_fp8_kernel import hopper_mla_fp8_kernel
     from kernels.hopper_mla_kernel import hopper_mla_kernel
 
-    is_bytes = cache.itemsize == 1
+    is_fp8 = cache.itemsize == 1
     constants = hopper_mla.constexprs(q, cache, 1, heads, block_size, True)
-    if is_bytes:
+    if is_fp8:
         constants["latent_scale"] = None
-    held = torch.int16 if is_bytes else cache
+    held = torch.int16 if is_fp8 else cache
     width = (hopper_mla.RANK + hopper_mla.ROPE) * cache.itemsize // 2
     boxes = hopper_mla.boxes(torch.empty(2, block_size, width, dtype=held, device="meta"))
     described = [
@@ -162,10 +162,10 @@ def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int)
         for _, _, block in boxes
     ]
     pointers = {"q_nope": q, "q_rope": q, "out": torch.float32, "lse": torch.float32}
-    tile = hopper_mla.tile(heads, cache)
+    tile = hopper_mla.tile(heads, q, cache)
     case = _case(
         f"hopper_mla {TYPES[q]}/{TYPES[cache]} {tile.block_m} rows page {block_size}",
-        hopper_mla_bytes_kernel if is_bytes else hopper_mla_kernel,
+        hopper_mla_fp8_kernel if is_fp8 else hopper_mla_kernel,
         pointers,
         constants,
         tile,

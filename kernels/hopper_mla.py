@@ -12,28 +12,27 @@ from typing import Any
 import torch
 
 from kernels import checks
-from kernels.decode_checks import QUANTISED
 from kernels.decode_tiles import DecodeTile
 from kernels.launcher import Launcher, checked_descriptor
-from kernels.packed_bytes import as_words, compute_dtype, packing
+from kernels.packed_bytes import as_words
 
 Boxes = tuple[tuple[list[int], list[int], list[int]], ...]
 
 RANK, ROPE = 512, 64
-# 64 rows of queries, or 16 or 32 where the cache has 8 bits. Stages are tiles in the ring.
+# 64 rows of queries; over fp8 latents 16 or 32. Stages are tiles in the ring.
 _TILE = DecodeTile(block_m=64, block_n=64, num_warps=16, num_stages=2, programs_per_sm=1)
-_BYTES_TILES = {rows: replace(_TILE, block_m=rows, num_stages=4) for rows in (16, 32)}
+_FP8_TILES = {rows: replace(_TILE, block_m=rows, num_stages=4) for rows in (16, 32)}
 
 
 @cache
 def _gluon_kernels() -> tuple[Any, Any] | None:
-    """The kernels for 16-bit and 8-bit caches, or None where Gluon lacks something they use."""
+    """The kernels for 16-bit and fp8 caches, or None where Gluon lacks something they use."""
     try:
-        from kernels.hopper_mla_bytes_kernel import hopper_mla_bytes_kernel
+        from kernels.hopper_mla_fp8_kernel import hopper_mla_fp8_kernel
         from kernels.hopper_mla_kernel import hopper_mla_kernel
     except (ImportError, AttributeError):
         return None
-    return hopper_mla_kernel, hopper_mla_bytes_kernel
+    return hopper_mla_kernel, hopper_mla_fp8_kernel
 
 
 def supports(
@@ -41,27 +40,27 @@ def supports(
 ) -> bool:
     """Whether `Plan` takes these checked inputs; the portable kernel takes everything.
 
-    It takes rank 512 and rope 64, queries of fp16 or bf16 over a cache of the same or of 8 bits,
-    any block size: pages pass in parts of gcd(block_size, 64) keys.
+    It takes rank 512 and rope 64, queries of fp16 or bf16 over a cache of the same or of fp8, any
+    block size: pages pass in parts of gcd(block_size, 64) keys.
     """
-    is_bytes = latent_cache.dtype in QUANTISED
+    is_fp8 = latent_cache.dtype in checks.FP8
     return (
         latent_cache.is_cuda
         and checks.capability(latent_cache.device) == 90
         and (q_nope.shape[-1], q_rope.shape[-1]) == (RANK, ROPE)
         and q_nope.dtype != torch.float32
-        and (is_bytes or latent_cache.dtype == q_nope.dtype)
-        and (is_bytes or not isinstance(latent_scale, torch.Tensor))
+        and (is_fp8 or latent_cache.dtype == q_nope.dtype)
+        and (is_fp8 or not isinstance(latent_scale, torch.Tensor))
         and checks.tma_aligned(latent_cache)
         and _gluon_kernels() is not None
     )
 
 
-def tile(rows: int, cache: torch.dtype) -> DecodeTile:
+def tile(rows: int, queries: torch.dtype, cache: torch.dtype) -> DecodeTile:
     """Tile for `rows` query rows, heads times new tokens."""
-    if cache in QUANTISED:
-        return _BYTES_TILES[16 if rows <= 16 else 32]
-    return _TILE
+    if cache not in checks.FP8:
+        return _TILE
+    return _FP8_TILES[16 if rows <= 16 or queries != torch.bfloat16 else 32]
 
 
 def constexprs(
@@ -79,18 +78,12 @@ def constexprs(
         "BLOCK_SIZE": block_size,
         "OVERLAP_LAUNCH": overlap_launch,
     }
-    if cache in QUANTISED:
-        chosen = tile(heads * q_tokens, cache)
-        direct = queries == torch.bfloat16 and cache == torch.float8_e4m3fn
+    if cache in checks.FP8:
+        chosen = tile(heads * q_tokens, queries, cache)
         constants |= {
             "ROWS": chosen.block_m,
             "STAGES": chosen.num_stages,
-            "KIND": packing(cache, compute_dtype(queries, cache)),
-            "DIRECT": direct,
-            # Two take turns at scores that have to be widened, where registers allow it.
-            "GROUPS": 2
-            if chosen.block_m == 16 and cache == torch.float8_e4m3fn and not direct
-            else 1,
+            "DIRECT": queries == torch.bfloat16,
         }
     return constants
 
@@ -98,7 +91,7 @@ def constexprs(
 def boxes(latent_cache: torch.Tensor) -> Boxes:
     """Shape, strides and block of the kernel's two TMA descriptors: half the rank, and rope.
 
-    A block is `gcd(block_size, 64)` tokens of one page; 8-bit caches are given as 16-bit words.
+    A block is `gcd(block_size, 64)` tokens of one page; fp8 caches are given as 16-bit words.
     """
     blocks, tokens, width = latent_cache.shape
     # The stride of a dimension of one element is arbitrary; TMA wants it to be a multiple of 16.
@@ -123,12 +116,12 @@ class Plan:
     ) -> None:
         kernels = _gluon_kernels()
         assert kernels is not None
-        self._bytes = latent_cache.dtype in QUANTISED
+        self._fp8 = latent_cache.dtype in checks.FP8
         words = as_words("latent_cache", latent_cache)
         self._boxes = [(*box, layout(box[2][2])) for box in boxes(words)]
         self._sizes = (num_splits, block_table.shape[1], *strides, block_table.stride(0))
         kind = (latent_cache.device, queries, latent_cache.dtype, num_splits > 1, self._sizes)
-        self._launch = Launcher(kernels[self._bytes], grid, constants, kind)
+        self._launch = Launcher(kernels[self._fp8], grid, constants, kind)
 
     def run(
         self,
@@ -146,7 +139,7 @@ class Plan:
         """Write `out` and `lse`: partial results where there are several splits."""
         words = as_words("latent_cache", latent_cache)
         descriptors = (checked_descriptor()(words, *box) for box in self._boxes)
-        scale = (latent_scale,) if self._bytes else ()
+        scale = (latent_scale,) if self._fp8 else ()
         pointers = (q_nope, q_rope, block_table, cache_seqlens, *scale, out, lse)
         self._launch(
             (

@@ -7,8 +7,8 @@ The up-projections of keys and values are folded into the query and the output (
 arXiv 2405.04434, section 2.1), so all heads share one key of rank + rope entries per token and one
 value, the first `rank` of them: each cached byte is read once and used twice.
 
-On Hopper, rank 512 and rope 64 with 16-bit queries go to `kernels.hopper_mla`; everything else, and
-any call that names a tile, to the portable kernel.
+On Hopper, 16-bit queries of rank 512 and rope 64 over a cache of their own dtype or fp8 go to
+`kernels.hopper_mla`; everything else, and any call that names a tile, to the portable kernel.
 """
 
 from collections.abc import Hashable
@@ -141,7 +141,7 @@ def _plan(
     max_blocks = block_table.shape[1]
     hopper = tile is None and hopper_mla.supports(nope, turned, latent_cache, latent_scale)
     if hopper:
-        tile = hopper_mla.tile(q_tokens * heads, latent_cache.dtype)
+        tile = hopper_mla.tile(q_tokens * heads, nope.dtype, latent_cache.dtype)
     elif tile is None:
         tile = mla_tile(capability(nope.device), q_tokens * heads, latent_cache.element_size())
     row_blocks = -(-q_tokens * heads // tile.block_m)

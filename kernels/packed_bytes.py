@@ -33,12 +33,6 @@ _INT8_TO_FP16 = tl.constexpr("""{
     prmt.b32 $0, biased, 0x64646464, 0x4240; sub.rn.f16x2 $0, $0, offset;
     prmt.b32 $1, biased, 0x64646464, 0x4341; sub.rn.f16x2 $1, $1, offset;
 }""")
-_INT8_NEIGHBOURS = tl.constexpr("""{
-    .reg .b32 biased, offset; mov.b32 offset, 0x64806480;
-    xor.b32 biased, $2, 0x80808080;
-    prmt.b32 $0, biased, 0x64646464, 0x4140; sub.rn.f16x2 $0, $0, offset;
-    prmt.b32 $1, biased, 0x64646464, 0x4342; sub.rn.f16x2 $1, $1, offset;
-}""")
 
 
 @triton.jit
@@ -75,16 +69,15 @@ def unpack_bytes(words, PACKED: tl.constexpr, COMPUTE: tl.constexpr):
 
 
 @triton.jit
-def neighbours(words, KIND: tl.constexpr):
-    """Pairs of int16 words that share a register to fp16: both entries of the first, of the second.
+def neighbours(words):
+    """Pairs of words of fp8 in one register to fp16: both entries of the first, both of the second.
 
-    With words 2i and 2i + 1 in one register, entries 4i and 4i + 1, and 4i + 2 and 4i + 3. It needs
+    With words 2i and 2i + 1 in a register, entries 4i and 4i + 1, and 4i + 2 and 4i + 3. It needs
     fewer instructions than `unpack_bytes`, and fits where entries are summed over.
     """
-    assembly: tl.constexpr = _FP8_NEIGHBOURS if KIND == "fp8_ptx" else _INT8_NEIGHBOURS
     return tl.inline_asm_elementwise(
-        assembly,
-        "=&r,=&r,r",
+        _FP8_NEIGHBOURS,
+        "=r,=r,r",
         [words],
         dtype=(tl.float16, tl.float16),
         is_pure=True,

@@ -265,7 +265,8 @@ def test_hopper_takes_latents_of_deepseek_and_leaves_the_rest():
     cache = latents([50], rank=512, rope=64, dtype=torch.bfloat16, device="cuda")[0]
     assert hopper_mla.supports(*q, cache, 2.0)
     assert not hopper_mla.supports(*q, cache, torch.ones(1, device="cuda"))
-    assert hopper_mla.supports(*q, cache.to(torch.int8), torch.ones(1, device="cuda"))
+    assert hopper_mla.supports(*q, cache.to(torch.float8_e4m3fn), torch.ones(1, device="cuda"))
+    assert not hopper_mla.supports(*q, cache.to(torch.int8), None)
     assert not hopper_mla.supports(q[0].half(), q[1].half(), cache, None)
     assert not hopper_mla.supports(q[0][..., :256], q[1], cache, None)
     assert not hopper_mla.supports(*q, cache.flatten()[1:577].view(1, 1, 576), None)

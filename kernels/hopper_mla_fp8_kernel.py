@@ -1,4 +1,4 @@
-"""MLA decode over 8-bit latents for Hopper in Gluon: keys are the rows of both products.
+"""MLA decode over fp8 latents for Hopper in Gluon: keys are the rows of both products.
 
 Tensor cores take 64 rows at a time, and a decode step has as few as 16 queries. So the products are
 turned over: scores are latents times queries, [keys, queries], and the output is latents transposed
@@ -7,9 +7,9 @@ registers: values are widened to fp16 between shared memory and the tensor cores
 back.
 
 The roles are those of `kernels.hopper_mla_kernel`: a producer warp fills a ring of tiles by TMA, a
-warpgroup computes scores and softmax, two multiply half of the value columns each. Where scores are
-of widened latents, two warpgroups may take turns at them. The cache comes as 16-bit words of two
-entries. Works with the Gluon of Triton 3.6 to 3.9.
+warpgroup computes scores and softmax, two multiply half of the value columns each. Where latents
+are widened for the scores too, two warpgroups take turns at them. The cache comes as 16-bit words
+of two entries. Works with the Gluon of Triton 3.6 to 3.9.
 """
 
 import triton
@@ -17,11 +17,11 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
-from kernels.hopper_byte_scores import (
+from kernels.hopper_fp8_scores import (
     HALF,
     KEYS,
     ROPE,
-    byte_scores,
+    direct_scores,
     free_operands,
     load_queries,
     widened_scores,
@@ -75,10 +75,9 @@ def _result(row, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr):
 
 @gluon.jit
 def _score(
-    given, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, KIND: gl.constexpr, DIRECT: gl.constexpr,
-    GROUPS: gl.constexpr, TURN: gl.constexpr,
-):  # fmt: skip
-    """Scores and softmax of the tiles of one group: all of them, or every other.
+    given, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, DIRECT: gl.constexpr, TURN: gl.constexpr
+):
+    """Scores and softmax of all tiles, or of every other where two groups take turns.
 
     The other group's tile lies between two of these: its maximum is passed on, each keeps its sums.
     """
@@ -87,6 +86,7 @@ def _score(
         end_smem, q_full, k_full, k_empty, weight_full, max_full, end_full, seqlen, begin, end,
         out_scale,
     ) = given  # fmt: skip
+    GROUPS: gl.constexpr = 1 if DIRECT else 2
     ROWS: gl.constexpr = scales.shape[0]
     STAGES: gl.constexpr = k_full.shape[0]
     S_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, ROWS, 16])
@@ -103,9 +103,9 @@ def _score(
         place = count % 2
         mbarrier.wait(k_full.index(slot), count // STAGES & 1)
         if DIRECT:
-            scores = byte_scores(q_nope, q_rope, nope_ring, rope_ring, slot, S_LAYOUT)
+            scores = direct_scores(q_nope, q_rope, nope_ring, rope_ring, slot, S_LAYOUT)
         else:
-            scores = widened_scores(q_nope, q_rope, nope_ring, rope_ring, slot, S_LAYOUT, KIND)
+            scores = widened_scores(q_nope, q_rope, nope_ring, rope_ring, slot, S_LAYOUT)
         scores = scores * scales.load(S_ROWS)[None, :]
         if (tile + 1) * KEYS > seqlen - Q_TOKENS + 1:
             limit = keys_seen - tile * KEYS
@@ -153,9 +153,8 @@ def _score(
 
 @gluon.jit
 def _accumulate(
-    given, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, KIND: gl.constexpr, DIRECT: gl.constexpr,
-    SIDE: gl.constexpr,
-):  # fmt: skip
+    given, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, DIRECT: gl.constexpr, SIDE: gl.constexpr
+):
     """Half of the output's columns: that half of every tile, transposed, times the weights.
 
     The left one brings in the queries: its first weights are long in coming.
@@ -189,7 +188,7 @@ def _accumulate(
         if seqlen - tile * KEYS < KEYS:
             clear_past(words, seqlen - tile * KEYS)
         held = words.slice(0, STEP, dim=0).permute([1, 0]).load(A_LAYOUT)
-        first, second = unpack_bytes(held, KIND, gl.float16)
+        first, second = unpack_bytes(held, "fp8_ptx", gl.float16)
         held = words.slice(STEP, STEP, dim=0).permute([1, 0]).load(A_LAYOUT)
         mbarrier.wait(weight_full.index(place), count // 2 & 1)
         decay = decay_smem.index(place).load(O_ROWS)
@@ -200,7 +199,7 @@ def _accumulate(
             even = mma(first, weights, even, is_async=True)
             odd = mma(second, weights, odd, is_async=True)
             if step + 1 < KEYS // STEP:
-                first, second = unpack_bytes(held, KIND, gl.float16)
+                first, second = unpack_bytes(held, "fp8_ptx", gl.float16)
                 if step + 2 < KEYS // STEP:
                     following = words.slice((step + 2) * STEP, STEP, dim=0)
                     held = following.permute([1, 0]).load(A_LAYOUT)
@@ -220,7 +219,7 @@ def _accumulate(
 
 
 @gluon.jit(do_not_specialize=["num_splits", "max_blocks"])
-def hopper_mla_bytes_kernel(
+def hopper_mla_fp8_kernel(
     q_nope,  # [batch, q_tokens, heads, 512]
     q_rope,  # [batch, q_tokens, heads, 64]
     nope_desc,  # [num_blocks, block_size, 288] words, 128 columns at a time
@@ -247,9 +246,8 @@ def hopper_mla_bytes_kernel(
     OVERLAP_LAUNCH: gl.constexpr,
     ROWS: gl.constexpr,
     STAGES: gl.constexpr,
-    KIND: gl.constexpr,  # "fp8_ptx" or "int8_ptx"
+    # "fp8_ptx" or "int8_ptx"
     DIRECT: gl.constexpr,  # fp8 latents times bf16 queries, which are the sum of two fp8 numbers
-    GROUPS: gl.constexpr,  # warpgroups for the scores
 ):
     """Grid (blocks of ROWS query rows, splits, batch); 4 warps are asked for, 16 or 20 run."""
     PART: gl.constexpr = nope_desc.block_type.shape[1]
@@ -318,14 +316,13 @@ def hopper_mla_bytes_kernel(
         max_smem, end_smem, q_full, k_full, k_empty, weight_full, max_full, end_full, seqlen,
         begin, end, out_scale,
     )  # fmt: skip
-    VALUE_REGISTERS: gl.constexpr = 144 if not DIRECT else 176 if ROWS == 16 else 128
-    if GROUPS == 2:
+    if not DIRECT:
         gl.warp_specialize(
             [
-                (_accumulate, (values, HEADS, Q_TOKENS, KIND, DIRECT, LEFT)),
-                (_accumulate, (values, HEADS, Q_TOKENS, KIND, DIRECT, RIGHT)),
-                (_score, (scores, HEADS, Q_TOKENS, KIND, DIRECT, GROUPS, 0)),
-                (_score, (scores, HEADS, Q_TOKENS, KIND, DIRECT, GROUPS, 1)),
+                (_accumulate, (values, HEADS, Q_TOKENS, DIRECT, LEFT)),
+                (_accumulate, (values, HEADS, Q_TOKENS, DIRECT, RIGHT)),
+                (_score, (scores, HEADS, Q_TOKENS, DIRECT, 0)),
+                (_score, (scores, HEADS, Q_TOKENS, DIRECT, 1)),
                 (produce, (
                     nope_desc, rope_desc, table, nope_ring, rope_ring, k_full, k_empty, seqlen,
                     begin, end, BLOCK_SIZE, OVERLAP_LAUNCH,
@@ -335,11 +332,12 @@ def hopper_mla_bytes_kernel(
             [104, 120, 120, 32],
         )  # fmt: skip
     else:
+        VALUE_REGISTERS: gl.constexpr = 176 if ROWS == 16 else 128
         gl.warp_specialize(
             [
-                (_accumulate, (values, HEADS, Q_TOKENS, KIND, DIRECT, LEFT)),
-                (_accumulate, (values, HEADS, Q_TOKENS, KIND, DIRECT, RIGHT)),
-                (_score, (scores, HEADS, Q_TOKENS, KIND, DIRECT, GROUPS, 0)),
+                (_accumulate, (values, HEADS, Q_TOKENS, DIRECT, LEFT)),
+                (_accumulate, (values, HEADS, Q_TOKENS, DIRECT, RIGHT)),
+                (_score, (scores, HEADS, Q_TOKENS, DIRECT, 0)),
                 (produce, (
                     nope_desc, rope_desc, table, nope_ring, rope_ring, k_full, k_empty, seqlen,
                     begin, end, BLOCK_SIZE, OVERLAP_LAUNCH,

@@ -1,8 +1,8 @@
-"""Queries into shared memory, and their scores with a tile of 8-bit latents, keys as rows.
+"""Queries into shared memory, and their scores with a tile of fp8 latents, keys as rows.
 
-There are two ways. fp8 latents and bf16 queries: the tensor cores multiply the bytes as they lie by
-the two fp8 numbers that a query is taken apart into, which hold bf16's 8 bits. Anything else: the
-latents are widened to fp16. The cache comes as 16-bit words of two entries.
+There are two ways. bf16 queries are taken apart into two fp8 numbers, which hold their 8 bits, and
+the tensor cores multiply the latents as they lie. For fp16 queries, of 11 bits, the latents are
+widened to fp16. The cache comes as 16-bit words of two entries.
 """
 
 from triton.experimental import gluon
@@ -56,8 +56,7 @@ def load_queries(
 ):  # fmt: skip
     """The queries into shared memory, and what a row's scores are to be multiplied by.
 
-    Both fp16 and a pair of fp8 numbers have less range than bf16, so bf16 rows are brought near 1,
-    or 256, by a power of two.
+    Pairs of fp8 numbers have less range than bf16: rows are brought near 256 by a power of two.
     """
     LAYOUT: gl.constexpr = gl.BlockedLayout([1, 4], [2, 16], [4, 1], [1, 0])
     ROWS: gl.constexpr = scales.shape[0]
@@ -68,17 +67,14 @@ def load_queries(
     nope_row = token * stride_nt + head * stride_nh
     rope_row = token * stride_rt + head * stride_rh
     power = gl.full([ROWS], 1.0, gl.float32, gl.SliceLayout(1, LAYOUT))
-    if nope_ptr.dtype.element_ty == gl.bfloat16:
+    if DIRECT:
         piece = _query_piece(rope_ptr, rope_row, inside, 2 * ROPE, -1)
         peak = gl.max(gl.abs(piece), 1)
         for half in gl.static_range(2):
             piece = _query_piece(nope_ptr + half * 2 * HALF, nope_row, inside, 2 * HALF, -1)
             peak = gl.maximum(peak, gl.max(gl.abs(piece), 1))
         exponent = gl.ceil(gl.log2(gl.where(peak > 0, peak, 1.0)))
-        power = gl.exp2(gl.minimum(gl.maximum(exponent, -100.0), 127.0))
-        if DIRECT:
-            power *= 0.00390625
-    if DIRECT:
+        power = gl.exp2(gl.minimum(gl.maximum(exponent, -100.0), 127.0)) * 0.00390625
         for half in gl.static_range(2):
             piece = _query_piece(nope_ptr + half * 2 * HALF, nope_row, inside, 2 * HALF, -1)
             _store_bytes(q_nope.index(half), piece / power[:, None])
@@ -88,15 +84,15 @@ def load_queries(
         for part in gl.static_range(2):
             for half in gl.static_range(2):
                 piece = _query_piece(nope_ptr + half * 2 * HALF, nope_row, inside, HALF, part)
-                q_nope.index(part * 2 + half).store((piece / power[:, None]).to(gl.float16))
+                q_nope.index(part * 2 + half).store(piece.to(gl.float16))
             piece = _query_piece(rope_ptr, rope_row, inside, ROPE, part)
-            q_rope.index(part).store((piece / power[:, None]).to(gl.float16))
+            q_rope.index(part).store(piece.to(gl.float16))
     scales.store(power * scale)
 
 
 @gluon.jit
-def byte_scores(q_nope, q_rope, nope_ring, rope_ring, slot, LAYOUT: gl.constexpr):
-    """Scores of a tile, its bytes multiplied as they lie.  # [KEYS, ROWS]
+def direct_scores(q_nope, q_rope, nope_ring, rope_ring, slot, LAYOUT: gl.constexpr):
+    """Scores of a tile, its latents multiplied as they lie.  # [KEYS, ROWS]
 
     Tensor cores add up fp8 products with few bits, so they only do so for CHAIN entries at a time.
     """
@@ -148,16 +144,14 @@ def _queries(q_nope, q_rope, piece: gl.constexpr, part: gl.constexpr):
 
 
 @gluon.jit
-def widened_scores(
-    q_nope, q_rope, nope_ring, rope_ring, slot, LAYOUT: gl.constexpr, KIND: gl.constexpr
-):
-    """Scores of a tile, its bytes widened to fp16 in registers, piece by piece.  # [KEYS, ROWS]"""
+def widened_scores(q_nope, q_rope, nope_ring, rope_ring, slot, LAYOUT: gl.constexpr):
+    """Scores of a tile, widened to fp16 in registers, piece by piece.  # [KEYS, ROWS]"""
     ROWS: gl.constexpr = q_rope.shape[1]
     A_LAYOUT: gl.constexpr = gl.DotOperandLayout(0, LAYOUT, 2)
     scores = gl.zeros([KEYS, ROWS], gl.float32, LAYOUT)
     for piece in gl.static_range(1 + 2 * HALF // ROPE):
         held = _latents(nope_ring, rope_ring, slot, piece).load(A_LAYOUT)
-        first, second = neighbours(held, KIND)
+        first, second = neighbours(held)
         queries = _queries(q_nope, q_rope, piece, 0)
         scores = mma(first, queries, scores, use_acc=piece > 0, is_async=True)
         scores = mma(second, _queries(q_nope, q_rope, piece, 1), scores, is_async=True)
