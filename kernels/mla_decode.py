@@ -213,7 +213,7 @@ def mla_decode_attention(
     softmax_scale: required, because it follows from the head size before absorption.
     latent_scale: dequantisation factor of the cache: a number or a tensor of one float32.
     On Hopper, scores of bf16 queries over fp8 latents are summed by the tensor cores' fp8 products,
-    128 entries at a time: to about 4e-4 of the largest score, not to fp32.
+    128 entries at a time: to about 2e-4 of the largest score, not to fp32.
     Returns out [.., heads, rank], still to be multiplied by the value up-projection, in q's dtype;
     with return_lse also fp32 [batch, heads] or [batch, heads, q_tokens].
     Raises ValueError or TypeError, in one sentence, before anything is launched.
