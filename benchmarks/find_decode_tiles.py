@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.attention_decode import FP8, RANK, ROPE, Case, Inputs, graph_of, milliseconds
+from benchmarks.attention_decode import FP8, RANK, ROPE, Case, Inputs, graph_of
+from benchmarks.reading import milliseconds
 from kernels.decode_tiles import DecodeTile, sm_count
 
 CASES = (
@@ -106,6 +107,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write every number here")
     parser.add_argument("--milliseconds", type=int, default=25, help="time spent on each timing")
     options = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("no CUDA device here; this search times kernels on one")
     cases = [case for case in CASES if not options.only or options.only in case.name]
     compile_all([(case, tile) for case in cases for tile in candidates(case)])
     print("compiled", flush=True)

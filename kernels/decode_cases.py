@@ -52,7 +52,7 @@ def _all_cases(capability: int) -> Iterator[Case]:
                     yield _paged(capability, q, cache, head_dim, head_dim_v, group, load)
         for heads in (16, 32, 128):
             yield _mla(capability, q, cache, heads)
-        if capability == 90 and torch.float32 != q == cache:
+        if capability == 90 and q == cache != torch.float32:
             for block_size in (16, 64):
                 yield _hopper_mla(q, cache, 128, block_size)
         yield _store(q, cache)

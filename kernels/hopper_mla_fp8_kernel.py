@@ -12,7 +12,6 @@ are widened for the scores too, two warpgroups take turns at them. The cache com
 of two entries. Works with the Gluon of Triton 3.6 to 3.9.
 """
 
-import triton
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
@@ -21,10 +20,10 @@ from kernels.hopper_fp8_scores import (
     HALF,
     KEYS,
     ROPE,
-    direct_scores,
     free_operands,
     load_queries,
-    widened_scores,
+    result_place,
+    score,
 )
 from kernels.hopper_mla_kernel import (
     LEFT,
@@ -38,117 +37,6 @@ from kernels.hopper_mla_kernel import (
 )
 from kernels.hopper_softmax import rescale_columns
 from kernels.packed_bytes import unpack_bytes
-
-
-@triton.constexpr_function
-def _every_warps(warps, rows):
-    """Layout of [warps, rows]: every thread has its own columns of scores, of all warps."""
-    columns = [[0, 1]] + [[0, 8 << i] for i in range((rows // 8).bit_length() - 1)]
-    doublings = warps.bit_length() - 1
-    others = [[1 << i, 0] for i in range(doublings)]
-    lanes = [[0, 2], [0, 4]] + [[0, 0]] * 3
-    return gl.DistributedLinearLayout(
-        columns + others, lanes, [[0, 0]] * doublings, [], [warps, rows]
-    )
-
-
-@gluon.jit
-def _of_all_warps(mine, S_ROWS: gl.constexpr, SUM: gl.constexpr):
-    """The maximum or the sum over the keys of all warps, of scores or weights.  # [ROWS]"""
-    ROWS: gl.constexpr = mine.shape[1]
-    WARPS: gl.constexpr = gl.num_warps()
-    kept = mine.reshape([WARPS, mine.shape[0] // WARPS, ROWS])
-    LAYOUT: gl.constexpr = _every_warps(WARPS, ROWS)
-    if SUM:
-        found = gl.sum(gl.convert_layout(gl.sum(kept, 1), LAYOUT), 0)
-    else:
-        found = gl.max(gl.convert_layout(gl.max(kept, 1), LAYOUT), 0)
-    return gl.convert_layout(found, S_ROWS)
-
-
-@gluon.jit
-def _result(row, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr):
-    """Where a query row's result of this split goes. The grid is asked again, not remembered."""
-    first = gl.program_id(2) * (HEADS * Q_TOKENS)
-    return (first + row).to(gl.int64) * gl.num_programs(1) + gl.program_id(1)
-
-
-@gluon.jit
-def _score(
-    given, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, DIRECT: gl.constexpr, TURN: gl.constexpr
-):
-    """Scores and softmax of all tiles, or of every other where two groups take turns.
-
-    The other group's tile lies between two of these: its maximum is passed on, each keeps its sums.
-    """
-    (
-        lse_ptr, scales, q_nope, q_rope, nope_ring, rope_ring, weight_smem, decay_smem, max_smem,
-        end_smem, q_full, k_full, k_empty, weight_full, max_full, end_full, seqlen, begin, end,
-        out_scale,
-    ) = given  # fmt: skip
-    GROUPS: gl.constexpr = 1 if DIRECT else 2
-    ROWS: gl.constexpr = scales.shape[0]
-    STAGES: gl.constexpr = k_full.shape[0]
-    S_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, ROWS, 16])
-    S_ROWS: gl.constexpr = gl.SliceLayout(0, S_LAYOUT)
-    row = gl.program_id(0) * ROWS + gl.arange(0, ROWS, S_ROWS)
-    keys_seen = seqlen - Q_TOKENS + row // HEADS + 1
-    key = gl.arange(0, KEYS, gl.SliceLayout(1, S_LAYOUT))
-    row_max = gl.full([ROWS], -float("inf"), gl.float32, S_ROWS)
-    sums = gl.zeros([KEYS, ROWS], gl.float32, S_LAYOUT)  # added up across keys at the end
-    mbarrier.wait(q_full, 0)
-    for tile in range(begin + TURN, end, GROUPS):
-        count = tile - begin
-        slot = count % STAGES
-        place = count % 2
-        mbarrier.wait(k_full.index(slot), count // STAGES & 1)
-        if DIRECT:
-            scores = direct_scores(q_nope, q_rope, nope_ring, rope_ring, slot, S_LAYOUT)
-        else:
-            scores = widened_scores(q_nope, q_rope, nope_ring, rope_ring, slot, S_LAYOUT)
-        scores = scores * scales.load(S_ROWS)[None, :]
-        if (tile + 1) * KEYS > seqlen - Q_TOKENS + 1:
-            limit = keys_seen - tile * KEYS
-            scores = gl.where(key[:, None] < limit[None, :], scores, -float("inf"))
-        tile_max = _of_all_warps(scores, S_ROWS, False)
-        before = row_max
-        if GROUPS == 2:
-            mbarrier.wait(max_full.index(1 - TURN), count // 2 & 1 ^ 1 ^ TURN)
-            before = max_smem.index(1 - TURN).load(S_ROWS)
-        new_max = gl.maximum(before, tile_max)
-        if GROUPS == 2:
-            max_smem.index(TURN).store(new_max)
-            mbarrier.arrive(max_full.index(TURN), count=1)
-        shift = gl.where(new_max == -float("inf"), 0.0, new_max)
-        if count >= 2:  # the weights two tiles ago have been used
-            mbarrier.wait(k_empty.index((count - 2) % STAGES), (count - 2) // STAGES & 1)
-        decay_smem.index(place).store(gl.exp2(before - shift))
-        weights = gl.exp2(scores - shift[None, :])
-        sums = sums * gl.exp2(row_max - shift)[None, :] + weights
-        row_max = new_max
-        weight_smem.index(place).permute([1, 0]).store(weights.to(gl.float16))
-        fence()
-        mbarrier.arrive(weight_full.index(place), count=1)
-    total = _of_all_warps(sums, S_ROWS, True)
-    if TURN == 1:
-        end_smem.index(0).store(row_max)
-        end_smem.index(1).store(total)
-        mbarrier.arrive(end_full.index(0), count=1)
-    else:
-        last_max = row_max
-        if GROUPS == 2:
-            mbarrier.wait(end_full.index(0), 0)
-            other_max = end_smem.index(0).load(S_ROWS)
-            last_max = gl.maximum(row_max, other_max)
-            shift = gl.where(last_max == -float("inf"), 0.0, last_max)
-            total = total * gl.exp2(row_max - shift)
-            total += end_smem.index(1).load(S_ROWS) * gl.exp2(other_max - shift)
-        total = gl.where(total == 0.0, 1.0, total)  # queries with nothing to attend to
-        end_smem.index(2).store(out_scale / total)
-        mbarrier.arrive(end_full.index(1), count=1)
-        result = _result(row, HEADS, Q_TOKENS)
-        lse = (last_max + gl.log2(total)) * 0.6931471805599453
-        gl.store(lse_ptr + result, lse, mask=row < HEADS * Q_TOKENS)
 
 
 @gluon.jit
@@ -210,7 +98,7 @@ def _accumulate(
     factor = end_smem.index(2).load(O_ROWS)[None, :]
     row = gl.program_id(0) * ROWS + gl.arange(0, ROWS, O_ROWS)
     column = SIDE * 2 * HALF + 2 * gl.arange(0, HALF, gl.SliceLayout(1, O_LAYOUT))
-    result = _result(row, HEADS, Q_TOKENS) * (4 * HALF)
+    result = result_place(row, HEADS, Q_TOKENS) * (4 * HALF)
     wanted = (row < HEADS * Q_TOKENS) & ((begin < end) | (gl.num_programs(1) == 1))
     wanted = wanted[None, :] & (column >= 0)[:, None]
     target = out_ptr + result[None, :] + column[:, None]
@@ -246,7 +134,6 @@ def hopper_mla_fp8_kernel(
     OVERLAP_LAUNCH: gl.constexpr,
     ROWS: gl.constexpr,
     STAGES: gl.constexpr,
-    # "fp8_ptx" or "int8_ptx"
     DIRECT: gl.constexpr,  # fp8 latents times bf16 queries, which are the sum of two fp8 numbers
 ):
     """Grid (blocks of ROWS query rows, splits, batch); 4 warps are asked for, 16 or 20 run."""
@@ -321,8 +208,8 @@ def hopper_mla_fp8_kernel(
             [
                 (_accumulate, (values, HEADS, Q_TOKENS, DIRECT, LEFT)),
                 (_accumulate, (values, HEADS, Q_TOKENS, DIRECT, RIGHT)),
-                (_score, (scores, HEADS, Q_TOKENS, DIRECT, 0)),
-                (_score, (scores, HEADS, Q_TOKENS, DIRECT, 1)),
+                (score, (scores, HEADS, Q_TOKENS, DIRECT, 0)),
+                (score, (scores, HEADS, Q_TOKENS, DIRECT, 1)),
                 (produce, (
                     nope_desc, rope_desc, table, nope_ring, rope_ring, k_full, k_empty, seqlen,
                     begin, end, BLOCK_SIZE, OVERLAP_LAUNCH,
@@ -337,7 +224,7 @@ def hopper_mla_fp8_kernel(
             [
                 (_accumulate, (values, HEADS, Q_TOKENS, DIRECT, LEFT)),
                 (_accumulate, (values, HEADS, Q_TOKENS, DIRECT, RIGHT)),
-                (_score, (scores, HEADS, Q_TOKENS, DIRECT, 0)),
+                (score, (scores, HEADS, Q_TOKENS, DIRECT, 0)),
                 (produce, (
                     nope_desc, rope_desc, table, nope_ring, rope_ring, k_full, k_empty, seqlen,
                     begin, end, BLOCK_SIZE, OVERLAP_LAUNCH,

@@ -212,8 +212,9 @@ def mla_decode_attention(
     num_splits: of every sequence; None chooses from shapes.
     softmax_scale: required, because it follows from the head size before absorption.
     latent_scale: dequantisation factor of the cache: a number or a tensor of one float32.
-    On Hopper, scores of bf16 queries over fp8 latents are summed by the tensor cores' fp8 products,
-    128 entries at a time: to about 2e-4 of the largest score, not to fp32.
+    On Hopper, scores of bf16 queries over fp8 latents are sums of fp8 products, which the tensor
+    cores add up with few bits, 128 entries at a time: measured on an H200 against float64, with
+    scores of standard deviation 1.7, the log-sum-exp is within 8e-4 (benchmarks/NOTES.md).
     Returns out [.., heads, rank], still to be multiplied by the value up-projection, in q's dtype;
     with return_lse also fp32 [batch, heads] or [batch, heads, q_tokens].
     Raises ValueError or TypeError, in one sentence, before anything is launched.
