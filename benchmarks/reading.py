@@ -34,28 +34,25 @@ def reading(size: int, block: int = 8_192) -> Run:
 
 @triton.jit  # type: ignore[untyped-decorator]
 def read_pages_kernel(  # type: ignore[no-untyped-def]
-    first, last, table, out, CACHES: tl.constexpr, PARTS: tl.constexpr, BLOCK: tl.constexpr
+    pages, table, out, PARTS: tl.constexpr, BLOCK: tl.constexpr
 ) -> None:
     place = tl.program_id(0)
-    page = tl.load(table + place // CACHES).to(tl.int64)
-    source = first
-    if place % CACHES == 1:
-        source = last
-    words = source + page * (PARTS * BLOCK) + tl.arange(0, BLOCK)
+    page = tl.load(table + place).to(tl.int64)
+    words = pages + page * (PARTS * BLOCK) + tl.arange(0, BLOCK)
     values = tl.load(words)
     for part in tl.static_range(1, PARTS):
         values ^= tl.load(words + part * BLOCK)
     tl.store(out + place, tl.xor_sum(values, axis=0))
 
 
-def reading_pages(caches: tuple[torch.Tensor, ...], table: torch.Tensor) -> Run:
+def reading_pages(pages: torch.Tensor, table: torch.Tensor) -> Run:
     """Reads the pages in the table's order, one program a page, and does nothing else."""
-    words = caches[0][0].numel() * caches[0].element_size() // 4
-    block = min(words & -words, 8_192)
-    sources = [cache.flatten().view(torch.int32) for cache in caches]
-    sums = torch.empty(table.numel() * len(caches), device="cuda", dtype=torch.int32)
+    held = pages[0].numel() * pages.element_size() // 4
+    block = min(held & -held, 8_192)
+    source = pages.flatten().view(torch.int32)
+    sums = torch.empty(table.numel(), device="cuda", dtype=torch.int32)
     return lambda: read_pages_kernel[(sums.numel(),)](
-        sources[0], sources[-1], table, sums, CACHES=len(caches), PARTS=words // block, BLOCK=block,
+        source, table, sums, PARTS=held // block, BLOCK=block,
         num_warps=max(1, min(8, block // 128)),
     )  # fmt: skip
 

@@ -57,9 +57,10 @@ def _all_cases(capability: int) -> Iterator[Case]:
                 yield _hopper_mla(q, cache, 128, block_size)
         yield _store(q, cache)
     for q in (torch.bfloat16, torch.float16) if capability == 90 else ():
-        for heads in (16, 128):
+        for heads in (16, 32, 128):
             for block_size in (16, 64):
                 yield _hopper_mla(q, torch.float8_e4m3fn, heads, block_size)
+        yield _hopper_mla(q, torch.int8, 128, 16)
     for num_splits in (16, 66, 528):
         yield _combine(capability, num_splits)
 
@@ -150,22 +151,23 @@ def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int)
     from kernels.hopper_mla_fp8_kernel import hopper_mla_fp8_kernel
     from kernels.hopper_mla_kernel import hopper_mla_kernel
 
-    is_fp8 = cache.itemsize == 1
     constants = hopper_mla.constexprs(q, cache, 1, heads, block_size, True)
-    if is_fp8:
-        constants["latent_scale"] = None
-    held = torch.int16 if is_fp8 else cache
+    constants["latent_scale"] = None
+    held = torch.int16 if cache.itemsize == 1 else cache
     width = (hopper_mla.RANK + hopper_mla.ROPE) * cache.itemsize // 2
-    boxes = hopper_mla.boxes(torch.empty(2, block_size, width, dtype=held, device="meta"))
+    boxes = hopper_mla.boxes(
+        torch.empty(2, block_size, width, dtype=held, device="meta"), constants
+    )
     described = [
         f"tensordesc<{TYPES[held]}{block},{hopper_mla.layout(block[2])!r}>".replace(", ", ",")
         for _, _, block in boxes
     ]
     pointers = {"q_nope": q, "q_rope": q, "out": torch.float32, "lse": torch.float32}
     tile = hopper_mla.tile(heads, q, cache)
+    assert tile is not None
     case = _case(
         f"hopper_mla {TYPES[q]}/{TYPES[cache]} {tile.block_m} rows page {block_size}",
-        hopper_mla_fp8_kernel if is_fp8 else hopper_mla_kernel,
+        hopper_mla_fp8_kernel if "ROWS" in constants else hopper_mla_kernel,
         pointers,
         constants,
         tile,

@@ -10,7 +10,7 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
-from kernels.hopper_mla_kernel import fence, mma, mma_wait
+from kernels.hopper_mla_kernel import fence, mma, mma_wait, result_place
 from kernels.packed_bytes import neighbours
 
 KEYS = gl.constexpr(64)
@@ -153,7 +153,7 @@ def _widened_scores(q_nope, q_rope, nope_ring, rope_ring, slot, LAYOUT: gl.const
     scores = gl.zeros([KEYS, ROWS], gl.float32, LAYOUT)
     for piece in gl.static_range(1 + 2 * HALF // ROPE):
         held = _latents(nope_ring, rope_ring, slot, piece).load(A_LAYOUT)
-        first, second = neighbours(held)
+        first, second = neighbours(held, "fp8_ptx")
         queries = _queries(q_nope, q_rope, piece, 0)
         scores = mma(first, queries, scores, use_acc=piece > 0, is_async=True)
         scores = mma(second, _queries(q_nope, q_rope, piece, 1), scores, is_async=True)
@@ -181,13 +181,6 @@ def _of_all_warps(mine, S_ROWS: gl.constexpr, SUM: gl.constexpr):
     else:
         found = gl.max(gl.convert_layout(gl.max(kept, 1), LAYOUT), 0)
     return gl.convert_layout(found, S_ROWS)
-
-
-@gluon.jit
-def result_place(row, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr):
-    """Where a query row's result of this split goes. The grid is asked again, not remembered."""
-    first = gl.program_id(2) * (HEADS * Q_TOKENS)
-    return (first + row).to(gl.int64) * gl.num_programs(1) + gl.program_id(1)
 
 
 @gluon.jit

@@ -10,23 +10,25 @@ from functools import cache
 from typing import Any
 
 import torch
+import triton.language as tl
 
 from kernels import checks
+from kernels.decode_checks import QUANTISED
 from kernels.decode_tiles import DecodeTile
 from kernels.launcher import Launcher, checked_descriptor
-from kernels.packed_bytes import as_words
+from kernels.packed_bytes import as_words, packing
 
 Boxes = tuple[tuple[list[int], list[int], list[int]], ...]
 
 RANK, ROPE = 512, 64
-# 64 rows of queries; over fp8 latents 16 or 32. Stages are tiles in the ring.
+# 64 rows of queries; over fp8 latents also 16 or 32. Stages are tiles in the ring.
 _TILE = DecodeTile(block_m=64, block_n=64, num_warps=16, num_stages=2, programs_per_sm=1)
 _FP8_TILES = {rows: replace(_TILE, block_m=rows, num_stages=4) for rows in (16, 32)}
 
 
 @cache
 def _gluon_kernels() -> tuple[Any, Any] | None:
-    """The kernels for 16-bit and fp8 caches, or None where Gluon lacks something they use."""
+    """The kernels of 64 rows and of fewer, or None where Gluon lacks something they use."""
     try:
         from kernels.hopper_mla_fp8_kernel import hopper_mla_fp8_kernel
         from kernels.hopper_mla_kernel import hopper_mla_kernel
@@ -35,31 +37,31 @@ def _gluon_kernels() -> tuple[Any, Any] | None:
     return hopper_mla_kernel, hopper_mla_fp8_kernel
 
 
-def supports(
-    q_nope: torch.Tensor, q_rope: torch.Tensor, latent_cache: torch.Tensor, latent_scale: object
-) -> bool:
+def supports(q_nope: torch.Tensor, q_rope: torch.Tensor, latent_cache: torch.Tensor) -> bool:
     """Whether `Plan` takes these checked inputs; the portable kernel takes everything.
 
-    It takes rank 512 and rope 64, queries of fp16 or bf16 over a cache of the same or of fp8, any
-    block size: pages pass in parts of gcd(block_size, 64) keys.
+    q_nope: [batch, q_tokens, heads, rank]. It takes rank 512 and rope 64, queries of fp16 or bf16
+    over a cache of the same or of 8 bits (int8 from 33 query rows), any block size: pages pass in
+    parts of gcd(block_size, 64) keys.
     """
-    is_fp8 = latent_cache.dtype in checks.FP8
+    rows = q_nope.shape[1] * q_nope.shape[2]
     return (
         latent_cache.is_cuda
         and checks.capability(latent_cache.device) == 90
         and (q_nope.shape[-1], q_rope.shape[-1]) == (RANK, ROPE)
         and q_nope.dtype != torch.float32
-        and (is_fp8 or latent_cache.dtype == q_nope.dtype)
-        and (is_fp8 or not isinstance(latent_scale, torch.Tensor))
+        and tile(rows, q_nope.dtype, latent_cache.dtype) is not None
         and checks.tma_aligned(latent_cache)
         and _gluon_kernels() is not None
     )
 
 
-def tile(rows: int, queries: torch.dtype, cache: torch.dtype) -> DecodeTile:
-    """Tile for `rows` query rows, heads times new tokens."""
-    if cache not in checks.FP8:
+def tile(rows: int, queries: torch.dtype, cache: torch.dtype) -> DecodeTile | None:
+    """Tile for `rows` query rows, heads times new tokens; None where the portable one is used."""
+    if cache == queries or (rows > 32 and cache in QUANTISED):
         return _TILE
+    if cache not in checks.FP8:
+        return None
     return _FP8_TILES[16 if rows <= 16 or queries != torch.bfloat16 else 32]
 
 
@@ -78,8 +80,11 @@ def constexprs(
         "BLOCK_SIZE": block_size,
         "OVERLAP_LAUNCH": overlap_launch,
     }
-    if cache in checks.FP8:
-        chosen = tile(heads * q_tokens, queries, cache)
+    chosen = tile(heads * q_tokens, queries, cache)
+    assert chosen is not None
+    if chosen.block_m == 64:
+        constants["PACKED"] = packing(cache, tl.float16)
+    else:
         constants |= {
             "ROWS": chosen.block_m,
             "STAGES": chosen.num_stages,
@@ -88,17 +93,20 @@ def constexprs(
     return constants
 
 
-def boxes(latent_cache: torch.Tensor) -> Boxes:
-    """Shape, strides and block of the kernel's two TMA descriptors: half the rank, and rope.
+def boxes(latent_cache: torch.Tensor, constants: dict[str, Any]) -> Boxes:
+    """Shape, strides and block of the kernel's two TMA descriptors, of the rank and of rope.
 
-    A block is `gcd(block_size, 64)` tokens of one page; fp8 caches are given as 16-bit words.
+    A block is tokens of one page, and half of the rank's columns; 16 tokens and all columns where
+    the latents are to be widened. 8-bit caches are given as 16-bit words.
     """
     blocks, tokens, width = latent_cache.shape
+    widened = constants.get("PACKED", "none") != "none"
     # The stride of a dimension of one element is arbitrary; TMA wants it to be a multiple of 16.
     strides = [latent_cache.stride(0) if blocks > 1 else tokens * width, latent_cache.stride(1), 1]
-    part = math.gcd(tokens, _TILE.block_n)
-    half, rope = width * RANK // (RANK + ROPE) // 2, width * ROPE // (RANK + ROPE)
-    return tuple(([blocks, tokens, width], strides, [1, part, columns]) for columns in (half, rope))
+    part = math.gcd(tokens, 16 if widened else 64)
+    rope = width * ROPE // (RANK + ROPE)
+    rank = (width - rope) // (1 if widened else 2)
+    return tuple(([blocks, tokens, width], strides, [1, part, columns]) for columns in (rank, rope))
 
 
 class Plan:
@@ -116,12 +124,11 @@ class Plan:
     ) -> None:
         kernels = _gluon_kernels()
         assert kernels is not None
-        self._fp8 = latent_cache.dtype in checks.FP8
         words = as_words("latent_cache", latent_cache)
-        self._boxes = [(*box, layout(box[2][2])) for box in boxes(words)]
+        self._boxes = [(*box, layout(box[2][2])) for box in boxes(words, constants)]
         self._sizes = (num_splits, block_table.shape[1], *strides, block_table.stride(0))
         kind = (latent_cache.device, queries, latent_cache.dtype, num_splits > 1, self._sizes)
-        self._launch = Launcher(kernels[self._fp8], grid, constants, kind)
+        self._launch = Launcher(kernels["ROWS" in constants], grid, constants, kind)
 
     def run(
         self,
@@ -139,11 +146,10 @@ class Plan:
         """Write `out` and `lse`: partial results where there are several splits."""
         words = as_words("latent_cache", latent_cache)
         descriptors = (checked_descriptor()(words, *box) for box in self._boxes)
-        scale = (latent_scale,) if self._fp8 else ()
-        pointers = (q_nope, q_rope, block_table, cache_seqlens, *scale, out, lse)
+        pointers = (q_nope, q_rope, block_table, cache_seqlens, latent_scale, out, lse)
         self._launch(
             (
-                q_nope, q_rope, *descriptors, block_table, cache_seqlens, *scale, out, lse,
+                q_nope, q_rope, *descriptors, block_table, cache_seqlens, latent_scale, out, lse,
                 score_scale, out_scale, *self._sizes,
             ),
             pointers,

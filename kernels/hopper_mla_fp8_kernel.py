@@ -1,4 +1,4 @@
-"""MLA decode over fp8 latents for Hopper in Gluon: keys are the rows of both products.
+"""MLA decode of up to 32 query rows over fp8 latents, for Hopper: keys are both products' rows.
 
 Tensor cores take 64 rows at a time, and a decode step has as few as 16 queries. So the products are
 turned over: scores are latents times queries, [keys, queries], and the output is latents transposed
@@ -22,7 +22,6 @@ from kernels.hopper_fp8_scores import (
     ROPE,
     free_operands,
     load_queries,
-    result_place,
     score,
 )
 from kernels.hopper_mla_kernel import (
@@ -34,6 +33,7 @@ from kernels.hopper_mla_kernel import (
     mma,
     mma_wait,
     produce,
+    result_place,
 )
 from kernels.hopper_softmax import rescale_columns
 from kernels.packed_bytes import unpack_bytes

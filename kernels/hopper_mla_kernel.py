@@ -1,10 +1,11 @@
 """MLA decode for Hopper in Gluon: a producer warp, one warpgroup for scores, two for the output.
 
 A program takes 64 query rows over a run of 64-key tiles. The producer fills a ring of two tiles by
-TMA, page by page. One warpgroup computes the scores and the softmax and passes the weights through
-shared memory; the other two multiply them by the same tile, each for half of the output's columns.
-So the scores of the next tile run beside the values of this one. Works with the Gluon of Triton 3.6
-to 3.9.
+TMA, page by page; over an 8-bit cache a warpgroup in its place also widens them to fp16
+(`kernels.hopper_widen`). One warpgroup computes the scores and the softmax and passes the weights
+through shared memory; the other two multiply them by the same tile, each for half of the output's
+columns. So the scores of the next tile run beside the values of this one. Works with the Gluon of
+Triton 3.6 to 3.9.
 """
 
 # ruff: noqa: RUF005 (Gluon has no unpacking into a tuple)
@@ -15,6 +16,7 @@ from triton.experimental.gluon.language.nvidia import hopper
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
 
 from kernels.hopper_softmax import partial_sums
+from kernels.hopper_widen import AHEAD, widen
 
 ROWS = gl.constexpr(64)
 KEYS = gl.constexpr(64)
@@ -67,39 +69,84 @@ def produce(
 
 
 @gluon.jit
-def _load_queries(source, stride_token, stride_head, first_row, target, HEADS: gl.constexpr,
-                  Q_TOKENS: gl.constexpr):  # fmt: skip
-    """64 rows of the queries into shared memory, zeros past the last."""
+def _query_piece(source, start, inside, WIDTH: gl.constexpr):
+    """WIDTH entries of each row, zeros in rows past the last."""
     LAYOUT: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
-    row = first_row + gl.arange(0, ROWS, gl.SliceLayout(1, LAYOUT))
-    token, head = (row // HEADS).to(gl.int64), (row % HEADS).to(gl.int64)
-    start = token * stride_token + head * stride_head
-    column = gl.arange(0, target.shape[1], gl.SliceLayout(0, LAYOUT))
-    inside = (row < HEADS * Q_TOKENS)[:, None] & (column >= 0)[None, :]
-    target.store(gl.load(source + start[:, None] + column[None, :], mask=inside, other=0.0))
+    column = gl.arange(0, WIDTH, gl.SliceLayout(0, LAYOUT))
+    inside = inside[:, None] & (column >= 0)[None, :]
+    return gl.load(source + start[:, None] + column[None, :], mask=inside, other=0.0)
 
 
 @gluon.jit
-def _score(
-    nope_ptr, rope_ptr, lse_ptr, q_nope, q_rope, nope_ring, rope_ring, weight_smem, decay_smem,
-    k_full, decay_full, weight_full, weight_empty, seqlen, begin, end, scale, out_scale,
-    first_row, first_result, num_splits, stride_nt, stride_nh, stride_rt, stride_rh,
-    HEADS: gl.constexpr, Q_TOKENS: gl.constexpr,
+def _divided(held, power, dtype: gl.constexpr):
+    """Rows divided by their power and cast; as they are where they have that type already."""
+    if held.dtype != dtype:
+        held = (held.to(gl.float32) / power[:, None]).to(dtype)
+    return held
+
+
+@gluon.jit
+def _load_queries(
+    nope_ptr, rope_ptr, q_nope, q_rope, seen, scales, seqlen, scale, stride_nt, stride_nh,
+    stride_rt, stride_rh, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr,
 ):  # fmt: skip
+    """64 rows of the queries into shared memory, zeros past the last.
+
+    With them go what is needed too seldom to take up registers: how many keys a row sees, and what
+    its scores are multiplied by. bf16 queries over widened latents become fp16, which has less
+    range: rows are brought near 1 by a power of two.
+    """
+    LAYOUT: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
+    row = gl.program_id(0) * ROWS + gl.arange(0, ROWS, gl.SliceLayout(1, LAYOUT))
+    inside = row < HEADS * Q_TOKENS
+    token, head = (row // HEADS).to(gl.int64), (row % HEADS).to(gl.int64)
+    nope_row = token * stride_nt + head * stride_nh
+    rope_row = token * stride_rt + head * stride_rh
+    power = gl.full([ROWS], 1.0, gl.float32, gl.SliceLayout(1, LAYOUT))
+    if nope_ptr.dtype.element_ty != q_rope.dtype:
+        held = _query_piece(rope_ptr, rope_row, inside, ROPE).to(gl.float32)
+        peak = gl.max(gl.abs(held), 1)
+        for half in gl.static_range(2):
+            held = _query_piece(nope_ptr + half * HALF, nope_row, inside, HALF).to(gl.float32)
+            peak = gl.maximum(peak, gl.max(gl.abs(held), 1))
+        exponent = gl.ceil(gl.log2(gl.where(peak > 0, peak, 1.0)))
+        power = gl.exp2(gl.minimum(gl.maximum(exponent, -100.0), 127.0))
+    for half in gl.static_range(2):
+        held = _query_piece(nope_ptr + half * HALF, nope_row, inside, HALF)
+        q_nope.index(half).store(_divided(held, power, q_rope.dtype))
+    held = _query_piece(rope_ptr, rope_row, inside, ROPE)
+    q_rope.store(_divided(held, power, q_rope.dtype))
+    seen.store(seqlen - Q_TOKENS + row // HEADS + 1)
+    scales.store(power * scale)
+
+
+@gluon.jit
+def result_place(row, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr):
+    """Where a query row's result of this split goes. The grid is asked again, not remembered."""
+    first = gl.program_id(2) * (HEADS * Q_TOKENS)
+    return (first + row).to(gl.int64) * gl.num_programs(1) + gl.program_id(1)
+
+
+@gluon.jit
+def _score(given, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr):
     """Scores and softmax of every tile. Each row's decay goes ahead of its weights."""
+    (
+        nope_ptr, rope_ptr, lse_ptr, q_nope, q_rope, seen, scales, nope_ring, rope_ring,
+        weight_smem, decay_smem, k_full, decay_full, weight_full, weight_empty, free, seqlen, begin,
+        end, scale, out_scale, stride_nt, stride_nh, stride_rt, stride_rh,
+    ) = given  # fmt: skip
     S_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, KEYS, 16])
     S_ROWS: gl.constexpr = gl.SliceLayout(1, S_LAYOUT)
-    _load_queries(nope_ptr, stride_nt, stride_nh, first_row, q_nope.index(0), HEADS, Q_TOKENS)
     _load_queries(
-        nope_ptr + HALF, stride_nt, stride_nh, first_row, q_nope.index(1), HEADS, Q_TOKENS
-    )
-    _load_queries(rope_ptr, stride_rt, stride_rh, first_row, q_rope, HEADS, Q_TOKENS)
+        nope_ptr, rope_ptr, q_nope, q_rope, seen, scales, seqlen, scale, stride_nt, stride_nh,
+        stride_rt, stride_rh, HEADS, Q_TOKENS,
+    )  # fmt: skip
     fence()
     barrier()
     # Registers hold what fits: operands in shared memory cost as much bandwidth as the keys.
     q_left = q_nope.index(0).load(gl.DotOperandLayout(0, S_LAYOUT, 2))
-    row = first_row + gl.arange(0, ROWS, S_ROWS)
-    keys_seen = seqlen - Q_TOKENS + row // HEADS + 1
+    fence()
+    mbarrier.arrive(free, count=1)  # of that half's memory
     column = gl.arange(0, KEYS, gl.SliceLayout(0, S_LAYOUT))
     row_max = gl.full([ROWS], -float("inf"), gl.float32, S_ROWS)
     row_sum = partial_sums(gl.zeros([ROWS, KEYS], gl.float32, S_LAYOUT))
@@ -116,15 +163,19 @@ def _score(
         scores = mma(q_rope, turned.permute([1, 0]), scores, is_async=True)
         scores = mma_wait(0, deps=[scores])
         if (tile + 1) * KEYS > seqlen - Q_TOKENS + 1:
-            limit = keys_seen - tile * KEYS
+            limit = seen.load(S_ROWS) - tile * KEYS
             scores = gl.where(column[None, :] < limit[:, None], scores, -float("inf"))
-        new_max = gl.maximum(row_max, gl.max(scores, 1) * scale)
+        if nope_ptr.dtype.element_ty == q_rope.dtype:
+            factor = gl.full([ROWS], scale, gl.float32, S_ROWS)
+        else:
+            factor = scales.load(S_ROWS)
+        new_max = gl.maximum(row_max, gl.max(scores, 1) * factor)
         shift = gl.where(new_max == -float("inf"), 0.0, new_max)
         decay = gl.exp2(row_max - shift)
         row_max = new_max
         decay_smem.index(slot).store(decay)
         mbarrier.arrive(decay_full.index(slot), count=1)
-        weights = gl.exp2(scores * scale - shift[:, None])
+        weights = gl.exp2(scores * factor[:, None] - shift[:, None])
         S_SUM: gl.constexpr = gl.SliceLayout(1, row_sum.type.layout)
         row_sum = row_sum * gl.convert_layout(decay, S_SUM)[:, None] + partial_sums(weights)
         rounded = weights.to(nope_ring.dtype)
@@ -137,7 +188,8 @@ def _score(
     steps = end - begin
     decay_smem.index(steps % STAGES).store(out_scale / total)
     mbarrier.arrive(decay_full.index(steps % STAGES), count=1)
-    result = (first_result + row).to(gl.int64) * num_splits + gl.program_id(1)
+    row = gl.program_id(0) * ROWS + gl.arange(0, ROWS, S_ROWS)
+    result = result_place(row, HEADS, Q_TOKENS)
     lse = (row_max + gl.log2(total)) * 0.6931471805599453
     gl.store(lse_ptr + result, lse, mask=row < HEADS * Q_TOKENS)
 
@@ -156,12 +208,12 @@ def clear_past(values, keys):
 
 
 @gluon.jit
-def _accumulate(
-    out_ptr, nope_ring, weight_smem, decay_smem, k_full, k_empty, decay_full, weight_full,
-    weight_empty, seqlen, begin, end, first_row, first_result, num_splits,
-    HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, SIDE: gl.constexpr,
-):  # fmt: skip
+def _accumulate(given, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, SIDE: gl.constexpr):
     """Half of the output's columns: the weights times that half of every tile."""
+    (
+        out_ptr, nope_ring, weight_smem, decay_smem, k_full, k_empty, decay_full, weight_full,
+        weight_empty, seqlen, begin, end,
+    ) = given  # fmt: skip
     # 128 columns an instruction: 256 do not compile where 16 warps share the registers.
     O_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, 128, 16])
     O_ROWS: gl.constexpr = gl.SliceLayout(1, O_LAYOUT)
@@ -182,10 +234,10 @@ def _accumulate(
     steps = end - begin
     mbarrier.wait(decay_full.index(steps % STAGES), steps // STAGES & 1)
     acc = acc * decay_smem.index(steps % STAGES).load(O_ROWS)[:, None]
-    row = first_row + gl.arange(0, ROWS, O_ROWS)
+    row = gl.program_id(0) * ROWS + gl.arange(0, ROWS, O_ROWS)
     column = SIDE * HALF + gl.arange(0, HALF, gl.SliceLayout(0, O_LAYOUT))
-    result = ((first_result + row).to(gl.int64) * num_splits + gl.program_id(1)) * (2 * HALF)
-    wanted = (row < HEADS * Q_TOKENS) & ((begin < end) | (num_splits == 1))
+    result = result_place(row, HEADS, Q_TOKENS) * (2 * HALF)
+    wanted = (row < HEADS * Q_TOKENS) & ((begin < end) | (gl.num_programs(1) == 1))
     gl.store(
         out_ptr + result[:, None] + column[None, :],
         acc.to(out_ptr.dtype.element_ty),
@@ -201,10 +253,11 @@ def hopper_mla_kernel(
     rope_desc,  # the same, 64 columns at a time
     block_table,  # [batch, max_blocks] int32
     cache_seqlens,  # [batch] int32
+    latent_scale,  # fp32, one element, or None
     out,  # [batch * q_tokens * heads, num_splits, 512]
     lse,  # [batch * q_tokens * heads, num_splits] fp32
-    score_scale,  # softmax_scale * log2(e) * latent_scale
-    out_scale,  # latent_scale
+    score_scale,  # softmax_scale * log2(e), times latent_scale where that is a number
+    out_scale,  # latent_scale where that is a number
     num_splits,
     max_blocks,
     stride_nb,
@@ -218,15 +271,14 @@ def hopper_mla_kernel(
     HEADS: gl.constexpr,
     BLOCK_SIZE: gl.constexpr,
     OVERLAP_LAUNCH: gl.constexpr,
+    PACKED: gl.constexpr,  # the cache is int16 words of two entries, widened to fp16
 ):
     """Grid (blocks of 64 query rows, splits, batch); 4 warps are asked for, 16 run."""
-    dtype: gl.constexpr = nope_desc.dtype
+    dtype: gl.constexpr = nope_desc.dtype if PACKED == "none" else gl.float16
     TILE: gl.constexpr = gl.NVMMASharedLayout(128, 16, 2)
     PART: gl.constexpr = nope_desc.block_type.shape[1]
     split = gl.program_id(1)
     seq = gl.program_id(2)
-    first_row = gl.program_id(0) * ROWS
-    first_result = seq * (HEADS * Q_TOKENS)
     seqlen = gl.minimum(gl.maximum(gl.load(cache_seqlens + seq), 0), max_blocks * BLOCK_SIZE)
     tiles = gl.cdiv(seqlen, KEYS)
     begin = split * tiles // num_splits
@@ -237,52 +289,70 @@ def hopper_mla_kernel(
 
     q_nope_smem = gl.allocate_shared_memory(dtype, [2, ROWS, HALF], TILE)
     q_rope_smem = gl.allocate_shared_memory(dtype, [ROWS, ROPE], TILE)
-    nope_ring = gl.allocate_shared_memory(
-        dtype, [2 * STAGES, KEYS // PART, PART, HALF], nope_desc.layout
-    )
-    rope_ring = gl.allocate_shared_memory(
-        dtype, [STAGES, KEYS // PART, PART, ROPE], rope_desc.layout
-    )
+    RING: gl.constexpr = gl.NVMMASharedLayout(128, 16, 3)
+    nope_ring = gl.allocate_shared_memory(dtype, [2 * STAGES, KEYS // PART, PART, HALF], RING)
+    rope_ring = gl.allocate_shared_memory(dtype, [STAGES, KEYS // PART, PART, ROPE], RING)
     weight_smem = gl.allocate_shared_memory(dtype, [ROWS, KEYS], TILE)
-    decay_smem = gl.allocate_shared_memory(
-        gl.float32, [STAGES, ROWS], gl.SwizzledSharedLayout(1, 1, 1, [0])
-    )
+    PLAIN: gl.constexpr = gl.SwizzledSharedLayout(1, 1, 1, [0])
+    seen_smem = gl.allocate_shared_memory(gl.int32, [ROWS], PLAIN)
+    scale_smem = gl.allocate_shared_memory(gl.float32, [ROWS], PLAIN)
+    decay_smem = gl.allocate_shared_memory(gl.float32, [STAGES, ROWS], PLAIN)
     k_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     k_empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     decay_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     weight_full = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
     weight_empty = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    free = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    staged = gl.allocate_shared_memory(gl.int64, [AHEAD, 1], mbarrier.MBarrierLayout())
     for slot in gl.static_range(STAGES):
         mbarrier.init(k_full.index(slot), count=1)
         mbarrier.init(k_empty.index(slot), count=2)
         mbarrier.init(decay_full.index(slot), count=1)
+    for place in gl.static_range(AHEAD):
+        mbarrier.init(staged.index(place), count=1)
     mbarrier.init(weight_full, count=1)
     mbarrier.init(weight_empty, count=2)
+    mbarrier.init(free, count=1)
+    if latent_scale is not None:
+        out_scale = gl.load(latent_scale)
+        score_scale *= out_scale
     fence()
     barrier()
-    gl.warp_specialize(
-        [
-            (_accumulate, (
-                out, nope_ring, weight_smem, decay_smem, k_full, k_empty, decay_full, weight_full,
-                weight_empty, seqlen, begin, end, first_row, first_result, num_splits,
-                HEADS, Q_TOKENS, LEFT,
-            )),
-            (_accumulate, (
-                out, nope_ring, weight_smem, decay_smem, k_full, k_empty, decay_full, weight_full,
-                weight_empty, seqlen, begin, end, first_row, first_result, num_splits,
-                HEADS, Q_TOKENS, RIGHT,
-            )),
-            (_score, (
-                nope_ptr, rope_ptr, lse, q_nope_smem, q_rope_smem, nope_ring, rope_ring,
-                weight_smem, decay_smem, k_full, decay_full, weight_full, weight_empty,
-                seqlen, begin, end, score_scale, out_scale, first_row, first_result, num_splits,
-                stride_nt, stride_nh, stride_rt, stride_rh, HEADS, Q_TOKENS,
-            )),
-            (produce, (
-                nope_desc, rope_desc, table, nope_ring, rope_ring, k_full, k_empty,
-                seqlen, begin, end, BLOCK_SIZE, OVERLAP_LAUNCH,
-            )),
-        ],
-        [4, 4, 1],
-        [160, 152, 40],
+    values = (
+        out, nope_ring, weight_smem, decay_smem, k_full, k_empty, decay_full, weight_full,
+        weight_empty, seqlen, begin, end,
     )  # fmt: skip
+    scores = (
+        nope_ptr, rope_ptr, lse, q_nope_smem, q_rope_smem, seen_smem, scale_smem, nope_ring,
+        rope_ring, weight_smem, decay_smem, k_full, decay_full, weight_full, weight_empty, free,
+        seqlen, begin, end, score_scale, out_scale, stride_nt, stride_nh, stride_rt, stride_rh,
+    )  # fmt: skip
+    if PACKED == "none":
+        gl.warp_specialize(
+            [
+                (_accumulate, (values, HEADS, Q_TOKENS, LEFT)),
+                (_accumulate, (values, HEADS, Q_TOKENS, RIGHT)),
+                (_score, (scores, HEADS, Q_TOKENS)),
+                (produce, (
+                    nope_desc, rope_desc, table, nope_ring, rope_ring, k_full, k_empty,
+                    seqlen, begin, end, BLOCK_SIZE, OVERLAP_LAUNCH,
+                )),
+            ],
+            [4, 4, 1],
+            [160, 152, 40],
+        )  # fmt: skip
+    else:
+        gl.warp_specialize(
+            [
+                (_accumulate, (values, HEADS, Q_TOKENS, LEFT)),
+                (_accumulate, (values, HEADS, Q_TOKENS, RIGHT)),
+                (_score, (scores, HEADS, Q_TOKENS)),
+                (widen, (
+                    nope_desc, rope_desc, table, q_nope_smem.index(0), staged, free, nope_ring,
+                    rope_ring, k_full, k_empty, seqlen, begin, end, BLOCK_SIZE, PACKED,
+                    OVERLAP_LAUNCH,
+                )),
+            ],
+            [4, 4, 4],
+            [160, 160, 32],
+        )  # fmt: skip

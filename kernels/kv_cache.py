@@ -43,6 +43,8 @@ class PagedKVCache:
 
     k_cache: [num_layers, num_blocks, block_size, kv_heads, head_dim]; v_cache the same with
     head_dim_v, or None where head_dim_v is 0 (an MLA latent cache holds its values in its keys).
+    Both are views of `pages`, in which a block's values lie behind its keys: decode finds them in
+    one place (as in FlashInfer's cache of [num_blocks, 2, ...]).
     dtype: a float dtype, or fp8 e4m3 or int8. Those are scaled by `k_scale` and `v_scale` (numbers
     or one-element float32 tensors), or with `scales_per_token_head` by float32 tensors
     [num_layers, num_blocks, block_size, kv_heads] that `store` fills in.
@@ -73,10 +75,13 @@ class PagedKVCache:
         self._allocator = BlockAllocator(num_blocks)
         self._sequences: dict[Hashable, _Sequence] = {}
         places = (num_layers, num_blocks, block_size, kv_heads)
-        self.k_cache = torch.zeros((*places, head_dim), dtype=dtype, device=device)
-        self.v_cache: torch.Tensor | None = None
-        if head_dim_v:
-            self.v_cache = torch.zeros((*places, head_dim_v), dtype=dtype, device=device)
+        rows = block_size * kv_heads
+        self.pages = torch.zeros(
+            (num_layers, num_blocks, rows * (head_dim + head_dim_v)), dtype=dtype, device=device
+        )
+        keys, values = self.pages.split([rows * head_dim, rows * head_dim_v], dim=-1)
+        self.k_cache = keys.view(*places, head_dim)
+        self.v_cache = values.view(*places, head_dim_v) if head_dim_v else None
         self.k_scale, self.v_scale = k_scale, v_scale
         if scales_per_token_head:
             self.k_scale = torch.ones(places, device=device)
@@ -84,7 +89,7 @@ class PagedKVCache:
 
     def _tensors(self) -> list[torch.Tensor]:
         """Everything that holds one entry per block, in dimension 1."""
-        held = (self.k_cache, self.v_cache, self.k_scale, self.v_scale)
+        held = (self.pages, self.k_scale, self.v_scale)
         return [t for t in held if isinstance(t, torch.Tensor) and t.dim() > 1]
 
     @property

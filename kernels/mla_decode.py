@@ -7,8 +7,9 @@ The up-projections of keys and values are folded into the query and the output (
 arXiv 2405.04434, section 2.1), so all heads share one key of rank + rope entries per token and one
 value, the first `rank` of them: each cached byte is read once and used twice.
 
-On Hopper, 16-bit queries of rank 512 and rope 64 over a cache of their own dtype or fp8 go to
-`kernels.hopper_mla`; everything else, and any call that names a tile, to the portable kernel.
+On Hopper, 16-bit queries of rank 512 and rope 64 over a cache of their own dtype, of fp8, or from
+33 query rows of int8 go to `kernels.hopper_mla`; everything else, and any call that names a tile,
+to the portable kernel.
 """
 
 from collections.abc import Hashable
@@ -139,10 +140,10 @@ def _plan(
         raise ValueError(f"num_splits is {num_splits}; it must be at least 1, or None")
 
     max_blocks = block_table.shape[1]
-    hopper = tile is None and hopper_mla.supports(nope, turned, latent_cache, latent_scale)
+    hopper = tile is None and hopper_mla.supports(nope, turned, latent_cache)
     if hopper:
         tile = hopper_mla.tile(q_tokens * heads, nope.dtype, latent_cache.dtype)
-    elif tile is None:
+    if tile is None:
         tile = mla_tile(capability(nope.device), q_tokens * heads, latent_cache.element_size())
     row_blocks = -(-q_tokens * heads // tile.block_m)
     if num_splits is None:
@@ -212,9 +213,10 @@ def mla_decode_attention(
     num_splits: of every sequence; None chooses from shapes.
     softmax_scale: required, because it follows from the head size before absorption.
     latent_scale: dequantisation factor of the cache: a number or a tensor of one float32.
-    On Hopper, scores of bf16 queries over fp8 latents are sums of fp8 products, which the tensor
-    cores add up with few bits, 128 entries at a time: measured on an H200 against float64, with
-    scores of standard deviation 1.7, the log-sum-exp is within 8e-4 (benchmarks/NOTES.md).
+    On Hopper, scores of bf16 queries of up to 32 rows over fp8 latents are sums of fp8 products,
+    which the tensor cores add up with few bits, 128 entries at a time: measured on an H200 against
+    float64, with scores of standard deviation 1.7, the log-sum-exp is within 8e-4
+    (benchmarks/NOTES.md).
     Returns out [.., heads, rank], still to be multiplied by the value up-projection, in q's dtype;
     with return_lse also fp32 [batch, heads] or [batch, heads, q_tokens].
     Raises ValueError or TypeError, in one sentence, before anything is launched.

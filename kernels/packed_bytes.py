@@ -34,6 +34,13 @@ _INT8_TO_FP16 = tl.constexpr("""{
     prmt.b32 $1, biased, 0x64646464, 0x4341; sub.rn.f16x2 $1, $1, offset;
 }""")
 
+_INT8_NEIGHBOURS = tl.constexpr("""{
+    .reg .b32 biased, offset; mov.b32 offset, 0x64806480;
+    xor.b32 biased, $2, 0x80808080;
+    prmt.b32 $0, biased, 0x64646464, 0x4140; sub.rn.f16x2 $0, $0, offset;
+    prmt.b32 $1, biased, 0x64646464, 0x4342; sub.rn.f16x2 $1, $1, offset;
+}""")
+
 
 @triton.jit
 def _decode_byte(byte, FP8: tl.constexpr, COMPUTE: tl.constexpr):
@@ -69,15 +76,24 @@ def unpack_bytes(words, PACKED: tl.constexpr, COMPUTE: tl.constexpr):
 
 
 @triton.jit
-def neighbours(words):
-    """Pairs of words of fp8 in one register to fp16: both entries of the first, both of the second.
+def neighbours(words, PACKED: tl.constexpr):
+    """Pairs of words in one register to fp16: both entries of the first, both of the second.
 
-    With words 2i and 2i + 1 in a register, entries 4i and 4i + 1, and 4i + 2 and 4i + 3. It needs
-    fewer instructions than `unpack_bytes`, and fits where entries are summed over.
+    With words 2i and 2i + 1 in a register, entries 4i and 4i + 1, and 4i + 2 and 4i + 3. For fp8 it
+    needs fewer instructions than `unpack_bytes`, and fits where entries are summed over.
     """
+    if PACKED == "fp8_ptx":
+        return tl.inline_asm_elementwise(
+            _FP8_NEIGHBOURS,
+            "=r,=r,r",
+            [words],
+            dtype=(tl.float16, tl.float16),
+            is_pure=True,
+            pack=2,
+        )
     return tl.inline_asm_elementwise(
-        _FP8_NEIGHBOURS,
-        "=r,=r,r",
+        _INT8_NEIGHBOURS,
+        "=&r,=&r,r",
         [words],
         dtype=(tl.float16, tl.float16),
         is_pure=True,

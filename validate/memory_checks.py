@@ -82,12 +82,11 @@ def _pool(
         term.paged_bytes(context, BLOCK_SIZE) for term in cache_terms([(group, layers)], cache)
     )
     padded = ceil_div(context, BLOCK_SIZE) * BLOCK_SIZE * sequences
-    each = [layers * padded * entry_bytes(tensor, cache) for tensor in mixer.cache()]
-    assert sum(each) == total
+    assert total == sum(layers * padded * entry_bytes(tensor, cache) for tensor in mixer.cache())
     case = Case(
         f"memory/pool/{name}-{fmt}-{context}x{sequences}".replace(" ", "-"), "memory",
         f"Paged pool, {name} {fmt}, {sequences} x {context:,} tokens, {layers} layers", "bytes",
-        "planner.kv_cache, blocks, allocator rounding", allocated_bytes(*each),
+        "planner.kv_cache, blocks, allocator rounding", allocated_bytes(total),
         tolerance=TOLERANCE, details={"exact_bytes": total, "kind": "pool"},
     )  # fmt: skip
     heads = mixer.cache()[0].heads

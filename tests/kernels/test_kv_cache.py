@@ -49,6 +49,15 @@ def test_block_bytes():
     assert latent.layer(0)[1] is None
 
 
+@pytest.mark.parametrize("head_dim_v", [64, 48])
+def test_values_of_a_block_lie_behind_its_keys(head_dim_v):
+    cache = small(num_layers=2, head_dim_v=head_dim_v)
+    keys, values = cache.layer(1)
+    whole = 16 * 2 * (64 + head_dim_v) * 4
+    assert values[3].data_ptr() - keys[3].data_ptr() == 16 * 2 * 64 * 4
+    assert keys[4].data_ptr() - keys[3].data_ptr() == whole == cache.block_bytes // 2
+
+
 def test_running_out_changes_nothing():
     cache = small()
     cache.add("a")

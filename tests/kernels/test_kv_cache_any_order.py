@@ -26,8 +26,9 @@ class CacheMachine(RuleBasedStateMachine):
 
     def write(self, name, tokens):
         slots = self.cache.append(name, tokens)
-        flat = self.cache.k_cache.view(-1)
-        flat[slots] = torch.tensor(tokens, dtype=torch.float32)
+        written = torch.tensor(tokens, dtype=torch.float32)
+        for cache, sign in ((self.cache.k_cache, 1), (self.cache.v_cache, -1)):
+            cache[0, slots // 16, slots % 16, 0, 0] = sign * written
 
     @rule(tokens=st.lists(st.integers(0, 1), max_size=40))
     def add(self, tokens):
@@ -69,8 +70,9 @@ class CacheMachine(RuleBasedStateMachine):
         owned = []
         for row, name in enumerate(sorted(self.expected)):
             length = int(lengths[row])
-            read = gather_pages(self.cache.k_cache[0], table[row], length).flatten()
-            assert read.tolist() == self.expected[name]
+            for cache, sign in ((self.cache.k_cache, 1), (self.cache.v_cache, -1)):
+                read = sign * gather_pages(cache[0], table[row], length).flatten()
+                assert read.tolist() == self.expected[name]
             owned += table[row, : -(-length // 16)].tolist()
         usage = self.cache.usage()
         assert usage.references == len(owned)

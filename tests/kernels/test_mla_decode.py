@@ -188,6 +188,8 @@ def test_pages_rows_and_splits_of_deepseek(dtype, num_splits, heads, block_size,
     leading = (5, heads) if q_tokens is None else (5, q_tokens, heads)
     q = queries(*leading, rank=512, rope=64, dtype=dtype, device="cuda")
     assert_matches(*q, cache, num_splits=num_splits)
+    scale = torch.tensor([0.9], device="cuda")
+    assert_matches(*q, cache, num_splits=num_splits, latent_scale=scale)
 
 
 @pytest.mark.gpu
@@ -196,7 +198,7 @@ def test_pages_rows_and_splits_of_deepseek(dtype, num_splits, heads, block_size,
 @pytest.mark.parametrize("num_splits", [None, 1, 5])
 @pytest.mark.parametrize(
     ("heads", "block_size", "q_tokens"),
-    [(16, 16, None), (5, 128, None), (8, 64, 2), (37, 48, 3), (128, 256, None)],
+    [(16, 16, None), (5, 128, None), (20, 32, None), (8, 64, 2), (37, 48, 3), (128, 256, None)],
 )
 def test_8_bit_latents_of_deepseek(dtype, num_splits, heads, block_size, q_tokens):
     cache = latents(
@@ -240,22 +242,24 @@ def test_error_over_fp8_is_at_most_twice_that_of_torch_over_the_same_values(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8])
+@pytest.mark.parametrize("heads", [16, 64])
 @pytest.mark.parametrize("portable", [False, True])
-def test_subnormal_queries_weigh_every_key_alike(dtype, portable):
+def test_subnormal_queries_weigh_every_key_alike(dtype, heads, portable):
     cache = latents([77], rank=512, rope=64, dtype=dtype, device="cuda")
     q = [
-        torch.full((1, 16, width), 1e-39, device="cuda", dtype=torch.bfloat16)
+        torch.full((1, heads, width), 1e-39, device="cuda", dtype=torch.bfloat16)
         for width in (512, 64)
     ]
-    assert_matches(*q, cache, tile=mla_tile(90, 16, 1) if portable else None)
+    assert_matches(*q, cache, tile=mla_tile(90, heads, 1) if portable else None)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("cache_dtype", [torch.bfloat16, torch.float8_e4m3fn])
-def test_queries_stored_head_by_head(cache_dtype):
+@pytest.mark.parametrize("heads", [16, 64])
+def test_queries_stored_head_by_head(cache_dtype, heads):
     cache = latents([77, 130], rank=512, rope=64, dtype=cache_dtype, device="cuda")
-    q = queries(16, 2, rank=512, rope=64, dtype=torch.bfloat16, device="cuda")
+    q = queries(heads, 2, rank=512, rope=64, dtype=torch.bfloat16, device="cuda")
     assert_matches(*(part.transpose(0, 1) for part in q), cache)
 
 
@@ -264,15 +268,20 @@ def test_queries_stored_head_by_head(cache_dtype):
 def test_hopper_takes_latents_of_deepseek_and_leaves_the_rest():
     if torch.cuda.get_device_capability()[0] != 9:
         pytest.skip("needs a Hopper GPU")
-    q = queries(1, 20, rank=512, rope=64, dtype=torch.bfloat16, device="cuda")
+    q = [
+        part.unsqueeze(1)
+        for part in queries(1, 20, rank=512, rope=64, dtype=torch.bfloat16, device="cuda")
+    ]
     cache = latents([50], rank=512, rope=64, dtype=torch.bfloat16, device="cuda")[0]
-    assert hopper_mla.supports(*q, cache, 2.0)
-    assert not hopper_mla.supports(*q, cache, torch.ones(1, device="cuda"))
-    assert hopper_mla.supports(*q, cache.to(torch.float8_e4m3fn), torch.ones(1, device="cuda"))
-    assert not hopper_mla.supports(*q, cache.to(torch.int8), None)
-    assert not hopper_mla.supports(q[0].half(), q[1].half(), cache, None)
-    assert not hopper_mla.supports(q[0][..., :256], q[1], cache, None)
-    assert not hopper_mla.supports(*q, cache.flatten()[1:577].view(1, 1, 576), None)
+    assert hopper_mla.supports(*q, cache)
+    assert hopper_mla.supports(*q, cache.to(torch.float8_e4m3fn))
+    assert not hopper_mla.supports(*q, cache.to(torch.int8))
+    assert not hopper_mla.supports(q[0].half(), q[1].half(), cache)
+    assert not hopper_mla.supports(q[0][..., :256], q[1], cache)
+    assert not hopper_mla.supports(*q, cache.flatten()[1:577].view(1, 1, 576))
+    many = tuple(part.expand(-1, 2, -1, -1) for part in q)  # 40 query rows
+    assert hopper_mla.supports(*many, cache.to(torch.int8))
+    assert not hopper_mla.supports(many[0].half(), many[1].half(), cache)
 
 
 @pytest.mark.gpu
