@@ -11,7 +11,7 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
 from kernels.hopper_mla_kernel import fence, mma, mma_wait, result_place
-from kernels.packed_bytes import neighbours
+from kernels.packed_bytes import neighbours, row_power
 
 KEYS = gl.constexpr(64)
 HALF = gl.constexpr(128)  # words of half the rank, 512 entries
@@ -75,8 +75,7 @@ def load_queries(
         for half in gl.static_range(2):
             piece = _query_piece(nope_ptr + half * 2 * HALF, nope_row, inside, 2 * HALF, -1)
             peak = gl.maximum(peak, gl.max(gl.abs(piece), 1))
-        exponent = gl.ceil(gl.log2(gl.where(peak > 0, peak, 1.0)))
-        power = gl.exp2(gl.minimum(gl.maximum(exponent, -100.0), 127.0)) * 0.00390625
+        power = row_power(peak) * 0.00390625
         for half in gl.static_range(2):
             piece = _query_piece(nope_ptr + half * 2 * HALF, nope_row, inside, 2 * HALF, -1)
             _store_bytes(q_nope.index(half), piece / power[:, None])

@@ -17,6 +17,7 @@ from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
 
 from kernels.hopper_softmax import partial_sums
 from kernels.hopper_widen import AHEAD, widen
+from kernels.packed_bytes import row_power
 
 ROWS = gl.constexpr(64)
 KEYS = gl.constexpr(64)
@@ -109,8 +110,7 @@ def _load_queries(
         for half in gl.static_range(2):
             held = _query_piece(nope_ptr + half * HALF, nope_row, inside, HALF).to(gl.float32)
             peak = gl.maximum(peak, gl.max(gl.abs(held), 1))
-        exponent = gl.ceil(gl.log2(gl.where(peak > 0, peak, 1.0)))
-        power = gl.exp2(gl.minimum(gl.maximum(exponent, -100.0), 127.0))
+        power = row_power(peak)
     for half in gl.static_range(2):
         held = _query_piece(nope_ptr + half * HALF, nope_row, inside, HALF)
         q_nope.index(half).store(_divided(held, power, q_rope.dtype))

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from kernels.packed_bytes import unpack_bytes
+from kernels.packed_bytes import row_power, unpack_bytes
 
 
 @triton.jit(do_not_specialize=["num_splits", "max_blocks", "num_blocks"])
@@ -83,8 +83,7 @@ def mla_decode_kernel(
                 tl.max(tl.abs(nope.to(tl.float32)), axis=1),
                 tl.max(tl.abs(rope.to(tl.float32)), axis=1),
             )
-            exponent = tl.ceil(tl.log2(tl.where(peak > 0, peak, 1.0)))
-            power = tl.exp2(tl.minimum(tl.maximum(exponent, -100.0), 127.0))
+            power = row_power(peak)
             nope = nope.to(tl.float32) / power[:, None]
             rope = rope.to(tl.float32) / power[:, None]
             row_scale *= power

@@ -50,26 +50,20 @@ def _decode_byte(byte, FP8: tl.constexpr, COMPUTE: tl.constexpr):
 
 
 @triton.jit
+def _apart(words, ASSEMBLY: tl.constexpr, REGISTERS: tl.constexpr):
+    """What assembly makes of the two words in a register, in two tensors of their shape."""
+    return tl.inline_asm_elementwise(
+        ASSEMBLY, REGISTERS, [words], dtype=(tl.float16, tl.float16), is_pure=True, pack=2
+    )
+
+
+@triton.jit
 def unpack_bytes(words, PACKED: tl.constexpr, COMPUTE: tl.constexpr):
     """int16 words to two tensors of their shape, the entries in the low and in the high bytes."""
     if PACKED == "fp8_ptx":
-        return tl.inline_asm_elementwise(
-            _FP8_TO_FP16,
-            "=r,=r,r",
-            [words],
-            dtype=(tl.float16, tl.float16),
-            is_pure=True,
-            pack=2,
-        )
+        return _apart(words, _FP8_TO_FP16, "=r,=r,r")
     if PACKED == "int8_ptx":
-        return tl.inline_asm_elementwise(
-            _INT8_TO_FP16,
-            "=&r,=&r,r",
-            [words],
-            dtype=(tl.float16, tl.float16),
-            is_pure=True,
-            pack=2,
-        )
+        return _apart(words, _INT8_TO_FP16, "=&r,=&r,r")
     even = _decode_byte(words & 0xFF, PACKED == "fp8", COMPUTE)
     odd = _decode_byte((words >> 8) & 0xFF, PACKED == "fp8", COMPUTE)
     return even, odd
@@ -83,22 +77,15 @@ def neighbours(words, PACKED: tl.constexpr):
     needs fewer instructions than `unpack_bytes`, and fits where entries are summed over.
     """
     if PACKED == "fp8_ptx":
-        return tl.inline_asm_elementwise(
-            _FP8_NEIGHBOURS,
-            "=r,=r,r",
-            [words],
-            dtype=(tl.float16, tl.float16),
-            is_pure=True,
-            pack=2,
-        )
-    return tl.inline_asm_elementwise(
-        _INT8_NEIGHBOURS,
-        "=&r,=&r,r",
-        [words],
-        dtype=(tl.float16, tl.float16),
-        is_pure=True,
-        pack=2,
-    )
+        return _apart(words, _FP8_NEIGHBOURS, "=r,=r,r")
+    return _apart(words, _INT8_NEIGHBOURS, "=&r,=&r,r")
+
+
+@triton.jit
+def row_power(peak):
+    """The power of two next above rows' largest entries, for fp16 has less range than bf16."""
+    exponent = tl.ceil(tl.log2(tl.where(peak > 0, peak, 1.0)))
+    return tl.exp2(tl.minimum(tl.maximum(exponent, -100.0), 127.0))
 
 
 def compute_dtype(q: torch.dtype, cache: torch.dtype) -> Any:

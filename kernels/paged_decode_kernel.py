@@ -10,7 +10,7 @@ its own: no warp waits for another, and the heads' bytes, neighbours in memory, 
 import triton
 import triton.language as tl
 
-from kernels.packed_bytes import unpack_bytes
+from kernels.packed_bytes import row_power, unpack_bytes
 
 
 @triton.jit(
@@ -123,8 +123,7 @@ def paged_decode_kernel(
     if query.dtype == tl.bfloat16 and PACKED != "none":
         # fp16 has less range than bf16: bring each row near 1 by a power of two, undone in scale.
         peak = tl.max(tl.abs(query.to(tl.float32)), axis=-1)
-        exponent = tl.ceil(tl.log2(tl.where(peak > 0, peak, 1.0)))
-        power = tl.exp2(tl.minimum(tl.maximum(exponent, -100.0), 127.0))
+        power = row_power(peak)
         query = query.to(tl.float32) / tl.expand_dims(power, -1)
         row_scale *= power
     query = query.to(COMPUTE)
