@@ -14,7 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from planner.admission.admission import Asked
-from planner.admission.rules import not_on, rule_of
+from planner.admission.rules import rule_of
+from planner.engines.platforms import not_on
 from planner.engines.registry import ENGINES
 from planner.errors import PlanRefused
 from planner.hardware import Gpu

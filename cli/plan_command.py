@@ -2,15 +2,20 @@
 
 import json
 from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
 from cli import deployment_flags, engine_flags
 from cli.deployment_flags import checked, chosen_deployment, chosen_gpu, tokens
 from cli.source import read_model, title
 from planner.export import as_data
+from planner.findings import findings
 from planner.hf_config import parse
 from planner.model import Model
-from planner.plan import make_plan
+from planner.plan import Plan, make_plan
 from planner.workload import Workload
+
+if TYPE_CHECKING:
+    from planner.engines.engine import EngineFigures
 
 CONTEXT_HELP = "tokens a sequence, such as 32768 or 32k; 8192, or the model's own if shorter"
 PREFIX_HELP = "tokens that all sequences begin with"
@@ -31,7 +36,7 @@ def add_to(parser: ArgumentParser) -> None:
     engine_flags.add_to(parser)
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.add_argument(
-        "--exit-code", action="store_true", help="status 1 when it does not fit or start"
+        "--exit-code", action="store_true", help="status 1 when it does not fit, start or serve"
     )
     parser.set_defaults(run=run)
 
@@ -48,8 +53,7 @@ def run(arguments: Namespace) -> str:
             max_num_batched_tokens=engine.settings["max_num_batched_tokens"],
         )
     plan = make_plan(model, gpu, deployment, workload)
-    starts = engine is None or engine.refused is None
-    arguments.status = int(arguments.exit_code and not (plan.fits and starts))
+    arguments.status = int(arguments.exit_code and not _serves(plan, engine))
     if arguments.format == "json":
         if engine is None:
             data = as_data(plan, config)
@@ -73,6 +77,12 @@ def run(arguments: Namespace) -> str:
     from ui.report_text import as_text
 
     return as_text(plan, engine)
+
+
+def _serves(plan: Plan, engine: "EngineFigures | None") -> bool:
+    """Whether nothing in the plan is an error, and the engine starts and holds a sequence."""
+    starts = engine is None or (engine.refused is None and engine.requests > 0)
+    return starts and all(finding.severity != "error" for finding in findings(plan))
 
 
 def chosen_workload(arguments: Namespace, model: Model) -> Workload:

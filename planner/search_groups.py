@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.admission.rules import not_on
 from planner.deployment import Deployment
+from planner.engines.platforms import not_on
 from planner.errors import PlanRefused
 from planner.formats.dtypes import kv_format
 from planner.formats.format_support import missing

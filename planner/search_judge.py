@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from planner.admission.admission import Admission, Asked, Rule
-from planner.admission.rules import label_of, not_laid_out
+from planner.admission.rules import label_of
 from planner.candidates import REASONS, Candidate, Refusal
 from planner.deployment import Deployment
+from planner.engines.platforms import not_laid_out
 from planner.errors import PlanRefused
 from planner.model import Model
 from planner.search_groups import Group

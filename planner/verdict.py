@@ -1,6 +1,7 @@
 """The answer in a sentence."""
 
 from planner.fixes import Fix, fixes
+from planner.formats.format_support import missing
 from planner.plan import Plan
 from planner.positions import reach
 from planner.units import format_bytes, format_tokens
@@ -27,6 +28,10 @@ def verdict(plan: Plan) -> str:
                 f"{format_tokens(reached.supported_tokens or 0)} positions: "
                 f"{format_tokens(plan.workload.context)} tokens cannot be served."
             )
+        weights = plan.footprint.assignment.bytes_by_format()
+        without = missing(plan.gpu, weights, plan.footprint.kv_format.name)
+        if without is not None:
+            return f"Fits in the memory of {where}, but no engine runs it: {without}."
         return f"Fits on {where}: {what}, {spare} to spare{each}.{certain}"
     short = format_bytes(-plan.headroom_bytes)
     each = "" if gpus == 1 else " on the fullest GPU"

@@ -4,6 +4,7 @@ tokens = ((total - spent) x fraction - states) // bytes of a token, in blocks of
 admitted = blocks // blocks of a request, at most max_batch_size
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +14,8 @@ from planner.admission.admission import Admission, Asked, Ints, distinct_stages,
 from planner.deployment import Deployment
 from planner.engines.cache_dtypes import check_cache_dtype
 from planner.engines.stages import StageWeights, stages
-from planner.engines.tensorrt_llm import Rank, rank_of
-from planner.engines.tensorrt_llm_options import BATCH, TensorrtLlmOptions
+from planner.engines.tensorrt_llm import Rank, excess, rank_of
+from planner.engines.tensorrt_llm_options import BATCH, FRACTION, TensorrtLlmOptions
 from planner.errors import PlanRefused
 from planner.formats.dtypes import kv_format
 from planner.formats.quantization import assign
@@ -36,9 +37,12 @@ class TensorrtLlmRule:
         self, gpu: Gpu, deployment: Deployment, context: int, sequences: int
     ) -> TensorrtLlmOptions:
         """max_batch_size is the default unless more sequences are asked, or its states would be
-        set aside for sequences that nobody asked for."""
+        set aside for sequences that nobody asked for. The fraction is lowered by as much as a
+        token takes more than it is priced at, or the pool would not fit."""
         default = BATCH if sequences <= BATCH and not self._recurrent else sequences
+        most = FRACTION / excess(self.model, deployment.tensor_parallel_size)
         return TensorrtLlmOptions(
+            free_gpu_memory_fraction=math.floor(100 * most) / 100,
             max_seq_len=context,
             max_num_tokens=deployment.max_num_batched_tokens,
             max_batch_size=default,

@@ -65,8 +65,8 @@ def room(engine: EngineFigures) -> str:
     """The changes that make room for the whole workload, as a sentence after a space."""
     if engine.refused is not None or not engine.remedies:
         return ""
-    lead = "Any one of these holds" if len(engine.remedies) > 1 else "One change holds"
-    return f" {lead} what is asked for: {'; '.join(engine.remedies)}."
+    lead = "Any one of these will do" if len(engine.remedies) > 1 else "One change will do"
+    return f" {lead}: {'; '.join(engine.remedies)}."
 
 
 def shorter(plan: Plan, engine: EngineFigures) -> str:

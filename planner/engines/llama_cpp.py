@@ -183,7 +183,7 @@ def llama_cpp_figures(
         command=server_command(name or model.source, deployment, options),
         refused=refused,
         log_lines=() if refused else log_lines(placement, ctx),
-        notes=_notes(placement, ctx, longest, options),
+        notes=_notes(placement, ctx, longest, options, deployment.data_parallel_size),
         host_bytes=placement.weights(-1) + placement.cache(-1, ctx),
         binding_stage=max(0, device),
     )
@@ -240,9 +240,17 @@ def log_lines(placement: Placement, ctx_size: int) -> tuple[str, ...]:
 
 
 def _notes(
-    placement: Placement, ctx_size: int, longest: int | None, options: LlamaCppOptions
+    placement: Placement,
+    ctx_size: int,
+    longest: int | None,
+    options: LlamaCppOptions,
+    replicas: int,
 ) -> tuple[str, ...]:
     found = []
+    if replicas > 1:
+        found.append(
+            f"The {replicas} replicas are servers of their own: start the command for each."
+        )
     on_cpu = sum(1 for device in placement.where[:-1] if device < 0)
     if on_cpu:
         found.append(f"{on_cpu:,} of {len(placement.layers):,} blocks compute on the CPU.")
@@ -253,7 +261,8 @@ def _notes(
         found.append(f"{options.slots:,} slots have {each:,} tokens each.")
     elif options.unified and options.slots > 1:
         found.append(f"{options.slots:,} slots share {ctx_size:,} tokens.")
+    at_once = "at once" if replicas == 1 else "at once on each"
     found.append(
-        f"At most {options.slots:,} requests run at once, one in each slot; -np sets how many."
+        f"At most {options.slots:,} requests run {at_once}, one in each slot; -np sets how many."
     )
     return tuple(found)

@@ -4,7 +4,8 @@
     figures.remedies  # ("--max-model-len 3984", "--max-num-seqs 512")
 
 A setting is moved from its value in force towards the end that takes less memory; the mildest
-value that starts is kept. Every remedy named was computed again with that flag alone changed.
+value that starts and holds a sequence is kept. Every remedy named was computed again with that flag
+alone changed.
 """
 
 from collections.abc import Callable
@@ -50,6 +51,7 @@ KNOBS: dict[str, tuple[Knob, ...]] = {
         Knob("--max_batch_size", "max_batch_size", 1, 1, "max_num_seqs"),
         Knob("--max_num_tokens", "max_num_tokens", 256, 256, "max_num_batched_tokens"),
         Knob("--kv_cache_free_gpu_memory_fraction", "free_gpu_memory_fraction", 0.98, 0.01),
+        Knob("--kv_cache_free_gpu_memory_fraction", "free_gpu_memory_fraction", 0.02, 0.01),
     ),
     "llama.cpp": (
         Knob("-c", "ctx_size", 256, 256),
@@ -69,11 +71,16 @@ def with_remedies(
         return found
     remedies = []
     for knob in KNOBS.get(name, ()):
-        value = mildest(knob, options, found, lambda o: figures_of(o).refused is None)
+        value = mildest(knob, options, found, lambda o: _serves(figures_of(o)))
         if value is not None:
             shown = f"{value:.2f}".rstrip("0") if isinstance(value, float) else str(value)
             remedies.append(f"{knob.flag} {shown}")
     return replace(found, remedies=tuple(remedies))
+
+
+def _serves(figures: EngineFigures) -> bool:
+    """Whether it starts with room for a sequence of the workload."""
+    return figures.refused is None and figures.requests > 0
 
 
 def mildest(

@@ -15,6 +15,7 @@ from typing import Any
 from planner.capacity import GPUS_PER_MACHINE
 from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures
+from planner.engines.platforms import check_runs
 from planner.engines.remedies import Knob, mildest, with_remedies
 from planner.errors import SizewellError
 from planner.fixes import MOST, layout
@@ -54,7 +55,11 @@ def with_room(
     gpu: Gpu,
     figures_of: FiguresOf,
 ) -> EngineFigures:
-    """The engine's figures; where they hold too few sequences, up to MOST changes that hold all."""
+    """The engine's figures; where they hold too few sequences, up to MOST changes that hold all.
+
+    Raises PlanRefused where the engine does not run this plan, whatever its size.
+    """
+    check_runs(name, model, gpu, deployment)
     found = with_remedies(name, options, lambda changed: figures_of(changed, deployment))
     if found.refused is not None or _holds_all(found, workload):
         return found

@@ -115,7 +115,7 @@ def notes(
     needed = sum(part.bytes for name, part in outside.items() if name != "before")
     found = [
         f"The fraction leaves {slack / GIB:.2f} GiB for activations, graphs and tables, of which "
-        f"about {needed / GIB:.2f} are needed."
+        f"about {needed / GIB:.2f} GiB are needed."
     ]
     if needed > slack:
         found.append("That is more than is left: lower --mem-fraction-static.")

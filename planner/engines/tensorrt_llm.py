@@ -73,7 +73,10 @@ def tensorrt_llm_figures(
     binding = tokens.index(min(tokens))
     rank, size = ranks[binding], options.tokens_per_block
     blocks = max(0, tokens[binding]) // size
-    refused = None if blocks else _refused(rank, gpu, options)
+    over = next((r for r in ranks if blocks * size * r.allocated > r.left / _share(options)), None)
+    refused = None if over is None else _over(over, blocks * size, options)
+    if refused or not blocks:
+        blocks, refused = 0, refused or _refused(rank, gpu, options)
     each = ceil_div(longest, size)
     outside = {} if options.disable_cuda_graph else {"cuda_graphs": overheads.GRAPHS}
     return EngineFigures(
@@ -151,6 +154,12 @@ def rank_of(
     )
 
 
+def excess(model: Model, tensor_parallel_size: int) -> float:
+    """How many times its price a token takes at most: ranks beyond the KV heads each keep one."""
+    heads = [t.heads for group in model.groups for t in group.cache() if t.heads > 1]
+    return max([1.0, *(tensor_parallel_size / count for count in heads)])
+
+
 def _share(options: TensorrtLlmOptions) -> float:
     return options.free_gpu_memory_fraction
 
@@ -185,6 +194,15 @@ def _kv_cache(rank: Rank, options: TensorrtLlmOptions) -> Estimate:
         cap = options.max_tokens * rank.priced
         size, low, high = min(size, cap), min(low, cap), min(high, cap)
     return within(size, max(0, low - rank.states), max(0, high - rank.states), found.source)
+
+
+def _over(rank: Rank, tokens: int, options: TensorrtLlmOptions) -> str:
+    return (
+        f"Out of memory: a rank keeps a whole KV head, and tokens are priced as if it kept a part: "
+        f"the pool takes {rank.allocated / rank.priced:.1f} times its price, "
+        f"{tokens * rank.allocated / GIB:.2f} GiB of {rank.left / _share(options) / GIB:.2f} free; "
+        "lower --kv_cache_free_gpu_memory_fraction."
+    )
 
 
 def _refused(rank: Rank, gpu: Gpu, options: TensorrtLlmOptions) -> str:

@@ -100,7 +100,7 @@ def activation(
     found = max(peak, encoder) + BASE_BYTES
     low, high = (0.9, 1.15) if encoder <= peak else (0.6, 2.0)
     source = f"{LAYERS if encoder <= peak else TOWER}; {RECORDS}"
-    if last and samples and peak == sampler:
+    if encoder <= peak and sampler > max(layer, latent):
         plain = min(logit_bytes(rules, size), SORTLESS_LOGIT_BYTES)
         low = min(low, (found - sampler + batch.rows * model.vocab_size * plain) / found)
         source = (

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli import main
+from presets.models import load_model_config
 from tests.planner.models import LLAMA_8B
 
 PLAN = ["plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb"]
@@ -48,6 +49,39 @@ def test_inspect_answers_in_order_and_goes_on_after_a_bad_file(
     assert ok["kv_cache"]["bytes_per_token"] == 131072
     assert ok["kv_cache"]["bytes_at"]["8192"] == 2**30
     assert ok["kv_cache"]["state_bytes"] == 0
+
+
+def test_inspect_of_nothing_but_unknown_names_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "'nonsense' is not among the model presets" in complaint(capsys, "inspect", "nonsense")
+    both = complaint(capsys, "inspect", "nonsense", "./none.json", "--format", "json")
+    assert "nonsense" in both
+    assert "./none.json: there is no such file" in both
+    assert "refused" in answer(capsys, "inspect", "nonsense", "llama-3.1-8b")
+    assert "it has no config.json" in answer(capsys, "inspect", str(tmp_path), "nonsense")
+
+
+def test_a_folder_without_a_configuration_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = complaint(capsys, "plan", "--model", str(tmp_path), "--gpu", "l4")
+    assert said.endswith(f"{tmp_path}: it has no config.json\n")
+
+
+def test_layers_of_a_feed_forward_part_alone_are_said_to_lack_a_mixer(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nemotron-H writes one letter a layer: M Mamba-2, * attention, - an MLP and nothing else."""
+    name = "nemotron-nano-9b-v2"
+    pattern = load_model_config(name)["hybrid_override_pattern"]
+    counts = [pattern.count(letter) for letter in "M-*"]
+    words = "{} mamba2, {} without a mixer, {} full".format(*counts)
+    assert f"layers      {words}" in answer(capsys, "inspect", name)
+    plan = " ".join(answer(capsys, "plan", "--model", name, "--gpu", "l40s").split())
+    assert f"layers: {words}" in plan
+    found = json.loads(answer(capsys, "inspect", name, "--format", "json"))[0]
+    assert found["layers"] == dict(zip(("mamba2", "none", "full"), counts, strict=True))
 
 
 def test_plan_has_the_contract_s_fields(capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +139,8 @@ def test_gpus_alone_means_tensor_parallel(capsys: pytest.CaptureFixture[str]) ->
     [
         (["--tensor-parallel-size", "3"], "does not divide num_attention_heads"),
         (["--gpus", "8", "--tensor-parallel-size", "4"], "contradicts"),
-        (["--gpus", "0"], "cannot be split"),
+        (["--gpus", "0"], "at least 1"),
+        (["--gpus", "3", "-pp", "2"], "cannot be split into 2 equal parts"),
         (["--context", "0"], "context"),
         (["--context", "many"], "no number of tokens"),
         (["--conc", "3"], "unrecognized arguments"),
@@ -156,6 +191,20 @@ def test_exit_code_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(too_large) == 0
     assert main([*too_large, "--exit-code"]) == 1
     assert main([*PLAN, "--exit-code"]) == 0
+    assert main(["plan", "--model", "gpt2-medium", "--gpu", "l4", "--context", "4k", "--exit-code"])
+
+
+def test_bytes_that_fit_a_card_without_kernels_are_no_answer(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["plan", "--model", "llama-3.1-8b", "--gpu", "a100-sxm4-80gb"]
+    assert main([*words, "--kv-cache-dtype", "nvfp4", "--exit-code"]) == 1
+    first = " ".join(capsys.readouterr().out.split("Model ")[0].split())
+    assert first == (
+        "Fits in the memory of A100-SXM4-80GB, but no engine runs it: A100-SXM4-80GB has no "
+        "kernels for a nvfp4 cache."
+    )
+    assert main([*words, "--exit-code"]) == 0
 
 
 @pytest.mark.parametrize(

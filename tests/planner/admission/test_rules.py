@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from planner.admission.admission import Asked
-from planner.admission.rules import RULES, label_of, not_on, rule_of
+from planner.admission.rules import RULES, label_of, rule_of
 from planner.deployment import Deployment
+from planner.engines.platforms import not_on
 from planner.engines.registry import ENGINES
 from planner.errors import PlanRefused
 from planner.hf_config import parse
@@ -113,6 +114,19 @@ def test_engines_run_where_they_have_builds() -> None:
     assert not_on("llama.cpp", load_gpu("apple-m2-ultra"), "q4_k_m") is None
     assert "GGUF" in (not_on("tensorrt-llm", load_gpu("l4"), "q4_k_m") or "")
     assert not_on(IDEAL, load_gpu("tpu-v5e"), "auto") is None
+
+
+def test_whole_heads_leave_tensorrt_llm_a_smaller_share() -> None:
+    """8 KV heads: 16 ranks keep one each at the price of half, 4 ranks two at their price."""
+    model, gpu = parse(load_model_config("llama-3.1-8b")), load_gpu("h100-sxm5-80gb")
+    rule = rule_of("tensorrt-llm", model)
+    for ranks, share in ((16, 0.45), (32, 0.22), (4, 0.9)):
+        options = rule.options(gpu, Deployment(tensor_parallel_size=ranks), 9216, 8)
+        assert options.model_dump()["free_gpu_memory_fraction"] == share
+    asked = Asked((gpu,), Deployment(tensor_parallel_size=16), 9216, np.array([8]), (8192,))
+    cache = int(rule.admission(asked).admitted[0, 0, 0]) * 9216 * 32 * 2 * 128 * 2
+    weights = 518_918_144 * 2  # of a rank, whose keys and values of one head are its own
+    assert 0 < cache < gpu.memory_bytes - weights
 
 
 def test_names() -> None:

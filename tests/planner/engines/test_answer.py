@@ -88,7 +88,7 @@ def test_changes_that_hold_all_are_named_and_do(
     held = json.loads(said(capsys, *words))["engine"]["requests"]
     many = [*words, "--concurrency", str(held + more)]
     few = json.loads(said(capsys, *many))
-    assert "; the rest would wait. Any one of these holds what is asked for: " in few["verdict"]
+    assert "; the rest would wait. Any one of these will do: " in few["verdict"]
     known = {
         "a KV cache in fp8": ["--kv-cache-dtype", "fp8"],
         "2 GPUs (tensor parallel 2)": ["-tp", "2"],

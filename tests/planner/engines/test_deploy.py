@@ -36,7 +36,7 @@ def written(engine: str, deployment: Deployment, **more: Any) -> dict[str, str]:
     elif engine == "sglang":
         figures = sglang_figures(llama, H100, deployment, SglangOptions(), name=NAME)
     elif engine == "tensorrt-llm":
-        trt = TensorrtLlmOptions(tokens_per_block=64)
+        trt = TensorrtLlmOptions(tokens_per_block=64, free_gpu_memory_fraction=0.45)
         figures = tensorrt_llm_figures(llama, H100, deployment, trt, name=NAME)
         more["extra_config"] = config_file(deployment, trt)
     else:

@@ -3,6 +3,7 @@
 import pytest
 
 from planner.deployment import Deployment
+from planner.engines.remedies import with_remedies
 from planner.engines.tensorrt_llm import tensorrt_llm_figures
 from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, config_file
 from planner.hardware import gpu_with_memory
@@ -54,9 +55,25 @@ def test_fraction_is_of_what_is_left() -> None:
 def test_heads_are_priced_below_one_a_rank() -> None:
     """8 KV heads on 16 ranks: priced at half a head, allocated as one."""
     deployment = Deployment(tensor_parallel_size=16)
-    found = tensorrt_llm_figures(model(LLAMA_8B), H100, deployment, TensorrtLlmOptions())
+    options = TensorrtLlmOptions(free_gpu_memory_fraction=0.45)
+    found = tensorrt_llm_figures(model(LLAMA_8B), H100, deployment, options)
+    assert found.refused is None
     assert found.num_blocks == found.kv_cache.bytes // (32 * 2 * 128 * 2 // 2) // 32
     assert any("2.0 times" in note for note in found.notes)
+
+
+def test_a_pool_beyond_its_price_and_the_memory_is_refused() -> None:
+    """0.9 of what is free, priced at half of what it takes, is 1.8 times what is free."""
+    deployment = Deployment(tensor_parallel_size=16)
+    found = with_remedies(
+        "tensorrt-llm",
+        TensorrtLlmOptions(),
+        lambda options: tensorrt_llm_figures(model(LLAMA_8B), H100, deployment, options),
+    )
+    free = H100.memory_bytes - sum(part.bytes for part in found.components.values())
+    assert found.num_blocks == found.requests == 0
+    assert f"{1.8 * free / GIB:.1f}" in (found.refused or "")
+    assert found.remedies == ("--kv_cache_free_gpu_memory_fraction 0.5",)
 
 
 def test_latents_are_not_divided() -> None:

@@ -102,6 +102,19 @@ def test_sorting_samplers_took_38_bytes_a_logit() -> None:
     assert new.bytes_of("activation") / GIB == pytest.approx(2.23, rel=0.01)
 
 
+def test_the_sampler_is_named_where_a_picture_is_held_beside_it() -> None:
+    config = load_model_config("google/gemma-3-27b-it")
+    figures = vllm_figures(
+        parse(config), load_gpu("h100-sxm5-80gb"), Deployment(),
+        VllmOptions(version="0.33.0", max_num_seqs=1024), config=config,
+    )  # fmt: skip
+    peak = figures.components["activation"]
+    logits = 1_024 * 262_208
+    assert "sampling 1,024 rows of 262,208 logits at 38 bytes" in peak.source
+    assert peak.bytes > logits * 38 > 0.95 * peak.bytes
+    assert peak.bytes - peak.low_bytes >= logits * (38 - 14)
+
+
 def test_a_model_that_leaves_nothing_is_refused() -> None:
     """Llama-3.3-70B in fp8 on one H100 at 0.9: 71.26 - 67.72 - 4.84 - 0.14 = -1.44 GiB."""
     found = figures(

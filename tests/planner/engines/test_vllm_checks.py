@@ -8,6 +8,7 @@ import pytest
 from cli import main
 
 CARD = "h100-sxm5-80gb"
+B200 = ("--gpu", "b200-sxm-180gb")
 
 
 def plan(
@@ -27,7 +28,10 @@ def plan(
     ("words", "why"),
     [
         (["--kv-cache-dtype", "q8_0"], "kv_cache_dtype q8_0: vLLM 0.33.0 has no such cache"),
-        (["--kv-cache-dtype", "nvfp4", "--engine-version", "0.8.5"], "0.24 has it"),
+        (["--kv-cache-dtype", "nvfp4", "--engine-version", "0.8.5", *B200], "0.24 has it"),
+        (["--kv-cache-dtype", "nvfp4"], "H100-SXM5-80GB has no kernels for a nvfp4 cache"),
+        (["--context-parallel-size", "2"], "not described with a prefill ring"),
+        (["--gpu", "apple-m2-ultra"], "vLLM does not run on"),
         (["--kv-cache-dtype", "fp32"], "no such cache"),
         (["--kv-cache-dtype", "int8", "--engine-version", "0.15.1"], "0.20 has it"),
         (["--max-model-len", "200000"], "beyond the 131,072 tokens"),
@@ -47,7 +51,7 @@ def test_refused_values(capsys: pytest.CaptureFixture[str], words: list[str], wh
     [
         ["--kv-cache-dtype", "fp8", "--engine-version", "0.8.5"],
         ["--kv-cache-dtype", "bf16", "--engine-version", "0.8.5"],
-        ["--kv-cache-dtype", "nvfp4"],
+        ["--kv-cache-dtype", "nvfp4", *B200],
         ["--block-size", "48"],
         ["--max-model-len", "131072"],
         ["--max-num-seqs", "9000", "--max-num-batched-tokens", "16384"],

@@ -1,0 +1,77 @@
+"""Where an engine runs: the cards, the formats and the layouts that it is described with.
+
+Sources: vLLM's installation notes (CUDA from compute capability 7.0; ROCm on gfx90a, gfx942, gfx950
+and gfx11 to gfx12; Gaudi, TPU and Intel XPU by plugins), SGLang's (CUDA from 7.5, ROCm on gfx942
+and gfx950, Intel XPU), TensorRT-LLM's support matrix (CUDA from 8.0), llama.cpp's list of backends
+(CUDA, HIP, Metal, SYCL).
+"""
+
+from planner.deployment import Deployment
+from planner.engines.registry import ENGINES
+from planner.engines.vllm_options import capability
+from planner.errors import PlanRefused
+from planner.formats.dtypes import kv_format
+from planner.formats.format_support import missing
+from planner.formats.gguf_assignment import is_gguf
+from planner.formats.quantization import assign
+from planner.hardware import Gpu
+from planner.model import Model
+
+CUDA_SINCE = {"vllm": 7.0, "sglang": 7.5, "tensorrt-llm": 8.0, "llama.cpp": 5.0}
+AMD_BUILDS = {
+    "vllm": ("gfx90a", "gfx942", "gfx950", "gfx11", "gfx12"),
+    "sglang": ("gfx942", "gfx950"),
+    "llama.cpp": ("gfx",),
+}
+OTHER_VENDORS = {
+    "vllm": ("Intel", "Google"),
+    "sglang": (),
+    "tensorrt-llm": (),
+    "llama.cpp": ("Apple",),
+}
+
+
+def check_runs(engine: str, model: Model, gpu: Gpu, deployment: Deployment) -> None:
+    """Raises PlanRefused where the engine does not run these formats on that card, so laid out."""
+    weights = assign(model, deployment.weights_dtype).bytes_by_format()
+    cache = kv_format(deployment.kv_cache_dtype, model.dtype).name
+    why = (
+        not_on(engine, gpu, deployment.weights_dtype)
+        or missing(gpu, weights, cache)
+        or not_laid_out(engine, deployment)
+    )
+    if why is not None:
+        raise PlanRefused(f"{why}; by bytes alone, without an engine, it can be planned")
+
+
+def not_laid_out(engine: str, deployment: Deployment) -> str | None:
+    """What of the layout the engine is not described with, as a sentence; None where all is."""
+    if engine not in ENGINES:
+        return None
+    if deployment.context_parallel_size > 1:
+        return f"{ENGINES[engine].label} is not described with a prefill ring"
+    if deployment.decode_context_parallel_size > 1 and engine != "vllm":
+        return f"{ENGINES[engine].label} is not described with decode context parallelism"
+    return None
+
+
+def not_on(engine: str, gpu: Gpu, weights_dtype: str) -> str | None:
+    """Why the engine does not run such weights on that GPU, as a sentence; None where it does."""
+    if engine not in CUDA_SINCE:
+        return None
+    label = ENGINES[engine].label
+    if engine == "tensorrt-llm" and is_gguf(weights_dtype):
+        return f"{label} reads no GGUF files"
+    if _runs(engine, gpu):
+        return None
+    return f"{label} does not run on {gpu.name}"
+
+
+def _runs(engine: str, gpu: Gpu) -> bool:
+    if gpu.vendor == "NVIDIA":
+        return capability(gpu) >= CUDA_SINCE[engine]
+    if gpu.vendor == "AMD":
+        words = f"{gpu.architecture or ''} {gpu.compute_capability or ''}".split()
+        builds = AMD_BUILDS.get(engine, ())
+        return any(word.startswith(builds) for word in words)
+    return gpu.vendor == "custom" or gpu.vendor in OTHER_VENDORS[engine]
