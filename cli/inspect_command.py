@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from cli.source import exists, read_file, read_model
-from planner.errors import SizewellError
+from planner.errors import PlanRefused, SizewellError
 from planner.formats.dtypes import kv_format
 from planner.hf_config import parse
 from planner.kv_cache import cache_terms, state_bytes, whole
-from planner.model import Model
+from planner.model import Model, kind_name
 from planner.parameters import count
 from planner.units import format_bytes, format_tokens
 
@@ -25,11 +25,28 @@ def add_to(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> str:
-    """One entry per configuration, in order; a refused one does not stop the others."""
+    """One entry per configuration, in order; a refused one does not stop the others.
+
+    Raises PlanRefused where nothing has any of the names.
+    """
+    unknown = [why for why in map(_unknown, arguments.configs) if why is not None]
+    if len(unknown) == len(arguments.configs):
+        raise PlanRefused("; ".join(why.rstrip(".") for why in unknown))
     entries = [entry(source) for source in arguments.configs]
     if arguments.format == "json":
         return json.dumps(entries, indent=1) + "\n"
     return "\n".join(as_text(e) for e in entries)
+
+
+def _unknown(source: str) -> str | None:
+    """Why nothing has that name; None where something has it, readable or not."""
+    if source and exists(Path(source)):
+        return None
+    try:
+        read_model(source)
+    except SizewellError as error:
+        return str(error)
+    return None
 
 
 def entry(source: str) -> dict[str, Any]:
@@ -79,7 +96,7 @@ def as_text(found: dict[str, Any]) -> str:
     if found["status"] == "refused":
         return f"{found['source']}\n  refused: {found['reason']}\n"
     parameters, cache = found["parameters"], found["kv_cache"]
-    layers = ", ".join(f"{n} {kind}" for kind, n in found["layers"].items())
+    layers = ", ".join(f"{n} {kind_name(kind)}" for kind, n in found["layers"].items())
     at = ", ".join(
         f"{format_bytes(size)} at {format_tokens(int(n))}" for n, size in cache["bytes_at"].items()
     )

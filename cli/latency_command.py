@@ -2,14 +2,14 @@
 
 import json
 from argparse import ArgumentParser, Namespace
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from cli import deployment_flags
 from cli.deployment_flags import chosen_deployment, chosen_gpu, tokens
 from cli.search_command import chosen_target
 from cli.source import read_model
-from planner.cost import Cost, cost
+from planner.cost import Cost, cost, tokens_per_joule
 from planner.guide import guide
 from planner.guide.case import Decision
 from planner.guide.speculation import speculation
@@ -38,6 +38,14 @@ CAUSES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Power of one GPU, and output tokens for each joule of all of them."""
+
+    watts_per_gpu: float
+    output_tokens_per_joule: float
+
+
 def add_to(parser: ArgumentParser) -> None:
     """The command's flags."""
     deployment_flags.add_to(parser)
@@ -60,24 +68,24 @@ def run(arguments: Namespace) -> str:
     speed = speed_of(gpu)
     case = queued(model, gpu, deployment, speed, target.request, target.concurrency)
     found = case.now
-    price = _price(arguments, found)
+    price, energy = _price(arguments, found), _energy(arguments, found)
     speculated = speculation(found, model, arguments.acceptance)
     decisions: tuple[Decision, ...] = ()
     if case.at_once:
         decisions = guide(
             model, gpu, deployment, speed, target.request, case.at_once,
-            acceptance=arguments.acceptance,
+            asked=target.concurrency, acceptance=arguments.acceptance,
         )  # fmt: skip
     if arguments.format == "json":
         ring = ring_cost(model, gpu, deployment, speed, target.request.prompt_tokens)
         data = {
-            **as_data(case, price, decisions),
+            **as_data(case, price, energy, decisions),
             "speculation": asdict(speculated),
             "ring": None if ring is None else asdict(ring),
             "reach": asdict(reach(model)),
         }
         return json.dumps(data, indent=1, allow_nan=False) + "\n"
-    return as_text(case, price, decisions)
+    return as_text(case, price, energy, decisions)
 
 
 def _price(arguments: Namespace, found: Latency) -> Cost | None:
@@ -94,11 +102,25 @@ def _price(arguments: Namespace, found: Latency) -> Cost | None:
         prompt_tokens=found.request.prompt_tokens,
         output_tokens=found.request.output_tokens,
         prefill_share=float(found.load.prefill_share),
-        watts_per_gpu=found.gpu.tdp_w if arguments.watts is None else arguments.watts,
+        watts_per_gpu=_watts(arguments, found),
     )
 
 
-def as_data(case: Queued, price: Cost | None, decisions: tuple[Decision, ...]) -> dict[str, Any]:
+def _watts(arguments: Namespace, found: Latency) -> float | None:
+    return found.gpu.tdp_w if arguments.watts is None else arguments.watts
+
+
+def _energy(arguments: Namespace, found: Latency) -> Energy | None:
+    watts = _watts(arguments, found)
+    if watts is None:
+        return None
+    gpus = found.deployment.gpus
+    return Energy(watts, tokens_per_joule(found.output_tokens_per_s, gpus, watts))
+
+
+def as_data(
+    case: Queued, price: Cost | None, energy: Energy | None, decisions: tuple[Decision, ...]
+) -> dict[str, Any]:
     """Seconds, ratios and dollars; a time with its range, its bound and what it goes into.
 
     Times are those of users_at_once; where that is 0, of all users as if memory held them.
@@ -138,15 +160,18 @@ def as_data(case: Queued, price: Cost | None, decisions: tuple[Decision, ...]) -
         "ridge_flops_per_byte": found.ridge_flops_per_byte,
         "intensity_decode_flops_per_byte": found.intensity_decode,
         "cost": None if price is None else asdict(price),
+        "energy": None if energy is None else asdict(energy),
         "decisions": [asdict(decision) for decision in decisions],
         "speed_source": found.speed.source,
     }
 
 
-def as_text(case: Queued, price: Cost | None, decisions: tuple[Decision, ...]) -> str:
+def as_text(
+    case: Queued, price: Cost | None, energy: Energy | None, decisions: tuple[Decision, ...]
+) -> str:
     """The answer for a terminal; what does not fit comes before its times."""
     found = case.now
-    load = found.load
+    load, gpu, roofs = found.load, found.gpu, found.speed.roofs
     lines = [
         f"{found.deployment.gpus} x {found.gpu.name}, "
         f"{counted(case.plan.workload.concurrency, 'user')} at "
@@ -159,17 +184,22 @@ def as_text(case: Queued, price: Cost | None, decisions: tuple[Decision, ...]) -
         f"{1e3 * float(load.tpot_s):,.1f} ms, {found.requests_per_s:.2f} requests/s",
         f"throughput   {found.output_tokens_per_s:,.0f} tokens/s, "
         f"{found.output_tokens_per_s_per_gpu:,.0f} per GPU",
-        f"utilisation  MFU {_percent(found.mfu_prefill)} in prefill, MBU "
-        f"{_percent(found.mbu_decode)} in decode; ridge at {found.ridge_flops_per_byte:.0f} "
-        f"FLOP/B, a decode step has {found.intensity_decode:.0f}",
+        f"utilisation  MFU {_share(found.mfu_prefill, gpu.bf16_flops_per_s, 'FLOP/s')} in prefill, "
+        f"MBU {_share(found.mbu_decode, gpu.memory_bandwidth_bytes_per_s, 'B/s')} in decode",
+        f"ridge        {found.ridge_flops_per_byte:.0f} FLOP/B, of what is reached: "
+        f"{_rate(roofs.flops_per_s('bf16'), 'FLOP/s')} / {_rate(roofs.read_bytes_per_s, 'B/s')}; "
+        f"a decode step has {found.intensity_decode:.0f}",
     ]
     if price is not None:
-        energy = price.output_tokens_per_joule
         lines.append(
             f"cost         ${price.usd_per_hour:.2f} an hour, "
             f"${price.usd_per_million_input_tokens:.2f} in and "
             f"${price.usd_per_million_output_tokens:.2f} out per million tokens"
-            + ("" if energy is None else f", {energy:.2f} tokens per joule")
+        )
+    if energy is not None:
+        lines.append(
+            f"energy       {energy.output_tokens_per_joule:.2f} tokens per joule at "
+            f"{energy.watts_per_gpu:,g} W per GPU"
         )
     if decisions:
         lines += ["", "What to choose, and the figure that decides:"]
@@ -182,5 +212,12 @@ def _range(of: Time) -> str:
     return f"{1e3 * of.seconds:8.1f} ms ({1e3 * of.low_s:.1f} to {1e3 * of.high_s:.1f})"
 
 
-def _percent(share: float | None) -> str:
-    return "unknown" if share is None else f"{100 * share:.0f} %"
+def _share(share: float | None, peak: int | None, unit: str) -> str:
+    if share is None or peak is None:
+        return "unknown"
+    return f"{100 * share:.0f} % of the published {_rate(peak, unit)}"
+
+
+def _rate(per_s: float, unit: str) -> str:
+    tera = per_s / 1e12
+    return f"{tera:,.0f} T{unit}" if tera >= 100 else f"{tera:.3g} T{unit}"

@@ -159,10 +159,12 @@ def _text(table: list[dict[str, Any]], best: dict[str, Any] | None) -> str:
         if row["refused"] is not None:
             lines.append(f"  {chosen}: refused: {row['refused']}")
             continue
+        tpot = row["tpot_p95_s"]
         lines.append(
             f"  {chosen}: {'holds' if row['holds'] else 'does not hold'}, {row['attained']:.1%} "
             f"within the SLO, TTFT p95 {row['ttft_p95_s']:,.3f} s, TPOT p95 "
-            f"{1e3 * row['tpot_p95_s']:,.1f} ms, {row['requests_per_s']:,.2f} requests/s on "
+            f"{'none' if tpot is None else f'{1e3 * tpot:,.1f} ms'}, "
+            f"{row['requests_per_s']:,.2f} requests/s on "
             f"{row['gpus']:,} GPU{'' if row['gpus'] == 1 else 's'}"
         )
     return "\n".join(lines) + "\n"

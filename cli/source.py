@@ -15,7 +15,8 @@ WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 
 def read_file(path: Path) -> dict[str, Any]:
     """The configuration in a file, or in the config.json of a folder."""
-    if path.is_dir():
+    folder = path.is_dir()
+    if folder:
         path = path / "config.json"
     if path.suffix in WEIGHTS:
         raise ConfigRefused("these are weights: give the config.json beside them")
@@ -23,6 +24,8 @@ def read_file(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             return read_document(file.read(MAX_BYTES + 1))
     except OSError as error:
+        if folder and isinstance(error, FileNotFoundError):
+            raise ConfigRefused("it has no config.json") from None
         why = (error.strerror or "it cannot be read").lower()
         raise ConfigRefused(f"it cannot be read: {why}") from None
 

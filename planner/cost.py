@@ -24,6 +24,17 @@ class Cost:
     watts: float | None
 
 
+def tokens_per_joule(output_tokens_per_s: float, gpus: int, watts_per_gpu: float) -> float:
+    """Output tokens for each joule of `gpus` GPUs. Raises PlanRefused unless power is above 0."""
+    _above_zero("watts", watts_per_gpu)
+    return output_tokens_per_s / (watts_per_gpu * gpus)
+
+
+def _above_zero(name: str, value: float) -> None:
+    if not (isfinite(value) and value > 0):
+        raise PlanRefused(f"{name} must be above 0, not {value:g}")
+
+
 def cost(
     *,
     usd_per_gpu_hour: float,
@@ -40,18 +51,17 @@ def cost(
     board limit, or what was measured under this load. Raises PlanRefused unless price and power
     are above 0.
     """
-    for name, value in (("usd_per_gpu_hour", usd_per_gpu_hour), ("watts", watts_per_gpu)):
-        if value is not None and not (isfinite(value) and value > 0):
-            raise PlanRefused(f"{name} must be above 0, not {value:g}")
+    _above_zero("usd_per_gpu_hour", usd_per_gpu_hour)
     per_hour = usd_per_gpu_hour * gpus
     per_s = per_hour / SECONDS_PER_HOUR
     inputs, outputs = requests_per_s * prompt_tokens, requests_per_s * output_tokens
-    watts = None if watts_per_gpu is None else watts_per_gpu * gpus
     return Cost(
         usd_per_hour=per_hour,
         usd_per_million_tokens=1e6 * per_s / (inputs + outputs),
         usd_per_million_input_tokens=1e6 * per_s * prefill_share / inputs if inputs else 0.0,
         usd_per_million_output_tokens=1e6 * per_s * (1 - prefill_share) / outputs,
-        output_tokens_per_joule=None if not watts else outputs / watts,
-        watts=watts,
+        output_tokens_per_joule=(
+            None if watts_per_gpu is None else tokens_per_joule(outputs, gpus, watts_per_gpu)
+        ),
+        watts=None if watts_per_gpu is None else watts_per_gpu * gpus,
     )

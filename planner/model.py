@@ -38,6 +38,14 @@ Mixer = Annotated[
 FeedForward = Annotated[Mlp | MoE, Field(discriminator="type")]
 
 
+NO_MIXER = "none"
+
+
+def kind_name(kind: str) -> str:
+    """What a person reads for a layer's kind."""
+    return "without a mixer" if kind == NO_MIXER else kind
+
+
 class LayerGroup(Frozen):
     """Layers of equal structure. `layers` are their positions, `norms` all that is left over.
 
@@ -56,7 +64,7 @@ class LayerGroup(Frozen):
 
     @property
     def kind(self) -> str:
-        return "+".join(mixer.kind for mixer in self.mixers) or "none"
+        return "+".join(mixer.kind for mixer in self.mixers) or NO_MIXER
 
     def weights(self, hidden_size: int) -> tuple[Weight, ...]:
         """Every tensor of one layer."""

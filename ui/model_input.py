@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from planner.errors import PlanRefused, SizewellError
-from planner.model import Model
+from planner.model import NO_MIXER, Model
 from planner.parameters import count
 from ui import options
 from ui.model_source import (
@@ -60,7 +60,10 @@ def _facts(model: Model) -> str:
     parts = [f"{total / 1e9:,.2f} B parameters"]
     if active != total:
         parts.append(f"{active / 1e9:,.2f} B active")
-    parts += [f"{n} {kind} layers" for kind, n in model.layer_counts.items()]
+    parts += [
+        f"{n} layers without a mixer" if kind == NO_MIXER else f"{n} {kind} layers"
+        for kind, n in model.layer_counts.items()
+    ]
     return as_sentence(", ".join(parts))
 
 

@@ -2,6 +2,7 @@
 
 from planner.errors import SizewellError
 from planner.explain import COMPONENT_LABELS, derivation, runtime_label
+from planner.model import kind_name
 from planner.plan import Plan
 from planner.units import format_bytes, format_tokens
 from presets.models import load_model_source
@@ -73,7 +74,9 @@ def model_html(plan: Plan) -> str:
     ]
     if parameters.mtp:
         facts.append(("Multi-token prediction, not loaded", f"{parameters.mtp:,}"))
-    layers = [(kind, f"{n}", _positions(plan, kind)) for kind, n in model.layer_counts.items()]
+    layers = [
+        (kind_name(kind), f"{n}", _positions(plan, kind)) for kind, n in model.layer_counts.items()
+    ]
     weights = [
         (COMPONENT_LABELS.get(name, name), format_bytes(size))
         for name, size in plan.stage.weights.items()

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from planner.findings import findings
+from planner.model import kind_name
 from planner.plan import Plan
 from planner.units import format_bytes, format_tokens
 from planner.verdict import verdict
@@ -49,7 +50,7 @@ def engine_lines(engine: "EngineFigures | None") -> str:
 
 def heading(plan: Plan) -> str:
     """What was planned."""
-    layers = ", ".join(f"{n} {kind}" for kind, n in plan.model.layer_counts.items())
+    layers = ", ".join(f"{n} {kind_name(kind)}" for kind, n in plan.model.layer_counts.items())
     active = plan.parameters.active
     tower = plan.parameters.towers
     beside = f" and {tower / 1e9:,.2f} B in a vision tower" if tower else ""
@@ -99,7 +100,8 @@ def limits(plan: Plan) -> str:
     longest = "memory sets no limit" if tokens is None else f"{format_tokens(tokens)} tokens"
     stated = plan.model.max_position_embeddings
     if stated is not None and (tokens is None or tokens > stated):
-        longest += f" in memory; the model states {format_tokens(stated)}"
+        room = "" if tokens is None else " in memory"
+        longest += f"{room}; the model states {format_tokens(stated)}"
     return "\n".join(
         (
             f"Most sequences of {format_tokens(plan.workload.context)} tokens: {most}",
@@ -119,4 +121,4 @@ def wrap(text: str, indent: str = "") -> str:
     """Text in lines of the terminal's width."""
     from textwrap import fill
 
-    return fill(text, WIDTH, subsequent_indent=indent)
+    return fill(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)

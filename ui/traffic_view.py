@@ -42,12 +42,14 @@ def show(chosen: Chosen) -> None:
     except SizewellError as error:
         refusal.show(error)
         return
-    _answer(found, work)
-    _course(found)
-    st.download_button(
-        "Every request as CSV", lambda: _requests(work, one), "requests.csv", "text/csv",
-        on_click="ignore", icon=":material/download:",
-    )  # fmt: skip
+    _answer(found)
+    if found.finished:
+        _figures(found, work)
+        _course(found)
+        st.download_button(
+            "Every request as CSV", lambda: _requests(work, one), "requests.csv", "text/csv",
+            on_click="ignore", icon=":material/download:",
+        )  # fmt: skip
     _limits(chosen, pool, one, work)
     _claims(one, work)
 
@@ -60,14 +62,20 @@ def _replica_note(chosen: Chosen, pool: Pool, one: Replica) -> str:
     )
 
 
-def _answer(found: Result, work: Work) -> None:
+def _answer(found: Result) -> None:
     box, icon = (st.success, "check_circle") if found.holds else (st.error, "cancel")
     box(f"**{as_sentence(report.verdict(found))}**", icon=f":material/{icon}:")
+    if found.finished and found.refused:
+        st.warning(as_sentence(report.refusals(found)))
+
+
+def _figures(found: Result, work: Work) -> None:
     recorder = found.recorder
+    tpot = f"{found.tpot.quantile(0.95) * 1e3:,.1f} ms" if found.tpot.count else "none"
     figures_ = (
         ("Goodput", f"{found.goodput_per_s:,.2f}/s", f"of {found.requests_per_s:,.2f} served"),
         ("TTFT p95", f"{found.ttft.quantile(0.95):,.2f} s", "waiting and prompt"),
-        ("TPOT p95", f"{found.tpot.quantile(0.95) * 1e3:,.1f} ms", "per token after the first"),
+        ("TPOT p95", tpot, "per token after the first"),
         ("Running", f"{found.mean_running:,.1f}", f"at most {recorder.most_running} a replica"),
         ("Queue", f"{found.mean_queue:,.1f}", "waiting on average"),
         ("Blocks in use", f"{found.block_use:.1%}", f"{found.fragmentation:.1%} of slots empty"),
@@ -85,10 +93,6 @@ def _answer(found: Result, work: Work) -> None:
     )
     if work.note:
         st.caption(as_sentence(work.note))
-    if found.refused:
-        st.warning(
-            f"Refused, longer than the model or the pool: {counted(found.refused, 'request')}."
-        )
     quantiles = (0.5, 0.9, 0.95, 0.99)
     rows = [
         (name, f"{h.mean * scale:,.2f}", *(f"{h.quantile(q) * scale:,.2f}" for q in quantiles))
@@ -97,6 +101,7 @@ def _answer(found: Result, work: Work) -> None:
             ("TPOT (ms)", found.tpot, 1e3),
             ("E2E (s)", found.e2e, 1.0),
         )
+        if h.count
     ]  # fmt: skip
     st.html(html_table(("Time", "Mean", "p50", "p90", "p95", "p99"), rows, numeric=range(1, 6)))
 

@@ -30,10 +30,11 @@ def guide(
     request: Request,
     users: int,
     *,
+    asked: int | None = None,
     acceptance: float = ACCEPTANCE,
 ) -> tuple[Decision, ...]:
-    """The decisions for `users` users of this deployment."""
-    case = Case(model, gpu, deployment, speed, request, users)
+    """The decisions for `users` users at once; asked: with those who wait for memory, if any."""
+    case = Case(model, gpu, deployment, speed, request, users, asked or users)
     return tuple(_decisions(case, acceptance))
 
 

@@ -31,7 +31,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class Case:
-    """One deployment at a load. now: its times as it is."""
+    """One deployment at a load. now: its times as it is.
+
+    users: those at once, whose times they are; asked: with those who wait for memory.
+    """
 
     model: Model
     gpu: Gpu
@@ -39,6 +42,7 @@ class Case:
     speed: Speed
     request: Request
     users: int
+    asked: int
 
     @cached_property
     def now(self) -> Latency:

@@ -39,17 +39,17 @@ def cache_format(case: Case) -> Decision:
             "cache format", "the model's own", "no FP8 cache suits it and the card", 1.0
         )
     other, plan = found
-    users = _room(plan, case.users)
-    today = _room(case.plan(case.deployment), case.users)
+    users = _room(plan, case.asked)
+    today = _room(case.plan(case.deployment), case.asked)
     ratio = case.now.tpot.seconds / other.tpot.seconds
-    enough = today >= case.users
+    enough = min(users, today) >= case.asked
     gain = ratio if enough else max(ratio, users / max(1, today))
     if enough:
-        room = f"memory has room for {counted(case.users, 'user')} either way"
-    elif users > today:
-        room = f"memory holds {counted(users, 'user')} instead of {today:,}"
-    else:
+        room = f"memory has room for {counted(case.asked, 'user')} either way"
+    elif users == today:
         room = f"memory holds {counted(users, 'user')} either way"
+    else:
+        room = f"memory holds {counted(users, 'user')} instead of {today:,}"
     return Decision(
         "cache format",
         f"fp8, {LOSSY}" if gain > WORTH else "the model's own",

@@ -11,6 +11,7 @@ from typing import Any
 
 from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures
+from planner.engines.platforms import check_runs
 from planner.engines.registry import ENGINES, options_of
 from planner.engines.remedies import with_remedies
 from planner.errors import PlanRefused
@@ -70,7 +71,8 @@ def figures_for(
     deployment: Deployment,
     config: Mapping[str, Any] | None = None,
 ) -> EngineFigures:
-    """What `plan --engine` says of the deployment."""
+    """What `plan --engine` says of the deployment. Raises PlanRefused as that does."""
+    check_runs(engine, model, gpu, deployment)
     figures = ENGINES[engine].figures
     return with_remedies(
         engine, options, lambda changed: figures(model, gpu, deployment, changed, config=config)

@@ -37,7 +37,8 @@ class Served:
 class Recorder:
     """The Sink that keeps counts, percentiles and the timeline of one simulation.
 
-    wait_s and work_s: integrals of the queue and of running requests over time.
+    wait_s and work_s: integrals of the queue and of running requests over time. too_long_count:
+    of those refused, the ones beyond max_model_len; the others need more than the pool has.
     """
 
     slo: Slo = field(default_factory=Slo)
@@ -51,6 +52,7 @@ class Recorder:
     arrived_count: int = 0
     finished_count: int = 0
     refused_count: int = 0
+    too_long_count: int = 0
     within_slo: int = 0
     preemptions: int = 0
     prompt_tokens: int = 0
@@ -74,9 +76,11 @@ class Recorder:
         self.timeline.note("arrivals", request.arrival_s)
         self.wait_s += max(0.0, engine.now - request.arrival_s)
 
-    def refused(self, request: Request) -> None:
+    def refused(self, engine: Engine, request: Request) -> None:
         self.arrived_count += 1
         self.refused_count += 1
+        tokens = request.prompt_tokens + request.output_tokens
+        self.too_long_count += tokens > engine.replica.max_model_len
 
     def spent(self, engine: Engine, seconds: float) -> None:
         running, queue, pool = len(engine.running), len(engine.waiting), engine.pool

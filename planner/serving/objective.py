@@ -12,6 +12,7 @@ from math import sqrt
 from planner.errors import PlanRefused
 from planner.serving.metrics import Slo
 from planner.serving.replica import Replica
+from planner.serving.report import refusals
 from planner.serving.requests import Request
 from planner.serving.simulator import MAX_REPLICAS, Result, Router, simulate
 
@@ -57,11 +58,13 @@ def highest_rate(
 ) -> float:
     """Requests per second, to within `precision`, that these replicas serve within the SLO.
 
-    0 where even LEAST_RATE does not hold: requests alone are too slow for it.
+    0 where even LEAST_RATE does not hold: requests alone are too slow for it. Raises PlanRefused
+    where too many requests are refused for any rate to hold.
     """
 
     def holds(rate: float) -> bool:
         found = simulate(traffic(rate, seed), replica, replicas=replicas, router=router, slo=slo)
+        _servable(found)
         return found.holds
 
     low, high = 0.0, 1.0 * replicas
@@ -102,13 +105,15 @@ def replicas_for(
 ) -> tuple[int, Result]:
     """The fewest replicas that hold the SLO at `rate`, and how they do.
 
-    Raises PlanRefused where a request alone does not keep the SLO, so that no number would.
+    Raises PlanRefused where a request alone does not keep the SLO, or too many are refused, so that
+    no number would.
     """
 
     def at(count: int) -> Result:
         return simulate(traffic(rate, seed), replica, replicas=count, router=router, slo=slo)
 
     high, found = 1, at(1)
+    _servable(found)
     while not found.holds:
         if high >= 256 or high * 2 > MAX_REPLICAS:
             raise PlanRefused(
@@ -126,3 +131,10 @@ def replicas_for(
         else:
             low = middle
     return high, found
+
+
+def _servable(found: Result) -> None:
+    """Raises PlanRefused where too many requests are refused, whatever the rate or replicas."""
+    arrived = found.recorder.arrived_count
+    if arrived - found.refused < found.recorder.slo.share * arrived:
+        raise PlanRefused(f"no rate and no number of replicas holds this SLO: {refusals(found)}")

@@ -6,12 +6,18 @@ from collections.abc import Iterable
 from dataclasses import asdict, fields
 from typing import Any
 
+from planner.serving.histogram import Histogram
 from planner.serving.metrics import Served, Slo
 from planner.serving.replica import BYTES_ALONE, MAX_BLOCKS, Replica
 from planner.serving.simulator import Result
 from planner.units import counted, format_bytes
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
+OVER_TIME = (
+    "duration_s", "requests_per_s", "goodput_per_s", "output_tokens_per_s", "mean_queue",
+    "mean_running", "block_use", "fragmentation", "prefix_hit_share",
+)  # fmt: skip
+"""What has no figure where nothing was served."""
 
 
 def requests_csv(served: Iterable[Served], slo: Slo) -> str:
@@ -27,9 +33,9 @@ def requests_csv(served: Iterable[Served], slo: Slo) -> str:
 
 
 def as_data(found: Result) -> dict[str, Any]:
-    """Everything measured; times in seconds, shares of 1."""
+    """Everything measured; times in seconds, shares of 1; None where there is no figure."""
     recorder, replica = found.recorder, found.replica
-    return {
+    data = {
         "replicas": found.replicas,
         "pool": {
             "memory": replica.memory,
@@ -44,6 +50,8 @@ def as_data(found: Result) -> dict[str, Any]:
             "arrived": recorder.arrived_count,
             "finished": found.finished,
             "refused": found.refused,
+            "refused_too_long": recorder.too_long_count,
+            "refused_by_pool": found.refused - recorder.too_long_count,
             "within_slo": recorder.within_slo,
         },
         "slo": {
@@ -54,8 +62,7 @@ def as_data(found: Result) -> dict[str, Any]:
             "holds": found.holds,
         },
         **{
-            name: {"mean": h.mean, **{f"p{round(q * 100)}": h.quantile(q) for q in QUANTILES},
-                   "max": h.largest}
+            name: _spread(h)
             for name, h in (("ttft_s", found.ttft), ("tpot_s", found.tpot), ("e2e_s", found.e2e))
         },
         "duration_s": found.duration_s,
@@ -72,7 +79,14 @@ def as_data(found: Result) -> dict[str, Any]:
         "prompt_tokens_computed_again": recorder.computed_again_tokens,
         "prefix_hit_share": found.found_share,
         "steps": found.steps,
-    }  # fmt: skip
+    }
+    return data if found.finished else data | dict.fromkeys(OVER_TIME)
+
+
+def _spread(of: Histogram) -> dict[str, float | None]:
+    found: dict[str, float | None] = {"mean": of.mean}
+    found |= {f"p{round(q * 100)}": of.quantile(q) for q in QUANTILES} | {"max": of.largest}
+    return found if of.count else dict.fromkeys(found)
 
 
 def pool(one: Replica) -> str:
@@ -96,6 +110,8 @@ def pool(one: Replica) -> str:
 
 def verdict(found: Result) -> str:
     """The answer in a sentence."""
+    if not found.finished:
+        return f"Nothing is served: {refusals(found)}."
     slo = found.recorder.slo
     return (
         f"{'Holds' if found.holds else 'Does not hold'}: {found.attained:.1%} of requests see "
@@ -104,15 +120,39 @@ def verdict(found: Result) -> str:
     )
 
 
+def refusals(found: Result) -> str:
+    """How many requests are refused, and by which limit; nothing where none is."""
+    if not found.refused:
+        return ""
+    one, too_long = found.replica, found.recorder.too_long_count
+    longest, room = one.max_model_len, one.num_blocks * one.block_size
+    limits = (
+        (too_long, f"longer than the model's limit of {longest:,} tokens (max_model_len)"),
+        (found.refused - too_long, f"needing more than the pool's {room:,} tokens"),
+    )
+    why = [text if n == found.refused else f"{n:,} {text}" for n, text in limits if n]
+    arrived = counted(found.recorder.arrived_count, "request")
+    return f"{found.refused:,} of {arrived} refused, {', '.join(why)}"
+
+
 def as_text(found: Result) -> str:
     """The simulation for a terminal."""
     recorder = found.recorder
-    lines = [verdict(found), f"One replica: {pool(found.replica)}.", ""]
+    lines = [verdict(found)]
+    if found.finished and found.refused:
+        lines.append(f"{refusals(found)}.")
+    lines.append(f"One replica: {pool(found.replica)}.")
+    if not found.finished:
+        return "\n".join(lines) + "\n"
+    lines.append("")
     for name, h, scale, unit in (
         ("TTFT", found.ttft, 1.0, "s"),
         ("TPOT", found.tpot, 1e3, "ms"),
         ("E2E", found.e2e, 1.0, "s"),
     ):
+        if not h.count:
+            lines.append(f"  {name}  none: every answer is one token")
+            continue
         each = "  ".join(f"p{round(q * 100)} {h.quantile(q) * scale:,.3f}" for q in QUANTILES)
         lines.append(f"  {name}  mean {h.mean * scale:,.3f}  {each}  {unit}")
     lines += [
@@ -126,8 +166,4 @@ def as_text(found: Result) -> str:
         f"{counted(recorder.preemptions, 'preemption')}, {found.found_share:.1%} of prompt "
         "tokens found in the prefix cache",
     ]
-    if found.refused:
-        lines.append(
-            f"  {counted(found.refused, 'request')} refused: longer than the model or the pool"
-        )
     return "\n".join(lines) + "\n"

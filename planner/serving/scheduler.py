@@ -34,7 +34,7 @@ class Sink(Protocol):
 
     def finished(self, engine: "Engine", job: Job) -> None: ...
 
-    def refused(self, request: Request) -> None: ...
+    def refused(self, engine: "Engine", request: Request) -> None: ...
 
 
 class Engine:
@@ -78,7 +78,7 @@ class Engine:
     def submit(self, request: Request) -> None:
         """A request arrives. One that could never be served is refused."""
         if not self.replica.fits(request.prompt_tokens, request.output_tokens):
-            self.sink.refused(request)
+            self.sink.refused(self, request)
             return
         if self.now < request.arrival_s and not self.load:
             self.now = request.arrival_s

@@ -17,7 +17,7 @@ from planner.model import Model
 from planner.serving.engine_replica import engine_replica, figures_for
 from planner.serving.metrics import Slo
 from planner.serving.replica import Batching, Replica, Reserve, replica_of
-from planner.serving.report import as_data
+from planner.serving.report import as_data, refusals
 from planner.serving.requests import Request
 from planner.serving.simulator import Router, simulate
 from planner.timing.speed import Speed
@@ -87,6 +87,8 @@ def run_case(setup: Setup, case: Case) -> dict[str, Any]:
         )
     except SizewellError as error:
         return found | {"refused": str(error)}
+    if not result.finished:
+        return found | {"refused": refusals(result)}
     return found | {"gpus": case.replicas * case.deployment.gpus} | as_data(result)
 
 

@@ -118,3 +118,52 @@ def test_one_user_is_no_users(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_users_are_said_to_be_counted_by_bytes_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert "by bytes alone" in run(capsys, "--concurrency", "50")
+
+
+def test_an_fp8_cache_is_said_to_hold_what_its_plan_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """64 users of 8,192 + 500 tokens: memory holds 58 of them, and 117 at half the bytes."""
+    eight = ["--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", "--concurrency", "64"]
+    assert main(["latency", *eight, "--prompt-tokens", "8k", "--output-tokens", "500"]) == 0
+    out = capsys.readouterr().out
+    held = {}
+    for name in ("auto", "fp8"):
+        flags = ["--context", "8692", "--kv-cache-dtype", name, "--format", "json"]
+        assert main(["plan", *eight, *flags]) == 0
+        held[name] = json.loads(capsys.readouterr().out)["max_concurrency"]
+    assert f"Memory holds {held['auto']} sequences at once" in out
+    assert f"and memory holds {held['fp8']} users instead of {held['auto']})" in out
+
+
+def test_rates_are_said_to_be_published_or_reached(capsys: pytest.CaptureFixture[str]) -> None:
+    """An H100 is sold with 989 TFLOP/s and 3.35 TB/s: 295 FLOP/B; it reaches less of both."""
+    base = ["latency", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb"]
+    assert main(base) == 0
+    out = capsys.readouterr().out
+    assert main([*base, "--format", "json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    mfu = data["ttft"]["flops"] / data["ttft"]["seconds"] / 989e12
+    mbu = data["tpot"]["moved_bytes"] / data["tpot"]["seconds"] / 3.35e12
+    assert f"MFU {100 * mfu:.0f} % of the published 989 TFLOP/s in prefill" in out
+    assert f"MBU {100 * mbu:.0f} % of the published 3.35 TB/s in decode" in out
+    shown = re.search(r"(\d+) FLOP/B, of what is reached: (\d+) TFLOP/s / ([\d.]+) TB/s", out)
+    assert shown
+    ridge, flops, size = map(float, shown.groups())
+    assert ridge == pytest.approx(flops / size, rel=0.005)
+    assert flops < 989
+    assert size < 3.35
+
+
+def test_energy_needs_no_price(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ["--model", "llama-3.1-8b", "--gpu", "l4"]
+    assert main(["latency", *base, "--watts", "50", "--format", "json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["cost"] is None
+    joule = data["under_load"]["output_tokens_per_s"] / 50
+    assert data["energy"]["output_tokens_per_joule"] == pytest.approx(joule)
+    assert main(["latency", *base, "--watts", "50"]) == 0
+    assert f"{joule:.2f} tokens per joule at 50 W per GPU" in capsys.readouterr().out
+    assert main(["latency", *base]) == 0
+    assert "tokens per joule at 72 W per GPU" in capsys.readouterr().out  # the board's limit
+    assert "watts must be above 0, not -3" in failed(capsys, *base, "--watts", "-3")

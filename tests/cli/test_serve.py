@@ -97,3 +97,37 @@ def test_what_is_compared_has_the_engines_memory(capsys: pytest.CaptureFixture[s
     for case in json.loads(capsys.readouterr().out)["cases"]:
         assert case["pool"]["memory"].startswith("vLLM")
         assert str(case["pool"]["max_num_seqs"]) == case["chosen"]["max_num_seqs"]
+
+
+def test_where_nothing_is_served_the_limit_is_the_answer(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Llama-3.1 states 131,072 positions."""
+    assert main([*BASE, "--prompt-tokens", "200000"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(
+        "Nothing is served: 200 of 200 requests refused, longer than the model's limit of 131,072 "
+        "tokens"
+    )
+    for word in ("TTFT", "TPOT", "0.0%", "0.00"):
+        assert word not in out
+    assert main([*BASE, "--prompt-tokens", "200000", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ttft_s"]["p95"] is None
+    assert found["requests_per_s"] is None
+    assert main([*BASE, "--prompt-tokens", "200000", "--find-rate"]) == 2
+    assert "131,072 tokens" in capsys.readouterr().err
+
+
+def test_a_pool_too_small_for_a_request_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """100,000 tokens of 131,072 B are 12.2 GiB; beside 15 GiB of weights an L4 has 7 at most."""
+    flags = ["--gpu", "l4", "--engine", "ideal", "--prompt-tokens", "100000", "--requests", "20"]
+    assert main([*BASE, *flags, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["requests"]["refused_by_pool"] == 20
+    room = found["pool"]["kv_cache_bytes"] // 131_072
+    assert room < 7 * 2**30 // 131_072
+    assert main([*BASE, *flags]) == 0
+    assert f"20 of 20 requests refused, needing more than the pool's {room:,} tokens" in (
+        capsys.readouterr().out
+    )

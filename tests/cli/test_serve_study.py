@@ -97,3 +97,19 @@ def test_mistakes_are_one_sentence(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert word in error
+
+
+def test_a_combination_that_serves_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--prompt-tokens", "200000", "--try", "replicas=1,2")
+    out = run(capsys, *flags)
+    assert out.count("120 of 120 requests refused") == 2
+    assert "TTFT" not in out
+    cases = json.loads(run(capsys, *flags, "--format", "json"))["cases"]
+    assert all("slo" not in case and "120 of 120" in case["refused"] for case in cases)
+
+
+def test_answers_of_one_token_are_compared_without_a_tpot(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = run(capsys, "--output-tokens", "1", "--try", "replicas=1")
+    assert "TPOT p95 none" in out

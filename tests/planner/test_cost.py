@@ -2,7 +2,8 @@
 
 import pytest
 
-from planner.cost import cost
+from planner.cost import cost, tokens_per_joule
+from planner.errors import PlanRefused
 
 
 def test_a_bill_by_hand() -> None:
@@ -32,3 +33,10 @@ def test_input_and_output_add_up_to_the_bill() -> None:
     )
     assert parts == pytest.approx(found.usd_per_hour)
     assert found.output_tokens_per_joule is None
+
+
+def test_joules_need_no_price() -> None:
+    """2,000 tokens a second on four GPUs of 700 W: 2,000 / 2,800 for each joule."""
+    assert tokens_per_joule(2000, 4, 700) == pytest.approx(5 / 7)
+    with pytest.raises(PlanRefused, match="watts must be above 0, not -3"):
+        tokens_per_joule(2000, 4, -3)

@@ -1,5 +1,7 @@
 """Decisions follow the load: each asserted where its figure must fall on one side."""
 
+import re
+
 from planner.deployment import Deployment
 from planner.findings import findings
 from planner.guide import guide
@@ -14,13 +16,13 @@ from presets.speed import speed_of
 
 
 def of(
-    name: str, gpu_id: str, users: int, request: Request | None = None, *, acceptance: float = 0.7,
-    **sizes: object,
+    name: str, gpu_id: str, users: int, request: Request | None = None, *, asked: int | None = None,
+    acceptance: float = 0.7, **sizes: object,
 ) -> dict[str, Decision]:  # fmt: skip
     gpu = load_gpu(gpu_id)
     found = guide(
         parse(load_model_config(name)), gpu, Deployment(**sizes), speed_of(gpu),  # type: ignore[arg-type]
-        request or Request(), users, acceptance=acceptance,
+        request or Request(), users, asked=asked, acceptance=acceptance,
     )  # fmt: skip
     return {decision.topic: decision for decision in found}
 
@@ -102,6 +104,28 @@ def test_the_cache_format_says_what_memory_holds_even_where_that_is_nothing() ->
     )
     assert f"room for {most} users either way" in full.because
     assert f"instead of {most}" in over.because
+
+
+def test_the_cache_format_counts_those_who_wait_for_memory() -> None:
+    """A cache of half the bytes holds twice as many: 2 x 58, and up to 2 more from what was left
+    over for less than a 59th."""
+    request = Request(output_tokens=500)
+    short = of("llama-3.1-8b", "h100-sxm5-80gb", 58, request, asked=64)["cache format"]
+    found = re.search(r"memory holds (\d+) users instead of 58$", short.because)
+    assert found
+    assert 2 * 58 <= int(found[1]) <= 2 * 58 + 2
+    all_of_them = of("llama-3.1-8b", "h100-sxm5-80gb", 58, request)["cache format"]
+    assert "room for 58 users either way" in all_of_them.because
+
+
+def test_a_cache_format_that_holds_fewer_is_said_to() -> None:
+    """150 users fit at 4 bits a number; at 8 bits half as many as the 4 bits hold."""
+    found = of("llama-3.1-8b", "h100-sxm5-80gb", 150, Request(output_tokens=500),
+               kv_cache_dtype="int4_per_token_head")["cache format"]  # fmt: skip
+    assert "either way" not in found.because
+    assert found.choice == "the model's own"
+    fp8, four = re.findall(r"holds (\d+) users instead of (\d+)", found.because)[0]
+    assert int(fp8) < 150 < int(four)
 
 
 def test_prompts_of_others_call_for_separation() -> None:

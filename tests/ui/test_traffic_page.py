@@ -109,3 +109,11 @@ def test_an_engine_that_would_not_start_leaves_the_inputs() -> None:
 def test_drafting_is_said_to_take_memory_only() -> None:
     assert "steps are timed without it" in "".join(c.value for c in page(spec="n-gram").caption)
     assert "steps are timed without it" not in "".join(c.value for c in page().caption)
+
+
+def test_requests_too_long_for_the_model_have_no_figures() -> None:
+    app = page(requests="Fixed lengths", p="200000")
+    assert "Nothing is served: 300 of 300 requests refused" in app.error[0].value
+    assert "131,072 tokens" in app.error[0].value
+    assert "TTFT p95" not in html(app)
+    assert not app.get("plotly_chart")
