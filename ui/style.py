@@ -52,7 +52,7 @@ border-bottom:1px solid rgba(128,140,160,.25)}
 .sz-formula{font-family:"Source Code Pro",ui-monospace,monospace;font-size:.8125rem;margin:.1rem 0;
 padding:.1rem 0 .1rem .6rem;border-left:3px solid rgba(128,140,160,.6);overflow-wrap:anywhere}
 .sz-table .sz-hint{display:none}
-@media screen and (max-width:640px){.sz-wide{display:none}
+@media screen and (max-width:640px){.sz-wide{display:none}.sz-table tbody th{min-width:5rem}
 .sz-stack thead{display:none}.sz-stack,.sz-stack tbody,.sz-stack tr,.sz-stack th,
 .sz-stack td{display:block;width:100%}.sz-stack th,.sz-stack td{border:0;padding:.1rem 0}
 .sz-stack tr{border-bottom:1px solid rgba(128,140,160,.35);padding:.35rem 0}
@@ -69,7 +69,7 @@ def css() -> str:
 
 
 STREAMLIT_CSS = """
-.stMainBlockContainer{padding:4.2rem clamp(1rem,3vw,3rem) 3rem}
+.stMainBlockContainer{--sz-top:4.2rem;padding:var(--sz-top) clamp(1rem,3vw,3rem) 3rem}
 [data-testid=stCaptionContainer],[data-testid=stCaptionContainer] *{color:#46505f;
 color:light-dark(#46505f,#b9c3d1);opacity:1}
 .stMain h1{font-size:1.6rem;line-height:1.25;padding:0}
@@ -80,11 +80,9 @@ color:light-dark(#46505f,#b9c3d1);opacity:1}
 .sz-name b{display:block;font-size:1.3rem;line-height:1.3}
 .st-key-phone_top{display:none}
 @media (max-width:768px){
-.stMainBlockContainer{padding-top:.7rem}
-[data-testid=stHeader]{background:none;width:3.5rem}
+.stMainBlockContainer{--sz-top:3rem}
+[data-testid=stHeader]{height:2.75rem;min-height:0}
 .st-key-phone_top{display:flex;gap:.2rem}
-.stApp .stMainBlockContainer.stMainBlockContainer::before{margin-left:2.8rem}
-.st-key-phone_top .sz-name{padding-left:2.8rem;min-height:2.6rem}
 .st-key-phone_top .sz-name b{font-size:1.05rem}
 .st-key-phone_pages{gap:.1rem}
 .st-key-phone_pages [data-testid=stPageLink] a{padding:.3rem .45rem}
@@ -92,7 +90,7 @@ color:light-dark(#46505f,#b9c3d1);opacity:1}
 [data-testid=stSidebar] .sz-name{display:none}}
 .stApp:has([data-testid=stNumberInput] [aria-invalid=true]) .stMainBlockContainer::before{
 content:"A number you typed is outside its range, so it is not used: all below is the \\
-answer for the last valid number.";display:block;position:sticky;top:.4rem;
+answer for the last valid number.";display:block;position:sticky;top:var(--sz-top);
 z-index:5;padding:.6rem .9rem;
 margin-bottom:.6rem;border-radius:4px;font-weight:600;background:#fdf0ef;color:#8c1d18;
 background:light-dark(#fdf0ef,#3a201e);color:light-dark(#8c1d18,#ffc9c4)}

@@ -178,6 +178,19 @@ def test_a_phone_has_no_sideways_scroll(browser: Any, server: str) -> None:
         opened.close()
 
 
+def test_a_phone_cuts_no_table_and_scrolls_beneath_a_bar(browser: Any, server: str) -> None:
+    opened = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    page = opened.new_page()
+    page.goto(f"{server}/explain?topic=Online softmax")
+    page.locator(".sz-scroll").nth(1).wait_for()
+    boxes = "[...document.querySelectorAll('.sz-scroll')]"
+    assert page.evaluate(f"{boxes}.every(box => box.scrollWidth <= box.clientWidth)")
+    bar = page.locator("[data-testid=stHeader]")
+    assert bar.bounding_box()["width"] == 390
+    playwright.expect(bar).to_have_css("background-color", "rgb(16, 21, 28)")
+    opened.close()
+
+
 def test_a_phone_switches_pages_without_the_drawer(browser: Any, server: str) -> None:
     opened = browser.new_context(viewport={"width": 390, "height": 844})
     page = opened.new_page()

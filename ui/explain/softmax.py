@@ -105,7 +105,7 @@ def _exact() -> None:
         errors.append(abs(found[-1].result - whole))
         turns.append(sum(1 for b in found[1:] if b.rescale < 1))
         rows.append(
-            [f"{size:,}", f"{len(found):,}", f"{turns[-1]}", f"{found[-1].result:.8f}",
+            [f"{size:,}", f"{len(found):,}", f"{turns[-1]}", f"{found[-1].result:.6f}",
              f"{errors[-1]:.1e}"]
         )  # fmt: skip
     chart = charts.bars(
@@ -113,7 +113,7 @@ def _exact() -> None:
         dark=parts.dark(), labels=[[str(t) for t in turns]], 
     )  # fmt: skip
     table = html_table(
-        ("Block", "Blocks", "New maximum", "Output", "Difference"), rows, numeric=range(1, 5)
+        ("Block", "Blocks", "New maximum", "Output", "Off by"), rows, numeric=range(1, 5)
     )
     parts.formula(f"Largest difference: {max(errors):.1e} of {abs(whole):.4f}")
     alt = (
