@@ -20,22 +20,27 @@ def verdict(plan: Plan) -> str:
     if plan.fits:
         spare = format_bytes(plan.headroom_bytes)
         each = "" if gpus == 1 else " per GPU"
+        against = hindrance(plan)
+        if against is not None:
+            return f"Fits in the memory of {where}, but {against}."
         certain = "" if plan.range_bytes[1] <= plan.gpu.memory_bytes else _tight(plan)
-        reached = reach(plan.model)
-        if reached.hard and plan.workload.context > (reached.supported_tokens or 0):
-            return (
-                f"Fits in the memory of {where}, but the model has only "
-                f"{format_tokens(reached.supported_tokens or 0)} positions: "
-                f"{format_tokens(plan.workload.context)} tokens cannot be served."
-            )
-        weights = plan.footprint.assignment.bytes_by_format()
-        without = missing(plan.gpu, weights, plan.footprint.kv_format.name)
-        if without is not None:
-            return f"Fits in the memory of {where}, but no engine runs it: {without}."
         return f"Fits on {where}: {what}, {spare} to spare{each}.{certain}"
     short = format_bytes(-plan.headroom_bytes)
     each = "" if gpus == 1 else " on the fullest GPU"
     return f"Does not fit on {where}: {what} {verb} {short} short{each}. {remedy(fixes(plan))}"
+
+
+def hindrance(plan: Plan) -> str | None:
+    """What keeps a plan from being served wherever its bytes lie; None where nothing does."""
+    reached = reach(plan.model)
+    if reached.hard and plan.workload.context > (reached.supported_tokens or 0):
+        return (
+            f"the model has only {format_tokens(reached.supported_tokens or 0)} positions: "
+            f"{format_tokens(plan.workload.context)} tokens cannot be served"
+        )
+    weights = plan.footprint.assignment.bytes_by_format()
+    without = missing(plan.gpu, weights, plan.footprint.kv_format.name)
+    return None if without is None else f"no engine runs it: {without}"
 
 
 def remedy(found: tuple[Fix, ...]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.export import as_data
 from planner.plan import SCHEMA_VERSION, Plan
+from planner.verdict import hindrance
 from ui import style, summary
 from ui.capacity_map import capacity_map, frontier_rows
 from ui.memory_bar import bar_alt, memory_bar, stage_bars
@@ -57,7 +58,8 @@ def as_html(
     head = summary.title(plan)
     bars = stage_bars(plan)
     refused = engine is not None and engine.refused is not None
-    state = "" if plan.fits and not refused else " sz-no"
+    serves = plan.fits and hindrance(plan) is None and not refused
+    state = "" if serves else " sz-no"
     data = json.dumps(report_data(plan, config, engine), allow_nan=False).replace("</", "<\\/")
     sections = (
         ("Memory", memory_bar(bars, bar_alt(bars)) + _note(summary.capacity_note(plan))

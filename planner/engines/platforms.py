@@ -41,7 +41,7 @@ def check_runs(engine: str, model: Model, gpu: Gpu, deployment: Deployment) -> N
         or not_laid_out(engine, deployment)
     )
     if why is not None:
-        raise PlanRefused(f"{why}; by bytes alone, without an engine, it can be planned")
+        raise PlanRefused(f"{why}; plan it without an engine, by bytes alone")
 
 
 def not_laid_out(engine: str, deployment: Deployment) -> str | None:
