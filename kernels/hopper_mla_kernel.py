@@ -15,14 +15,11 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia import hopper
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
 
+from kernels.hopper_mla_queries import HALF, ROPE, ROWS, load_queries
 from kernels.hopper_softmax import partial_sums
 from kernels.hopper_widen import AHEAD, widen
-from kernels.packed_bytes import row_power
 
-ROWS = gl.constexpr(64)
 KEYS = gl.constexpr(64)
-HALF = gl.constexpr(256)  # of the rank, 512
-ROPE = gl.constexpr(64)
 STAGES = gl.constexpr(2)
 LEFT, RIGHT = gl.constexpr(0), gl.constexpr(1)
 
@@ -70,57 +67,6 @@ def produce(
 
 
 @gluon.jit
-def _query_piece(source, start, inside, WIDTH: gl.constexpr):
-    """WIDTH entries of each row, zeros in rows past the last."""
-    LAYOUT: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
-    column = gl.arange(0, WIDTH, gl.SliceLayout(0, LAYOUT))
-    inside = inside[:, None] & (column >= 0)[None, :]
-    return gl.load(source + start[:, None] + column[None, :], mask=inside, other=0.0)
-
-
-@gluon.jit
-def _divided(held, power, dtype: gl.constexpr):
-    """Rows divided by their power and cast; as they are where they have that type already."""
-    if held.dtype != dtype:
-        held = (held.to(gl.float32) / power[:, None]).to(dtype)
-    return held
-
-
-@gluon.jit
-def _load_queries(
-    nope_ptr, rope_ptr, q_nope, q_rope, seen, scales, seqlen, scale, stride_nt, stride_nh,
-    stride_rt, stride_rh, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr,
-):  # fmt: skip
-    """64 rows of the queries into shared memory, zeros past the last.
-
-    With them go what is needed too seldom to take up registers: how many keys a row sees, and what
-    its scores are multiplied by. bf16 queries over widened latents become fp16, which has less
-    range: rows are brought near 1 by a power of two.
-    """
-    LAYOUT: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
-    row = gl.program_id(0) * ROWS + gl.arange(0, ROWS, gl.SliceLayout(1, LAYOUT))
-    inside = row < HEADS * Q_TOKENS
-    token, head = (row // HEADS).to(gl.int64), (row % HEADS).to(gl.int64)
-    nope_row = token * stride_nt + head * stride_nh
-    rope_row = token * stride_rt + head * stride_rh
-    power = gl.full([ROWS], 1.0, gl.float32, gl.SliceLayout(1, LAYOUT))
-    if nope_ptr.dtype.element_ty != q_rope.dtype:
-        held = _query_piece(rope_ptr, rope_row, inside, ROPE).to(gl.float32)
-        peak = gl.max(gl.abs(held), 1)
-        for half in gl.static_range(2):
-            held = _query_piece(nope_ptr + half * HALF, nope_row, inside, HALF).to(gl.float32)
-            peak = gl.maximum(peak, gl.max(gl.abs(held), 1))
-        power = row_power(peak)
-    for half in gl.static_range(2):
-        held = _query_piece(nope_ptr + half * HALF, nope_row, inside, HALF)
-        q_nope.index(half).store(_divided(held, power, q_rope.dtype))
-    held = _query_piece(rope_ptr, rope_row, inside, ROPE)
-    q_rope.store(_divided(held, power, q_rope.dtype))
-    seen.store(seqlen - Q_TOKENS + row // HEADS + 1)
-    scales.store(power * scale)
-
-
-@gluon.jit
 def result_place(row, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr):
     """Where a query row's result of this split goes. The grid is asked again, not remembered."""
     first = gl.program_id(2) * (HEADS * Q_TOKENS)
@@ -137,7 +83,7 @@ def _score(given, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr):
     ) = given  # fmt: skip
     S_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, KEYS, 16])
     S_ROWS: gl.constexpr = gl.SliceLayout(1, S_LAYOUT)
-    _load_queries(
+    load_queries(
         nope_ptr, rope_ptr, q_nope, q_rope, seen, scales, seqlen, scale, stride_nt, stride_nh,
         stride_rt, stride_rh, HEADS, Q_TOKENS,
     )  # fmt: skip
