@@ -81,9 +81,9 @@ def chosen_deployment(arguments: Namespace) -> Deployment:
         if name not in ("tensor_parallel_size", "decode_context_parallel_size"):
             rest *= size
     if gpus is not None and "tensor_parallel_size" not in sizes:
-        if gpus < 1 or rest < 1 or gpus % rest:
-            if gpus < 1 or rest < 2:
-                raise PlanRefused(f"--gpus {gpus}: give at least 1")
+        if gpus < 1:
+            raise PlanRefused(f"--gpus {gpus}: give at least 1")
+        if rest < 1 or gpus % rest:
             raise PlanRefused(f"--gpus {gpus} cannot be split into {rest} equal parts")
         sizes["tensor_parallel_size"] = gpus // rest
     given = {

@@ -8,10 +8,10 @@ from cli import deployment_flags, engine_flags
 from cli.deployment_flags import checked, chosen_deployment, chosen_gpu, tokens
 from cli.source import read_model, title
 from planner.export import as_data
-from planner.findings import findings
 from planner.hf_config import parse
 from planner.model import Model
 from planner.plan import Plan, make_plan
+from planner.verdict import hindrance
 from planner.workload import Workload
 
 if TYPE_CHECKING:
@@ -80,9 +80,9 @@ def run(arguments: Namespace) -> str:
 
 
 def _serves(plan: Plan, engine: "EngineFigures | None") -> bool:
-    """Whether nothing in the plan is an error, and the engine starts and holds a sequence."""
+    """Whether it fits, nothing else is against it, and the engine starts and holds a sequence."""
     starts = engine is None or (engine.refused is None and engine.requests > 0)
-    return starts and all(finding.severity != "error" for finding in findings(plan))
+    return starts and plan.fits and hindrance(plan) is None
 
 
 def chosen_workload(arguments: Namespace, model: Model) -> Workload:

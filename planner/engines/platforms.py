@@ -49,9 +49,14 @@ def not_laid_out(engine: str, deployment: Deployment) -> str | None:
     if engine not in ENGINES:
         return None
     if deployment.context_parallel_size > 1:
-        return f"{ENGINES[engine].label} is not described with a prefill ring"
+        return (
+            f"{ENGINES[engine].label} is not described with a prefill ring (context_parallel_size)"
+        )
     if deployment.decode_context_parallel_size > 1 and engine != "vllm":
-        return f"{ENGINES[engine].label} is not described with decode context parallelism"
+        return (
+            f"{ENGINES[engine].label} is not described with decode context parallelism "
+            "(decode_context_parallel_size)"
+        )
     return None
 
 

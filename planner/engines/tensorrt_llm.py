@@ -156,8 +156,8 @@ def rank_of(
 
 def excess(model: Model, tensor_parallel_size: int) -> float:
     """How many times its price a token takes at most: ranks beyond the KV heads each keep one."""
-    heads = [t.heads for group in model.groups for t in group.cache() if t.heads > 1]
-    return max([1.0, *(tensor_parallel_size / count for count in heads)])
+    split = [t.heads for group in model.groups for t in group.cache() if not _on_every_rank(t)]
+    return max([1.0, *(tensor_parallel_size / heads for heads in split)])
 
 
 def _share(options: TensorrtLlmOptions) -> float:
@@ -172,9 +172,14 @@ def _entry(tensor: CacheTensor, fmt: KvFormat, tp: int, *, floor: bool) -> int:
         raise PlanRefused(
             "TensorRT-LLM's layout of compressed caches is not described: plan without --engine"
         )
-    if tensor.heads == 1 and tensor.name in ("latent", "indexer_keys"):
+    if _on_every_rank(tensor):
         return whole
     return max(1, tensor.heads // tp) * whole if floor else whole * tensor.heads // tp
+
+
+def _on_every_rank(tensor: CacheTensor) -> bool:
+    """Latents are no heads: each rank keeps all of them, and is priced so."""
+    return tensor.heads == 1 and tensor.name in ("latent", "indexer_keys")
 
 
 def _tokens(rank: Rank, options: TensorrtLlmOptions) -> int:

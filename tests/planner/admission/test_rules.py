@@ -127,6 +127,10 @@ def test_whole_heads_leave_tensorrt_llm_a_smaller_share() -> None:
     cache = int(rule.admission(asked).admitted[0, 0, 0]) * 9216 * 32 * 2 * 128 * 2
     weights = 518_918_144 * 2  # of a rank, whose keys and values of one head are its own
     assert 0 < cache < gpu.memory_bytes - weights
+    for name, ranks, share in (("gemma-2b", 8, 0.11), ("deepseek-v3", 8, 0.9)):  # one head; latents
+        rule = rule_of("tensorrt-llm", parse(load_model_config(name)))
+        options = rule.options(gpu, Deployment(tensor_parallel_size=ranks), 8192, 8)
+        assert options.model_dump()["free_gpu_memory_fraction"] == share
 
 
 def test_names() -> None:
