@@ -2,13 +2,14 @@
 
     python -m benchmarks.attention_decode [--only paged mla] [--json FILE]
 
-Ours reads pages of 16 tokens in random order, a page's values behind its keys as in
-`kernels.kv_cache`; torch SDPA and FlashAttention-3 (`fa3-fwd`, optional) read a contiguous cache
-and are timed before and after ours, so that the spread of one kernel within the run can be read off
-the table. Ceilings are measured first. Bytes are those of the cache, once; "of read" is against
-reading 4 GiB, "of the same read" against only reading as many bytes as the case: a short read takes
-its start and the flush's written lines with it. "of its pages" is against only reading the case's
-own pages in their order, which costs more than one run of bytes does.
+Ours reads pages of 16 tokens, or of 64 where a case says so (vLLM's for FlashMLA), in random order,
+a page's values behind its keys as in `kernels.kv_cache`; torch SDPA and FlashAttention-3
+(`fa3-fwd`, optional) read a contiguous cache and are timed before and after ours, so that the
+spread of one kernel within the run can be read off the table. Ceilings are measured first. Bytes
+are those of the cache, once; "of read" is against reading 4 GiB, "of the same read" against only
+reading as many bytes as the case: a short read takes its start and the flush's written lines with
+it. "of its pages" is against only reading the case's own pages in their order, which costs more
+than one run of bytes does.
 """
 
 import argparse
@@ -26,7 +27,6 @@ from kernels.decode_tiles import DecodeTile
 from kernels.mla_decode import mla_decode_attention
 from kernels.paged_decode import paged_decode_attention
 
-BLOCK_SIZE = 16
 RANK, ROPE = 512, 64
 BF16, FP8, INT8 = torch.bfloat16, torch.float8_e4m3fn, torch.int8
 Row = dict[str, float | str]
@@ -43,6 +43,7 @@ class Case:
     seqlen: int
     dtype: torch.dtype = BF16
     q_tokens: int = 1
+    block_size: int = 16
 
     @property
     def name(self) -> str:
@@ -50,7 +51,8 @@ class Case:
         if self.kv_heads:
             shape = f"{self.heads}/{self.kv_heads}/{self.head_dim}"
         tokens = f" q{self.q_tokens}" if self.q_tokens > 1 else ""
-        return f"{shape} {self.batch}x{self.seqlen}{tokens} {str(self.dtype)[6:]}"
+        pages = f" pages of {self.block_size}" if self.block_size != 16 else ""
+        return f"{shape} {self.batch}x{self.seqlen}{tokens} {str(self.dtype)[6:]}{pages}"
 
     @property
     def bytes(self) -> int:
@@ -99,7 +101,10 @@ MLA = (
     Case(32, 0, 0, 64, 16_384, FP8),
     Case(64, 0, 0, 128, 8_192, FP8),
     Case(128, 0, 0, 66, 8_192, FP8),
+    Case(16, 0, 0, 32, 32_768, FP8, block_size=64),
+    Case(32, 0, 0, 64, 16_384, FP8, block_size=64),
     Case(16, 0, 0, 128, 8_192, INT8),
+    Case(32, 0, 0, 64, 16_384, INT8),
     Case(128, 0, 0, 66, 8_192, INT8),
 )
 
@@ -125,12 +130,12 @@ class Inputs:
 
     @staticmethod
     def of(case: Case) -> "Inputs":
-        blocks = case.batch * case.seqlen // BLOCK_SIZE
+        blocks = case.batch * case.seqlen // case.block_size
         table = torch.randperm(blocks, device="cuda").int().view(case.batch, -1)
         if case.kv_heads:
-            shape: tuple[int, ...] = (2, BLOCK_SIZE, case.kv_heads, case.head_dim)
+            shape: tuple[int, ...] = (2, case.block_size, case.kv_heads, case.head_dim)
         else:
-            shape = (1, BLOCK_SIZE, RANK + ROPE)
+            shape = (1, case.block_size, RANK + ROPE)
         pages = random_cache((blocks, *shape), case.dtype)
         width = case.head_dim or RANK + ROPE
         q = torch.randn(case.batch, case.q_tokens, case.heads, width, device="cuda", dtype=BF16)

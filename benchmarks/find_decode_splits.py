@@ -1,10 +1,11 @@
-"""Search how many splits paged decode needs where the last round of programs is nearly empty.
+"""Search tiles and splits of paged decode by batch: how full the last round of programs is matters.
 
-    python -m benchmarks.find_decode_splits [--seqlen 4096] [--heads 32 8 128]
+    python -m benchmarks.find_decode_splits [--batches 17 300] [--seqlen 4096] [--heads 32 8 128]
 
-For each batch every tile with 1 to 8 splits, what the kernel chooses by itself, and torch SDPA on a
-contiguous cache, called in turn in shuffled order: TB/s of cache read. The rule in
-`kernels/decode_tiles.py` is a fit to such tables.
+For each batch every tile, with the splits it would be given and with 1 to 8, what the kernel
+chooses by itself, and torch SDPA on a contiguous cache, called in turn in shuffled order: TB/s of
+cache read. A tile is named by KV heads x keys, warps, stages and splits. The table of tiles by load
+in `kernels/decode_tiles.py` is from such searches.
 """
 
 import argparse
@@ -19,11 +20,16 @@ from kernels.decode_tiles import DecodeTile
 
 BATCHES = (17, 24, 33, 50, 64, 70, 80, 90, 96, 110, 128, 140, 160, 180, 200, 230, 256, 300)
 TILES = (
-    DecodeTile(16, 16, 2, 4, 2, kv_heads=2),
+    DecodeTile(16, 32, 2, 2, 6),
+    DecodeTile(16, 32, 4, 3, 3),
+    DecodeTile(16, 64, 4, 3, 2),
+    DecodeTile(16, 32, 2, 3, 2, kv_heads=2),
+    DecodeTile(16, 64, 2, 3, 1, kv_heads=2),
     DecodeTile(16, 16, 4, 3, 2, kv_heads=4),
+    DecodeTile(16, 32, 4, 3, 1, kv_heads=4),
     DecodeTile(16, 16, 8, 3, 1, kv_heads=8),
-    DecodeTile(16, 32, 4, 4, 2),
 )
+SPLITS = (None, 1, 2, 3, 4, 5, 6, 8)
 
 
 def runs(case: Case) -> dict[str, Run]:
@@ -34,9 +40,9 @@ def runs(case: Case) -> dict[str, Run]:
     for tile in TILES:
         if case.kv_heads % tile.kv_heads:
             continue
-        for splits in range(1, 9):
-            name = f"{tile.kv_heads}x{tile.block_n}/{splits}"
-            found[name] = functools.partial(given.ours, tile, splits)
+        shape = f"{tile.kv_heads}x{tile.block_n} {tile.num_warps}w {tile.num_stages}s"
+        for splits in SPLITS:
+            found[f"{shape} {splits or 'own'}"] = functools.partial(given.ours, tile, splits)
     found["SDPA again"] = sdpa
     for run in found.values():
         run()
@@ -60,7 +66,7 @@ def main() -> None:
     heads, kv_heads, head_dim = options.heads
     for batch in options.batches:
         case = Case(heads, kv_heads, head_dim, batch, options.seqlen)
-        rates = {n: case.bytes / ms / 1e9 for n, ms in in_rounds(runs(case), 0.5).items()}
+        rates = {n: case.bytes / ms / 1e9 for n, ms in in_rounds(runs(case), 1.0).items()}
         fixed = ("SDPA", "SDPA again", "chosen")
         best = sorted((n for n in rates if n not in fixed), key=lambda n: -rates[n])[:5]
         print(case.name, ", ".join(f"{n} {rates[n]:.3f}" for n in (*fixed, *best)), flush=True)

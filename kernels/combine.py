@@ -11,7 +11,7 @@ from kernels.checks import capability
 from kernels.launcher import Launcher
 
 _BLOCK_SPLITS = 128
-_FEW_SPLITS = 16  # up to here a warp for 128 columns, above four warps for 32
+_FEW_SPLITS = 16  # up to here a warp for each 128 columns of a row, above four warps for 32
 
 
 @triton.jit(do_not_specialize=["num_splits"])
@@ -64,15 +64,16 @@ def combine_kernel(
 
 
 @functools.cache
-def combine_options(num_splits: int) -> dict[str, int]:
+def combine_options(num_splits: int, head_dim_v: int) -> dict[str, int]:
     """Splits handled at once and how often, by powers of two, so that few variants exist."""
     block = min(_BLOCK_SPLITS, max(2, 1 << (num_splits - 1).bit_length()))
+    warps = min(4, 1 << (-(-head_dim_v // 128) - 1).bit_length())
     few = block <= _FEW_SPLITS
     return {
         "BLOCK_SPLITS": block,
         "NUM_CHUNKS": -(-num_splits // block),
-        "BLOCK_D": 128 if few else 32,
-        "num_warps": 1 if few else 4,
+        "BLOCK_D": 128 * warps if few else 32,
+        "num_warps": warps if few else 4,
     }
 
 
@@ -101,7 +102,7 @@ def combine_splits(
 def _launcher(
     rows: int, num_splits: int, head_dim_v: int, dtype: torch.dtype, device: torch.device
 ) -> Launcher:
-    options = combine_options(num_splits)
+    options = combine_options(num_splits, head_dim_v)
     constants = {
         "HEAD_DIM_V": head_dim_v,
         **{name: options[name] for name in ("BLOCK_SPLITS", "NUM_CHUNKS", "BLOCK_D")},

@@ -48,7 +48,7 @@ def _all_cases(capability: int) -> Iterator[Case]:
             continue
         for head_dim, head_dim_v in HEAD_DIMS:
             for group in (4, 64) if head_dim == 128 else (4,):
-                for load in (0, 2, 4):
+                for load in (0, 1.5, 4):
                     yield _paged(capability, q, cache, head_dim, head_dim_v, group, load)
         for heads in (16, 32, 128):
             yield _mla(capability, q, cache, heads)
@@ -57,12 +57,13 @@ def _all_cases(capability: int) -> Iterator[Case]:
                 yield _hopper_mla(q, cache, 128, block_size)
         yield _store(q, cache)
     for q in (torch.bfloat16, torch.float16) if capability == 90 else ():
-        for heads in (16, 32, 128):
-            for block_size in (16, 64):
-                yield _hopper_mla(q, torch.float8_e4m3fn, heads, block_size)
-        yield _hopper_mla(q, torch.int8, 128, 16)
-    for num_splits in (16, 66, 528):
-        yield _combine(capability, num_splits)
+        for cache in (torch.float8_e4m3fn, torch.int8):
+            for heads in (16, 32, 128):
+                if hopper_mla.tile(heads, q, cache) is not None:
+                    yield _hopper_mla(q, cache, heads, 16)
+                    yield _hopper_mla(q, cache, heads, 64)
+    for num_splits, head_dim in ((2, 512), (16, 128), (66, 128), (528, 128)):
+        yield _combine(capability, num_splits, head_dim)
 
 
 def _case(
@@ -89,7 +90,7 @@ def _paged(
     head_dim: int,
     head_dim_v: int,
     group: int,
-    load: int,
+    load: float,
 ) -> Case:
     widest = max(head_dim, head_dim_v)
     tile = paged_tile(capability, group, widest, cache.itemsize, 8, load)
@@ -148,7 +149,7 @@ def _mla(capability: int, q: torch.dtype, cache: torch.dtype, heads: int) -> Cas
 
 
 def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int) -> Case:
-    from kernels.hopper_mla_fp8_kernel import hopper_mla_fp8_kernel
+    from kernels.hopper_mla_byte_kernel import hopper_mla_byte_kernel
     from kernels.hopper_mla_kernel import hopper_mla_kernel
 
     constants = hopper_mla.constexprs(q, cache, 1, heads, block_size, True)
@@ -167,7 +168,7 @@ def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int)
     assert tile is not None
     case = _case(
         f"hopper_mla {TYPES[q]}/{TYPES[cache]} {tile.block_m} rows page {block_size}",
-        hopper_mla_fp8_kernel if "ROWS" in constants else hopper_mla_kernel,
+        hopper_mla_byte_kernel if "ROWS" in constants else hopper_mla_kernel,
         pointers,
         constants,
         tile,
@@ -182,17 +183,18 @@ def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int)
     return replace(case, num_warps=4)  # those of the first partition
 
 
-def _combine(capability: int, num_splits: int) -> Case:
-    options = dict(combine_options(num_splits))
+def _combine(capability: int, num_splits: int, head_dim: int) -> Case:
+    options = dict(combine_options(num_splits, head_dim))
     tile = DecodeTile(1, 1, options.pop("num_warps"), 2, 1)
     constants = {
-        "HEAD_DIM_V": 128,
+        "HEAD_DIM_V": head_dim,
         "OVERLAP_LAUNCH": capability >= 90,
         **options,
     }
     pointers = dict.fromkeys(("partial_out", "partial_lse", "lse"), torch.float32)
     pointers["out"] = torch.bfloat16
-    return _case(f"combine {num_splits} splits", combine_kernel, pointers, constants, tile)
+    name = f"combine {num_splits} splits of {head_dim}"
+    return _case(name, combine_kernel, pointers, constants, tile)
 
 
 def _store(source: torch.dtype, cache: torch.dtype) -> Case:

@@ -8,7 +8,6 @@ count whether the card is busy to the end. Both come from shapes alone.
 """
 
 import functools
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -51,15 +50,13 @@ _PAGED = {
     (86, 128, 1): DecodeTile(16, 64, 1, 2, 3),
     (86, 256, 1): DecodeTile(16, 32, 4, 2, 3),
 }
-# The same where there are many heads to each multiprocessor: (from how many, tile), the first whose
-# programs fill their rounds unsplit, else the first. Several KV heads, each in a warp of its own,
-# read neighbouring bytes together.
+# The same where there are many heads to each multiprocessor: (from how many, tile), most first.
+# Several KV heads, each in a warp of its own, read neighbouring bytes together.
 _PAGED_MANY = {
     (90, 64, 2): ((3.0, DecodeTile(16, 64, 2, 3, 2, kv_heads=2)),),
     (90, 128, 2): (
-        (1.0, DecodeTile(16, 16, 4, 3, 2, kv_heads=4)),
-        (3.0, DecodeTile(16, 16, 2, 4, 2, kv_heads=2)),
-        (1.5, DecodeTile(16, 32, 4, 4, 2)),
+        (1.9, DecodeTile(16, 64, 2, 3, 1, kv_heads=2)),
+        (1.0, DecodeTile(16, 32, 2, 2, 6)),
     ),
     (90, 128, 1): ((3.0, DecodeTile(16, 64, 2, 3, 2, kv_heads=2)),),
 }
@@ -104,14 +101,11 @@ def paged_tile(
     tile = _PAGED[key]
     # Blackwell shares the class, but has not run these, and the 8-bit one spills in its loop there.
     many = _PAGED_MANY.get(key, ()) if capability < 100 else ()
-    candidates = [
-        other
-        for enough, other in many
-        if heads_per_sm >= enough
-        and (other.kv_heads == 1 or (rows <= other.block_m and kv_heads % other.kv_heads == 0))
-    ]
-    unsplit = (other for other in candidates if _fills_rounds(other, heads_per_sm))
-    tile = next(unsplit, candidates[0] if candidates else tile)
+    for enough, other in many:
+        fits = rows <= other.block_m and kv_heads % other.kv_heads == 0
+        if heads_per_sm >= enough and fits:
+            tile = other
+            break
     if rows <= tile.block_m:
         return tile
     # 8-bit caches stop at 32 rows: from 64 Triton 3.6 takes Hopper's wgmma, and the unpacked
@@ -121,12 +115,6 @@ def paged_tile(
     if rows <= 32:
         return replace(tile, block_m=32, num_warps=4)
     return replace(tile, block_m=64, num_warps=8)
-
-
-def _fills_rounds(tile: DecodeTile, heads_per_sm: float) -> bool:
-    """Whether unsplit programs of several heads leave no round of work nearly empty."""
-    rounds = heads_per_sm / (tile.kv_heads * tile.programs_per_sm)
-    return tile.kv_heads > 1 and rounds / math.ceil(rounds) > 0.96
 
 
 def mla_tile(capability: int, rows: int, element_bytes: int) -> DecodeTile:

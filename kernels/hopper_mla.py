@@ -21,27 +21,27 @@ from kernels.packed_bytes import as_words, packing
 Boxes = tuple[tuple[list[int], list[int], list[int]], ...]
 
 RANK, ROPE = 512, 64
-# 64 rows of queries; over fp8 latents also 16 or 32. Stages are tiles in the ring.
+# 64 rows of queries; over 8-bit latents also 16 or 32. Stages are tiles in the ring.
 _TILE = DecodeTile(block_m=64, block_n=64, num_warps=16, num_stages=2, programs_per_sm=1)
-_FP8_TILES = {rows: replace(_TILE, block_m=rows, num_stages=4) for rows in (16, 32)}
+_BYTE_TILES = {rows: replace(_TILE, block_m=rows, num_stages=4) for rows in (16, 32)}
 
 
 @cache
 def _gluon_kernels() -> tuple[Any, Any] | None:
     """The kernels of 64 rows and of fewer, or None where Gluon lacks something they use."""
     try:
-        from kernels.hopper_mla_fp8_kernel import hopper_mla_fp8_kernel
+        from kernels.hopper_mla_byte_kernel import hopper_mla_byte_kernel
         from kernels.hopper_mla_kernel import hopper_mla_kernel
     except (ImportError, AttributeError):
         return None
-    return hopper_mla_kernel, hopper_mla_fp8_kernel
+    return hopper_mla_kernel, hopper_mla_byte_kernel
 
 
 def supports(q_nope: torch.Tensor, q_rope: torch.Tensor, latent_cache: torch.Tensor) -> bool:
     """Whether `Plan` takes these checked inputs; the portable kernel takes everything.
 
     q_nope: [batch, q_tokens, heads, rank]. It takes rank 512 and rope 64, queries of fp16 or bf16
-    over a cache of the same or of 8 bits (int8 from 33 query rows), any block size: pages pass in
+    over a cache of the same or of 8 bits (fp16 from 17 query rows), any block size: pages pass in
     parts of gcd(block_size, 64) keys.
     """
     rows = q_nope.shape[1] * q_nope.shape[2]
@@ -60,9 +60,11 @@ def tile(rows: int, queries: torch.dtype, cache: torch.dtype) -> DecodeTile | No
     """Tile for `rows` query rows, heads times new tokens; None where the portable one is used."""
     if cache == queries or (rows > 32 and cache in QUANTISED):
         return _TILE
-    if cache not in checks.FP8:
+    if cache not in QUANTISED:
         return None
-    return _FP8_TILES[16 if rows <= 16 or queries != torch.bfloat16 else 32]
+    if queries == torch.float16:  # two 8-bit numbers hold less
+        return _TILE if rows > 16 else None
+    return _BYTE_TILES[16 if rows <= 16 else 32]
 
 
 def constexprs(
@@ -82,13 +84,11 @@ def constexprs(
     }
     chosen = tile(heads * q_tokens, queries, cache)
     assert chosen is not None
-    if chosen.block_m == 64:
-        constants["PACKED"] = packing(cache, tl.float16)
-    else:
+    constants["PACKED"] = packing(cache, tl.float16)
+    if chosen.block_m < 64:
         constants |= {
             "ROWS": chosen.block_m,
             "STAGES": chosen.num_stages,
-            "DIRECT": queries == torch.bfloat16,
         }
     return constants
 
@@ -100,7 +100,7 @@ def boxes(latent_cache: torch.Tensor, constants: dict[str, Any]) -> Boxes:
     the latents are to be widened. 8-bit caches are given as 16-bit words.
     """
     blocks, tokens, width = latent_cache.shape
-    widened = constants.get("PACKED", "none") != "none"
+    widened = "ROWS" not in constants and constants["PACKED"] != "none"
     # The stride of a dimension of one element is arbitrary; TMA wants it to be a multiple of 16.
     strides = [latent_cache.stride(0) if blocks > 1 else tokens * width, latent_cache.stride(1), 1]
     part = math.gcd(tokens, 16 if widened else 64)

@@ -7,11 +7,12 @@ The up-projections of keys and values are folded into the query and the output (
 arXiv 2405.04434, section 2.1), so all heads share one key of rank + rope entries per token and one
 value, the first `rank` of them: each cached byte is read once and used twice.
 
-On Hopper, 16-bit queries of rank 512 and rope 64 over a cache of their own dtype, of fp8, or from
-33 query rows of int8 go to `kernels.hopper_mla`; everything else, and any call that names a tile,
-to the portable kernel.
+On Hopper, 16-bit queries of rank 512 and rope 64 over a cache of their own dtype or of 8 bits (fp16
+from 17 query rows) go to `kernels.hopper_mla`; everything else, and any call that names a tile, to
+the portable kernel.
 """
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -212,7 +213,7 @@ def mla_decode_attention(
     block_table, cache_seqlens, check: as in `paged_decode_attention`.
     num_splits: of every sequence; None chooses from shapes.
     softmax_scale: required, because it follows from the head size before absorption.
-    latent_scale: dequantisation factor of the cache: a number or a tensor of one float32.
+    latent_scale: dequantisation factor of the cache, positive: a number or a tensor of one float32.
     On Hopper, scores of bf16 queries of up to 32 rows over fp8 latents are sums of fp8 products,
     which the tensor cores add up with few bits, 128 entries at a time: measured on an H200 against
     float64, with scores of standard deviation 1.7, the log-sum-exp is within 8e-4
@@ -227,6 +228,13 @@ def mla_decode_attention(
     if plan is None:
         plan = _plan(*tensors, num_splits, tile)
         remember(_PLANS, key, plan)
+    scale = latent_scale if isinstance(latent_scale, torch.Tensor) else None
+    factor = 1.0 if latent_scale is None or scale is not None else float(latent_scale)
+    if not 0 < softmax_scale * factor < math.inf:
+        raise ValueError(
+            f"softmax_scale times latent_scale is {softmax_scale * factor}; "
+            "it must be positive and finite"
+        )
     device, splits = latent_cache.device, plan.num_splits
     if check or device.type != "cuda":
         check_table_contents(block_table, cache_seqlens, *latent_cache.shape[:2])
@@ -241,8 +249,6 @@ def mla_decode_attention(
         if splits > 1:
             partial_out = torch.empty((lse.numel(), splits, out.shape[-1]), device=device)
             partial_lse = torch.empty((lse.numel(), splits), device=device)
-        scale = latent_scale if isinstance(latent_scale, torch.Tensor) else None
-        factor = 1.0 if latent_scale is None or scale is not None else float(latent_scale)
         score_scale = softmax_scale * LOG2_E * factor
         if plan.hopper:
             plan.hopper.run(

@@ -38,15 +38,13 @@ def test_full_rounds_are_left_whole_and_only_the_rest_is_split():
 
 
 def test_tiles_by_load():
-    """Loads are KV heads for each multiprocessor, on which two programs of several heads fit."""
-    few, some, pairs, many = (paged_tile(90, 4, 128, 2, 8, load) for load in (0.5, 2, 3.9, 7.8))
-    assert few.kv_heads == 1
-    assert some == many
-    assert many.kv_heads == 4
-    assert pairs.kv_heads == 2  # they fill one round as they are; fours would have to be split
-    assert paged_tile(90, 4, 128, 2, 6, 7).kv_heads == 2  # 6 KV heads make no fours
-    assert paged_tile(90, 4, 128, 2, 3, 7).kv_heads == 1  # and 3 no pairs
-    assert paged_tile(90, 17, 128, 2, 8, 4).kv_heads == 1  # more rows than a warp holds
+    """Loads are KV heads for each multiprocessor."""
+    few, some, many = (paged_tile(90, 4, 128, 2, 8, load) for load in (0.5, 1.5, 2))
+    assert (few.kv_heads, some.kv_heads, many.kv_heads) == (1, 1, 2)
+    assert few != some
+    assert paged_tile(90, 4, 128, 2, 8, 18) == many
+    assert paged_tile(90, 4, 128, 2, 3, 7) == some  # 3 KV heads make no pairs
+    assert paged_tile(90, 17, 128, 2, 8, 4).block_m == 32  # more rows than a warp holds
     for capability in (80, 86, 89, 90, 100, 120):
         for head_dim in (64, 80, 96, 128, 192, 256):
             for element_bytes in (1, 2, 4):

@@ -142,6 +142,8 @@ def test_absorbed_form_equals_the_attention_it_abbreviates(device):
         ({"latent_cache": lambda a: a["latent_cache"].half()}, TypeError, "latent_cache is"),
         ({"cache_seqlens": lambda a: a["cache_seqlens"] * 9}, ValueError, "holds 0 to 64 tokens"),
         ({"latent_scale": lambda a: torch.ones(2)}, ValueError, "latent_scale must be"),
+        ({"latent_scale": lambda a: -0.5}, ValueError, "it must be positive"),
+        ({"softmax_scale": lambda a: 0.0}, ValueError, "it must be positive"),
         ({"latent_cache": lambda a: a["latent_cache"].to(torch.int8)}, ValueError, "rope is 16"),
         ({"num_splits": lambda a: -1}, ValueError, "num_splits is -1"),
         ({"num_splits": lambda a: 65_536}, ValueError, "at most 65,535"),
@@ -156,10 +158,11 @@ def test_bad_input_gives_one_clear_error(change, error, words, device):
         "latent_cache": cache,
         "block_table": table,
         "cache_seqlens": seqlens,
+        "softmax_scale": SCALE,
     }
     arguments |= {name: make(arguments) for name, make in change.items()}
     with pytest.raises(error, match=words):
-        mla_decode_attention(**arguments, softmax_scale=SCALE, check=True)
+        mla_decode_attention(**arguments, check=True)
 
 
 @pytest.mark.gpu
@@ -198,7 +201,7 @@ def test_pages_rows_and_splits_of_deepseek(dtype, num_splits, heads, block_size,
 @pytest.mark.parametrize("num_splits", [None, 1, 5])
 @pytest.mark.parametrize(
     ("heads", "block_size", "q_tokens"),
-    [(16, 16, None), (5, 128, None), (20, 32, None), (8, 64, 2), (37, 48, 3), (128, 256, None)],
+    [(16, 16, None), (5, 128, None), (20, 32, None), (8, 64, 3), (37, 48, 3), (128, 256, None)],
 )
 def test_8_bit_latents_of_deepseek(dtype, num_splits, heads, block_size, q_tokens):
     cache = latents(
@@ -223,17 +226,20 @@ def test_8_bit_latents_of_deepseek(dtype, num_splits, heads, block_size, q_token
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("cache_dtype", [torch.float8_e4m3fn, torch.int8])
 @pytest.mark.parametrize("q_dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("heads", [16, 64])
+@pytest.mark.parametrize("heads", [16, 32, 64])
 @pytest.mark.parametrize("sharpness", [1, 8, 30])
-def test_error_over_fp8_is_at_most_twice_that_of_torch_over_the_same_values(
-    q_dtype, heads, sharpness
+def test_error_over_8_bits_is_at_most_twice_that_of_torch_over_the_same_values(
+    cache_dtype, q_dtype, heads, sharpness
 ):
     length = 3_001
     cache = latents(
-        [length] * 2, rank=512, rope=64, block_size=64, dtype=torch.float8_e4m3fn, device="cuda"
+        [length] * 2, rank=512, rope=64, block_size=64, dtype=cache_dtype, device="cuda"
     )
     q_nope, q_rope = queries(2, heads, rank=512, rope=64, dtype=q_dtype, device="cuda")
+    if cache_dtype == torch.int8:
+        sharpness /= cache[0].float().std().item()
     q_nope, q_rope = q_nope * sharpness, q_rope * sharpness
     bound = 2.5e-3 if q_dtype == torch.bfloat16 else BOUND[q_dtype]
     assert_within_twice_torch(q_nope, q_rope, cache, length, bound)
@@ -275,13 +281,13 @@ def test_hopper_takes_latents_of_deepseek_and_leaves_the_rest():
     cache = latents([50], rank=512, rope=64, dtype=torch.bfloat16, device="cuda")[0]
     assert hopper_mla.supports(*q, cache)
     assert hopper_mla.supports(*q, cache.to(torch.float8_e4m3fn))
-    assert not hopper_mla.supports(*q, cache.to(torch.int8))
+    assert hopper_mla.supports(*q, cache.to(torch.int8))
+    few = [part[:, :, :16].half() for part in q]
+    assert hopper_mla.supports(*few, cache.to(torch.int8))
+    assert not hopper_mla.supports(*few, cache.to(torch.float8_e4m3fn))  # needs three numbers
     assert not hopper_mla.supports(q[0].half(), q[1].half(), cache)
     assert not hopper_mla.supports(q[0][..., :256], q[1], cache)
     assert not hopper_mla.supports(*q, cache.flatten()[1:577].view(1, 1, 576))
-    many = tuple(part.expand(-1, 2, -1, -1) for part in q)  # 40 query rows
-    assert hopper_mla.supports(*many, cache.to(torch.int8))
-    assert not hopper_mla.supports(many[0].half(), many[1].half(), cache)
 
 
 @pytest.mark.gpu

@@ -1,0 +1,169 @@
+"""The scores' part of MLA decode over 8-bit latents: queries in registers, products, softmax.
+
+A bf16 query is taken apart into two 8-bit numbers, and the tensor cores multiply the latents as
+they lie: of their 64 rows two belong to each query, 8 rows apart and so in one thread. They stay in
+registers as the left operand, so of shared memory only the latents are read. Two fp8 numbers hold
+the 8 bits of a bf16; for int8 they are digits to the base of 128, the largest of a row 127 * 128.
+"""
+
+# ruff: noqa: RUF005 (Gluon has no unpacking into a tuple)
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.hopper import mbarrier
+
+from kernels.hopper_mla_kernel import fence, mma, mma_wait, result_place
+from kernels.hopper_softmax import row_maxima
+from kernels.packed_bytes import row_power
+
+KEYS = gl.constexpr(64)
+HALF = gl.constexpr(128)  # words of half the rank, 512 entries
+ROPE = gl.constexpr(32)
+QUERIES = gl.constexpr(32)
+PIECE = gl.constexpr(128)  # entries of a query that are one operand
+PIECES = gl.constexpr(4)
+LOADED = gl.constexpr(gl.BlockedLayout([1, 4], [2, 16], [4, 1], [1, 0]))
+WIDE = gl.constexpr(gl.NVMMASharedLayout(128, 8, 2))
+NARROW = gl.constexpr(gl.NVMMASharedLayout(64, 8, 2))
+
+_memory = gl.shared_memory_descriptor
+view = getattr(_memory, "reinterpret", None) or _memory._reinterpret  # 3.9 renamed it
+
+
+@gluon.jit
+def _entries(source, start, inside, WIDTH: gl.constexpr):
+    """WIDTH entries of each query, zeros in rows past the last.  # [QUERIES, WIDTH] fp32"""
+    column = gl.arange(0, WIDTH, gl.SliceLayout(0, LOADED))
+    mask = inside[:, None] & (column >= 0)[None, :]
+    held = gl.load(source + start[:, None] + column[None, :], mask=mask, other=0.0)
+    return held.to(gl.float32)
+
+
+@gluon.jit
+def _store_parts(target, values):
+    """Both numbers of each entry. Of 16 rows, 8 are queries' first numbers, 8 their second."""
+    WIDTH: gl.constexpr = values.shape[1]
+    if target.dtype == gl.int8:
+        whole = gl.floor(values + 0.5).to(gl.int32)
+        first = (whole + 64) >> 7
+        second = whole - first * 128
+    else:
+        first = values.to(target.dtype).to(gl.float32)
+        second = values - first
+    parts = gl.join(first, second).reshape([QUERIES // 8, 8, WIDTH, 2]).permute([0, 3, 1, 2])
+    target.store(parts.reshape([2 * QUERIES, WIDTH]).to(target.dtype))
+
+
+@gluon.jit
+def load_queries(
+    nope_ptr, rope_ptr, stride_nt, stride_nh, stride_rt, stride_rh, q_nope, q_rope, factors, scale,
+    HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, ROWS: gl.constexpr,
+):  # fmt: skip
+    """The queries into shared memory, and what the products of each are to be multiplied by.
+
+    Rows of fp8 are brought near 256 by a power of two: the numbers have less range than bf16.
+    """
+    row = gl.program_id(0) * ROWS + gl.arange(0, QUERIES, gl.SliceLayout(1, LOADED))
+    inside = row < HEADS * Q_TOKENS
+    token = (row // HEADS).to(gl.int64)
+    head = (row % HEADS).to(gl.int64)
+    nope = token * stride_nt + head * stride_nh
+    rope = token * stride_rt + head * stride_rh
+    peak = gl.max(gl.abs(_entries(rope_ptr, rope, inside, 2 * ROPE)), 1)
+    for place in gl.static_range(PIECES):
+        held = _entries(nope_ptr + place * PIECE, nope, inside, PIECE)
+        peak = gl.maximum(peak, gl.max(gl.abs(held), 1))
+    if q_rope.dtype == gl.int8:
+        unit = gl.maximum(peak, 1e-30) * (1 / 16256)
+    else:
+        unit = row_power(peak) * 0.00390625
+    for place in gl.static_range(PIECES):
+        held = _entries(nope_ptr + place * PIECE, nope, inside, PIECE)
+        _store_parts(q_nope.index(place), held / unit[:, None])
+    _store_parts(q_rope, _entries(rope_ptr, rope, inside, 2 * ROPE) / unit[:, None])
+    factors.store(unit * scale)
+
+
+@gluon.jit
+def _joined(products):
+    """Scores of the queries from the products of both their parts.  # [QUERIES, KEYS]"""
+    if products.dtype == gl.int32:
+        row = gl.arange(0, 2 * QUERIES, gl.SliceLayout(1, products.type.layout))
+        products = gl.where((row % 16 < 8)[:, None], products * 128, products)
+    both = gl.sum(products.reshape([QUERIES // 8, 2, 8, KEYS]), 1)
+    return both.to(gl.float32).reshape([QUERIES, KEYS])
+
+
+@gluon.jit
+def _scores(queries, nope_ring, rope_ring, slot, dtype: gl.constexpr, LAYOUT: gl.constexpr):
+    """Scores of a tile, but for the factors of their rows.  # [QUERIES, KEYS]
+
+    Tensor cores add up fp8 products with few bits, so they only do so for one piece at a time.
+    """
+    none = gl.zeros([2 * QUERIES, KEYS], gl.int32 if dtype == gl.int8 else gl.float32, LAYOUT)
+    held = view(rope_ring.index(slot).reshape([KEYS, ROPE]), dtype, [KEYS, 2 * ROPE], NARROW)
+    pending = mma(queries[0], held.permute([1, 0]), none, use_acc=False, is_async=True)
+    total = none  # until there is one: adding it to zeros would take 16 instructions
+    for place in gl.static_range(PIECES):
+        half = nope_ring.index(slot * 2 + place * PIECE // (2 * HALF)).reshape([KEYS, HALF])
+        held = view(half, dtype, [KEYS, 2 * HALF], WIDE)
+        held = held.slice(place * PIECE % (2 * HALF), PIECE, dim=1).permute([1, 0])
+        if dtype == gl.int8:
+            pending = mma(queries[1 + place], held, pending, is_async=True)
+        else:
+            following = mma(queries[1 + place], held, none, use_acc=False, is_async=True)
+            part = _joined(mma_wait(1, deps=[pending]))
+            total = part if place == 0 else total + part
+            pending = following
+    part = _joined(mma_wait(0, deps=[pending]))
+    return part if dtype == gl.int8 else total + part
+
+
+@gluon.jit
+def score(given, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, ROWS: gl.constexpr):
+    """Scores and softmax of all tiles. A tile's weights go to the same place of their ring as its
+    latents: what is free for the one is free for the other.
+    """
+    (
+        lse_ptr, factors, q_nope, q_rope, nope_ring, rope_ring, weight_ring, decay_ring, end_smem,
+        q_full, k_full, weight_full, end_full, seqlen, begin, end, out_scale,
+    ) = given  # fmt: skip
+    STAGES: gl.constexpr = k_full.shape[0]
+    D_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, KEYS, 32])
+    A_LAYOUT: gl.constexpr = gl.DotOperandLayout(0, D_LAYOUT, 4)
+    sums = _joined(gl.zeros([2 * QUERIES, KEYS], gl.float32, D_LAYOUT))  # of columns, at the end
+    S_LAYOUT: gl.constexpr = sums.type.layout
+    S_ROWS: gl.constexpr = gl.SliceLayout(1, S_LAYOUT)
+    row = gl.program_id(0) * ROWS + gl.arange(0, QUERIES, S_ROWS)
+    key = gl.arange(0, KEYS, gl.SliceLayout(0, S_LAYOUT))
+    row_max = gl.full([QUERIES], -float("inf"), gl.float32, S_ROWS)
+    mbarrier.wait(q_full, 0)
+    factor = factors.load(S_ROWS)
+    queries = (q_rope.load(A_LAYOUT),)
+    for place in gl.static_range(PIECES):
+        queries = queries + (q_nope.index(place).load(A_LAYOUT),)  # type: ignore[assignment]
+    for tile in range(begin, end):
+        count = tile - begin
+        slot = count % STAGES
+        mbarrier.wait(k_full.index(slot), count // STAGES & 1)
+        scores = _scores(queries, nope_ring, rope_ring, slot, q_rope.dtype, D_LAYOUT)
+        if (tile + 1) * KEYS > seqlen - Q_TOKENS + 1:
+            limit = seqlen - Q_TOKENS + row // HEADS + 1 - tile * KEYS
+            scores = gl.where(key[None, :] < limit[:, None], scores, -float("inf"))
+        new_max = gl.maximum(row_max, row_maxima(scores, True) * factor)
+        shift = gl.where(new_max == -float("inf"), 0.0, new_max)
+        decay = gl.exp2(row_max - shift)
+        row_max = new_max
+        decay_ring.index(slot).store(decay)
+        weights = gl.exp2(scores * factor[:, None] - shift[:, None])
+        weight_ring.index(slot).store(weights.to(gl.float16))
+        fence()
+        mbarrier.arrive(weight_full.index(slot), count=1)
+        sums = sums * decay[:, None] + weights
+    total = gl.sum(sums, 1)
+    total = gl.where(total == 0.0, 1.0, total)  # queries with nothing to attend to
+    end_smem.store(out_scale / total)
+    mbarrier.arrive(end_full, count=1)
+    result = result_place(row, HEADS, Q_TOKENS)
+    lse = (row_max + gl.log2(total)) * 0.6931471805599453
+    gl.store(lse_ptr + result, lse, mask=row < HEADS * Q_TOKENS)
