@@ -16,7 +16,7 @@ from triton.experimental.gluon.language.nvidia import hopper
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
 
 from kernels.hopper_mla_queries import HALF, ROPE, ROWS, load_queries
-from kernels.hopper_softmax import partial_sums, row_maxima
+from kernels.hopper_softmax import partial_sums
 from kernels.hopper_widen import AHEAD, widen
 
 KEYS = gl.constexpr(64)
@@ -115,7 +115,7 @@ def _score(given, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr):
             factor = gl.full([ROWS], scale, gl.float32, S_ROWS)
         else:
             factor = scales.load(S_ROWS)
-        new_max = gl.maximum(row_max, row_maxima(scores, True) * factor)
+        new_max = gl.maximum(row_max, gl.max(scores, 1) * factor)
         shift = gl.where(new_max == -float("inf"), 0.0, new_max)
         decay = gl.exp2(row_max - shift)
         row_max = new_max

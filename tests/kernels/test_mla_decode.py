@@ -282,9 +282,11 @@ def test_hopper_takes_latents_of_deepseek_and_leaves_the_rest():
     assert hopper_mla.supports(*q, cache)
     assert hopper_mla.supports(*q, cache.to(torch.float8_e4m3fn))
     assert hopper_mla.supports(*q, cache.to(torch.int8))
-    few = [part[:, :, :16].half() for part in q]
-    assert hopper_mla.supports(*few, cache.to(torch.int8))
-    assert not hopper_mla.supports(*few, cache.to(torch.float8_e4m3fn))  # needs three numbers
+    halves = [part.half() for part in q]
+    few = [part[:, :, :16] for part in halves]
+    for dtype in (torch.float8_e4m3fn, torch.int8):
+        assert hopper_mla.supports(*halves, cache.to(dtype))
+        assert not hopper_mla.supports(*few, cache.to(dtype))
     assert not hopper_mla.supports(q[0].half(), q[1].half(), cache)
     assert not hopper_mla.supports(q[0][..., :256], q[1], cache)
     assert not hopper_mla.supports(*q, cache.flatten()[1:577].view(1, 1, 576))
