@@ -141,8 +141,8 @@ def _cache(plan: Plan) -> Iterator[Step]:
     )
     yield Step(
         "Empty ends of last blocks",
-        "sequences x (whole blocks - tokens) x bytes per token",
-        f"blocks of {deployment.block_size} tokens",
+        f"sequences x (entries in whole blocks of {deployment.block_size} - entries) x bytes",
+        _empty_ends(plan, sequences),
         plan.parts.block_rounding,
         in_total=True,
     )
@@ -277,6 +277,20 @@ def _widths(tensors: tuple[CacheTensor, ...], tp: int) -> str:
     if len(heads) == 1 and len(tensors) > 1:
         return f"{heads.pop()} x ({' + '.join(str(t.width) for t in tensors)})"
     return " + ".join(f"{max(1, t.heads // tp)} x {t.width}" for t in tensors)
+
+
+def _empty_ends(plan: Plan, sequences: int) -> str:
+    block, context = plan.deployment.block_size, plan.workload.context
+    ends = []
+    for term in plan.stage.terms:
+        whole, held = term.paged_bytes(context, block), term.bytes(context)
+        if whole > held:
+            size = term.bytes_per_entry
+            ends.append(f"({whole // size:,} - {held // size:,}) x {size:,}")
+    if not ends:
+        return "every block is full"
+    joined = " + ".join(ends)
+    return f"{sequences:,} x {joined if len(ends) == 1 else f'({joined})'}"
 
 
 def _entries(tensor: CacheTensor, context: int, token_split: int) -> tuple[int, str]:

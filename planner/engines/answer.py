@@ -39,10 +39,8 @@ def engine_verdict(plan: Plan, engine: EngineFigures) -> str:
     """Whether the engine starts and serves the workload, and which single flags would do."""
     name = f"{ENGINES[engine.name].label} {engine.version}"
     if engine.refused is not None:
-        works = " or ".join(engine.remedies)
-        single = f"; {works} works" if works else "; no single flag of its own lifts that"
-        short = shorter(plan, engine)
-        return f"{name} would refuse to start{single}{short}."
+        single = lifted(engine) or "no single flag of its own lifts that"
+        return f"{name} would refuse to start; {single}{shorter(plan, engine)}."
     work, held = plan.workload, serves(plan, engine)
     limit = engine.settings.get("max_model_len")
     context = work.context
@@ -59,6 +57,14 @@ def engine_verdict(plan: Plan, engine: EngineFigures) -> str:
         f"{name} starts, but holds only {held:,} of {_sequences(work.concurrency)} {size} at "
         f"once{clipped}; the rest would wait.{room(engine)}"
     )
+
+
+def lifted(engine: EngineFigures) -> str:
+    """Which single flags lift a refusal, if any, and on what that hangs."""
+    if not engine.remedies:
+        return ""
+    estimated = any(part.is_range for part in engine.components.values())
+    return f"{' or '.join(engine.remedies)} works" + ", if the estimates hold" * estimated
 
 
 def room(engine: EngineFigures) -> str:

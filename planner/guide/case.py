@@ -48,9 +48,10 @@ class Case:
     def now(self) -> Latency:
         return self.latency(self.deployment)
 
-    def latency(self, deployment: Deployment) -> Latency:
-        """The times of another deployment at the same load."""
-        return latency(self.model, self.gpu, deployment, self.speed, self.request, self.users)
+    def latency(self, deployment: Deployment, users: int | None = None) -> Latency:
+        """The times of another deployment at the same load, or of `users` at once."""
+        users = self.users if users is None else users
+        return latency(self.model, self.gpu, deployment, self.speed, self.request, users)
 
     def plan(self, deployment: Deployment) -> Plan:
         """The memory of another deployment at the same load."""
@@ -67,6 +68,11 @@ class Case:
             return self.latency(deployment), plan
         except SizewellError:
             return None
+
+
+def held(plan: Plan, users: int) -> int:
+    """Users that memory holds; `users` where it sets no limit."""
+    return users if plan.max_concurrency is None else plan.max_concurrency
 
 
 def worth(ratio: float) -> str:

@@ -3,8 +3,7 @@
 from dataclasses import replace
 
 from planner.formats.format_support import weights_support
-from planner.guide.case import LOSSY, WORTH, Case, Decision, worth
-from planner.plan import Plan
+from planner.guide.case import LOSSY, WORTH, Case, Decision, held, worth
 from planner.timing.breakdown import timer
 from planner.timing.passes import PrefillPass, prefill_pass
 from planner.timing.roofline import Costs
@@ -39,8 +38,8 @@ def cache_format(case: Case) -> Decision:
             "cache format", "the model's own", "no FP8 cache suits it and the card", 1.0
         )
     other, plan = found
-    users = _room(plan, case.asked)
-    today = _room(case.plan(case.deployment), case.asked)
+    users = held(plan, case.asked)
+    today = held(case.plan(case.deployment), case.asked)
     ratio = case.now.tpot.seconds / other.tpot.seconds
     enough = min(users, today) >= case.asked
     gain = ratio if enough else max(ratio, users / max(1, today))
@@ -86,11 +85,6 @@ def _unpacked(case: Case, name: str) -> str:
     if name != "int4" and weights_support(case.gpu, name) != "weight-only":
         return ""
     return f" by memory alone: {case.gpu.name} multiplies in 16 bits, so prompts get no faster"
-
-
-def _room(plan: Plan, users: int) -> int:
-    """Users that memory holds; those asked for where it sets no limit."""
-    return users if plan.max_concurrency is None else plan.max_concurrency
 
 
 def in_fp8(found: PrefillPass) -> PrefillPass:

@@ -2,14 +2,14 @@
 
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
-from planner.guide.case import WORTH, Case, Decision, worth
+from planner.guide.case import WORTH, Case, Decision, held, worth
 from planner.timing.disaggregation import disaggregate
 from planner.timing.latency import Latency
 from planner.units import counted, format_bytes
 
 
 def layout(case: Case) -> Decision:
-    """The layout of as many GPUs that serves most requests, of those that fit."""
+    """The layout of as many GPUs that serves most requests, with the users its memory holds."""
     gpus = case.deployment.gpus
     tries: dict[str, Latency] = {}
     for stages in (n for n in range(1, gpus + 1) if gpus % n == 0):
@@ -22,8 +22,9 @@ def layout(case: Case) -> Decision:
                 context_parallel_size=1,
             )
             found = case.tried(changed)
-            if found is not None and found[1].fits:
-                tries[_layout(changed)] = found[0]
+            users = 0 if found is None else min(case.asked, held(found[1], case.asked))
+            if users:
+                tries[_layout(changed)] = case.latency(changed, users)
     if gpus == 1:
         return Decision("layout", "one GPU", "one GPU leaves nothing to choose", 1.0)
     if not tries:
@@ -31,6 +32,8 @@ def layout(case: Case) -> Decision:
     name = max(tries, key=lambda key: tries[key].requests_per_s)
     best, mine = tries[name].requests_per_s, case.now.requests_per_s
     links = f"links take {100 * tries[name].tpot.shares['links']:.0f} % of a step"
+    if tries[name].users < case.asked:
+        links += f", with {counted(tries[name].users, 'user')} at once"
     if name == _layout(case.deployment):
         others = [found.requests_per_s for key, found in tries.items() if key != name]
         next_best = (

@@ -36,7 +36,7 @@ def values(substitution: str) -> list[int]:
     found = []
     for part in substitution.split("; "):
         sum_ = re.sub(r"(?<=\d),(?=\d)", "", part).replace(" x ", " * ")
-        if re.fullmatch(r"(?:min|[\d\s,()+*])+", sum_):
+        if re.fullmatch(r"(?:min|[\d\s,()+*-])+", sum_):
             found.append(int(eval(sum_)))
     return found
 
@@ -61,6 +61,20 @@ def test_working_memory_of_llama_by_hand() -> None:
     assert found.bytes == 771_751_936
 
 
+def test_empty_ends_of_blocks_by_hand() -> None:
+    work = Workload(context=30_001, concurrency=3)
+    label = "Empty ends of last blocks"
+    found = line(label, MODELS["llama"], BIG, work, Deployment())
+    # 1,876 blocks of 16; 32 layers x 8 heads x 128 x 2 tensors x 2 bytes a token.
+    assert found.substitution == "3 x (30,016 - 30,001) x 131,072"
+    assert found.bytes == 5_898_240
+    # 52 layers keep a window of 1,024, which is whole blocks; 10 of 16 x 128 x 2 x 2 bytes do not.
+    found = line(label, MODELS["gemma"], BIG, work, Deployment())
+    assert found.substitution == "3 x (30,016 - 30,001) x 81,920"
+    found = line(label, MODELS["llama"], BIG, Workload(context=32_768), Deployment())
+    assert (found.substitution, found.bytes) == ("every block is full", 0)
+
+
 def test_activations_of_deepseek_by_hand() -> None:
     work, deployment = Workload(context=8192), Deployment(tensor_parallel_size=8)
     found = line("Activations (estimate)", MODELS["deepseek"], BIG, work, deployment)
@@ -82,6 +96,7 @@ def test_activations_of_deepseek_by_hand() -> None:
 def test_substitutions_come_to_the_bytes(name: str, context: int, pp: int) -> None:
     work = Workload(context=context, concurrency=7, beam_width=2)
     deployment = Deployment(max_num_batched_tokens=80_000, pipeline_parallel_size=pp)
-    for label in ("Flash attention workspace", "Activations (estimate)"):
+    labels = ("Flash attention workspace", "Activations (estimate)", "Empty ends of last blocks")
+    for label in labels:
         found = line(label, MODELS[name], BIG, work, deployment)
         assert max(values(found.substitution), default=0) == found.bytes

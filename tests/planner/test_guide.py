@@ -2,13 +2,15 @@
 
 import re
 
+import pytest
+
 from planner.deployment import Deployment
 from planner.findings import findings
 from planner.guide import guide
 from planner.guide.case import Decision
 from planner.hf_config import parse
 from planner.plan import make_plan
-from planner.timing.latency import Request
+from planner.timing.latency import Request, latency
 from planner.workload import Workload
 from presets.gpus import load_gpu
 from presets.models import load_model_config
@@ -142,6 +144,30 @@ def test_the_layout_named_serves_at_least_as_many() -> None:
     assert 1 <= found.figure < 1.1
     assert found.choice.endswith("as it is")
     assert of("llama-3.1-8b", "h100-sxm5-80gb", 1)["layout"].choice == "one GPU"
+
+
+def test_the_layout_counts_the_users_that_its_own_memory_holds() -> None:
+    """Replicas repeat the weights: two of two cards hold fewer users than one of four."""
+    model, gpu = parse(load_model_config("qwen3-32b")), load_gpu("h100-sxm5-80gb")
+    request = Request(prompt_tokens=4_000, output_tokens=4_000)
+    replicas = Deployment(data_parallel_size=2, tensor_parallel_size=2)
+    work = Workload(context=request.context, concurrency=1)
+    few, many = (
+        make_plan(model, gpu, deployment, work).max_concurrency
+        for deployment in (replicas, Deployment(tensor_parallel_size=4))
+    )
+    assert few is not None
+    assert many is not None
+    assert few < many < 200
+    sizes = {"data_parallel_size": 2, "tensor_parallel_size": 2}
+    found = of("qwen3-32b", "h100-sxm5-80gb", few, request, asked=200, **sizes)["layout"]
+    best = latency(
+        model, gpu, Deployment(tensor_parallel_size=4), speed_of(gpu), request, many
+    ).requests_per_s
+    mine = latency(model, gpu, replicas, speed_of(gpu), request, few).requests_per_s
+    assert found.choice == "tensor parallel 4, 1 stage, 1 replica"
+    assert found.figure == pytest.approx(best / mine)
+    assert f"with {many} users at once" in found.because
 
 
 def test_a_choice_not_taken_says_why_its_gain_is_too_small() -> None:
