@@ -123,7 +123,7 @@ def _compiled(
 ) -> Footprint:
     check(model, deployment)
     assignment = assign(model, deployment.weights_dtype)
-    cache_format = kv_format(deployment.kv_cache_dtype, model.dtype)
+    cache_format = kv_format(deployment.kv_cache_dtype, model.own_cache)
     spans = stage_spans(model.num_hidden_layers, deployment.pipeline_parallel_size)
     stages = []
     for index, span in enumerate(spans):

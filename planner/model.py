@@ -103,12 +103,18 @@ class Model(Frozen):
     mtp: tuple[LayerGroup, ...] = ()
     mtp_extras: tuple[Weight, ...] = ()
     dtype: str = "bfloat16"
+    declared_cache: str | None = None
     max_position_embeddings: int | None = None
     rope: dict[str, Any] | None = None
     quantization: dict[str, Any] | None = None
     towers: tuple[Weight, ...] = ()
     parameters_elsewhere: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def own_cache(self) -> str:
+        """What its cache is kept in where a deployment says "auto": a format, or its dtype."""
+        return self.declared_cache or self.dtype
 
     @cached_property
     def num_hidden_layers(self) -> int:

@@ -64,7 +64,7 @@ class Formats:
         names = (deployment.weights_dtype, deployment.kv_cache_dtype)
         if names not in self._known:
             weights = tuple(assign(self.model, names[0]).bytes_by_format())
-            cache = kv_format(names[1], self.model.dtype).name
+            cache = kv_format(names[1], self.model.own_cache).name
             reasons = {o.gpu.id: missing(o.gpu, weights, cache) for o in self.offers}
             self.unsupported |= {reason for reason in reasons.values() if reason is not None}
             able = [offer for offer in self.offers if reasons[offer.gpu.id] is None]

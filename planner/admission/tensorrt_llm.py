@@ -61,7 +61,7 @@ class TensorrtLlmRule:
         gpu = asked.gpus[0]
         deployment = asked.deployment.replace(max_num_batched_tokens=chunk)
         options = self.options(gpu, deployment, asked.context, asked.least)
-        fmt = kv_format(deployment.kv_cache_dtype, self.model.dtype)
+        fmt = kv_format(deployment.kv_cache_dtype, self.model.own_cache)
         ranks = [
             rank_of(stage, self.model, gpu, deployment, options, fmt)
             for stage in self._held(deployment)

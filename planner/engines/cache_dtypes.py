@@ -11,7 +11,7 @@ def check_cache_dtype(
     engine: str, known: tuple[str, ...], model: Model, deployment: Deployment
 ) -> None:
     """Refuse a kv_cache_dtype that the engine has not; the model's own is always taken."""
-    name = kv_format(deployment.kv_cache_dtype, model.dtype).name
+    name = kv_format(deployment.kv_cache_dtype, model.own_cache).name
     if name != NAME_OF_DTYPE[model.dtype] and name not in known:
         raise PlanRefused(
             f"kv_cache_dtype {name}: {engine} has no such cache; choose auto, {', '.join(known)}"

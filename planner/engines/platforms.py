@@ -34,7 +34,7 @@ OTHER_VENDORS = {
 def check_runs(engine: str, model: Model, gpu: Gpu, deployment: Deployment) -> None:
     """Raises PlanRefused where the engine does not run these formats on that card, so laid out."""
     weights = assign(model, deployment.weights_dtype).bytes_by_format()
-    cache = kv_format(deployment.kv_cache_dtype, model.dtype).name
+    cache = kv_format(deployment.kv_cache_dtype, model.own_cache).name
     why = (
         not_on(engine, gpu, deployment.weights_dtype)
         or missing(gpu, weights, cache)

@@ -97,8 +97,8 @@ def _changes(
         value = mildest(SHARES[name], options, found, lambda changed: works(changed, deployment))
         if value is not None:
             yield f"{SHARES[name].flag} {value:.4g}"
-    now = kv_format(deployment.kv_cache_dtype, model.dtype)
-    smaller = kv_format(CACHE, model.dtype).bits_per_element < now.bits_per_element
+    now = kv_format(deployment.kv_cache_dtype, model.own_cache)
+    smaller = kv_format(CACHE, model.own_cache).bits_per_element < now.bits_per_element
     kept = deployment.replace(kv_cache_dtype=CACHE)
     if smaller and missing(gpu, (), CACHE) is None and works(options, kept):
         yield f"a KV cache in {CACHE}"

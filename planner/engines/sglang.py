@@ -137,7 +137,7 @@ def sglang_figures(
         blocks_per_request=ceil_div(settings.context_length, options.page_size),
         requests=_requests(kept, rank, options, settings, workload, running),
         settings=_settings(options, settings, running),
-        command=launch_command(checkpoint, deployment, options),
+        command=launch_command(checkpoint, model, deployment, options),
         refused=refused,
         log_lines=log_lines(model, rank.cell, components, kept, settings, options, free, running),
         notes=(
@@ -168,7 +168,7 @@ def rank_of(
             draft, deployment, shares=options.speculative_algorithm != "STANDALONE"
         )
     components["non_torch"] = _gib(LOADING_GIB, "memory that loading takes beside tensors, in logs")
-    fmt = kv_format(deployment.kv_cache_dtype, model.dtype)
+    fmt = kv_format(deployment.kv_cache_dtype, model.own_cache)
     cell = cell_of(stage.groups, fmt, deployment)
     if not cell.full + cell.sliding:
         raise PlanRefused(

@@ -8,6 +8,7 @@ from planner.engines.checkpoint import Checkpoint
 from planner.engines.sglang_options import Settings, SglangOptions
 from planner.engines.sglang_pool import Cell, SglangPool
 from planner.estimate import Estimate
+from planner.formats.dtypes import kv_format
 from planner.hardware import Gpu
 from planner.kinds.attention import LatentAttention
 from planner.model import Model
@@ -33,7 +34,9 @@ CACHE_DTYPES = {"fp8": "fp8_e4m3", "bf16": "bfloat16", "nvfp4": "fp4_e2m1"}
 MAX_PREFILL_TOKENS = 16384
 
 
-def launch_command(checkpoint: Checkpoint, deployment: Deployment, options: SglangOptions) -> str:
+def launch_command(
+    checkpoint: Checkpoint, model: Model, deployment: Deployment, options: SglangOptions
+) -> str:
     """A command line ready for a shell. --tp counts all GPUs of a stage, as SGLang does."""
     words = ["python", "-m", "sglang.launch_server", "--model-path", checkpoint.name]
     dp = deployment.data_parallel_size
@@ -50,9 +53,10 @@ def launch_command(checkpoint: Checkpoint, deployment: Deployment, options: Sgla
         words += ["--quantization", checkpoint.on_load]
     if checkpoint.dtype is not None:
         words += ["--dtype", checkpoint.dtype]
-    if deployment.kv_cache_dtype != "auto":
-        dtype = CACHE_DTYPES.get(deployment.kv_cache_dtype, deployment.kv_cache_dtype)
-        words += ["--kv-cache-dtype", dtype]
+    cache = deployment.kv_cache_dtype
+    if cache != "auto" or model.declared_cache:
+        cache = kv_format(cache, model.own_cache).name
+        words += ["--kv-cache-dtype", CACHE_DTYPES.get(cache, cache)]
     if options.page_size > 1:
         words += ["--page-size", str(options.page_size)]
     for field in VALUES:

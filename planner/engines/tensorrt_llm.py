@@ -64,7 +64,7 @@ def tensorrt_llm_figures(
     longest = options.max_seq_len or model.max_position_embeddings
     if longest is None:
         raise PlanRefused("max_position_embeddings is not in the configuration: give --max-seq-len")
-    fmt = kv_format(deployment.kv_cache_dtype, model.dtype)
+    fmt = kv_format(deployment.kv_cache_dtype, model.own_cache)
     ranks = [
         rank_of(stage, model, gpu, deployment, options, fmt, draft)
         for stage in stages(model, deployment, config)

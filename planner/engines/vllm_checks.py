@@ -72,7 +72,7 @@ def half_note(model: Model, gpu: Gpu, rules: Rules) -> str | None:
 
 
 def _cache_dtype(model: Model, deployment: Deployment, rules: Rules) -> None:
-    name = kv_format(deployment.kv_cache_dtype, model.dtype).name
+    name = kv_format(deployment.kv_cache_dtype, model.own_cache).name
     if name == NAME_OF_DTYPE[model.dtype]:
         return
     since = CACHE_SINCE.get(name)

@@ -6,7 +6,7 @@ import shlex
 from planner.deployment import Deployment
 from planner.engines.checkpoint import Checkpoint
 from planner.engines.vllm_options import VllmOptions
-from planner.formats.dtypes import NAME_OF_DTYPE, kv_format
+from planner.formats.dtypes import kv_format
 from planner.model import Model
 
 PARALLEL = (
@@ -54,8 +54,8 @@ def serve_command(
     dtype = "half" if half else checkpoint.dtype
     if dtype is not None:
         words += ["--dtype", dtype]
-    cache = kv_format(deployment.kv_cache_dtype, model.dtype).name
-    if cache != NAME_OF_DTYPE[model.dtype]:
+    cache = kv_format(deployment.kv_cache_dtype, model.own_cache).name
+    if cache != kv_format("auto", model.own_cache).name:
         words += ["--kv-cache-dtype", CACHE_DTYPES.get(cache, cache)]
     for field in VALUES:
         value = getattr(options, field)

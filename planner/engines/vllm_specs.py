@@ -39,7 +39,7 @@ def layer_specs(
 
     Raises PlanRefused for caches whose layout is not described.
     """
-    fmt = kv_format(deployment.kv_cache_dtype, model.dtype)
+    fmt = kv_format(deployment.kv_cache_dtype, model.own_cache)
     by_layer = {index: group for group in model.groups for index in group.layers}
     found = [
         (index, spec)

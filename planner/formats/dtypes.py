@@ -143,14 +143,15 @@ ALIASES = {
 }
 
 
-def kv_format(name: str, model_dtype: str = "bfloat16") -> KvFormat:
-    """The cache format of that name; "auto" follows the model's own dtype (torch's name for it).
+def kv_format(name: str, own: str = "bfloat16") -> KvFormat:
+    """The cache format of that name; "auto" is the model's `own_cache`: a dtype (torch's name for
+    it), or the format that its checkpoint asks for.
 
     Raises PlanRefused for a name that no engine here uses.
     """
     key = name.lower()
     if key == "auto":
-        return KV_FORMATS[NAME_OF_DTYPE[model_dtype]]
+        return KV_FORMATS[NAME_OF_DTYPE.get(own, own)]
     found = KV_FORMATS.get(ALIASES.get(key, key))
     if found is None:
         raise PlanRefused(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.errors import ConfigRefused
+from planner.hf_config.declared_cache import ASKS, declared_cache
 from planner.hf_config.families import builder_of
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.refused_types import refusal, refuse_other_heads
@@ -51,6 +52,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
         fields.ignore("expert_dtype")
         quantization = {"expert_dtype": text["expert_dtype"], **quantization}
     dtype = stated_dtype(text, outer)
+    declared = declared_cache(quantization)
     model = build(fields)
     fields.finish()
     towers = vision_tower(outer, model.hidden_size)
@@ -62,6 +64,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
             "source": source,
             "dtype": dtype or "bfloat16",
             "quantization": quantization,
+            "declared_cache": declared,
             "max_position_embeddings": longest_position(text),
             "rope": rope_of(text),
             "towers": towers,
@@ -69,6 +72,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
             "notes": (
                 *model.notes,
                 *(() if dtype else ("torch_dtype is not given: bfloat16 is assumed.",)),
+                *((ASKS.format(declared),) if declared else ()),
                 *(f"{name} is the value of {model_type}'s class" for name in filled),
             ),
         }

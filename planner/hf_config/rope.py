@@ -1,5 +1,6 @@
 """What a configuration says about positions: rotary scaling, ALiBi, or neither."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,12 @@ from planner.hf_config.reader import short
 ALIBI_TYPES = ("bloom",)
 """Families whose published code has no other choice."""
 KEPT = ("rope_theta", "original_max_position_embeddings")
+TYPES = (
+    "default", "linear", "dynamic", "ntk", "yarn", "deepseek_yarn", "longrope", "su", "llama3",
+    "mrope", "proportional", "axial", "none",
+)  # fmt: skip
+"""Kinds of rotary scaling that engines know; how far positions reach hangs on them."""
+LARGEST_FACTOR = 1e6
 
 
 def rope_of(text: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -31,4 +38,26 @@ def rope_of(text: Mapping[str, Any]) -> dict[str, Any] | None:
     for name in KEPT:
         if text.get(name) is not None:
             rope.setdefault(name, text[name])
+    _check(rope)
     return rope or None
+
+
+def _check(rope: Mapping[str, Any]) -> None:
+    """Refuse a kind of scaling that is unknown and numbers that no scaling can have."""
+    for name in ("rope_type", "type"):
+        kind = rope.get(name)
+        if kind is not None and kind not in TYPES:
+            raise ConfigRefused(
+                f"{name}: {short(kind)} is not a rotary scaling Sizewell knows", field=name
+            )
+    for name, largest in (
+        ("factor", LARGEST_FACTOR),
+        ("original_max_position_embeddings", 2**31),
+        ("rope_theta", math.inf),
+    ):
+        number = rope.get(name)
+        if number is None:
+            continue
+        real = isinstance(number, (int, float)) and not isinstance(number, bool)
+        if not (real and 0 < number < largest):
+            raise ConfigRefused(f"{name}: {short(number)} is not a number above 0", field=name)

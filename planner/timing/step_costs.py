@@ -92,7 +92,7 @@ class _Step:
         self.rows = tokens * self.sequences
         self.size = DTYPE_BYTES[model.dtype]
         self.numbers = NAME_OF_DTYPE[model.dtype]
-        self.cache: KvFormat = kv_format(deployment.kv_cache_dtype, model.dtype)
+        self.cache: KvFormat = kv_format(deployment.kv_cache_dtype, model.own_cache)
 
     def work(self) -> Iterator[Work]:
         assignment = assign(self.model, self.deployment.weights_dtype)

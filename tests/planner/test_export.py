@@ -24,10 +24,10 @@ def test_a_saved_plan_opens_as_the_same_plan() -> None:
 
 
 def test_infinities_in_a_configuration_survive_as_text() -> None:
-    config = {**DEEPSEEK_V3, "rope_scaling": {"factor": float("inf")}}
+    config = {**DEEPSEEK_V3, "rope_scaling": {"beta_fast": float("inf")}}
     data = as_data(plan(model(config)), config)
     assert json.loads(json.dumps(data, allow_nan=False))["model"]["config"]["rope_scaling"] == {
-        "factor": "inf"
+        "beta_fast": "inf"
     }
 
 
