@@ -109,7 +109,7 @@ def as_text(found: dict[str, Any]) -> str:
     ]
     if cache["state_bytes"]:
         state = format_bytes(cache["state_bytes"])
-        lines.append(f"  state       {state} per sequence (bf16 convolution, fp32 recurrence)")
+        lines.append(f"  state       {state} per sequence, of a bf16 model")
     if parameters["towers"]:
         lines.append(f"  tower       {parameters['towers']:,} parameters in the vision tower")
     if found["not_counted"]:

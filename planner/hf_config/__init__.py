@@ -13,7 +13,7 @@ from planner.errors import ConfigRefused
 from planner.hf_config.declared_cache import ASKS, declared_cache
 from planner.hf_config.families import builder_of
 from planner.hf_config.reader import Fields, short
-from planner.hf_config.refused_types import refusal, refuse_other_heads
+from planner.hf_config.refused_types import headless, refusal, refuse_other_heads
 from planner.hf_config.rope import rope_of
 from planner.hf_config.towers import vision_tower
 from planner.hf_config.wrappers import TOWERS, split
@@ -53,8 +53,13 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
         quantization = {"expert_dtype": text["expert_dtype"], **quantization}
     dtype = stated_dtype(text, outer)
     declared = declared_cache(quantization)
+    if text.get("use_sliding_window") is False and text.get("sliding_window") == 0:
+        fields.settle("sliding_window", None)  # how transformers saves a window that is off
     model = build(fields)
     fields.finish()
+    bare = headless(outer.get("architectures"), model_type)
+    if bare is not None:
+        model = model.model_copy(update={"head": ()})
     towers = vision_tower(outer, model.hidden_size)
     elsewhere = [t for t in TOWERS if outer.get(t) or text.get(t)]
     if towers:
@@ -73,6 +78,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
                 *model.notes,
                 *(() if dtype else ("torch_dtype is not given: bfloat16 is assumed.",)),
                 *((ASKS.format(declared),) if declared else ()),
+                *((f"{bare} has no language-model head, so none is counted.",) if bare else ()),
                 *(f"{name} is the value of {model_type}'s class" for name in filled),
             ),
         }

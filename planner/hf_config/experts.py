@@ -98,7 +98,8 @@ def agreed(fields: Fields, *names: str, default: int | None = None, least: int =
         raise fields.refuse(next(iter(values)), f"is contradicted by another field ({listed})")
     fields.read.update(names)
     found = Fields(values, fields.path)
-    return found.integer(*(values or names), default=default, least=least)
+    present = [name for name in names if name in fields.config]
+    return found.integer(*(values or present or names), default=default, least=least)
 
 
 def sparse_layers(fields: Fields, count: int, where: Where) -> list[bool]:

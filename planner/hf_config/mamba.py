@@ -63,7 +63,8 @@ def mamba2(fields: Fields, hidden_size: int) -> Mamba2:
     inner = inner_size(fields, hidden_size)
     fields.expect("intermediate_size", inner)
     if heads * head_dim != inner:
-        raise fields.refuse("num_heads", f"times head_dim is not the inner size {inner}")
+        product = f"{heads} x {head_dim} (head_dim)"
+        raise fields.refuse("num_heads", f"{product} is not the inner size {inner}")
     fields.expect("norm_before_gate", True, False)
     fields.ignore("time_step_rank")
     fields.expect("rms_norm", True)

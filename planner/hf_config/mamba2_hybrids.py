@@ -27,7 +27,8 @@ def mamba2(fields: Fields, hidden_size: int, *, inner: int | None = None) -> Mam
     else:
         head_dim = fields.integer("mamba_d_head")
     if num_heads * head_dim != inner:
-        raise fields.refuse("mamba_n_heads", f"times mamba_d_head is not the inner size {inner}")
+        product = f"{num_heads} x {head_dim} (mamba_d_head)"
+        raise fields.refuse("mamba_n_heads", f"{product} is not the inner size {inner}")
     return Mamba2(
         num_heads=num_heads,
         head_dim=head_dim,

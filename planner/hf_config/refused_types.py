@@ -19,19 +19,33 @@ ENCODER = (
     "roberta-prelayernorm", "roc_bert", "roformer", "siglip", "splinter", "squeezebert",
     "vit", "xlm-roberta", "xlm-roberta-xl", "xmod", "yoso",
 )  # fmt: skip
-HEADS = ("SequenceClassification", "TokenClassification", "QuestionAnswering", "MaskedLM")
+HEADS = (
+    "SequenceClassification", "TokenClassification", "QuestionAnswering", "MultipleChoice",
+    "MaskedLM", "Reward",
+)  # fmt: skip
+WITH_A_HEAD = ("chatglm",)
+"""Families whose class with a language-model head is called just Model."""
 CROSS = ("mllama", "mllama_text_model", "mllama_text")
 
 
 def refuse_other_heads(architectures: object) -> None:
     """Refuse a decoder whose language-model head was exchanged for one of another size."""
     for name in architectures if isinstance(architectures, list) else ():
-        if isinstance(name, str) and name.endswith(HEADS):
+        if isinstance(name, str) and any(head in name for head in HEADS):
             raise ConfigRefused(
                 f"architectures: {name[:60]} has another head in place of the language model's, "
                 "which no field sizes",
                 field="architectures",
             )
+
+
+def headless(architectures: object, model_type: str) -> str | None:
+    """The class that a checkpoint was saved from, if it is a decoder without a head."""
+    if not (isinstance(architectures, list) and len(architectures) == 1):
+        return None
+    name = architectures[0]
+    bare = isinstance(name, str) and name.endswith("Model") and not name.endswith("LMHeadModel")
+    return name if bare and model_type not in WITH_A_HEAD else None
 
 
 def refusal(model_type: str) -> ConfigRefused | None:

@@ -130,6 +130,7 @@ def zamba2(fields: Fields) -> Model:
 
 def zamba2_mamba(fields: Fields, hidden_size: int) -> Mamba2:
     """The Mamba-2 part of every layer."""
+    fields.ignore("use_conv_bias")  # the class has the bias whatever this says
     inner = fields.integer("mamba_expand", default=2) * hidden_size
     num_heads = fields.integer("n_mamba_heads", default=8)
     head_dim = inner // num_heads
