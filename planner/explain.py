@@ -71,8 +71,9 @@ def derivation(plan: Plan) -> tuple[Step, ...]:
 
 def _weights(plan: Plan) -> Iterator[Step]:
     assignment, deployment = plan.footprint.assignment, plan.deployment
+    apart = ", its tower apart" if plan.model.towers else ""
     yield Step(
-        "Weights of the whole model",
+        f"Weights of the whole model{apart}",
         "stored bytes of every tensor, scales included",
         f"{plan.parameters.total:,} parameters; {assignment.description}",
         plan.weights_bytes,

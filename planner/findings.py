@@ -6,6 +6,7 @@ from typing import Literal
 
 from planner.formats.format_support import lacks_bf16, missing, weights_support
 from planner.kinds.attention import Attention
+from planner.memory import total_bytes
 from planner.overheads import moved
 from planner.plan import Plan
 from planner.positions import beyond_stated, reach
@@ -61,6 +62,17 @@ def _fit(plan: Plan) -> Iterator[Finding]:
             "warning",
             "tight",
             f"It fits by the central estimates only: at their high end it is {over} short.",
+        )
+
+    work = plan.workload
+    alone = total_bytes(plan.footprint, work.model_copy(update={"shared_prefix_tokens": 0}))
+    if plan.fits and alone > memory:
+        yield Finding(
+            "warning",
+            "prefix_needed",
+            f"It fits only while all sequences share their first "
+            f"{format_tokens(min(work.shared_prefix_tokens, work.context))} tokens: without that "
+            f"it would be {format_bytes(alone - memory)} short.",
         )
 
 

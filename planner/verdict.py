@@ -17,6 +17,9 @@ def verdict(plan: Plan) -> str:
         f"{format_tokens(users)} sequence{'s' if users > 1 else ''} of "
         f"{format_tokens(plan.workload.context)} tokens"
     )
+    prefix = min(plan.workload.shared_prefix_tokens, plan.workload.context)
+    if prefix and users > 1:
+        what += f", {format_tokens(prefix)} of them shared by all"
     if plan.fits:
         spare = format_bytes(plan.headroom_bytes)
         each = "" if gpus == 1 else " per GPU"

@@ -7,6 +7,7 @@ from typing import Any
 from planner.errors import SizewellError
 from planner.kv_cache import CacheTerm
 from planner.plan import Plan, make_plan
+from planner.positions import reach
 from planner.units import format_bytes, format_tokens
 from planner.variants import attention_variants
 from presets.gpus import load_gpu
@@ -110,10 +111,24 @@ def _row(alternative: Alternative) -> tuple[str, ...]:
         format_bytes(plan.kv_bytes_per_sequence + plan.state_bytes_per_sequence),
         format_bytes(plan.total_bytes_per_gpu),
         format_bytes(plan.headroom_bytes),
-        "✓ fits" if plan.fits else "✕ does not fit",
+        _fits(plan),
         _limit(plan.max_concurrency),
-        _limit(plan.max_context_tokens),
+        _limit(plan.max_context_tokens) + _beyond(plan),
     )
+
+
+def _fits(plan: Plan) -> str:
+    if not plan.fits:
+        return "✕ does not fit"
+    return "✓ fits" if plan.range_bytes[1] <= plan.gpu.memory_bytes else "✓ fits, but tight"
+
+
+def _beyond(plan: Plan) -> str:
+    stated = reach(plan.model).supported_tokens
+    longest = plan.max_context_tokens
+    if stated is None or (longest is not None and longest <= stated):
+        return ""
+    return f" (states {format_tokens(stated)})"
 
 
 def _limit(n: int | None) -> str:

@@ -4,7 +4,7 @@ from html import escape
 
 import streamlit as st
 
-from planner.engines.answer import lifted, room
+from planner.engines.answer import lifted, room, shorter
 from planner.engines.engine import EngineFigures
 from planner.engines.gap import Gap, gap
 from planner.engines.registry import ENGINES
@@ -52,7 +52,7 @@ def show(chosen: Chosen, plan: Plan, choice: EngineChoice) -> None:
 def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
     if figures.refused is not None:
         sentence = as_sentence(f"{label} {figures.version} would refuse: {figures.refused}")
-        works = f" {lifted(figures)}." if figures.remedies else ""
+        works = f" {lifted(figures)}{shorter(plan, figures)}." if figures.remedies else ""
         st.error(f"**{sentence}**{works}", icon=":material/cancel:")
         return
     longest = figures.settings.get("max_model_len")

@@ -39,6 +39,9 @@ def subtitle(plan: Plan) -> str:
         f"KV cache: {plan.footprint.kv_format.name}",
         f"{count(work.concurrency, 'user')} of {format_tokens(work.context)} tokens",
     ]
+    if work.shared_prefix_tokens and work.concurrency > 1:
+        shared = min(work.shared_prefix_tokens, work.context)
+        parts[-1] += f", {format_tokens(shared)} of them shared by all"
     sizes = (
         ("tensor parallel", deployment.tensor_parallel_size),
         ("pipeline stages", deployment.pipeline_parallel_size),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from planner.formats.format_support import weights_support
 from planner.guide.case import LOSSY, WORTH, Case, Decision, held, worth
 from planner.timing.breakdown import timer
+from planner.timing.latency import Latency
 from planner.timing.passes import PrefillPass, prefill_pass
 from planner.timing.roofline import Costs
 from planner.units import counted
@@ -23,7 +24,7 @@ def attention_arithmetic(case: Case) -> Decision:
     ratio = seconds / faster
     return Decision(
         "attention arithmetic",
-        "fp8" if ratio > WORTH else "16 bits",
+        f"fp8, {LOSSY}" if ratio > WORTH else "16 bits",
         f"in fp8 a prompt takes {1e3 * faster:.1f} ms instead of {1e3 * seconds:.1f} ms"
         f"{worth(ratio)}",
         ratio,
@@ -62,6 +63,8 @@ def weight_format(case: Case) -> Decision:
     """The fastest of the formats, if it gains a tenth; its own otherwise."""
     tries = {}
     for name in ("fp8", "nvfp4", "int4"):
+        if name == case.deployment.weights_dtype:
+            continue
         found = case.tried(case.deployment.replace(weights_dtype=name))
         if found is not None:
             tries[name] = found[0]
@@ -75,16 +78,19 @@ def weight_format(case: Case) -> Decision:
         f"{name}, {LOSSY}" if ratio > WORTH else "the model's own",
         f"reading weights is {100 * share:.0f} % of a step; {name} makes it "
         f"{1e3 * tries[name].tpot.seconds:.1f} ms instead of "
-        f"{1e3 * case.now.tpot.seconds:.1f} ms{_unpacked(case, name)}{worth(ratio)}",
+        f"{1e3 * case.now.tpot.seconds:.1f} ms{_unpacked(case, name, tries[name])}{worth(ratio)}",
         ratio,
     )
 
 
-def _unpacked(case: Case, name: str) -> str:
-    """What a format does on a card without arithmetic for it."""
+def _unpacked(case: Case, name: str, found: Latency) -> str:
+    """What a format does to prompts on a card without arithmetic for it."""
     if name != "int4" and weights_support(case.gpu, name) != "weight-only":
         return ""
-    return f" by memory alone: {case.gpu.name} multiplies in 16 bits, so prompts get no faster"
+    return (
+        f" by memory alone: {case.gpu.name} multiplies in 16 bits, so a prompt takes "
+        f"{1e3 * found.ttft.seconds:.1f} ms instead of {1e3 * case.now.ttft.seconds:.1f} ms"
+    )
 
 
 def in_fp8(found: PrefillPass) -> PrefillPass:

@@ -53,6 +53,7 @@ def remedies(plan: TrainingPlan) -> tuple[str, ...]:
     if plan.fits:
         return ()
     lora, recipe = Lora(), plan.recipe
+    sharding = cheapest_sharding(plan)
     tries: tuple[tuple[str, dict[str, object]], ...] = (
         ("recompute every layer", {"recomputation": "full"}),
         ("fuse head and loss in chunks", {"loss": "chunked"}),
@@ -62,6 +63,9 @@ def remedies(plan: TrainingPlan) -> tuple[str, ...]:
         ("QLoRA", {"lora": lora.model_copy(update={"base": "nf4"})}),
     )
     found = []
+    if sharding is not None:
+        found.append(f"{sharding.replace('zero', 'ZeRO-')} sharding")
+        tries = tuple(each for each in tries if "sharding" not in each[1])
     for words, changes in tries:
         if all(getattr(recipe, name) == value for name, value in changes.items()):
             continue
@@ -76,11 +80,12 @@ def remedies(plan: TrainingPlan) -> tuple[str, ...]:
     elif longest := longest_sequence(plan):
         found.append(f"sequences of {longest:,} tokens")
     fewest = fewest_gpus(plan.model, plan.gpu, recipe)
-    if fewest is not None and fewest.gpus > recipe.gpus:
-        found.append(
-            f"{fewest.gpus:,} GPUs (data {fewest.data_parallel_size} x tensor "
-            f"{fewest.tensor_parallel_size} x pipeline {fewest.pipeline_parallel_size})"
-        )
+    if fewest is not None:
+        split = f"tensor {fewest.tensor_parallel_size} x pipeline {fewest.pipeline_parallel_size}"
+        if fewest.gpus > recipe.gpus:
+            found.append(f"{fewest.gpus:,} GPUs (data {fewest.data_parallel_size} x {split})")
+        elif fewest.data_parallel_size == 1:
+            found.append(f"each copy on {fewest.gpus:,} of the GPUs ({split})")
     return tuple(found)
 
 

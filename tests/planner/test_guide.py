@@ -56,7 +56,7 @@ def test_fp8_attention_pays_for_long_prompts_on_cards_that_have_it() -> None:
         return of("llama-3.1-8b", gpu, 1, Request(prompt_tokens=prompt))["attention arithmetic"]
 
     assert chosen("h100-sxm5-80gb", 1024).choice == "16 bits"
-    assert chosen("h100-sxm5-80gb", 131072).choice == "fp8"
+    assert chosen("h100-sxm5-80gb", 131072).choice == "fp8, if you may lose precision"
     assert 1.2 < chosen("h100-sxm5-80gb", 131072).figure < 1.8
     assert "no FP8" in chosen("a100-sxm4-80gb", 131072).because
 
@@ -219,6 +219,21 @@ def test_failure_modes_are_found_where_they_are() -> None:
     assert "cache_could_overflow" in codes(8192, users=40)
     assert "cache_could_overflow" not in codes(8192)
     assert "does_not_fit" in codes(120_000, users=40)
+
+
+def test_four_bits_lose_the_fp8_units_that_prompts_had() -> None:
+    """An H100 multiplies fp8 twice as fast as the 16 bits that int4 is widened to."""
+    sizes = {"tensor_parallel_size": 2, "weights_dtype": "fp8"}
+    found = of(
+        "llama-3.1-70b",
+        "h100-sxm5-80gb",
+        4,
+        Request(prompt_tokens=8192, output_tokens=512),
+        **sizes,
+    )["weights"]
+    assert found.choice.startswith("int4")
+    later, now = map(float, re.findall(r"([\d.]+) ms", found.because)[-2:])
+    assert 1.2 * now < later < 2 * now
 
 
 def test_four_bits_on_a_card_without_fp4_units_only_save_memory() -> None:

@@ -16,7 +16,8 @@ from planner.hardware import Gpu, custom_gpu
 from planner.hf_config import parse
 from planner.model import Model
 from planner.plan import Plan, make_plan
-from planner.units import GIB, MIB
+from planner.units import GIB, MIB, format_bytes
+from planner.verdict import verdict
 from planner.workload import Workload
 from presets.models import load_model_config
 from tests.planner.models import DEEPSEEK_V3, GEMMA_3_27B, JAMBA, LLAMA_8B, model
@@ -225,6 +226,19 @@ def test_derivation_adds_up(name: str, pp: int) -> None:
     assert found.parts.total == found.total_bytes_per_gpu
     low, high = found.range_bytes
     assert low < found.total_bytes_per_gpu < high
+
+
+def test_a_fit_that_hangs_on_a_shared_prefix_says_so() -> None:
+    shared = plan(MODELS["llama"], H100, context=60_000, concurrency=12, prefix=50_000)
+    alone = plan(MODELS["llama"], H100, context=60_000, concurrency=12)
+    assert shared.fits
+    assert not alone.fits
+    assert "50,000 of them shared by all" in verdict(shared)
+    assert "shared" not in verdict(alone)
+    found = next(f for f in findings(shared) if f.code == "prefix_needed")
+    assert f"would be {format_bytes(-alone.headroom_bytes)} short" in found.message
+    little = plan(MODELS["llama"], H100, context=1_000, concurrency=2, prefix=500)
+    assert all(f.code != "prefix_needed" for f in findings(little))
 
 
 def test_every_fix_alone_makes_it_fit() -> None:
