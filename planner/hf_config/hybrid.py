@@ -79,7 +79,8 @@ def nemotron_h(fields: Fields) -> Model:
     """Layers that are Mamba-2, attention, a feed-forward part or experts, one of them each."""
     hidden_size = fields.integer("hidden_size")
     blocks = block_types(fields)
-    fields.ignore(*HARMLESS, "expand", "mtp_hybrid_override_pattern", "mtp_layers_block_type")
+    drafted = drafting_blocks(fields)
+    fields.ignore(*HARMLESS, "expand")
     fields.ignore("moe_shared_expert_overlap", "time_step_rank", "num_query_groups")
     fields.aliases["head_dim"] = ("attention_head_dim",)
     fields.expect("attention_bias", False)
@@ -116,13 +117,22 @@ def nemotron_h(fields: Fields) -> Model:
         return parts[blocks[index]]
 
     groups = group_layers(len(blocks), layer)
-    return assemble(
-        fields,
-        groups,
-        hidden_size=hidden_size,
-        tied=False,
-        **prediction_layers(fields, groups, hidden_size),
-    )
+    mtp = prediction_layers(fields, groups, hidden_size)
+    if mtp and drafted not in ([], [blocks[-1]]):
+        mtp["notes"] += (f"Of their {' and '.join(drafted)} layers only the last is counted.",)
+    return assemble(fields, groups, hidden_size=hidden_size, tied=False, **mtp)
+
+
+def drafting_blocks(fields: Fields) -> list[str]:
+    """What the parts of a multi-token-prediction layer are; empty where nothing says so."""
+    types = fields.sequence("mtp_layers_block_type")
+    pattern = fields.text("mtp_hybrid_override_pattern", default="")
+    known = PATTERN if types is None else BLOCKS
+    for kind in types or pattern:
+        if kind not in known:
+            name = "mtp_hybrid_override_pattern" if types is None else "mtp_layers_block_type"
+            raise fields.refuse(name, f"{short(kind)} is not a kind of layer")
+    return [known[kind] for kind in types or pattern]
 
 
 def latent_experts(fields: Fields, hidden_size: int, bias: bool) -> MoE:

@@ -55,9 +55,8 @@ def _check(rope: Mapping[str, Any]) -> None:
         ("original_max_position_embeddings", 2**31),
         ("rope_theta", math.inf),
     ):
-        number = rope.get(name)
-        if number is None:
-            continue
-        real = isinstance(number, (int, float)) and not isinstance(number, bool)
-        if not (real and 0 < number < largest):
-            raise ConfigRefused(f"{name}: {short(number)} is not a number above 0", field=name)
+        value = rope.get(name)
+        for number in value if isinstance(value, list) and name == "rope_theta" else [value]:
+            real = isinstance(number, (int, float)) and not isinstance(number, bool)
+            if number is not None and not (real and 0 < number < largest):
+                raise ConfigRefused(f"{name}: {short(number)} is not a number above 0", field=name)

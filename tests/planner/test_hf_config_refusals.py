@@ -13,6 +13,7 @@ from planner.errors import ConfigRefused
 from planner.hf_config import parse
 from planner.hf_config.document import MAX_BYTES, read_document
 from planner.parameters import count
+from presets.models import load_model_config
 
 DATA = Path(__file__).parent / "data"
 CONFIGS: list[dict[str, Any]] = [
@@ -129,6 +130,19 @@ def test_more_layers_than_any_model_has_are_refused_at_once() -> None:
         ({"layer_types": ["full_attention"] * 31 + ["banana"]}, "layer_types"),
         ({"layer_types": "full_attention"}, "layer_types"),
         ({"sliding_window": 4096}, "sliding_window"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": "four"}}, "factor"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": [4]}}, "factor"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": -3}}, "factor"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": math.nan}}, "factor"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 1e308}}, "factor"),
+        ({"rope_scaling": {"rope_type": "foo", "factor": 2}}, "rope_type"),
+        ({"rope_scaling": {"type": 7, "factor": 2}}, "type"),
+        (
+            {"rope_scaling": {"rope_type": "yarn", "original_max_position_embeddings": "8192"}},
+            "original_max_position_embeddings",
+        ),
+        ({"rope_theta": "abc"}, "rope_theta"),
+        ({"architectures": ["LlamaForRewardModel"]}, "architectures"),
         ({"attention_bias": "yes"}, "attention_bias"),
         ({"attention_bias": 1}, "attention_bias"),
         ({"tie_word_embeddings": "true"}, "tie_word_embeddings"),
@@ -162,6 +176,34 @@ def test_encoder_decoders_are_refused_with_the_reason(model_type: str) -> None:
 def test_encoders_are_refused_with_the_reason(model_type: str) -> None:
     with pytest.raises(ConfigRefused, match="generates no text"):
         parse({**LLAMA, "model_type": model_type})
+
+
+def test_a_decoder_saved_without_a_head_has_none() -> None:
+    whole, bare = (
+        count(parse({**LLAMA, "tie_word_embeddings": False, "architectures": [name]})).total
+        for name in ("LlamaForCausalLM", "LlamaModel")
+    )
+    assert whole - bare == LLAMA["vocab_size"] * LLAMA["hidden_size"]
+
+
+def test_a_window_that_is_off_may_be_saved_as_nought() -> None:
+    off = {"use_sliding_window": False, "sliding_window": 0}
+    config = {**load_model_config("qwen2.5-7b"), **off}
+    assert parse(config).groups == parse({**config, "sliding_window": None}).groups
+    with pytest.raises(ConfigRefused, match="sliding_window"):
+        parse({**config, "use_sliding_window": True})
+
+
+def test_drafting_layers_are_not_guessed() -> None:
+    """vLLM builds ERNIE's of a dense layer, which no field says; Nemotron's pattern is checked."""
+    ernie = next(c for c in CONFIGS if c["model_type"] == "ernie4_5_moe")
+    ernie = {**ernie, "num_nextn_predict_layers": 1}
+    assert count(parse(ernie)).mtp == 0
+    assert any("are not counted" in note for note in parse(ernie).notes)
+    nemotron = load_model_config("nemotron-3-super-120b-a12b")
+    assert any("only the last is counted" in note for note in parse(nemotron).notes)
+    with pytest.raises(ConfigRefused, match="mtp_hybrid_override_pattern"):
+        parse({**nemotron, "mtp_hybrid_override_pattern": "??zz"})
 
 
 def test_what_stands_beside_a_nested_model_is_not_swallowed() -> None:
