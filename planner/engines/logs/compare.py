@@ -167,6 +167,14 @@ def explanation(rows: Sequence[Row]) -> str:
         return "The log says what was predicted, to its last printed digit."
     if abs(row.difference) <= row.half_digit:
         return f"Sizes agree to the last printed digit. {_outside(outside)}"
+    cache = next((other for other in rows if other.name == "kv_cache"), row)
+    if not cache.within_range and abs(cache.difference) > 2 * abs(row.difference):
+        more = "smaller" if cache.difference < 0 else "larger"
+        return (
+            f"The cache is {format_bytes(abs(round(cache.difference)))} {more} than predicted "
+            f"({cache.share:+.1%}), and no size that the log prints beside it accounts for that. "
+            f"{_outside(outside)}"
+        )
     more = "more" if row.difference > 0 else "less"
     size = format_bytes(abs(round(row.difference)))
     text = f"{row.label} differ most: the log has {size} {more} than predicted ({row.share:+.1%})"

@@ -119,6 +119,15 @@ def test_the_largest_difference_is_explained() -> None:
     assert "quantisation" in sentence
 
 
+def test_a_cache_that_no_printed_size_explains_is_said_to() -> None:
+    """Weights differ by their last digit; the cache is 5 GiB short for a reason not in the log."""
+    text = LLAMA_LOG.replace("53.91", "48.91")
+    sentence = explanation(compare(read_log(text), llama()))
+    assert sentence.startswith("The cache is ")
+    assert "smaller than predicted" in sentence
+    assert "no size that the log prints beside it accounts for that" in sentence
+
+
 def test_a_calibration_repeats_the_log() -> None:
     """Applied to the plan that it was read beside, it gives the log's own cache."""
     text = LLAMA_LOG.replace("2.13 GiB", "3.13 GiB").replace("53.91", "52.91")
