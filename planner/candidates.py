@@ -137,6 +137,14 @@ class Found:
         return tuple(first.values())
 
 
+def distance(candidate: Candidate) -> tuple[Any, ...]:
+    """Order of losers, the nearest first: those that memory holds by how far times miss, then the
+    others by how many times their memory they need; times mean nothing there."""
+    if candidate.lost != "memory":
+        return (0, candidate.excess, rank(candidate))
+    return (1, candidate.total_bytes / max(1, candidate.budget_bytes), rank(candidate))
+
+
 def rank(candidate: Candidate) -> tuple[Any, ...]:
     """Order of equals: cost, the model's own formats, speed, the engine, then names, so that runs
     agree."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from planner.admission.rules import rule_of
-from planner.candidates import Candidate, Found, Refusal, pareto, rank
+from planner.candidates import Candidate, Found, Refusal, distance, pareto, rank
 from planner.deployment import Deployment
 from planner.errors import PlanRefused, SizewellError
 from planner.hardware import Gpu
@@ -121,7 +121,7 @@ def merged(parts: Sequence[Found], note: str | None = None, *, model: Model, spa
     if reasons and not any(part.winners or part.losers for part in parts):
         raise PlanRefused(reasons[0])
     winners = sorted((c for part in parts for c in part.winners), key=rank)
-    losers = sorted((c for part in parts for c in part.losers), key=lambda c: (c.excess, rank(c)))
+    losers = sorted((c for part in parts for c in part.losers), key=distance)
     return Found(
         target=target,
         winners=tuple(winners),

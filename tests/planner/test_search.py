@@ -149,8 +149,14 @@ def test_losers_say_what_they_miss(found: Found) -> None:
     for loser in found.losers:
         assert figures[loser.lost](loser) > 1
         assert loser.excess >= figures[loser.lost](loser) - 1e-12
-    excess = [loser.excess for loser in found.losers]
+    slow = [loser for loser in found.losers if loser.lost != "memory"]
+    excess = [loser.excess for loser in slow]
     assert excess == sorted(excess)
+    # Those that memory does not hold come after, by memory alone: their times mean nothing.
+    full = found.losers[len(slow) :]
+    assert {loser.lost for loser in full} == {"memory"}
+    missing = [loser.total_bytes / loser.budget_bytes for loser in full]
+    assert missing == sorted(missing)
 
 
 def test_the_frontier_is_what_nothing_beats(found: Found) -> None:
