@@ -156,9 +156,9 @@ def _formats(choice: ModelChoice | None) -> dict[str, Any]:
         "Weights", options.weight_options(), key="weights", help=WEIGHTS_HELP, **BOUND
     )
     kv = right.selectbox("KV cache", options.kv_options(), key="kv", help=KV_HELP, **BOUND)
-    dtype = "bfloat16" if choice is None else choice.model.dtype
+    own = "bfloat16" if choice is None else choice.model.own_cache
     st.caption(
-        f"Weights: {options.describe_weights(weights)}. KV cache: {options.describe_kv(kv, dtype)}."
+        f"Weights: {options.describe_weights(weights)}. KV cache: {options.describe_kv(kv, own)}."
     )
     return {"weights": weights, "kv": kv}
 
@@ -167,7 +167,7 @@ WEIGHTS_HELP = (
     "auto keeps what the configuration says. Another format applies to matrices and experts; "
     "embeddings, head, norms and routers stay as they are, except in GGUF files."
 )
-KV_HELP = "auto follows the model's own number format."
+KV_HELP = "auto is what a quantised checkpoint asks for, else the model's own number format."
 
 
 def _work() -> dict[str, Any]:

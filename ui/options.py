@@ -49,7 +49,7 @@ def describe_weights(name: str) -> str:
     return "GGUF file type, mixed as llama.cpp mixes it"
 
 
-def describe_kv(name: str, model_dtype: str) -> str:
+def describe_kv(name: str, own: str) -> str:
     """What a cache format is, in a few words."""
-    found = kv_format_of(name, model_dtype)
+    found = kv_format_of(name, own)
     return f"{found.description}; {found.bits_per_element:.3g} bits an element"
