@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Callable
 from html import escape
+from math import ceil
 
 import streamlit as st
 
@@ -24,6 +25,10 @@ from ui.traffic_work import Pool, Work
 
 SEARCHED = 800
 """Requests of one try when rates are searched for."""
+MOST_SHARED = 16
+"""How many times as many, at most, where several replicas share them."""
+COMPARED = 400
+"""Requests of one try when settings are compared."""
 
 
 def show(chosen: Chosen) -> None:
@@ -197,17 +202,23 @@ def _rate(one: Replica, work: Work) -> None:
         f"{counted(work.replicas, 'replica')} (95 % interval {found.low:,.2f} to "
         f"{found.high:,.2f}, {found.samples} seeds of {SEARCHED} requests)."
     )
+    # As many requests for each replica: a queue that grows needs time to be seen.
+    expected = work.rate * work.replicas / found.mean if found.mean else 1
+    count = SEARCHED * min(MOST_SHARED, max(1, ceil(expected)))
     needed, _ = objective.replicas_for(
-        one, work.traffic(count=SEARCHED), work.rate, work.slo, seed=work.seed, router=work.router
+        one, work.traffic(count=count), work.rate, work.slo, seed=work.seed, router=work.router
     )
-    st.markdown(f"**{counted(needed, 'replica')}** needed for {work.rate:g} requests per second.")
+    st.markdown(
+        f"**{counted(needed, 'replica')}** needed for {work.rate:g} requests per second, in a run "
+        f"of {count:,} requests."
+    )
 
 
 def _moves(chosen: Chosen, pool: Pool, work: Work) -> None:
     found = list(
         sensitivity(
             lambda d: pool.moved(chosen, d), chosen.deployment,
-            lambda shared: work.traffic(shared, 400), work.slo, work.rate,
+            lambda shared: work.traffic(shared, COMPARED), work.slo, work.rate,
         )
     )  # fmt: skip
     rows = [
@@ -217,6 +228,10 @@ def _moves(chosen: Chosen, pool: Pool, work: Work) -> None:
     ]  # fmt: skip
     head = ("Change", "To", "Highest rate of one replica (/s)", f"Replicas for {work.rate:g}/s")
     st.html(html_table(head, rows, numeric=(2, 3), stack=True))
+    st.caption(
+        f"Each rate is from runs of {COMPARED} requests, to within 5 %: coarser than 'Highest rate "
+        "that holds', and replicas are the asked rate divided by it."
+    )
 
 
 def _claims(one: Replica, work: Work) -> None:
