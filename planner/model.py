@@ -85,6 +85,7 @@ class Model(Frozen):
 
     embedding, head and extras are the tensors outside the layers (head is empty when the
     embedding is tied). mtp are the multi-token-prediction layers, counted apart.
+    declared_cache is the KV cache format that a quantised checkpoint asks for.
     towers are the tensors of a vision tower and its projector, where the fields settle them;
     parameters_elsewhere names the towers (vision, audio) that nothing here counts.
     quantization is the configuration's own `quantization_config`, verbatim; rope its scaling of

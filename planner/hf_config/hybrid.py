@@ -79,7 +79,7 @@ def nemotron_h(fields: Fields) -> Model:
     """Layers that are Mamba-2, attention, a feed-forward part or experts, one of them each."""
     hidden_size = fields.integer("hidden_size")
     blocks = block_types(fields)
-    drafted = drafting_blocks(fields)
+    drafted = named_blocks(fields, ("mtp_layers_block_type",), "mtp_hybrid_override_pattern")
     fields.ignore(*HARMLESS, "expand")
     fields.ignore("moe_shared_expert_overlap", "time_step_rank", "num_query_groups")
     fields.aliases["head_dim"] = ("attention_head_dim",)
@@ -123,18 +123,6 @@ def nemotron_h(fields: Fields) -> Model:
     return assemble(fields, groups, hidden_size=hidden_size, tied=False, **mtp)
 
 
-def drafting_blocks(fields: Fields) -> list[str]:
-    """What the parts of a multi-token-prediction layer are; empty where nothing says so."""
-    types = fields.sequence("mtp_layers_block_type")
-    pattern = fields.text("mtp_hybrid_override_pattern", default="")
-    known = PATTERN if types is None else BLOCKS
-    for kind in types or pattern:
-        if kind not in known:
-            name = "mtp_hybrid_override_pattern" if types is None else "mtp_layers_block_type"
-            raise fields.refuse(name, f"{short(kind)} is not a kind of layer")
-    return [known[kind] for kind in types or pattern]
-
-
 def latent_experts(fields: Fields, hidden_size: int, bias: bool) -> MoE:
     """Plain experts, which may read a narrower vector than the layer (moe_latent_size)."""
     latent = fields.optional("moe_latent_size")
@@ -155,18 +143,22 @@ def latent_experts(fields: Fields, hidden_size: int, bias: bool) -> MoE:
 
 
 def block_types(fields: Fields) -> list[str]:
-    """What each layer is, from a list of names or a text such as "M-M*"."""
-    types = fields.sequence("layers_block_type", "layer_types")
-    pattern = fields.text("hybrid_override_pattern", default="")
-    if types is None and not pattern:
+    """What each layer is."""
+    blocks = named_blocks(fields, ("layers_block_type", "layer_types"), "hybrid_override_pattern")
+    if not blocks:
         raise fields.refuse("hybrid_override_pattern", "is missing, so the layers are unknown")
-    known = PATTERN if types is None else BLOCKS
-    for kind in types or pattern:
-        if kind not in known:
-            name = "hybrid_override_pattern" if types is None else "layers_block_type"
-            raise fields.refuse(name, f"{short(kind)} is not a kind of layer")
     count = fields.optional("num_hidden_layers")
-    blocks = [known[kind] for kind in types or pattern]
     if count is not None and count != len(blocks):
         raise fields.refuse("num_hidden_layers", f"{count} contradicts the {len(blocks)} named")
     return blocks
+
+
+def named_blocks(fields: Fields, lists: tuple[str, ...], text: str) -> list[str]:
+    """Kinds of layers, from a list of names or a text such as "M-M*"; none if neither is there."""
+    types, pattern = fields.sequence(*lists), fields.text(text, default="")
+    known = PATTERN if types is None else BLOCKS
+    for kind in types or pattern:
+        if kind not in known:
+            name = text if types is None else lists[0]
+            raise fields.refuse(name, f"{short(kind)} is not a kind of layer")
+    return [known[kind] for kind in types or pattern]
