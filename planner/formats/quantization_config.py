@@ -55,6 +55,8 @@ def _fp8(fields: Fields) -> Scheme:
     ignore = patterns(fields, "modules_to_not_convert", "ignored_layers")
     tile = block(fields, "weight_block_size")
     expert_dtype = fields.text("expert_dtype", default="fp8")
+    fields.expect("fmt", "e4m3", "e4m3fn", "float8_e4m3fn")
+    fields.expect("activation_scheme", "dynamic", "static")
     if tile is None:
         static = fields.text("activation_scheme", default="dynamic") == "static"
         found = formats.fp8(static_inputs=static)
@@ -75,6 +77,7 @@ def _mxfp4(fields: Fields) -> Scheme:
 
 
 def _gptq(fields: Fields) -> Scheme:
+    fields.expect("bits", 2, 3, 4, 8)
     bits, group = fields.integer("bits", least=2, most=8), group_size(fields)
     symmetric = fields.flag("sym", default=True)
     index = fields.flag("desc_act", default=False)
@@ -146,6 +149,8 @@ def _awq(fields: Fields) -> Scheme:
 def _bitsandbytes(fields: Fields) -> Scheme:
     ignore = patterns(fields, "llm_int8_skip_modules")
     if fields.flag("load_in_8bit", "_load_in_8bit", default=False):
+        if fields.flag("load_in_4bit", "_load_in_4bit", default=False):
+            raise fields.refuse("load_in_4bit", "and load_in_8bit are both set")
         return both("bitsandbytes", formats.INT8_BITSANDBYTES, ignore)
     if not fields.flag("load_in_4bit", "_load_in_4bit", default=False):
         raise fields.refuse("load_in_4bit", "neither it nor load_in_8bit is set")
