@@ -151,7 +151,7 @@ def draft_layers(options: SglangOptions, model: Model, draft: Model | None) -> i
         return 1
     if options.drafts_itself:
         raise PlanRefused(
-            "speculative_algorithm: the model has no multi-token-prediction layers; give "
-            "--speculative-draft-model-path"
+            "speculative_algorithm: the model has no multi-token-prediction layers that are "
+            "sized; give --speculative-draft-model-path"
         )
     raise PlanRefused(f"speculative_algorithm: {algorithm} needs --speculative-draft-model-path")

@@ -161,8 +161,8 @@ def _draft(model: Model, options: VllmOptions, draft: Model | None) -> tuple[Lay
     if speculative.method == "mtp":
         if not model.mtp:
             raise PlanRefused(
-                "speculative_config: the model has no multi-token-prediction layers; use ngram, "
-                "eagle or a draft model"
+                "speculative_config: the model has no multi-token-prediction layers that are "
+                "sized; use ngram, eagle or a draft model"
             )
         return model.mtp
     if speculative.needs_draft and draft is None:
