@@ -87,7 +87,7 @@ def key_figures(plan: Plan) -> str:
         (
             "Most users",
             _tokens(plan.max_concurrency),
-            f"at {format_tokens(work.context)} tokens each, by bytes alone: engines hold fewer",
+            f"at {format_tokens(work.context)} tokens each, by bytes alone",
         ),
         (
             "KV cache per token",

@@ -1,5 +1,6 @@
 """The Traffic page without a browser: the answer, every button, refusals as sentences."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,26 @@ def test_highest_rate_and_replicas() -> None:
     app = page(requests="Fixed lengths")
     app.button(key="find_rate").click().run()
     assert not app.exception
-    assert "95 % interval" in "".join(m.value for m in app.markdown)
+    said = "".join(m.value for m in app.markdown)
+    assert "95 % interval" in said
+    count, needed = asked_for(said)
+    assert (count, needed) == (800, 1)
+
+
+def test_replicas_are_searched_with_as_many_requests_for_each() -> None:
+    app = page(requests="Fixed lengths", rate="60")
+    app.button(key="find_rate").click().run()
+    count, needed = asked_for("".join(m.value for m in app.markdown))
+    assert needed > 1
+    assert count >= 800 * (needed - 1)
+    assert count % 800 == 0
+
+
+def asked_for(said: str) -> tuple[int, int]:
+    """Requests of the run that says how many replicas are needed, and that number."""
+    found = re.search(r"(\d+) replicas?\W+needed .* in a run of ([\d,]+) requests", said)
+    assert found is not None
+    return int(found[2].replace(",", "")), int(found[1])
 
 
 @pytest.mark.parametrize(("number", "word"), [(0, "on demand"), (1, "static, 32 sequences"),
