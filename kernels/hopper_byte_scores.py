@@ -12,76 +12,14 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
+from kernels.hopper_byte_queries import NARROW, PIECE, PIECES, QUERIES, WIDE
 from kernels.hopper_mla_kernel import fence, mma, mma_wait, result_place
+from kernels.hopper_mla_queries import view
 from kernels.hopper_softmax import row_maxima
-from kernels.packed_bytes import row_power
 
 KEYS = gl.constexpr(64)
 HALF = gl.constexpr(128)  # words of half the rank, 512 entries
 ROPE = gl.constexpr(32)
-QUERIES = gl.constexpr(32)
-PIECE = gl.constexpr(128)  # entries of a query that are one operand
-PIECES = gl.constexpr(4)
-LOADED = gl.constexpr(gl.BlockedLayout([1, 4], [2, 16], [4, 1], [1, 0]))
-WIDE = gl.constexpr(gl.NVMMASharedLayout(128, 8, 2))
-NARROW = gl.constexpr(gl.NVMMASharedLayout(64, 8, 2))
-
-_memory = gl.shared_memory_descriptor
-view = getattr(_memory, "reinterpret", None) or _memory._reinterpret  # 3.9 renamed it
-
-
-@gluon.jit
-def _entries(source, start, inside, WIDTH: gl.constexpr):
-    """WIDTH entries of each query, zeros in rows past the last.  # [QUERIES, WIDTH] fp32"""
-    column = gl.arange(0, WIDTH, gl.SliceLayout(0, LOADED))
-    mask = inside[:, None] & (column >= 0)[None, :]
-    held = gl.load(source + start[:, None] + column[None, :], mask=mask, other=0.0)
-    return held.to(gl.float32)
-
-
-@gluon.jit
-def _store_parts(target, values):
-    """Both numbers of each entry. Of 16 rows, 8 are queries' first numbers, 8 their second."""
-    WIDTH: gl.constexpr = values.shape[1]
-    if target.dtype == gl.int8:
-        whole = gl.floor(values + 0.5).to(gl.int32)
-        first = (whole + 64) >> 7
-        second = whole - first * 128
-    else:
-        first = values.to(target.dtype).to(gl.float32)
-        second = values - first
-    parts = gl.join(first, second).reshape([QUERIES // 8, 8, WIDTH, 2]).permute([0, 3, 1, 2])
-    target.store(parts.reshape([2 * QUERIES, WIDTH]).to(target.dtype))
-
-
-@gluon.jit
-def load_queries(
-    nope_ptr, rope_ptr, stride_nt, stride_nh, stride_rt, stride_rh, q_nope, q_rope, factors, scale,
-    HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, ROWS: gl.constexpr,
-):  # fmt: skip
-    """The queries into shared memory, and what the products of each are to be multiplied by.
-
-    Rows of fp8 are brought near 256 by a power of two: the numbers have less range than bf16.
-    """
-    row = gl.program_id(0) * ROWS + gl.arange(0, QUERIES, gl.SliceLayout(1, LOADED))
-    inside = row < HEADS * Q_TOKENS
-    token = (row // HEADS).to(gl.int64)
-    head = (row % HEADS).to(gl.int64)
-    nope = token * stride_nt + head * stride_nh
-    rope = token * stride_rt + head * stride_rh
-    peak = gl.max(gl.abs(_entries(rope_ptr, rope, inside, 2 * ROPE)), 1)
-    for place in gl.static_range(PIECES):
-        held = _entries(nope_ptr + place * PIECE, nope, inside, PIECE)
-        peak = gl.maximum(peak, gl.max(gl.abs(held), 1))
-    if q_rope.dtype == gl.int8:
-        unit = gl.maximum(peak, 1e-30) * (1 / 16256)
-    else:
-        unit = row_power(peak) * 0.00390625
-    for place in gl.static_range(PIECES):
-        held = _entries(nope_ptr + place * PIECE, nope, inside, PIECE)
-        _store_parts(q_nope.index(place), held / unit[:, None])
-    _store_parts(q_rope, _entries(rope_ptr, rope, inside, 2 * ROPE) / unit[:, None])
-    factors.store(unit * scale)
 
 
 @gluon.jit

@@ -15,18 +15,15 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
-from kernels.hopper_byte_scores import (
-    HALF,
-    KEYS,
+from kernels.hopper_byte_queries import (
     NARROW,
     PIECE,
     PIECES,
     QUERIES,
-    ROPE,
     WIDE,
     load_queries,
-    score,
 )
+from kernels.hopper_byte_scores import HALF, KEYS, ROPE, score
 from kernels.hopper_mla_kernel import (
     LEFT,
     RIGHT,

@@ -10,6 +10,7 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia import hopper
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
 
+from kernels.hopper_mla_queries import view
 from kernels.packed_bytes import neighbours
 
 STEP = gl.constexpr(16)  # keys brought in and widened at once: no page is smaller
@@ -17,8 +18,6 @@ AHEAD = gl.constexpr(3)  # steps on their way at once; a fourth's room holds the
 
 barrier = getattr(gl, "barrier", None) or gl.thread_barrier  # 3.7 renamed it
 load_box = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared  # 3.9
-_memory = gl.shared_memory_descriptor
-view = getattr(_memory, "reinterpret", None) or _memory._reinterpret  # 3.9 renamed it
 
 
 @triton.constexpr_function
