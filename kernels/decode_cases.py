@@ -9,7 +9,7 @@ import torch
 from kernels import hopper_mla
 from kernels.aot import Case
 from kernels.combine import combine_kernel, combine_options
-from kernels.decode_tiles import DecodeTile, mla_tile, paged_tile
+from kernels.decode_tiles import DecodeTile, mla_tile, tiles_by_load
 from kernels.kv_store import LARGEST, kv_store_kernel
 from kernels.mla_decode import mla_constexprs
 from kernels.mla_decode_kernel import mla_decode_kernel
@@ -48,8 +48,10 @@ def _all_cases(capability: int) -> Iterator[Case]:
             continue
         for head_dim, head_dim_v in HEAD_DIMS:
             for group in (4, 64) if head_dim == 128 else (4,):
-                for load in (0, 1.5, 4):
-                    yield _paged(capability, q, cache, head_dim, head_dim_v, group, load)
+                widest = max(head_dim, head_dim_v)
+                for _, tiles in tiles_by_load(capability, group, widest, cache.itemsize, 8):
+                    for tile in tiles:
+                        yield _paged(capability, q, cache, head_dim, head_dim_v, group, tile)
         for heads in (16, 32, 128):
             yield _mla(capability, q, cache, heads)
         if capability == 90 and q == cache != torch.float32:
@@ -90,10 +92,8 @@ def _paged(
     head_dim: int,
     head_dim_v: int,
     group: int,
-    load: float,
+    tile: DecodeTile,
 ) -> Case:
-    widest = max(head_dim, head_dim_v)
-    tile = paged_tile(capability, group, widest, cache.itemsize, 8, load)
     constants = paged_constexprs(
         q,
         cache,

@@ -50,16 +50,27 @@ _PAGED = {
     (86, 128, 1): DecodeTile(16, 64, 1, 2, 3),
     (86, 256, 1): DecodeTile(16, 32, 4, 2, 3),
 }
-# The same where there are many heads to each multiprocessor: (from how many, tile), most first.
-# Several KV heads, each in a warp of its own, read neighbouring bytes together.
-_PAGED_MANY = {
-    (90, 64, 2): ((3.0, DecodeTile(16, 64, 2, 3, 2, kv_heads=2)),),
+# The same by the KV heads to each multiprocessor: (from how many, tiles), most first. Several KV
+# heads, each in a warp of its own, read neighbouring bytes together. Of several tiles it is the one
+# whose last round of programs leaves the least over.
+_PAGED_BY_LOAD = {
+    (90, 64, 2): ((3.0, (DecodeTile(16, 64, 2, 3, 2, kv_heads=2),)),),
     (90, 128, 2): (
-        (1.9, DecodeTile(16, 64, 2, 3, 1, kv_heads=2)),
-        (1.0, DecodeTile(16, 32, 2, 2, 6)),
+        (
+            1.9,
+            (
+                DecodeTile(16, 32, 4, 3, 1, kv_heads=4),
+                DecodeTile(16, 32, 2, 2, 6),
+                DecodeTile(16, 64, 2, 3, 1, kv_heads=2),
+            ),
+        ),
+        (1.0, (DecodeTile(16, 32, 2, 2, 6),)),
+        (0.1, (_PAGED[90, 128, 2],)),
+        (0.0, (DecodeTile(16, 64, 2, 3, 1, kv_heads=2),)),
     ),
-    (90, 128, 1): ((3.0, DecodeTile(16, 64, 2, 3, 2, kv_heads=2)),),
+    (90, 128, 1): ((3.0, (DecodeTile(16, 64, 2, 3, 2, kv_heads=2),)),),
 }
+NEARLY = 0.85  # of a round: from here on it counts as full
 _PAGED_FP32 = DecodeTile(16, 16, 8, 2, 2)
 
 # (architecture class, query rows, bytes per cached element) -> tile, for rank 512.
@@ -81,40 +92,56 @@ _MLA = {
 _MLA_FP32 = DecodeTile(16, 16, 4, 1, 1)
 
 
+def tiles_by_load(
+    capability: int, rows: int, head_dim: int, element_bytes: int, kv_heads: int
+) -> list[tuple[float, list[DecodeTile]]]:
+    """Tiles of paged decode: (from how many KV heads a multiprocessor, tiles), most first.
+
+    `rows` is the query heads of a KV head times the new tokens; `head_dim` the larger of K's and
+    V's; `element_bytes` the cache's. The last entry is for any load.
+    """
+    if element_bytes == 4:
+        return [(0.0, [_PAGED_FP32])]
+    key = (arch_class(capability), padded_head_dim(head_dim), element_bytes)
+    tile = _PAGED[key]
+    # Blackwell shares the class, but has not run these, and the 8-bit one spills in its loop there.
+    by_load = _PAGED_BY_LOAD.get(key, ()) if capability < 100 else ()
+    fitting = [
+        (enough, [t for t in tiles if rows <= t.block_m and kv_heads % t.kv_heads == 0])
+        for enough, tiles in by_load
+    ]
+    if rows > tile.block_m:
+        # 8-bit caches stop at 32 rows: from 64 Triton 3.6 takes Hopper's wgmma, and the unpacked
+        # operands then fault on an H200.
+        if element_bytes == 1:
+            tile = replace(tile, block_m=32, block_n=32, num_warps=4)
+        elif rows <= 32:
+            tile = replace(tile, block_m=32, num_warps=4)
+        else:
+            tile = replace(tile, block_m=64, num_warps=8)
+    return [(enough, tiles) for enough, tiles in fitting if tiles] + [(0.0, [tile])]
+
+
 def paged_tile(
     capability: int,
     rows: int,
     head_dim: int,
     element_bytes: int,
     kv_heads: int = 1,
-    heads_per_sm: float = 0.0,
+    sequences: int = 1,
+    sms: int = 132,
 ) -> DecodeTile:
-    """Tile of the paged decode kernel.
+    """The tile for `sequences` on `sms` multiprocessors; the rest as in `tiles_by_load`."""
+    by_load = tiles_by_load(capability, rows, head_dim, element_bytes, kv_heads)
+    tiles = next(tiles for enough, tiles in by_load if sequences * kv_heads >= enough * sms)
+    return min(tiles, key=lambda tile: _left_over(tile, kv_heads, sequences, sms))
 
-    `rows` is the query heads of a KV head times the new tokens; `head_dim` the larger of K's and
-    V's; `element_bytes` the cache's; `heads_per_sm` the sequences times KV heads for each
-    multiprocessor.
-    """
-    if element_bytes == 4:
-        return _PAGED_FP32
-    key = (arch_class(capability), padded_head_dim(head_dim), element_bytes)
-    tile = _PAGED[key]
-    # Blackwell shares the class, but has not run these, and the 8-bit one spills in its loop there.
-    many = _PAGED_MANY.get(key, ()) if capability < 100 else ()
-    for enough, other in many:
-        fits = rows <= other.block_m and kv_heads % other.kv_heads == 0
-        if heads_per_sm >= enough and fits:
-            tile = other
-            break
-    if rows <= tile.block_m:
-        return tile
-    # 8-bit caches stop at 32 rows: from 64 Triton 3.6 takes Hopper's wgmma, and the unpacked
-    # operands then fault on an H200.
-    if element_bytes == 1:
-        return replace(tile, block_m=32, block_n=32, num_warps=4)
-    if rows <= 32:
-        return replace(tile, block_m=32, num_warps=4)
-    return replace(tile, block_m=64, num_warps=8)
+
+def _left_over(tile: DecodeTile, kv_heads: int, sequences: int, sms: int) -> float:
+    """Share of the work in the last round of programs, where that is not nearly full."""
+    programs, places = sequences * kv_heads // tile.kv_heads, sms * tile.programs_per_sm
+    rest = programs % places
+    return 0.0 if rest >= NEARLY * places else rest / max(1, programs)
 
 
 def mla_tile(capability: int, rows: int, element_bytes: int) -> DecodeTile:
@@ -138,26 +165,34 @@ def sm_count(device: torch.device) -> int:
 
 # What starting a program takes, of the time that the whole call needs at full bandwidth; and the
 # time of a round of one program alone, of a full round's: it has the bandwidth to itself, so it
-# runs faster. Fitted to 22 batches (benchmarks/NOTES.md has how well). A program that fills its
-# multiprocessor is bound by that instead.
+# runs faster, up to what its multiprocessor can take where it has that to itself. Fitted to 49
+# batches (benchmarks/NOTES.md has how well).
 START = 0.006
 ALONE = 0.2
+ALONE_ON_SM = 0.5
 JOIN = 0.01  # what a second kernel takes, of a call that fills the card at least once
 
 
-def split_count(programs: int, capacity_tokens: int, tile: DecodeTile, sms: int) -> int:
+def _alone(tile: DecodeTile) -> float:
+    return ALONE_ON_SM if tile.programs_per_sm == 1 else ALONE
+
+
+def split_count(
+    programs: int, capacity_tokens: int, tile: DecodeTile, sms: int, alone: float | None = None
+) -> int:
     """Splits that keep the card busiest, from shapes alone.
 
     `programs` is how many there are with one split. Programs run in rounds of as many as the card
     holds; the last is seldom full. More splits make a round shorter and its rest smaller, but every
-    program has to be started. Of equal longest shares of the tiles, the fewest splits.
+    program has to be started. Of equal longest shares of the tiles, the fewest splits. `alone` is
+    the time of a round of one program, 1 where programs are bound by what they compute.
     """
     places = sms * tile.programs_per_sm
-    alone = 1.0 if tile.programs_per_sm == 1 else ALONE
+    lone = _alone(tile) if alone is None else alone
 
     def time(splits: int) -> float:
         rounds, rest = divmod(programs * splits, places)
-        taken = rounds + (alone + (1 - alone) * rest / places if rest else 0.0)
+        taken = rounds + (lone + (1 - lone) * rest / places if rest else 0.0)
         return taken * (places / (programs * splits) + START)
 
     programs = max(1, programs)
@@ -176,6 +211,6 @@ def whole_sequences(sequences: int, programs: int, tile: DecodeTile, sms: int) -
     places = sms * tile.programs_per_sm
     programs = max(1, programs)
     rounds, rest = divmod(sequences * programs, places)
-    if rounds and ALONE * (places - rest) / (sequences * programs) < JOIN:
+    if rounds and _alone(tile) * (places - rest) / (sequences * programs) < JOIN:
         return sequences
     return rounds * places // programs

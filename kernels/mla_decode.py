@@ -148,8 +148,10 @@ def _plan(
         tile = mla_tile(capability(nope.device), q_tokens * heads, latent_cache.element_size())
     row_blocks = -(-q_tokens * heads // tile.block_m)
     if num_splits is None:
-        sms = sm_count(nope.device)
-        num_splits = split_count(batch * row_blocks, max_blocks * block_size, tile, sms)
+        # A program that has its multiprocessor to itself is bound by what it computes.
+        alone = 1.0 if tile.programs_per_sm == 1 else None
+        sms, reach = sm_count(nope.device), max_blocks * block_size
+        num_splits = split_count(batch * row_blocks, reach, tile, sms, alone)
     check_grid(batch=batch, num_splits=num_splits)
     overlap_launch = num_splits > 1 and overlaps_launch(nope.device)
     grid = (row_blocks, num_splits, batch)

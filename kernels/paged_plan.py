@@ -154,7 +154,8 @@ def make_plan(
         max(head_dim, head_dim_v),
         k_cache.element_size(),
         kv_heads,
-        batch * kv_heads / sms,
+        batch,
+        sms,
     )
     if kv_heads % tile.kv_heads:
         raise ValueError(

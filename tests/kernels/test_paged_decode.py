@@ -5,7 +5,13 @@ import torch
 from paging import paged, relative_error
 
 from kernels.combine import combine_reference, combine_splits
-from kernels.decode_tiles import DecodeTile, paged_tile, sm_count, split_count, whole_sequences
+from kernels.decode_tiles import (
+    DecodeTile,
+    sm_count,
+    split_count,
+    tiles_by_load,
+    whole_sequences,
+)
 from kernels.paged_decode import paged_decode_attention
 from kernels.paged_reference import paged_decode_reference
 
@@ -274,11 +280,8 @@ def test_error_is_at_most_twice_that_of_torch(dtype, cache_dtype, shape):
         q[:, :, None], keys, values, enable_gqa=True
     )[:, :, 0]
     size = (cache_dtype or dtype).itemsize
-    # the default tiles of few programs a multiprocessor and of many, some the same
-    tiles = {
-        paged_tile(90, heads // kv_heads, head_dim, size, kv_heads, load) for load in (0, 1.5, 4)
-    }
-    for tile in tiles:
+    by_load = tiles_by_load(90, heads // kv_heads, head_dim, size, kv_heads)
+    for tile in {tile for _, tiles in by_load for tile in tiles}:
         for num_splits in (None, 1, 7):
             ours = paged_decode_attention(
                 q, *cache.arguments(), num_splits=num_splits, tile=tile, **scales
