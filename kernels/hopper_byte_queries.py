@@ -71,7 +71,7 @@ def load_queries(
         pieces = pieces + (piece,)  # type: ignore[assignment]
     dtype: gl.constexpr = turned.dtype
     turned = turned.to(gl.float32)
-    widest = gl.zeros([QUERIES, PIECE], gl.float32, LOADED)
+    widest = gl.abs(pieces[0].to(gl.float32))  # type: ignore[misc]
     for place in gl.static_range(PIECES):
         widest = gl.maximum(widest, gl.abs(pieces[place].to(gl.float32)))
         _whole(q_nope.index(place), dtype).store(pieces[place])
