@@ -37,6 +37,7 @@ def dbrx(fields: Fields) -> Model:
         num_key_value_heads=attn.integer("kv_n_heads", default=1),
         head_dim=divided(fields, hidden_size, heads),
     )
+    fields.expect("num_key_value_heads", attention.num_key_value_heads)
     experts = MoE(
         num_experts=ffn.integer("moe_num_experts", default=4),
         num_experts_per_tok=ffn.integer("moe_top_k", default=1),

@@ -1,6 +1,6 @@
 """Decoders that mix Kimi delta attention with latent attention: Kimi-Linear and Ling 3.
 
-Source: the reference implementation of each type in Hugging Face transformers 5.23.
+Source: the reference implementation of each type in Hugging Face transformers 5.24.
 """
 
 from planner.hf_config.assembly import Layer, assemble, group_layers
@@ -21,6 +21,13 @@ IGNORED = (
     "kda_safe_gate", "kda_lower_bound", "mtp_loss_scaling_factor",
 )  # fmt: skip
 
+FLAT = {
+    "num_heads": "linear_num_heads",
+    "head_dim": "linear_head_dim",
+    "short_conv_kernel_size": "linear_conv_kernel_dim",
+}
+"""Names of the delta layers' sizes where transformers saved the file."""
+
 
 @family("kimi_linear", "bailing_hybrid")
 def kda(fields: Fields) -> Model:
@@ -37,9 +44,9 @@ def kda(fields: Fields) -> Model:
     if kimi:
         full = kimi_layers(fields, nested, count)
         delta = KimiDeltaAttention(
-            num_heads=nested.integer("num_heads", default=32),
-            head_dim=nested.integer("head_dim", default=128),
-            conv_kernel=nested.integer("short_conv_kernel_size", default=4),
+            num_heads=stated(fields, nested, "num_heads", 32),
+            head_dim=stated(fields, nested, "head_dim", 128),
+            conv_kernel=stated(fields, nested, "short_conv_kernel_size", 4),
         )
     else:
         every = fields.integer("layer_group_size", default=6)
@@ -50,6 +57,9 @@ def kda(fields: Fields) -> Model:
             conv_kernel=fields.integer("short_conv_kernel_size", default=4),
             low_rank=False,
         )
+        fields.expect("linear_num_heads", delta.num_heads)
+        fields.expect("linear_head_dim", delta.head_dim)
+        fields.expect("linear_conv_kernel_dim", delta.conv_kernel)
         gate = linear("g_proj", heads, hidden_size, "column")
         attention = attention.model_copy(update={"extras": gate})
         if attention.q_lora_rank is not None:
@@ -72,6 +82,11 @@ def kda(fields: Fields) -> Model:
         tied=False,
         **prediction_layers(fields, groups, hidden_size),
     )
+
+
+def stated(fields: Fields, nested: Fields, name: str, default: int) -> int:
+    """A size of Kimi's delta layers: the nested one goes before the flat one, as there."""
+    return nested.integer(name, default=fields.integer(FLAT[name], default=default))
 
 
 def named(fields: Fields, count: int) -> list[bool] | None:

@@ -39,7 +39,8 @@ BESIDE = re.compile(
     |use_image_text_matching_head|image_text_hidden_size|scale_factor|_pad_token_id|ignore_index
     |vocabulary_map|(dynamic|force)_image_size|(max|min)_dynamic_patch|use_thumbnail|ps_version
     |select_layer|template|pad2square|drop_vision_last_layer|seconds_per_chunk|num_channels
-    |position_id_per_seconds|hidden_size|vocab_size""",
+    |position_id_per_seconds|hidden_size|vocab_size|out_hidden_size|latent_query_num|insert_layer_id
+    |.*_(eps|init_value|loss_weight)""",
     re.VERBOSE,
 )
 
@@ -77,6 +78,8 @@ def from_wrapper(config: Mapping[str, Any], nested: Mapping[str, Any], name: str
                 f"{field}: {short(value)} beside {name} is not understood, and could change memory",
                 field=field,
             )
+    if wrapper == "paligemma":  # its prompt is seen both ways, which costs no memory
+        text.pop("use_bidirectional_attention", None)
     outer_tie = config.get("tie_word_embeddings")
     if text.get("tie_word_embeddings", outer_tie) != outer_tie and outer_tie is not None:
         raise ConfigRefused(
