@@ -72,6 +72,44 @@ STABLELM = Traits(
     divides=True,
     expects={"attention_bias": (False,), "mlp_bias": (False,)},
 )
+HUNYUAN = replace(
+    ATTENTION_BIAS,
+    qk_norm="head",
+    expects={
+        "use_qk_norm": (True,),
+        "use_cla": (False,),
+        "mlp_bias": (False,),
+        "num_experts": (1,),
+        "add_classification_head": (False,),
+    },
+    aliases={"head_dim": ("attention_head_dim",)},
+    ignored=(
+        "cla_share_factor",
+        "class_num",
+        "dense_list",
+        "norm_type",
+        "num_media_embeds",
+        "org_vocab_size",
+        "pool_type",
+        "use_rotary_pos_emb",
+    ),
+)
+ERNIE = Traits(
+    qkv_bias=("use_bias", False),
+    o_bias=("use_bias", False),
+    mlp_bias=("use_bias", False),
+    tied=True,
+    num_key_value_heads=2,
+    head_dim=128,
+    ignored=(
+        "compression_ratio",
+        "ignored_index",
+        "rope_is_neox_style",
+        "use_3d_rope",
+        "use_flash_attention",
+        "weight_share_add_bias",
+    ),
+)
 
 TRAITS: dict[str, Traits] = {
     "arcee": replace(LLAMA, gated=False),
@@ -96,15 +134,10 @@ TRAITS: dict[str, Traits] = {
     "cwm": replace(
         BIASLESS, num_key_value_heads=8, head_dim=128, windows="first", window=8192, period=4
     ),
-    "ernie4_5": Traits(
-        qkv_bias=("use_bias", False),
-        o_bias=("use_bias", False),
-        mlp_bias=("use_bias", False),
-        tied=True,
-        num_key_value_heads=2,
-        head_dim=128,
-        ignored=("compression_ratio", "weight_share_add_bias"),
-    ),
+    "ernie4_5": ERNIE,
+    "paddleocr_vl": ERNIE,
+    "paddleocr_vl_text": ERNIE,
+    "dots_ocr": replace(QWEN2, expects={"attention_bias": (True,)}),
     "exaone4": EXAONE4,
     "gemma": GEMMA,
     "gemma2": GEMMA2,
@@ -113,30 +146,18 @@ TRAITS: dict[str, Traits] = {
     "glm": GLM,
     "glm4": replace(GLM, norms_per_layer=4),
     "glm4v_text": replace(GLM, norms_per_layer=4, head_dim=None),
+    "glm_ocr_text": replace(
+        GLM,
+        qkv_bias=False,
+        norms_per_layer=4,
+        head_dim=None,
+        num_key_value_heads=8,
+        ignored=("attention_bias",),
+    ),
     "granite": LLAMA,
     "helium": replace(LLAMA, o_bias=False, num_key_value_heads=20, head_dim=128, divides=True),
-    "hunyuan_v1_dense": replace(
-        ATTENTION_BIAS,
-        qk_norm="head",
-        expects={
-            "use_qk_norm": (True,),
-            "use_cla": (False,),
-            "mlp_bias": (False,),
-            "num_experts": (1,),
-            "add_classification_head": (False,),
-        },
-        aliases={"head_dim": ("attention_head_dim",)},
-        ignored=(
-            "cla_share_factor",
-            "class_num",
-            "dense_list",
-            "norm_type",
-            "num_media_embeds",
-            "org_vocab_size",
-            "pool_type",
-            "use_rotary_pos_emb",
-        ),
-    ),
+    "hunyuan_v1_dense": HUNYUAN,
+    "hunyuan_vl_text": HUNYUAN,
     "hyperclovax": replace(LLAMA, norms_per_layer=2, other_norms=("use_post_norm", True, 4)),
     "internlm3": replace(
         BIASLESS,

@@ -32,6 +32,7 @@ MODULES = (
     "per_layer",
     "recurrent",
     "remote_traits",
+    "shortcut",
     "zamba",
 )
 """Modules of this package that register builders, the most asked for first."""

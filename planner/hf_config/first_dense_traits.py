@@ -107,3 +107,4 @@ FIRST_DENSE = {
 }  # fmt: skip
 
 FIRST_DENSE["bailing_moe_v2"] = FIRST_DENSE["bailing_moe"]
+FIRST_DENSE["deepseek_ocr2_text"] = FIRST_DENSE["deepseek"]

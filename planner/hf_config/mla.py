@@ -11,6 +11,8 @@ from planner.hf_config.assembly import Layer, assemble, divided, group_layers
 from planner.hf_config.compressed import hyper_connection
 from planner.hf_config.experts import Experts, moe, sparse_layers
 from planner.hf_config.families import family
+from planner.hf_config.first_dense_traits import FIRST_DENSE
+from planner.hf_config.moe import sparse_decoder
 from planner.hf_config.mtp import prediction_layers
 from planner.hf_config.reader import Fields, short
 from planner.kinds.attention import LatentAttention
@@ -108,6 +110,8 @@ TRAITS = {
 @family(*TRAITS)
 def latent(fields: Fields) -> Model:
     """A decoder of layers with latent attention."""
+    if not fields.flag("use_mla", default=True):
+        return without_latents(fields)
     traits = TRAITS[fields.text("model_type")]
     fields.fill(**traits.defaults)
     hidden_size = fields.integer("hidden_size")
@@ -163,6 +167,17 @@ def latent(fields: Fields) -> Model:
         extras=head,
         **prediction_layers(fields, groups, hidden_size),
     )
+
+
+def without_latents(fields: Fields) -> Model:
+    """The small DeepSeek-V2 of its vision models: experts, but keys and values as in Llama."""
+    for name in ("kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim"):
+        fields.expect(name, 0)
+    fields.expect("v_head_dim", 0)
+    fields.expect("model_type", "deepseek_v2")
+    fields.expect("rm_head", False)
+    fields.ignore("lm_head")
+    return sparse_decoder(fields, FIRST_DENSE["deepseek"])
 
 
 def gated(attention: LatentAttention, hidden_size: int) -> tuple[Weight, ...]:

@@ -16,9 +16,11 @@ TOWERS = (
 
 # Wrappers of a text model, and the text model type where the nested object does not say it.
 WRAPPERS = {
-    "aya_vision": "cohere2", "blip-2": "opt", "cohere2_vision": "cohere2", "fuyu": "persimmon",
+    "aya_vision": "cohere2", "blip-2": "opt", "cohere2_vision": "cohere2",
+    "deepseek_ocr2": "deepseek_ocr2_text", "deepseek_vl_v2": "deepseek_v2", "fuyu": "persimmon",
     "gemma3": "gemma3_text", "gemma3n": "gemma3n_text", "gemma4": "gemma4_text",
-    "glm4v": "glm4v_text", "got_ocr2": "qwen2", "idefics2": "mistral", "idefics3": "llama",
+    "glm4v": "glm4v_text", "glm_ocr": "glm_ocr_text", "got_ocr2": "qwen2",
+    "idefics2": "mistral", "idefics3": "llama",
     "internvl": "qwen2", "janus": "llama", "llama4": "llama4_text", "llava": "llama",
     "llava_next": "llama", "llava_next_video": "llama", "llava_onevision": "qwen2",
     "mistral3": "mistral", "ovis2": "qwen2", "paligemma": "gemma", "qwen2_5_vl": "qwen2_5_vl_text",
@@ -40,7 +42,7 @@ BESIDE = re.compile(
     |vocabulary_map|(dynamic|force)_image_size|(max|min)_dynamic_patch|use_thumbnail|ps_version
     |select_layer|template|pad2square|drop_vision_last_layer|seconds_per_chunk|num_channels
     |position_id_per_seconds|hidden_size|vocab_size|out_hidden_size|latent_query_num|insert_layer_id
-    |.*_(eps|init_value|loss_weight)""",
+    |candidate_resolutions|global_view_pos|tile_tag|.*_(eps|init_value|loss_weight)""",
     re.VERBOSE,
 )
 

@@ -75,3 +75,102 @@ def test_prefixes_seen_both_ways_cost_no_memory_and_an_encoder_is_refused() -> N
     assert wrapped.groups == parse(text).groups
     with pytest.raises(ConfigRefused, match="use_bidirectional_attention"):
         parse(seen)
+
+
+LONGCAT = {
+    "model_type": "longcat_flash", "hidden_size": 6144, "num_layers": 28, "vocab_size": 131072,
+    "num_attention_heads": 64, "q_lora_rank": 1536, "kv_lora_rank": 512, "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64, "v_head_dim": 128, "ffn_hidden_size": 12288, "moe_topk": 12,
+    "expert_ffn_hidden_size": 2048, "n_routed_experts": 512, "zero_expert_num": 256,
+    "attention_method": "MLA", "zero_expert_type": "identity", "router_bias": False,
+    "mla_scale_q_lora": True, "mla_scale_kv_lora": True, "torch_dtype": "bfloat16",
+}  # fmt: skip
+
+
+def test_longcat_has_two_attentions_and_two_dense_parts_a_layer() -> None:
+    """LongCat-Flash-Chat as published, worked out by hand: its card says 560 billion, at most 31.3
+    billion at work (embedding left out)."""
+    hidden = 6144
+    attention = (
+        hidden * 1536 + 1536 + 1536 * 64 * 192  # queries
+        + hidden * 576 + 512 + 512 * 64 * 256  # keys and values
+        + 64 * 128 * hidden
+    )  # fmt: skip
+    dense, expert, router = 3 * hidden * 12288, 3 * hidden * 2048, 768 * hidden
+    layer = 2 * attention + 2 * dense + router + 4 * hidden
+    outside = 2 * 131072 * hidden + hidden
+    model = parse(LONGCAT)
+    found = count(model)
+    assert found.total == 28 * (layer + 512 * expert) + outside == 560_664_958_976
+    assert found.active == 28 * (layer + 12 * expert) + outside
+    assert round((found.active - found.embedding) / 1e9, 1) == 31.4
+    assert cache_bytes(model, 1000) == 1000 * 2 * 28 * 576 * 2
+    assert any("pass it on" in note for note in model.notes)
+
+
+@pytest.mark.parametrize(("identities", "total"), [(0, 581_408), (4, 581_920)])
+def test_small_longcat_is_counted_as_transformers_does(identities: int, total: int) -> None:
+    """transformers 5.24 on the meta device; of 4 identities without the 32,768 numbers that its
+    joint tensor of gates and ups has for them, which no checkpoint holds."""
+    small = {
+        **LONGCAT, "hidden_size": 64, "num_layers": 2, "vocab_size": 320, "num_attention_heads": 4,
+        "q_lora_rank": 24, "kv_lora_rank": 32, "ffn_hidden_size": 96, "moe_topk": 2,
+        "expert_ffn_hidden_size": 32, "n_routed_experts": 8, "zero_expert_num": identities,
+    }  # fmt: skip
+    assert count(parse(small)).total == total
+
+
+def test_longcat_fields_that_contradict_are_refused() -> None:
+    for field, value in (
+        ("num_hidden_layers", 28), ("attention_method", "MHA"), ("zero_expert_type", "zero"),
+        ("q_lora_rank", None), ("router_bias", True),
+    ):  # fmt: skip
+        with pytest.raises(ConfigRefused, match=field):
+            parse({**LONGCAT, field: value})
+
+
+def test_deepseek_ocr_has_experts_but_no_latents() -> None:
+    """Its language_config as published, worked out by hand."""
+    language = {
+        "first_k_dense_replace": 1, "hidden_size": 1280, "intermediate_size": 6848,
+        "kv_lora_rank": None, "lm_head": True, "moe_intermediate_size": 896, "n_group": 1,
+        "n_routed_experts": 64, "n_shared_experts": 2, "num_attention_heads": 10,
+        "num_experts_per_tok": 6, "num_hidden_layers": 12, "num_key_value_heads": 10,
+        "q_lora_rank": None, "qk_nope_head_dim": 0, "qk_rope_head_dim": 0, "rm_head": False,
+        "topk_group": 1, "topk_method": "greedy", "use_mla": False, "v_head_dim": 0,
+        "vocab_size": 129280,
+    }  # fmt: skip
+    around = {"model_type": "deepseek_vl_v2", "candidate_resolutions": [[1024, 1024]]}
+    model = parse({**around, "language_config": language, "tile_tag": "2D"})
+    layer = 4 * 1280**2 + 2 * 1280
+    experts = (64 + 2) * 3 * 1280 * 896 + 64 * 1280
+    outside = 2 * 129280 * 1280 + 1280
+    assert count(model).total == 12 * layer + 3 * 1280 * 6848 + 11 * experts + outside
+    assert cache_bytes(model, 1000) == 1000 * 2 * 12 * 2 * 1280
+    latent = {**language, "qk_nope_head_dim": 128}
+    with pytest.raises(ConfigRefused, match="qk_nope_head_dim"):
+        parse({**around, "language_config": latent})
+
+
+@pytest.mark.parametrize(
+    ("config", "total"),
+    [
+        ({"model_type": "paddleocr_vl_text", "vocab_size": 103424, "hidden_size": 1024,
+          "intermediate_size": 3072, "num_hidden_layers": 18, "num_attention_heads": 16,
+          "num_key_value_heads": 2, "head_dim": 128, "tie_word_embeddings": True}, 360_748_032),
+        ({"model_type": "hunyuan_vl_text", "vocab_size": 290943, "hidden_size": 4096,
+          "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32,
+          "num_key_value_heads": 32, "head_dim": 128, "tie_word_embeddings": True}, 7_667_982_336),
+        ({"model_type": "glm_ocr_text", "vocab_size": 59392, "hidden_size": 1024,
+          "intermediate_size": 4096, "num_hidden_layers": 16, "num_attention_heads": 16,
+          "num_key_value_heads": 8}, 373_359_616),
+        ({"model_type": "dots_ocr", "vocab_size": 151936, "hidden_size": 1536,
+          "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12,
+          "num_key_value_heads": 2, "attention_bias": True, "use_sliding_window": False},
+         28 * (1536 * (1536 + 512 + 1536) + 1536 + 512 + 3 * 1536 * 8960 + 2 * 1536)
+         + 2 * 151936 * 1536 + 1536),
+    ],
+)  # fmt: skip
+def test_readers_of_documents(config: dict[str, Any], total: int) -> None:
+    """The first three are defaults of their classes in transformers 5.24, the last by hand."""
+    assert count(parse(config)).total == total

@@ -114,7 +114,7 @@ REFUSED = [
     ({"model_type": "doge", "is_moe": True}, "is_moe"),
     ({"model_type": "mimo_v2_flash", "swa_num_key_value_heads": 3}, "swa_num_key_value_heads"),
     ({"model_type": "hunyuan_v1_moe", "use_cla": True}, "use_cla"),
-    ({"model_type": "longcat_flash"}, "model_type"),
+    ({"model_type": "xlnet"}, "model_type"),
 ]
 
 
