@@ -29,6 +29,7 @@ MODULES = (
     "megatron",
     "minimax",
     "mixed_heads",
+    "modalities",
     "per_layer",
     "recurrent",
     "remote_traits",

@@ -17,7 +17,8 @@ TOWERS = (
 # Wrappers of a text model, and the text model type where the nested object does not say it.
 WRAPPERS = {
     "aya_vision": "cohere2", "blip-2": "opt", "cohere2_vision": "cohere2",
-    "deepseek_ocr2": "deepseek_ocr2_text", "deepseek_vl_v2": "deepseek_v2", "fuyu": "persimmon",
+    "deepseek_ocr2": "deepseek_ocr2_text", "deepseek_vl_v2": "deepseek_v2",
+    "ernie4_5_vl_moe": "ernie4_5_vl_moe_text", "fuyu": "persimmon",
     "gemma3": "gemma3_text", "gemma3n": "gemma3n_text", "gemma4": "gemma4_text",
     "glm4v": "glm4v_text", "glm_ocr": "glm_ocr_text", "got_ocr2": "qwen2",
     "idefics2": "mistral", "idefics3": "llama",

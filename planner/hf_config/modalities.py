@@ -1,0 +1,73 @@
+"""ERNIE 4.5 VL: beside each layer's experts for text, a second set for images.
+
+Source: the reference implementation in Hugging Face transformers 5.24.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from planner.hf_config.families import family
+from planner.hf_config.moe import sparse_decoder
+from planner.hf_config.moe_traits import TRAITS
+from planner.hf_config.reader import Fields, short
+from planner.kinds.mlp import MoE, projections
+from planner.model import LayerGroup, Model
+from planner.tensors import Weight, linear
+
+TEXT = replace(
+    TRAITS["ernie4_5_moe"],
+    ignored=(
+        *TRAITS["ernie4_5_moe"].ignored, "freq_allocation", "modality_detach", "rope_3d",
+        "moe_multimodal_dispatch_use_allgather",
+    ),
+)  # fmt: skip
+PAIRS = {"moe_num_experts": [64, 64], "moe_intermediate_size": [1536, 512]}
+"""Of text and of images. The first may be one number, for both."""
+PLACES = ("moe_layer_start_index", "moe_layer_end_index")
+SECOND = "Experts for images are among the parameters; none of them works on a token of text."
+
+
+@family("ernie4_5_vl_moe_text", "ernie4_5_moe_vl")
+def two_modalities(fields: Fields) -> Model:
+    """The decoder for text, with the experts for images added to its layers."""
+    text: dict[str, Any] = dict(fields.config)
+    second = {}
+    for name, default in PAIRS.items():
+        text[name], second[name] = pair(fields, name, fields.config.get(name) or default)
+    last = fields.integer("num_hidden_layers") - 1
+    for name in PLACES:
+        if fields.given(name):
+            first, other = pair(fields, name, fields.config[name])
+            if min(first, last) != min(other, last):
+                raise fields.refuse(name, f"{short(fields.config[name])} differs by modality")
+            text[name] = min(first, last)
+    inner = Fields(text, fields.path)
+    model = sparse_decoder(inner, TEXT)
+    fields.read.update(inner.read, PAIRS, PLACES)
+
+    def added(group: LayerGroup) -> LayerGroup:
+        if not isinstance(group.mlp, MoE):
+            return group
+        count, size = second["moe_num_experts"], second["moe_intermediate_size"]
+        extras = (
+            *group.mlp.extras,
+            *linear("vision_router", count, model.hidden_size, role="router"),
+            Weight("vision_score_bias", (count,), "vector"),
+            *projections(
+                model.hidden_size, size, group.mlp.gated, group.mlp.bias,
+                prefix="vision_experts.", copies=count, active=0, role="expert",
+            ),
+        )  # fmt: skip
+        return group.model_copy(update={"mlp": group.mlp.model_copy(update={"extras": extras})})
+
+    groups = tuple(added(group) for group in model.groups)
+    return model.model_copy(update={"groups": groups, "notes": (*model.notes, SECOND)})
+
+
+def pair(fields: Fields, name: str, value: Any) -> tuple[int, int]:
+    """Two whole numbers, or one for both where it is not a width."""
+    both = [value, value] if isinstance(value, int) and name != "moe_intermediate_size" else value
+    numbers = isinstance(both, list) and all(type(n) is int and n >= 0 for n in both)
+    if not numbers or len(both) != 2:
+        raise fields.refuse(name, f"{short(value)} is not a number for text and one for images")
+    return both[0], both[1]
