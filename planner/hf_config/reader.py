@@ -153,9 +153,16 @@ class Fields:
         return None if value is None else self.integer(name, least=least)
 
     def flag(self, *names: str, default: bool) -> bool:
-        """A true or false; refused when it is anything else."""
+        """A true or false; refused when it is anything else.
+
+        A null counts as false where code asks for it, and as nothing said where a class reads it:
+        it is refused where the two differ.
+        """
         name, value = self._pick(names)
         if value is None:
+            nulls = [n for n in self.names_of(*names) if n in self.config] if default else []
+            if nulls:
+                raise self.refuse(nulls[0], "is null, which may mean true or false; say which")
             return default
         if not isinstance(value, bool):
             raise self.refuse(name, f"{short(value)} is neither true nor false")

@@ -209,3 +209,15 @@ def test_llama_under_other_names() -> None:
     llama = count(parse({**config, "model_type": "llama"}))
     for name in ("Yi", "aquila", "xverse", "baichuan", "mistral"):
         assert count(parse({**config, "model_type": name})) == llama
+
+
+def test_a_null_is_refused_where_it_may_mean_either() -> None:
+    """Falcon's code takes a null multi_query for false, its class's own value is true."""
+    falcon = {
+        "model_type": "falcon", "hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 320,
+        "num_attention_heads": 4, "parallel_attn": True, "bias": False, "alibi": False,
+    }  # fmt: skip
+    assert parse({**falcon, "multi_query": True}).groups == parse(falcon).groups
+    with pytest.raises(ConfigRefused, match="multi_query: is null"):
+        parse({**falcon, "multi_query": None})
+    assert parse({**falcon, "bias": None}).groups == parse(falcon).groups
