@@ -21,6 +21,9 @@ def add_to(parser: ArgumentParser) -> None:
     """The command's flags."""
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="config.json, folder or id")
     parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument(
+        "--exit-code", action="store_true", help="exit with status 1 if a configuration is refused"
+    )
     parser.set_defaults(run=run)
 
 
@@ -33,6 +36,8 @@ def run(arguments: Namespace) -> str:
     if len(unknown) == len(arguments.configs):
         raise PlanRefused("; ".join(why.rstrip(".") for why in unknown))
     entries = [entry(source) for source in arguments.configs]
+    refused = any(found["status"] == "refused" for found in entries)
+    arguments.status = int(arguments.exit_code and refused)
     if arguments.format == "json":
         return json.dumps(entries, indent=1) + "\n"
     return "\n".join(as_text(e) for e in entries)

@@ -165,11 +165,12 @@ def _model(plan: Plan) -> Iterator[Finding]:
         )
     for tower in plan.model.parameters_elsewhere:
         name = tower.removesuffix("_config")
+        own = " The figures of vLLM and SGLang have its weights." if name == "vision" else ""
         yield Finding(
             "warning",
             "tower_not_counted",
-            f"The {name} tower's weights and working memory are not counted: "
-            "leave room for them, or serve text only.",
+            f"The {name} tower's weights and working memory are not counted by bytes: "
+            f"leave room for them, or serve text only.{own}",
         )
     expanded = plan.kv_bytes_per_token_expanded
     if expanded is not None:
@@ -198,24 +199,34 @@ def _model(plan: Plan) -> Iterator[Finding]:
 
 
 def _parallelism(plan: Plan) -> Iterator[Finding]:
-    tp = plan.deployment.tensor_parallel_size
-    if tp > 1:
-        heads = [t.heads for group in plan.model.groups for t in group.cache()]
-        fewest = min(heads, default=tp)
-        if fewest == 1:
-            yield Finding(
-                "warning",
-                "cache_replicated",
-                f"Part of the cache has one head, so each of the {tp} tensor-parallel GPUs keeps "
-                "all of it: data parallel attention or decode context parallelism would not.",
-            )
-        elif fewest < tp:
-            yield Finding(
-                "warning",
-                "kv_heads_replicated",
-                f"{tp} tensor-parallel GPUs share {fewest} KV heads: past {fewest} GPUs the cache "
-                "per GPU no longer shrinks.",
-            )
+    tp, dcp = (
+        plan.deployment.tensor_parallel_size,
+        plan.deployment.decode_context_parallel_size,
+    )
+    heads = [t.heads for group in plan.model.groups for t in group.cache()]
+    fewest = min(heads, default=tp)
+    copies = tp // (fewest * dcp)
+    if copies > 1 and dcp > 1:
+        yield Finding(
+            "warning",
+            "cache_kept_several_times",
+            f"{tp} tensor-parallel GPUs share {counted(fewest, 'KV head')}, split "
+            f"{dcp} ways by its tokens: it is kept {copies} times.",
+        )
+    elif copies > 1 and fewest == 1:
+        yield Finding(
+            "warning",
+            "cache_replicated",
+            f"Part of the cache has one head, so each of the {tp} tensor-parallel GPUs keeps "
+            "all of it: data parallel attention or decode context parallelism would not.",
+        )
+    elif fewest < tp and dcp == 1:
+        yield Finding(
+            "warning",
+            "kv_heads_replicated",
+            f"{tp} tensor-parallel GPUs share {fewest} KV heads: past {fewest} GPUs the cache "
+            "per GPU no longer shrinks.",
+        )
     totals = [part.total for part in plan.stage_parts]
     if max(totals) > 1.1 * min(totals):
         yield Finding(

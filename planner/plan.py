@@ -106,9 +106,11 @@ class Plan:
 
     @cached_property
     def kv_bytes_per_token_expanded(self) -> int | None:
-        """The same where an engine expands latents to all heads; None for models without them."""
+        """The same where an engine expands latents to all heads; None for models without them, and
+        in formats that only latents have."""
         groups = self.model.groups
-        if not any(isinstance(m, LatentAttention) for g in groups for m in g.mixers):
+        latent = any(isinstance(m, LatentAttention) for g in groups for m in g.mixers)
+        if not latent or self.footprint.kv_format.fixed:
             return None
         return sum(
             group.count * entry_bytes(tensor, self.footprint.kv_format)

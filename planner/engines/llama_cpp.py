@@ -38,6 +38,8 @@ from planner.workload import Workload
 NAME = "llama.cpp"
 MARGIN_BYTES = GIB
 LEAST_CTX = 4096
+BACKENDS = {"AMD": "ROCm", "Apple": "Metal", "Intel": "SYCL"}
+"""What devices are called in its log; CUDA elsewhere."""
 PLAIN = ("bf16", "fp16", "fp32", "mxfp4")
 
 
@@ -182,7 +184,7 @@ def llama_cpp_figures(
         },
         command=server_command(name or model.source, deployment, options),
         refused=refused,
-        log_lines=() if refused else log_lines(placement, ctx),
+        log_lines=() if refused else log_lines(placement, ctx, gpu.vendor),
         notes=_notes(placement, ctx, longest, options, deployment.data_parallel_size),
         host_bytes=placement.weights(-1) + placement.cache(-1, ctx),
         binding_stage=max(0, device),
@@ -223,13 +225,14 @@ def _fitted(placement: Placement, room: int, longest: int) -> int:
     return min(low * PAD, longest) if longest else low * PAD
 
 
-def log_lines(placement: Placement, ctx_size: int) -> tuple[str, ...]:
+def log_lines(placement: Placement, ctx_size: int, vendor: str) -> tuple[str, ...]:
     """Buffers as printed: weights, cache and compute of every device that has some."""
+    backend = BACKENDS.get(vendor, "CUDA")
     lines = []
     for device in (-1, *placement.gpus):
-        name = "CPU" if device < 0 else f"CUDA{device}"
+        name = "CPU" if device < 0 else backend if backend == "Metal" else f"{backend}{device}"
         weights, cache = placement.weights(device), placement.cache(device, ctx_size)
-        shown = f"{name}_Mapped" if device < 0 else name
+        shown = f"{name}_Mapped" if name in ("CPU", "Metal") else name
         lines.append(f"{shown} model buffer size = {weights / MIB:8.2f} MiB")
         if cache:
             lines.append(f"{name} KV buffer size = {cache / MIB:8.2f} MiB")

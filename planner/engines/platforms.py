@@ -27,7 +27,7 @@ OTHER_VENDORS = {
     "vllm": ("Intel", "Google"),
     "sglang": (),
     "tensorrt-llm": (),
-    "llama.cpp": ("Apple",),
+    "llama.cpp": ("Apple", "Intel"),
 }
 
 

@@ -36,14 +36,15 @@ def tower_of(config: Mapping[str, Any]) -> Tower | None:
     vision = config.get("vision_config")
     if not isinstance(vision, Mapping):
         return None
-    hidden = _first(vision, "hidden_size", "embed_dim", "vt_hidden_size", "width")
+    # Beside an embed_dim, hidden_size is the text model's (Qwen2-VL).
+    hidden = _first(vision, "embed_dim", "hidden_size", "vt_hidden_size", "width")
     layers = _first(vision, "num_hidden_layers", "depth", "vt_num_hidden_layers", "layers")
     if not hidden or not layers:
         return None
     inner = _first(vision, "intermediate_size", "vt_intermediate_size")
     if not inner:
         inner = int(hidden * float(vision.get("mlp_ratio") or 4))
-    kind = str(vision.get("model_type") or "")
+    kind = str(vision.get("model_type") or config.get("model_type") or "")
     patch = _first(vision, "patch_size", "spatial_patch_size") or 14
     frames = _first(vision, "temporal_patch_size") or 1
     side = (_first(vision, "image_size") or 0) // patch

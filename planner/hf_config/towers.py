@@ -103,6 +103,71 @@ def llama4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight
     )
 
 
+QWEN2_NUMERICS = (
+    "hidden_act", "spatial_patch_size", "window_size", "fullatt_block_indexes", "tokens_per_second",
+    "initializer_range", "torch_dtype", "dtype",
+)  # fmt: skip
+
+
+def merger(merged: int, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Two layers that make one token of Qwen's neighbouring patches."""
+    found = linear("merger.fc1", merged, merged, bias=True)
+    return found + linear("merger.fc2", text_hidden_size, merged, bias=True)
+
+
+def joins(fields: Fields, name: str, text_hidden_size: int) -> None:
+    """Refuse a tower whose tokens are not as wide as the text model's."""
+    if fields.integer(name, default=3584) != text_hidden_size:
+        raise fields.refuse(name, f"is not the text model's {text_hidden_size}")
+
+
+def qwen2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Qwen2-VL, whose `hidden_size` is the text model's: the tower's is `embed_dim`."""
+    fields.ignore(*QWEN2_NUMERICS)
+    fields.expect("model_type", "qwen2_vl", "qwen2_vl_vision")
+    size = fields.integer("embed_dim", default=1280)
+    joins(fields, "hidden_size", text_hidden_size)
+    merged = size * fields.integer("spatial_merge_size", default=2) ** 2
+    fields.fill(patch_size=14, in_chans=3)
+    fields.aliases["num_channels"] = ("in_chans",)
+    return (
+        *patches(fields, size, frames=fields.integer("temporal_patch_size", default=2), bias=False),
+        *blocks(
+            fields.integer("depth", default=32),
+            size,
+            size * fields.integer("mlp_ratio", default=4),
+            fused=True,
+        ),
+        *norm("merger.norm", size, bias=True),
+        *merger(merged, text_hidden_size),
+    )
+
+
+def qwen2_5(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Qwen2.5-VL: gated layers with biases, norms without."""
+    fields.ignore(*QWEN2_NUMERICS)
+    fields.expect("model_type", "qwen2_5_vl", "qwen2_5_vl_vision")
+    size = fields.integer("hidden_size")
+    inner = fields.integer("intermediate_size", default=3420)
+    joins(fields, "out_hidden_size", text_hidden_size)
+    merged = size * fields.integer("spatial_merge_size", default=2) ** 2
+    fields.fill(patch_size=14, in_chans=3)
+    fields.aliases["num_channels"] = ("in_chans",)
+    block = norm("norm", size) * 2
+    block += linear("attn.qkv", 3 * size, size, "column", bias=True)
+    block += linear("attn.proj", size, size, "row", bias=True)
+    for name in ("gate_proj", "up_proj"):
+        block += linear(f"mlp.{name}", inner, size, "column", bias=True)
+    block += linear("mlp.down_proj", size, inner, "row", bias=True)
+    count = fields.integer("depth", default=32)
+    return (
+        *patches(fields, size, frames=fields.integer("temporal_patch_size", default=2), bias=False),
+        *(Weight(f"vision.{w.name}", w.shape, w.role, w.split, copies=count) for w in block),
+        *norm("merger.norm", size),
+        *merger(merged, text_hidden_size),
+    )
+
+
 def qwen3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """Qwen3-VL and Qwen3.5: learned positions, a merger, and one more merger per deep stack."""
     size = fields.integer("hidden_size")
@@ -148,6 +213,8 @@ TOWERS: dict[str, Tower] = {
     "gemma3": siglip,
     "llama4": llama4,
     "minimax_m3_vl": minimax_m3,
+    "qwen2_5_vl": qwen2_5,
+    "qwen2_vl": qwen2,
     "qwen3_5": qwen3,
     "qwen3_5_moe": qwen3,
     "qwen3_vl": qwen3,

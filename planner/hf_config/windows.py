@@ -88,9 +88,9 @@ def pattern(fields: Fields, num_hidden_layers: int, period: int) -> list[bool]:
 def rope_layers(fields: Fields, num_hidden_layers: int) -> list[bool]:
     """Whether each layer has rotary positions: `no_rope_layers` (1 = has), or its interval."""
     interval = fields.integer("no_rope_layer_interval", default=4)
-    written = fields.sequence("no_rope_layers", length=num_hidden_layers)
-    if not written:
+    if fields.raw("no_rope_layers") in (None, []):
         return [(index + 1) % interval != 0 for index in range(num_hidden_layers)]
+    written = fields.sequence("no_rope_layers", length=num_hidden_layers) or []
     if any(value not in (0, 1) for value in written):
         raise fields.refuse("no_rope_layers", "holds something other than 0 and 1")
     return [value == 1 for value in written]

@@ -60,6 +60,8 @@ def test_inspect_of_nothing_but_unknown_names_is_an_error(
     assert "./none.json: there is no such file" in both
     assert "refused" in answer(capsys, "inspect", "nonsense", "llama-3.1-8b")
     assert "it has no config.json" in answer(capsys, "inspect", str(tmp_path), "nonsense")
+    assert main(["inspect", "--exit-code", "nonsense", "llama-3.1-8b"]) == 1
+    assert main(["inspect", "--exit-code", "llama-3.1-8b"]) == 0
 
 
 def test_a_folder_without_a_configuration_says_so(

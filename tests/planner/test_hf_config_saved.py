@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from planner.engines.vision_tower import tower_of
 from planner.errors import ConfigRefused
 from planner.hf_config import parse
 from planner.model import Model
@@ -218,3 +219,69 @@ def test_ernie_vl_has_experts_for_text_and_for_images() -> None:
 def test_ernie_vl_modalities_that_do_not_pair_are_refused(field: str, value: object) -> None:
     with pytest.raises(ConfigRefused, match=field):
         parse({**ERNIE_VL, field: value})
+
+
+QWEN_VL = {
+    "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+    "num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152064,
+    "tie_word_embeddings": False,
+}  # fmt: skip
+PATCHES = {
+    "depth": 32, "num_heads": 16, "in_chans": 3, "patch_size": 14, "spatial_merge_size": 2,
+    "spatial_patch_size": 14, "temporal_patch_size": 2,
+}  # fmt: skip
+QWEN2_VISION = {**PATCHES, "embed_dim": 1280, "mlp_ratio": 4, "hidden_size": 3584}
+QWEN2_5_VISION = {
+    **PATCHES, "hidden_size": 1280, "intermediate_size": 3420, "out_hidden_size": 3584,
+    "hidden_act": "silu", "window_size": 112, "fullatt_block_indexes": [7, 15, 23, 31],
+    "tokens_per_second": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model_type", "vision", "block", "last_norm"),
+    [
+        ("qwen2_vl", QWEN2_VISION, 2 * 1280 * 5120 + 5120 + 1280 + 4 * 1280, 2 * 1280),
+        ("qwen2_5_vl", QWEN2_5_VISION, 3 * 1280 * 3420 + 2 * 3420 + 1280 + 2 * 1280, 1280),
+    ],
+)
+@pytest.mark.parametrize("named", [False, True])
+def test_qwen_towers(
+    model_type: str, vision: dict[str, Any], block: int, last_norm: int, named: bool
+) -> None:
+    """As published, flat and without a model_type of the tower's own, worked out by hand. Engines'
+    logs of both 7B models say 15.51 and 15.63 GiB of weights, rotary tables included."""
+    attention = 4 * 1280**2 + 4 * 1280
+    merger = 5120 * 5120 + 5120 + 5120 * 3584 + 3584
+    expected = 32 * (attention + block) + 3 * 2 * 14 * 14 * 1280 + last_norm + merger
+    config = {**QWEN_VL, "model_type": model_type, "vision_config": dict(vision)}
+    if named:
+        config["vision_config"]["model_type"] = model_type
+    found = parse(config)
+    assert count(found).towers == expected
+    assert found.parameters_elsewhere == ()
+    tower = tower_of(config)
+    assert tower is not None
+    assert tower.dynamic
+    assert abs(tower.parameters / expected - 1) < 2e-4
+
+
+def test_a_tower_of_another_width_is_not_counted() -> None:
+    vision = {**QWEN2_5_VISION, "out_hidden_size": 2048}
+    found = parse({**QWEN_VL, "model_type": "qwen2_5_vl", "vision_config": vision})
+    assert count(found).towers == 0
+    assert found.parameters_elsewhere == ("vision_config",)
+
+
+def test_llama_4_as_published_has_rotary_positions_by_interval() -> None:
+    """Llama-4-Scout's file says no_rope_layers: [], which its class takes for every fourth."""
+    text = {
+        "model_type": "llama4_text", "hidden_size": 64, "intermediate_size": 48,
+        "intermediate_size_mlp": 96, "num_hidden_layers": 8, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 320, "num_local_experts": 4,
+        "num_experts_per_tok": 1, "attention_chunk_size": 8192, "interleave_moe_layer_step": 1,
+    }  # fmt: skip
+    assert parse({**text, "no_rope_layers": []}).groups == parse(text).groups
+    assert parse(text).layer_counts == {"chunked": 6, "full": 2}
+    with pytest.raises(ConfigRefused, match="no_rope_layers"):
+        parse({**text, "no_rope_layers": [1, 0]})

@@ -279,6 +279,28 @@ def test_replicated_cache_is_a_finding() -> None:
     assert "cache_replicated" in codes
 
 
+def test_tokens_split_over_gpus_are_not_said_to_be_replicated() -> None:
+    """One latent head on 8 GPUs, its tokens split 8 or 2 ways."""
+
+    def codes(size: int) -> dict[str, str]:
+        shape = {"tensor_parallel_size": 8, "decode_context_parallel_size": size}
+        return {f.code: f.message for f in findings(plan(MODELS["deepseek"], **shape))}
+
+    assert not {"cache_replicated", "cache_kept_several_times"} & set(codes(8))
+    assert "it is kept 4 times" in codes(2)["cache_kept_several_times"]
+    assert "cache_replicated" not in codes(2)
+
+
+def test_the_sparse_layout_holds_a_model_with_an_indexer() -> None:
+    """61 layers of 656 bytes, and 132 of the indexer's keys; no engine expands that layout."""
+    config = {**DEEPSEEK_V3, "model_type": "deepseek_v32", "num_nextn_predict_layers": 0}
+    config |= {"index_n_heads": 64, "index_head_dim": 128, "index_topk": 2048}
+    found = plan(model(config), kv_cache_dtype="fp8_ds_mla")
+    assert found.kv_bytes_per_token == 61 * (656 + 132) == 48_068
+    assert found.kv_bytes_per_token_expanded is None
+    assert "latent_cache" not in {f.code for f in findings(found)}
+
+
 def test_latents_stand_beside_their_expanded_form() -> None:
     found = plan(MODELS["deepseek"])
     assert found.kv_bytes_per_token == 70_272

@@ -106,16 +106,16 @@ SGLANG_MARKS = ("Load weight ", "max_total_num_tokens", "sglang", "Memory pool e
                 "KV Cache is allocated", "--mem-fraction-static")  # fmt: skip
 
 LLAMA_SIZES = _patterns(
-    weights=(rf"(?:CUDA\d+|Metal|ROCm\d+|Vulkan\d+)\w* model buffer size ={SIZE}",),
+    weights=(rf"(?:CUDA\d+|Metal|ROCm\d+|SYCL\d+|Vulkan\d+)\w* model buffer size ={SIZE}",),
     weights_host=(rf"CPU\w* model buffer size ={SIZE}",),
-    kv_cache=(rf"(?:CUDA\d+|Metal|ROCm\d+|Vulkan\d+)\w* KV buffer size ={SIZE}",),
+    kv_cache=(rf"(?:CUDA\d+|Metal|ROCm\d+|SYCL\d+|Vulkan\d+)\w* KV buffer size ={SIZE}",),
     kv_cache_total=(
         rf"llama_kv_cache\w*: size ={SIZE}",
         rf"KV self size  ={SIZE}",
         rf"kv self size  ={SIZE}",
         rf"memory_size ={SIZE}",
     ),
-    activation=(rf"(?:CUDA\d+|Metal|ROCm\d+|Vulkan\d+)\w* compute buffer size ={SIZE}",),
+    activation=(rf"(?:CUDA\d+|Metal|ROCm\d+|SYCL\d+|Vulkan\d+)\w* compute buffer size ={SIZE}",),
     activation_host=(rf"(?:CPU|CUDA_Host)\w* compute buffer size ={SIZE}",),
 )
 LLAMA_COUNTS = _patterns(

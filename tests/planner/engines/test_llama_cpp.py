@@ -170,6 +170,23 @@ def test_gpus_share_the_blocks() -> None:
 
 
 @pytest.mark.parametrize(
+    ("gpu", "line"),
+    [
+        ("mi300x", "ROCm0 KV buffer size =  1024.00 MiB"),
+        ("arc-pro-b60", "SYCL0 KV buffer size =  1024.00 MiB"),
+        ("apple-m2-ultra", "Metal KV buffer size =  1024.00 MiB"),
+    ],
+)
+def test_buffers_are_called_as_on_the_card(gpu: str, line: str) -> None:
+    found = llama_cpp_figures(
+        model(LLAMA_8B), load_gpu(gpu), Deployment(weights_dtype="q8_0"),
+        LlamaCppOptions(ctx_size=8192, parallel=1),
+    )  # fmt: skip
+    assert line in found.log_lines
+    assert not any("CUDA" in other for other in found.log_lines)
+
+
+@pytest.mark.parametrize(
     ("deployment", "options", "message"),
     [
         (Deployment(weights_dtype="fp8"), LlamaCppOptions(), "no GGUF file holds it"),
