@@ -4,7 +4,7 @@ from html import escape
 
 import streamlit as st
 
-from planner.engines.answer import lifted, room, shorter
+from planner.engines.answer import lifted, room, shorter, too_few
 from planner.engines.engine import EngineFigures
 from planner.engines.gap import Gap, gap
 from planner.engines.registry import ENGINES
@@ -52,8 +52,9 @@ def show(chosen: Chosen, plan: Plan, choice: EngineChoice) -> None:
 def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
     if figures.refused is not None:
         sentence = as_sentence(f"{label} {figures.version} would refuse: {figures.refused}")
-        works = f" {lifted(figures)}{shorter(plan, figures)}." if figures.remedies else ""
-        st.error(f"**{sentence}**{works}", icon=":material/cancel:")
+        few = shorter(plan, figures) + too_few(plan, figures)
+        works = f" {lifted(figures)}{few}." if figures.remedies else ""
+        st.error(f"**{sentence}**{works}{room(figures)}", icon=":material/cancel:")
         return
     longest = figures.settings.get("max_model_len")
     length = f" of {longest:,} tokens" if isinstance(longest, int) else ""

@@ -40,7 +40,8 @@ def engine_verdict(plan: Plan, engine: EngineFigures) -> str:
     name = f"{ENGINES[engine.name].label} {engine.version}"
     if engine.refused is not None:
         single = lifted(engine) or "no single flag of its own lifts that"
-        return f"{name} would refuse to start; {single}{shorter(plan, engine)}."
+        few = shorter(plan, engine) + too_few(plan, engine)
+        return f"{name} would refuse to start; {single}{few}.{room(engine)}"
     work, held = plan.workload, serves(plan, engine)
     limit = engine.settings.get("max_model_len")
     context = work.context
@@ -69,10 +70,20 @@ def lifted(engine: EngineFigures) -> str:
 
 def room(engine: EngineFigures) -> str:
     """The changes that make room for the whole workload, as a sentence after a space."""
-    if engine.refused is not None or not engine.remedies:
+    refused = engine.refused is not None
+    changes = engine.serving if refused else engine.remedies
+    if not changes:
         return ""
-    lead = "Any one of these will do" if len(engine.remedies) > 1 else "One change will do"
-    return f" {lead}: {'; '.join(engine.remedies)}."
+    lead = "Any one of these" if len(changes) > 1 else "One change"
+    return f" {lead} will {'serve all' if refused else 'do'}: {'; '.join(changes)}."
+
+
+def too_few(plan: Plan, engine: EngineFigures) -> str:
+    """How many sequences the flags that lift a refusal then hold, where none holds all."""
+    if max(engine.remedies_hold, default=plan.workload.concurrency) >= plan.workload.concurrency:
+        return ""
+    found = " or ".join(f"{held:,}" for held in dict.fromkeys(engine.remedies_hold))
+    return f", but then holds {found} of {_sequences(plan.workload.concurrency)}"
 
 
 def shorter(plan: Plan, engine: EngineFigures) -> str:

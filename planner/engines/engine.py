@@ -35,8 +35,10 @@ class EngineFigures:
     max_concurrency: sequences of max_model_len as the engine prints it, requests: sequences of the
     workload's context that run at once. refused: the sentence with which it would not start;
     the pool's figures are then 0; remedies: single changes that lift it, or that make room where
-    the workload does not fit. host_bytes: cache in CPU memory, all ranks together. drafts: a model
-    or layers draft, with weights and a cache; mtp_bytes: of `weights`, the drafting layers.
+    the workload does not fit; remedies_hold: sequences of the workload that each of a refusal's
+    then holds; serving: where those are too few, single changes that hold all. host_bytes: cache
+    in CPU memory, all ranks together. drafts: a model or layers draft, with weights and a cache;
+    mtp_bytes: of `weights`, the drafting layers.
     """
 
     name: str
@@ -59,6 +61,8 @@ class EngineFigures:
     binding_stage: int = 0
     outside_budget: dict[str, Estimate] = field(default_factory=dict)
     remedies: tuple[str, ...] = ()
+    remedies_hold: tuple[int, ...] = ()
+    serving: tuple[str, ...] = ()
     replicas: int = 1
     drafts: bool = False
     mtp_bytes: int = 0

@@ -54,6 +54,8 @@ def engine_data(figures: EngineFigures) -> dict[str, Any]:
         "command": figures.command,
         "refused": figures.refused,
         "remedies": list(figures.remedies),
+        "remedies_hold": list(figures.remedies_hold),
+        "serving": list(figures.serving),
         "log_lines": list(figures.log_lines),
         "notes": list(figures.notes),
     }

@@ -69,13 +69,23 @@ def with_remedies(
     found = figures_of(options)
     if found.refused is None:
         return found
-    remedies = []
+    remedies, held = [], []
     for knob in KNOBS.get(name, ()):
         value = mildest(knob, options, found, lambda o: _serves(figures_of(o)))
         if value is not None:
             shown = f"{value:.2f}".rstrip("0") if isinstance(value, float) else str(value)
             remedies.append(f"{knob.flag} {shown}")
-    return replace(found, remedies=tuple(remedies))
+            started = figures_of(changed(options, knob, value))
+            held.append(started.requests * started.replicas)
+    return replace(found, remedies=tuple(remedies), remedies_hold=tuple(held))
+
+
+def changed(options: Frozen, knob: Knob, value: float) -> Any:
+    """The options with that flag alone changed.
+
+    Raises ValueError for a value that the engine does not take.
+    """
+    return type(options)(**{**options.model_dump(), knob.field: value})
 
 
 def _serves(figures: EngineFigures) -> bool:
@@ -103,8 +113,7 @@ def mildest(
 
     def works(step: int) -> bool:
         try:
-            changed = type(options)(**{**options.model_dump(), knob.field: value(step)})
-            return does(changed)
+            return does(changed(options, knob, value(step)))
         except (PlanRefused, ValueError):
             return False
 

@@ -4,7 +4,7 @@
     figures.remedies  # ("--gpu-memory-utilization 0.95", "a KV cache in fp8", "30 sequences ...")
 
 figures_of(options, deployment) is the engine's own answer, so that every change named was computed
-again and holds all sequences. A refusal keeps the flags of planner.engines.remedies.
+again and holds all sequences. A refusal keeps the flags of planner.engines.remedies beside them.
 """
 
 from collections.abc import Callable, Iterator
@@ -57,13 +57,18 @@ def with_room(
 ) -> EngineFigures:
     """The engine's figures; where they hold too few sequences, up to MOST changes that hold all.
 
+    Of a refusal whose flags would hold too few they are `serving`.
+
     Raises PlanRefused where the engine does not run this plan, whatever its size.
     """
     check_runs(name, model, gpu, deployment)
     found = with_remedies(name, options, lambda changed: figures_of(changed, deployment))
-    if found.refused is not None or _holds_all(found, workload):
+    enough = max(found.remedies_hold, default=0) >= workload.concurrency
+    if _holds_all(found, workload) or (found.refused is not None and enough):
         return found
     changes = _changes(name, options, deployment, workload, model, gpu, found, figures_of)
+    if found.refused is not None:
+        return replace(found, serving=tuple(islice(changes, MOST)))
     return replace(found, remedies=tuple(islice(changes, MOST)))
 
 

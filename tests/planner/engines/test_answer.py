@@ -114,3 +114,31 @@ def test_the_workloads_length_is_proposed(capsys: pytest.CaptureFixture[str]) ->
     notes = " ".join(said(capsys, *words, "--context", "9216").split())
     assert "own 131,072 tokens, as vLLM does: --max-model-len 9216 is enough" in notes
     assert "is enough for" not in said(capsys, *words, "--max-model-len", "9216")
+
+
+def test_a_flag_that_starts_it_says_how_many_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each number is what a run with that flag holds, and the change named serves all 8."""
+    words = ["plan", "--model", "gemma-3-27b", "--context", "32k", "--concurrency", "8"]
+    words += ["--engine", "vllm", "--format", "json"]
+    one = [*words, "--gpu", "h100-sxm5-80gb"]
+    found = json.loads(said(capsys, *one))
+    held = []
+    for remedy in found["engine"]["remedies"]:
+        flag, value = remedy.split()
+        held.append(json.loads(said(capsys, *one, flag, value))["engine"]["requests"])
+    assert max(held) < 8
+    shown = " or ".join(str(n) for n in dict.fromkeys(held))
+    assert f"but then holds {shown} of 8 sequences" in found["verdict"]
+    assert "One change will serve all: 2 GPUs (tensor parallel 2)." in found["verdict"]
+    two = json.loads(said(capsys, *one, "--gpus", "2", "--tensor-parallel-size", "2"))
+    assert two["engine"]["requests"] >= 8
+
+
+def test_a_flag_that_starts_it_and_holds_all_says_no_more(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("plan", "--model", "gemma-3-27b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm")
+    out = " ".join(said(capsys, *words).split())
+    assert "would refuse to start" in out
+    assert "but then holds" not in out
+    assert "serve all" not in out
