@@ -43,7 +43,8 @@ def add_to(parser: ArgumentParser) -> None:
     parser.add_argument("--output-tokens", type=tokens, default=1024, metavar="N")
     parser.add_argument("--cached-tokens", type=tokens, default=0, metavar="N",
                         help="prompt tokens found in the prefix cache")  # fmt: skip
-    parser.add_argument("--concurrency", type=int, default=1, metavar="N", help="users at once")
+    parser.add_argument("--concurrency", type=int, default=1, metavar="N",
+                        help="users at once; each asks again when answered")  # fmt: skip
     for name, usual, what in (
         ("--ttft", USUAL_TTFT_P95_S, "to the first token (p95), 2 or 800ms"),
         ("--tpot", USUAL_TPOT_S, "per output token, such as 40ms"),
@@ -246,7 +247,7 @@ def as_text(
             "--usd-per-gpu-hour GPU=USD; --marketplace adds marketplace prices.",
         ]
     lines += ["", f"{found.points:,} points tried. Times are estimates: {reference().source}."]
-    lines += [SERVER]
+    lines += [SERVER, *([search_report.AT_ONCE] if search_report.queues(found.target) else [])]
     return "\n".join(lines) + "\n"
 
 

@@ -14,6 +14,17 @@ from planner.timing.collectives import machine_gpus
 from planner.timing.speed import UNMEASURED, Speed
 from planner.units import ceil_div, counted, format_bytes
 
+AT_ONCE = (
+    "Each user asks again as soon as the last answer ends: a GPU that answers faster is asked more "
+    "often, and a prompt may wait longer there."
+)
+"""Why a faster GPU can miss a limit on the first token that a slower one keeps."""
+
+
+def queues(target: Target) -> bool:
+    """Whether users wait for each other, and a limit holds for the wait."""
+    return target.ttft_p95_s is not None and target.concurrency > 1
+
 
 def name(candidate: Candidate, *, with_formats: bool = True, with_batch: bool = False) -> str:
     """'4 x H200 SXM 141GB, tensor parallel 4, weights fp8, cache bf16 (own), vLLM'.

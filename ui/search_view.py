@@ -12,12 +12,14 @@ from planner.search import search
 from planner.search_data import as_csv, row
 from planner.search_engine import commands
 from planner.search_report import (
+    AT_ONCE,
     dearer,
     efficiencies,
     headline,
     name,
     next_quality,
     prices,
+    queues,
     shared_formats,
     tpot,
     ttft,
@@ -59,6 +61,7 @@ def show(chosen: Chosen, asked: Asked) -> None:
     st.caption(
         f"{found.points:,} points tried. Prices are dated list prices and times are estimates: "
         + f"{as_sentence(reference().source)} {SERVER}"
+        + (f" {AT_ONCE}" if queues(target) else "")
     )
     if found.winners:
         _winners(found)
