@@ -168,6 +168,38 @@ def qwen2_5(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
     )
 
 
+def pixtral(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Mistral 3: gated layers without biases, and a merger before two projections."""
+    fields.expect("model_type", "pixtral")
+    fields.expect("hidden_act", "silu", "gelu")
+    fields.ignore("attention_dropout", "initializer_range", "rope_theta", "rope_parameters")
+    fields.ignore("torch_dtype", "dtype")
+    size = fields.integer("hidden_size", default=1024)
+    inner = fields.integer("intermediate_size", default=4096)
+    heads = fields.integer("num_attention_heads", default=16)
+    fields.expect("head_dim", size // heads)
+    fields.fill(patch_size=14)
+    bias = outer.flag("multimodal_projector_bias", default=False)
+    merged = size * outer.integer("spatial_merge_size", default=2) ** 2
+    block = norm("norm", size) * 2
+    for name in ("q_proj", "k_proj", "v_proj"):
+        block += linear(f"attn.{name}", size, size, "column")
+    block += linear("attn.o_proj", size, size, "row")
+    for name in ("gate_proj", "up_proj"):
+        block += linear(f"mlp.{name}", inner, size, "column")
+    block += linear("mlp.down_proj", size, inner, "row")
+    count = fields.integer("num_hidden_layers", default=24)
+    return (
+        *patches(fields, size, frames=1, bias=False),
+        *norm("vision.ln_pre", size),
+        *(Weight(f"vision.{w.name}", w.shape, w.role, w.split, copies=count) for w in block),
+        *norm("projector.norm", size),
+        *linear("projector.merging_layer", size, merged),
+        *linear("projector.linear_1", text_hidden_size, size, bias=bias),
+        *linear("projector.linear_2", text_hidden_size, text_hidden_size, bias=bias),
+    )
+
+
 def qwen3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """Qwen3-VL and Qwen3.5: learned positions, a merger, and one more merger per deep stack."""
     size = fields.integer("hidden_size")
@@ -213,6 +245,7 @@ TOWERS: dict[str, Tower] = {
     "gemma3": siglip,
     "llama4": llama4,
     "minimax_m3_vl": minimax_m3,
+    "mistral3": pixtral,
     "qwen2_5_vl": qwen2_5,
     "qwen2_vl": qwen2,
     "qwen3_5": qwen3,

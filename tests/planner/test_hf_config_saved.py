@@ -285,3 +285,25 @@ def test_llama_4_as_published_has_rotary_positions_by_interval() -> None:
     assert parse(text).layer_counts == {"chunked": 6, "full": 2}
     with pytest.raises(ConfigRefused, match="no_rope_layers"):
         parse({**text, "no_rope_layers": [1, 0]})
+
+
+def test_pixtrals_tower_in_mistral_3() -> None:
+    """Mistral-Small-3.1's vision_config as published; the sum is transformers 5.24's too."""
+    vision = {
+        "model_type": "pixtral", "hidden_size": 1024, "intermediate_size": 4096, "head_dim": 64,
+        "image_size": 1540, "num_attention_heads": 16, "num_channels": 3, "num_hidden_layers": 24,
+        "patch_size": 14, "hidden_act": "silu", "attention_dropout": 0.0, "rope_theta": 10000.0,
+    }  # fmt: skip
+    text = {
+        "model_type": "mistral", "hidden_size": 5120, "intermediate_size": 32768, "head_dim": 128,
+        "num_hidden_layers": 40, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "vocab_size": 131072, "sliding_window": None,
+    }  # fmt: skip
+    around = {"model_type": "mistral3", "multimodal_projector_bias": False, "spatial_merge_size": 2}
+    found = parse({**around, "vision_config": vision, "text_config": text})
+    layer = 4 * 1024**2 + 3 * 1024 * 4096 + 2 * 1024
+    joined = 4 * 1024 * 1024 + 1024 + 1024 * 5120 + 5120**2
+    assert count(found).towers == 24 * layer + 3 * 14 * 14 * 1024 + 1024 + joined == 438_958_080
+    assert found.parameters_elsewhere == ()
+    wide = {**around, "vision_config": {**vision, "extra_blocks": 3}, "text_config": text}
+    assert count(parse(wide)).towers == 0
