@@ -14,7 +14,7 @@ from presets.models import PLACEHOLDER, ModelName, hub_id_of, load_model_config
 from ui.options import model_names
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-PASTED = "Pasted config.json"
+PASTED = "Your config.json"
 
 
 def name_in_command(source: str) -> str:
