@@ -14,6 +14,10 @@ from ui.memory_bar import bar_alt, memory_bar, stage_bars
 from ui.sentence import as_sentence
 from ui.tables import html_table, memory_table
 
+ENGINES_DIFFER = (
+    "By bytes alone. An engine sets memory aside for itself, so it may hold fewer users, or not "
+    "start: see the Engine page."
+)
 PAINT_S = 0.1
 """After the answer, so that the browser has painted it before it draws the charts."""
 LOAD_S = 0.5
@@ -25,6 +29,7 @@ def show(chosen: Chosen, plan: Plan) -> None:
     _head(chosen, plan)
     _verdict(plan)
     st.html(summary.key_figures(plan))
+    st.caption(ENGINES_DIFFER)
     _let_paint()
     left, right = st.columns(2, gap="medium")
     with left:
