@@ -16,7 +16,7 @@ from ui.tables import html_table, memory_table
 
 ENGINES_DIFFER = (
     "By bytes alone. An engine sets memory aside for itself, so it may hold fewer users, or not "
-    "start: see the Engine page."
+    "start: look under Engine."
 )
 PAINT_S = 0.1
 """After the answer, so that the browser has painted it before it draws the charts."""
