@@ -165,12 +165,11 @@ def _model(plan: Plan) -> Iterator[Finding]:
         )
     for tower in plan.model.parameters_elsewhere:
         name = tower.removesuffix("_config")
-        own = " The figures of vLLM and SGLang have its weights." if name == "vision" else ""
         yield Finding(
             "warning",
             "tower_not_counted",
             f"The {name} tower's weights and working memory are not counted by bytes: "
-            f"leave room for them, or serve text only.{own}",
+            "leave room for them, or serve text only.",
         )
     expanded = plan.kv_bytes_per_token_expanded
     if expanded is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from planner.deployment import Deployment
 from planner.engines.engine import exactly, within
 from planner.engines.loaded_weights import loaded_weights
-from planner.engines.vision_tower import tower_of
+from planner.engines.vision_tower import WITH_TOWER, tower_of
 from planner.estimate import Estimate
 from planner.formats.quantization import Assignment, assign
 from planner.model import LayerGroup, Model
@@ -67,12 +67,12 @@ def _weights(
         model, deployment, assignment, span, first=first, last=last, config=config, mtp=mtp,
         feed_forward=feed_forward,
     ).total  # fmt: skip
-    tower = tower_of(config or {}) if first else None
+    tower = tower_of(config or {}, model) if first else None
     if tower is None:
         return within(size, 0.99 * size, 1.01 * size, SOURCE)
     whole = 2 * tower.parameters
     share = whole // deployment.tensor_parallel_size
-    return within(size + share, 0.99 * size + 0.9 * share, 1.01 * size + whole, SOURCE)
+    return within(size + share, 0.99 * size + 0.9 * share, 1.01 * size + whole, SOURCE + WITH_TOWER)
 
 
 def draft_weights(draft: Model, deployment: Deployment, *, shares: bool = False) -> Estimate:

@@ -1,16 +1,21 @@
-"""Vision towers, which a text model's plan leaves out but an engine loads and profiles.
+"""Vision towers, which an engine loads and profiles beside the text model.
 
-    tower_of(config)  # Tower(parameters=..., patches=..., ...), or None for a text model
+    tower_of(config, model)  # Tower(parameters=..., ...), or None for a text model
 
-Counts the transformer of `vision_config`, its patch embedding and the projector into the text
-model: within 2 % of the published weights of SigLIP, CLIP, Pixtral, MoonViT and Qwen's ViT.
+Where the model's fields do not settle its tower, this counts the transformer of `vision_config`,
+its patch embedding and the projector into the text model: within 2 % of the published weights of
+SigLIP, CLIP, Pixtral, MoonViT and Qwen's ViT.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from planner.model import Model
+from planner.parameters import count
+
 GATED = ("pixtral", "qwen2_5_vl", "qwen2_5_omni")
+WITH_TOWER = ", and the vision tower's weights"
 MERGED = 4
 """Patches that projectors of Pixtral, Qwen and Kimi join into one token."""
 
@@ -31,8 +36,9 @@ class Tower:
         return self.kind.startswith("qwen")
 
 
-def tower_of(config: Mapping[str, Any]) -> Tower | None:
-    """The tower that a configuration's `vision_config` describes."""
+def tower_of(config: Mapping[str, Any], model: Model | None = None) -> Tower | None:
+    """The tower that a configuration's `vision_config` describes; model: with its tensors, if it
+    has them."""
     vision = config.get("vision_config")
     if not isinstance(vision, Mapping):
         return None
@@ -50,6 +56,8 @@ def tower_of(config: Mapping[str, Any]) -> Tower | None:
     side = (_first(vision, "image_size") or 0) // patch
     text = config.get("text_config")
     text_hidden = _first(text if isinstance(text, Mapping) else config, "hidden_size") or hidden
+    if model is not None and model.towers:
+        return Tower(count(model).towers, hidden, inner, layers, kind)
     layer = 4 * hidden * hidden + (3 if kind in GATED else 2) * hidden * inner
     layer += 11 * hidden + inner
     found = layers * layer + 3 * patch * patch * frames * hidden

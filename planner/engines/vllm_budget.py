@@ -11,7 +11,7 @@ from planner.engines.drafter import HEADS
 from planner.engines.engine import within
 from planner.engines.loaded_weights import Loaded, loaded_weights
 from planner.engines.stages import draft_weights
-from planner.engines.vision_tower import Tower, tower_of
+from planner.engines.vision_tower import WITH_TOWER, Tower, tower_of
 from planner.engines.vllm_activation import Batch, activation
 from planner.engines.vllm_options import Settings, VllmOptions
 from planner.estimate import Estimate
@@ -56,7 +56,7 @@ def stage_budget(
     tp, span = deployment.tensor_parallel_size, spans[index]
     first, last = index == 0, index == len(spans) - 1
     generates = options.runner != "pooling"
-    tower = tower_of(config or {}) if first else None
+    tower = tower_of(config or {}, model) if first else None
     loaded = loaded or load(model, deployment, options, assignment, spans, index, config)
     groups = [(g, n) for g in model.groups if (n := layers_in(g, span))]
     terms = activation_terms(
@@ -122,14 +122,16 @@ def load(
 
 
 def _weights(loaded: Loaded, tower: Tower | None, tp: int) -> Estimate:
-    """Exact for text models to the last printed digit; towers are counted by their widths."""
+    """Exact for text models to the last printed digit."""
     if tower is None:
         size = loaded.total
         return within(size, 0.99 * size, 1.01 * size, WEIGHTS)
     whole = 2 * tower.parameters
     share = whole // tp
     size = loaded.total + share
-    return within(size, 0.99 * loaded.total + 0.9 * share, 1.01 * loaded.total + whole, WEIGHTS)
+    return within(
+        size, 0.99 * loaded.total + 0.9 * share, 1.01 * loaded.total + whole, WEIGHTS + WITH_TOWER
+    )
 
 
 def _shares_embedding(options: VllmOptions, settings: Settings, deployment: Deployment) -> bool:

@@ -110,9 +110,11 @@ TRAITS = {
 @family(*TRAITS)
 def latent(fields: Fields) -> Model:
     """A decoder of layers with latent attention."""
-    if not fields.flag("use_mla", default=True):
+    model_type = fields.text("model_type")
+    if model_type == "deepseek_v2" and not fields.flag("use_mla", default=True):
         return without_latents(fields)
-    traits = TRAITS[fields.text("model_type")]
+    fields.expect("use_mla", True)
+    traits = TRAITS[model_type]
     fields.fill(**traits.defaults)
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
@@ -174,7 +176,6 @@ def without_latents(fields: Fields) -> Model:
     for name in ("kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim"):
         fields.expect(name, 0)
     fields.expect("v_head_dim", 0)
-    fields.expect("model_type", "deepseek_v2")
     fields.expect("rm_head", False)
     fields.ignore("lm_head")
     return sparse_decoder(fields, FIRST_DENSE["deepseek"])

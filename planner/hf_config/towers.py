@@ -18,7 +18,8 @@ Tower = Callable[[Fields, Fields, int], tuple[Weight, ...]]
 NUMERICS = (
     "image_size", "vision_feature_layer", "vision_feature_select_strategy", "norm_eps",
     "pixel_shuffle_ratio", "projector_dropout", "rope_mode", "vision_segment_max_frames",
-    "vocab_size", "num_heads", "num_attention_heads", "mm_tokens_per_image",
+    "vocab_size", "num_heads", "num_attention_heads", "mm_tokens_per_image", "spatial_patch_size",
+    "window_size", "fullatt_block_indexes", "tokens_per_second",
 )  # fmt: skip
 
 
@@ -39,18 +40,25 @@ def vision_tower(config: Mapping[str, Any], hidden_size: int) -> tuple[Weight, .
 
 
 def blocks(
-    count: int, hidden_size: int, intermediate_size: int, *, fused: bool = False
+    count: int,
+    hidden_size: int,
+    intermediate_size: int,
+    *,
+    fused: bool = False,
+    gated: bool = False,
+    bias: bool = True,
 ) -> tuple[Weight, ...]:
-    """The encoder's layers: attention and a plain MLP, all with biases, two layer norms each."""
-    found = norm("norm", hidden_size, bias=True) * 2
+    """The encoder's layers: attention, an MLP and two norms. Gated ones have norms without bias."""
+    found = norm("norm", hidden_size, bias=not gated) * 2
     if fused:
-        found += linear("attn.qkv", 3 * hidden_size, hidden_size, "column", bias=True)
+        found += linear("attn.qkv", 3 * hidden_size, hidden_size, "column", bias=bias)
     else:
         for name in ("q_proj", "k_proj", "v_proj"):
-            found += linear(f"attn.{name}", hidden_size, hidden_size, "column", bias=True)
-    found += linear("attn.proj", hidden_size, hidden_size, "row", bias=True)
-    found += linear("mlp.fc1", intermediate_size, hidden_size, "column", bias=True)
-    found += linear("mlp.fc2", hidden_size, intermediate_size, "row", bias=True)
+            found += linear(f"attn.{name}", hidden_size, hidden_size, "column", bias=bias)
+    found += linear("attn.proj", hidden_size, hidden_size, "row", bias=bias)
+    for name in ("gate", "up") if gated else ("up",):
+        found += linear(f"mlp.{name}", intermediate_size, hidden_size, "column", bias=bias)
+    found += linear("mlp.down", hidden_size, intermediate_size, "row", bias=bias)
     return tuple(Weight(f"vision.{w.name}", w.shape, w.role, w.split, copies=count) for w in found)
 
 
@@ -63,7 +71,7 @@ def positions(fields: Fields) -> int:
 def patches(fields: Fields, hidden_size: int, *, frames: int, bias: bool) -> tuple[Weight, ...]:
     """The convolution that turns patches into vectors."""
     patch = fields.integer("patch_size")
-    channels = fields.integer("num_channels", "in_channels", default=3)
+    channels = fields.integer("num_channels", "in_channels", "in_chans", default=3)
     weight = Weight("vision.patch", (hidden_size, channels * frames * patch * patch), "conv")
     return (weight, Weight("vision.patch.bias", (hidden_size,), "bias")) if bias else (weight,)
 
@@ -103,12 +111,6 @@ def llama4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight
     )
 
 
-QWEN2_NUMERICS = (
-    "hidden_act", "spatial_patch_size", "window_size", "fullatt_block_indexes", "tokens_per_second",
-    "initializer_range", "torch_dtype", "dtype",
-)  # fmt: skip
-
-
 def merger(merged: int, text_hidden_size: int) -> tuple[Weight, ...]:
     """Two layers that make one token of Qwen's neighbouring patches."""
     found = linear("merger.fc1", merged, merged, bias=True)
@@ -123,13 +125,11 @@ def joins(fields: Fields, name: str, text_hidden_size: int) -> None:
 
 def qwen2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """Qwen2-VL, whose `hidden_size` is the text model's: the tower's is `embed_dim`."""
-    fields.ignore(*QWEN2_NUMERICS)
     fields.expect("model_type", "qwen2_vl", "qwen2_vl_vision")
     size = fields.integer("embed_dim", default=1280)
     joins(fields, "hidden_size", text_hidden_size)
     merged = size * fields.integer("spatial_merge_size", default=2) ** 2
-    fields.fill(patch_size=14, in_chans=3)
-    fields.aliases["num_channels"] = ("in_chans",)
+    fields.fill(patch_size=14)
     return (
         *patches(fields, size, frames=fields.integer("temporal_patch_size", default=2), bias=False),
         *blocks(
@@ -145,24 +145,15 @@ def qwen2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight,
 
 def qwen2_5(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """Qwen2.5-VL: gated layers with biases, norms without."""
-    fields.ignore(*QWEN2_NUMERICS)
     fields.expect("model_type", "qwen2_5_vl", "qwen2_5_vl_vision")
     size = fields.integer("hidden_size")
     inner = fields.integer("intermediate_size", default=3420)
     joins(fields, "out_hidden_size", text_hidden_size)
     merged = size * fields.integer("spatial_merge_size", default=2) ** 2
-    fields.fill(patch_size=14, in_chans=3)
-    fields.aliases["num_channels"] = ("in_chans",)
-    block = norm("norm", size) * 2
-    block += linear("attn.qkv", 3 * size, size, "column", bias=True)
-    block += linear("attn.proj", size, size, "row", bias=True)
-    for name in ("gate_proj", "up_proj"):
-        block += linear(f"mlp.{name}", inner, size, "column", bias=True)
-    block += linear("mlp.down_proj", size, inner, "row", bias=True)
-    count = fields.integer("depth", default=32)
+    fields.fill(patch_size=14)
     return (
         *patches(fields, size, frames=fields.integer("temporal_patch_size", default=2), bias=False),
-        *(Weight(f"vision.{w.name}", w.shape, w.role, w.split, copies=count) for w in block),
+        *blocks(fields.integer("depth", default=32), size, inner, fused=True, gated=True),
         *norm("merger.norm", size),
         *merger(merged, text_hidden_size),
     )
@@ -171,9 +162,6 @@ def qwen2_5(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
 def pixtral(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """Mistral 3: gated layers without biases, and a merger before two projections."""
     fields.expect("model_type", "pixtral")
-    fields.expect("hidden_act", "silu", "gelu")
-    fields.ignore("attention_dropout", "initializer_range", "rope_theta", "rope_parameters")
-    fields.ignore("torch_dtype", "dtype")
     size = fields.integer("hidden_size", default=1024)
     inner = fields.integer("intermediate_size", default=4096)
     heads = fields.integer("num_attention_heads", default=16)
@@ -181,18 +169,11 @@ def pixtral(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
     fields.fill(patch_size=14)
     bias = outer.flag("multimodal_projector_bias", default=False)
     merged = size * outer.integer("spatial_merge_size", default=2) ** 2
-    block = norm("norm", size) * 2
-    for name in ("q_proj", "k_proj", "v_proj"):
-        block += linear(f"attn.{name}", size, size, "column")
-    block += linear("attn.o_proj", size, size, "row")
-    for name in ("gate_proj", "up_proj"):
-        block += linear(f"mlp.{name}", inner, size, "column")
-    block += linear("mlp.down_proj", size, inner, "row")
     count = fields.integer("num_hidden_layers", default=24)
     return (
         *patches(fields, size, frames=1, bias=False),
         *norm("vision.ln_pre", size),
-        *(Weight(f"vision.{w.name}", w.shape, w.role, w.split, copies=count) for w in block),
+        *blocks(count, size, inner, gated=True, bias=False),
         *norm("projector.norm", size),
         *linear("projector.merging_layer", size, merged),
         *linear("projector.linear_1", text_hidden_size, size, bias=bias),
@@ -207,14 +188,12 @@ def qwen3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight,
     out = fields.integer("out_hidden_size")
     fields.expect("out_hidden_size", text_hidden_size)
     deep = fields.sequence("deepstack_visual_indexes") or []
-    stacks = linear("merger.fc1", merged, merged, bias=True)
-    stacks += linear("merger.fc2", out, merged, bias=True)
     return (
         *patches(fields, size, frames=fields.integer("temporal_patch_size", default=2), bias=True),
         Weight("vision.positions", (fields.integer("num_position_embeddings"), size), "embedding"),
         *blocks(fields.integer("depth"), size, fields.integer("intermediate_size"), fused=True),
         *norm("merger.norm", size, bias=True),
-        *stacks * (1 + len(deep)),
+        *merger(merged, out) * (1 + len(deep)),
         *norm("merger.deep_norm", merged, bias=True) * len(deep),
     )
 

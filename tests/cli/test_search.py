@@ -38,6 +38,8 @@ def test_text_gives_the_answer_the_choices_and_the_reasons(
     assert "Why the others lost" in out
     assert "x L40S, " in out
     assert "points tried" in out
+    assert "asks again as soon as the last answer ends" in out
+    assert "asks again" not in run(capsys, "--ttft", "2", "--tpot", "12ms", "--concurrency", "1")
 
 
 def test_json_is_the_same_answer(capsys: pytest.CaptureFixture[str]) -> None:

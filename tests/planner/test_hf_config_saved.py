@@ -14,6 +14,7 @@ from planner.errors import ConfigRefused
 from planner.hf_config import parse
 from planner.model import Model
 from planner.parameters import count
+from tests.planner.models import DEEPSEEK_V3
 
 DATA = json.loads((Path(__file__).parent / "data" / "counted_saved.json").read_text())
 CASES = [pytest.param(case, id=case["config"]["model_type"]) for case in DATA["cases"]]
@@ -148,6 +149,8 @@ def test_deepseek_ocr_has_experts_but_no_latents() -> None:
     outside = 2 * 129280 * 1280 + 1280
     assert count(model).total == 12 * layer + 3 * 1280 * 6848 + 11 * experts + outside
     assert cache_bytes(model, 1000) == 1000 * 2 * 12 * 2 * 1280
+    with pytest.raises(ConfigRefused, match="use_mla"):
+        parse({**DEEPSEEK_V3, "use_mla": False})
     latent = {**language, "qk_nope_head_dim": 128}
     with pytest.raises(ConfigRefused, match="qk_nope_head_dim"):
         parse({**around, "language_config": latent})
@@ -260,10 +263,12 @@ def test_qwen_towers(
     found = parse(config)
     assert count(found).towers == expected
     assert found.parameters_elsewhere == ()
-    tower = tower_of(config)
-    assert tower is not None
-    assert tower.dynamic
-    assert abs(tower.parameters / expected - 1) < 2e-4
+    by_widths, loaded = tower_of(config), tower_of(config, found)
+    assert by_widths is not None
+    assert by_widths.dynamic
+    assert abs(by_widths.parameters / expected - 1) < 2e-4
+    assert loaded is not None
+    assert loaded.parameters == expected
 
 
 def test_a_tower_of_another_width_is_not_counted() -> None:
