@@ -34,7 +34,7 @@ Row = dict[str, float | str]
 
 @dataclass(frozen=True)
 class Case:
-    """One decode step; kv_heads 0 means MLA."""
+    """One decode step; kv_heads 0 means MLA. Uneven: lengths from 1 to seqlen, as drawn once."""
 
     heads: int
     kv_heads: int
@@ -44,6 +44,18 @@ class Case:
     dtype: torch.dtype = BF16
     q_tokens: int = 1
     block_size: int = 16
+    uneven: bool = False
+
+    @property
+    def lengths(self) -> torch.Tensor:
+        if not self.uneven:
+            return torch.full((self.batch,), self.seqlen, dtype=torch.int32)
+        drawn = torch.Generator().manual_seed(self.batch)
+        return torch.randint(1, self.seqlen + 1, (self.batch,), generator=drawn, dtype=torch.int32)
+
+    @property
+    def tokens(self) -> int:
+        return int(self.lengths.sum())
 
     @property
     def name(self) -> str:
@@ -52,17 +64,18 @@ class Case:
             shape = f"{self.heads}/{self.kv_heads}/{self.head_dim}"
         tokens = f" q{self.q_tokens}" if self.q_tokens > 1 else ""
         pages = f" pages of {self.block_size}" if self.block_size != 16 else ""
-        return f"{shape} {self.batch}x{self.seqlen}{tokens} {str(self.dtype)[6:]}{pages}"
+        longest = f"1..{self.seqlen}" if self.uneven else f"{self.seqlen}"
+        return f"{shape} {self.batch}x{longest}{tokens} {str(self.dtype)[6:]}{pages}"
 
     @property
     def bytes(self) -> int:
         width = 2 * self.kv_heads * self.head_dim or RANK + ROPE
-        return self.batch * self.seqlen * width * self.dtype.itemsize
+        return self.tokens * width * self.dtype.itemsize
 
     @property
     def flops(self) -> int:
         width = 2 * self.head_dim if self.kv_heads else RANK + ROPE + RANK
-        return 2 * self.batch * self.seqlen * self.q_tokens * self.heads * width
+        return 2 * self.tokens * self.q_tokens * self.heads * width
 
 
 PAGED = (
@@ -79,6 +92,9 @@ PAGED = (
     Case(16, 1, 256, 64, 8_192),
     Case(16, 1, 256, 256, 4_096),
     Case(64, 8, 64, 64, 8_192),
+    Case(32, 8, 128, 17, 8_192, uneven=True),
+    Case(32, 8, 128, 64, 8_192, uneven=True),
+    Case(32, 8, 128, 300, 4_096, uneven=True),
     Case(32, 8, 128, 64, 8_192, q_tokens=4),
     Case(32, 8, 128, 64, 8_192, FP8),
     Case(32, 8, 128, 256, 4_096, FP8),
@@ -139,8 +155,14 @@ class Inputs:
         pages = random_cache((blocks, *shape), case.dtype)
         width = case.head_dim or RANK + ROPE
         q = torch.randn(case.batch, case.q_tokens, case.heads, width, device="cuda", dtype=BF16)
-        lengths = torch.full((case.batch,), case.seqlen, dtype=torch.int32, device="cuda")
-        return Inputs(q, pages, pages.unbind(1), table, lengths)
+        return Inputs(q, pages, pages.unbind(1), table, case.lengths.cuda())
+
+    @property
+    def read(self) -> torch.Tensor:
+        """The pages that the lengths reach, in the table's order."""
+        block_size = self.caches[0].shape[1]
+        first = torch.arange(self.table.shape[1], device="cuda") * block_size
+        return self.table[first[None] < self.lengths[:, None]]
 
     def ours(self, tile: DecodeTile | None = None, num_splits: int | None = None) -> torch.Tensor:
         rest = (*self.caches, self.table, self.lengths)
@@ -160,7 +182,7 @@ class Inputs:
 
 def peers(case: Case, given: Inputs) -> dict[str, Run]:
     """The others on the same bytes, taken as a contiguous cache in page order."""
-    if case.dtype != BF16:
+    if case.dtype != BF16 or case.uneven:
         return {}
     runs: dict[str, Run] = {}
     q = given.q
@@ -211,7 +233,7 @@ def measure(case: Case) -> Row:
             row[f"{name}_problem"] = str(problem).splitlines()[0][:120]
 
     time("read", reading(case.bytes))
-    time("pages", reading_pages(given.pages, given.table))
+    time("pages", reading_pages(given.pages, given.read))
     others = peers(case, given)
     for name, run in others.items():
         time(f"{name}_before", run)

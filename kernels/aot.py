@@ -29,6 +29,7 @@ class Case:
     num_warps: int = 4
     num_stages: int = 2
     unaligned: frozenset[str] = field(default_factory=frozenset)
+    max_registers: int | None = None  # of a thread; None leaves it to the compiler
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def compile_case(case: Case, capability: int) -> Usage:
         from triton.compiler import ASTSource as Source
     source = Source(case.kernel, signature, constants, aligned)
     options = {"num_warps": case.num_warps, "num_stages": case.num_stages}
+    if case.max_registers:
+        options["maxnreg"] = case.max_registers
     compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     said = _disassembler(compiled.asm["cubin"], "--dump-resource-usage")
     registers, stack = map(int, re.findall(r"REG:(\d+)\s+STACK:(\d+)", said)[-1])

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from kernels import hopper_mla
+from kernels import hopper_mla, hopper_paged
 from kernels.aot import Case
 from kernels.combine import combine_kernel, combine_options
 from kernels.decode_tiles import DecodeTile, mla_tile, tiles_by_load
@@ -33,7 +33,18 @@ PAIRS = (
 )
 # Pointers come aligned to 16 bytes; the strides of a cache are multiples of 16 entries.
 UNALIGNED = frozenset(
-    ("window_left", "whole", "num_splits", "max_blocks", "num_blocks", "kv_heads", "num_slots")
+    (
+        "window_left",
+        "whole",
+        "num_splits",
+        "max_blocks",
+        "num_blocks",
+        "kv_heads",
+        "num_slots",
+        "batch",
+        "head_blocks",
+        "programs",
+    )
 )
 
 
@@ -64,6 +75,11 @@ def _all_cases(capability: int) -> Iterator[Case]:
                 if hopper_mla.tile(heads, q, cache) is not None:
                     yield _hopper_mla(q, cache, heads, 16)
                     yield _hopper_mla(q, cache, heads, 64)
+    for dtype in (torch.bfloat16, torch.float16) if capability == 90 else ():
+        yield _hopper_paged(dtype, 128, 4, 1)
+    if capability == 90:
+        yield _hopper_paged(torch.bfloat16, 64, 7, 2)
+        yield from map(_hopper_join, (20, 1000))
     for num_splits, head_dim in ((2, 512), (16, 128), (66, 128), (528, 128)):
         yield _combine(capability, num_splits, head_dim)
 
@@ -181,6 +197,52 @@ def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int)
         },
     )
     return replace(case, num_warps=4)  # those of the first partition
+
+
+def _hopper_paged(dtype: torch.dtype, head_dim: int, group: int, q_tokens: int) -> Case:
+    from kernels.hopper_paged_kernel import hopper_paged_kernel
+
+    heads = hopper_paged.HEADS
+    query = torch.empty(2, q_tokens, heads * group, head_dim, dtype=dtype, device="meta")
+    pages = torch.empty(2, 16, heads, head_dim, dtype=dtype, device="meta")
+    boxes = [hopper_paged.query_box(query, heads)] + 2 * [hopper_paged.cache_box(pages)]
+    described = [
+        f"tensordesc<{TYPES[dtype]}{block},{hopper_paged.layout(len(block))!r}>".replace(", ", ",")
+        for _, _, block in boxes
+    ]
+    pointers = {"out": dtype, **dict.fromkeys(("lse", "piece_out", "piece_lse"), torch.float32)}
+    constants = hopper_paged.constexprs(q_tokens, group, head_dim, 16) | {"left": None}
+    case = _case(
+        f"hopper_paged {TYPES[dtype]} {head_dim} {group}x{q_tokens} rows",
+        hopper_paged_kernel,
+        pointers,
+        constants,
+        DecodeTile(16, 16, heads, 2, 1),
+        ("score_scale", "out_scale"),
+        {
+            **dict(zip(("q_desc", "k_desc", "v_desc"), described, strict=True)),
+            "block_table": "*i32",
+            "cache_seqlens": "*i32",
+        },
+    )
+    return replace(case, max_registers=hopper_paged.REGISTERS)
+
+
+def _hopper_join(rows: int) -> Case:
+    from kernels.hopper_paged_join import hopper_paged_join
+
+    constants = hopper_paged.join_constexprs(hopper_paged.constexprs(1, 4, 128, 16), rows, 132)
+    return _case(
+        f"hopper_paged_join {rows} rows",
+        hopper_paged_join,
+        {
+            "out": torch.bfloat16,
+            **dict.fromkeys(("lse", "piece_out", "piece_lse"), torch.float32),
+        },
+        constants | {"left": None},
+        DecodeTile(16, 16, 1, 2, 1),
+        integers={"cache_seqlens": "*i32"},
+    )
 
 
 def _combine(capability: int, num_splits: int, head_dim: int) -> Case:

@@ -90,7 +90,7 @@ def key_tiles(
 
 
 @gluon.jit
-def _tell(work, turn, FIELD: gl.constexpr, value):
+def tell(work, turn, FIELD: gl.constexpr, value):
     """Leave a note for the consumers, who read it from the next phase of `q_full` on."""
     note = work.index(2 * FIELD + (turn & 1))
     note.store(gl.full([1], value, gl.int32, gl.BlockedLayout([1], [32], [1], [0])))
@@ -98,9 +98,9 @@ def _tell(work, turn, FIELD: gl.constexpr, value):
 
 @gluon.jit
 def told(work, turn, FIELD: gl.constexpr):
-    """Read such a note, in a consumer's four warps."""
+    """Read such a note, in a consumer's warps."""
     note = work.index(2 * FIELD + (turn & 1))
-    return gl.max(note.load(gl.BlockedLayout([1], [32], [4], [0])), 0)
+    return gl.max(note.load(gl.BlockedLayout([1], [32], [gl.num_warps()], [0])), 0)
 
 
 @gluon.jit
@@ -201,14 +201,14 @@ def produce(
                 STAGES, CHUNKS, PACKED,
             )  # fmt: skip
             mbarrier.wait(q_empty, turn & 1 ^ 1)
-            _tell(work, turn, TILE, tile)
-            _tell(work, turn, KV_HEAD, kv_head)
+            tell(work, turn, TILE, tile)
+            tell(work, turn, KV_HEAD, kv_head)
             if PACKED:
-                _tell(work, turn, BEGIN_Q, begin_q)
-                _tell(work, turn, LENGTH_Q, length_q)
-                _tell(work, turn, LENGTH_K, length_k)
+                tell(work, turn, BEGIN_Q, begin_q)
+                tell(work, turn, LENGTH_Q, length_q)
+                tell(work, turn, LENGTH_K, length_k)
             else:
-                _tell(work, turn, BATCH, batch)
+                tell(work, turn, BATCH, batch)
             mbarrier.expect(q_full, CONSUMERS * CHUNKS * q_desc.block_type.nbytes)
             for consumer in gl.static_range(CONSUMERS):
                 head, row = unit(tile, kv_head, consumer, CONSUMERS, GROUP)
@@ -245,5 +245,5 @@ def produce(
                 _await_transposed()
             index = gl.num_programs(0) + gl.atomic_add(counter_ptr, 1)
     mbarrier.wait(q_empty, turn & 1 ^ 1)
-    _tell(work, turn, TILE, -1)
+    tell(work, turn, TILE, -1)
     mbarrier.arrive(q_full, count=1)

@@ -83,15 +83,23 @@ def paged_decode_attention(
         out.zero_()
         lse.fill_(-math.inf)
         return _result(out, lse, q.dim(), return_lse)
+    score_scale = plan.scale if softmax_scale is None else softmax_scale * LOG2_E
+    k_factor, v_factor = (
+        1.0 if scale is None or isinstance(scale, torch.Tensor) else float(scale)
+        for scale in (k_scale, v_scale)
+    )
+    if plan.hopper is not None:
+        query = q.unsqueeze(1) if q.dim() == 3 else q
+        plan.hopper.run(
+            query, k_cache, v_cache, block_table, cache_seqlens, out, lse,
+            k_factor * score_scale, v_factor,
+        )  # fmt: skip
+        return _result(out, lse, q.dim(), return_lse)
     partial_out = partial_lse = lse
     if whole < plan.batch:
         rows = lse[whole:].numel()
         partial_out = torch.empty((rows, splits, out.shape[-1]), device=device)
         partial_lse = torch.empty((rows, splits), device=device)
-    k_factor, v_factor = (
-        1.0 if scale is None or isinstance(scale, torch.Tensor) else float(scale)
-        for scale in (k_scale, v_scale)
-    )
     pointers = (
         q,
         as_words("k_cache", k_cache),
@@ -105,7 +113,6 @@ def paged_decode_attention(
         partial_out,
         partial_lse,
     )
-    score_scale = plan.scale if softmax_scale is None else softmax_scale * LOG2_E
     numbers = (k_factor * score_scale, v_factor, left, whole, splits, *plan.sizes)
     plan.launch((*pointers, *numbers), pointers)
     if whole < plan.batch:

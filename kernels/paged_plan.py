@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from kernels import hopper_paged
 from kernels.checks import (
     FLOATS,
     LOG2_E,
@@ -93,6 +94,7 @@ class Plan:
     batch: int
     q_tokens: int
     heads: int
+    hopper: hopper_paged.Plan | None  # it takes the call; what follows is for the portable kernel
     whole: int  # sequences that are not split
     num_splits: int  # of each other
     sizes: tuple[int, ...]  # the kernel's integers after num_splits
@@ -148,6 +150,11 @@ def make_plan(
     max_blocks = block_table.shape[1]
     group = heads // kv_heads
     sms = sm_count(q.device)
+    hopper = None
+    plain = not any(isinstance(scale, torch.Tensor) for scale in (k_scale, v_scale))
+    free = plain and tile is None and num_splits is None
+    if free and hopper_paged.supports(query, k_cache, v_cache, max_blocks, sms):
+        hopper = hopper_paged.Plan(query, k_cache, v_cache, block_table, left, sms)
     tile = tile or paged_tile(
         capability(q.device),
         group * q_tokens,
@@ -204,6 +211,7 @@ def make_plan(
         batch=batch,
         q_tokens=q_tokens,
         heads=heads,
+        hopper=hopper,
         whole=whole,
         num_splits=num_splits,
         sizes=sizes,
