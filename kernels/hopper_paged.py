@@ -15,10 +15,11 @@ from kernels.launcher import Launcher, checked_descriptor
 HEADS = 8  # KV heads of a block, a warp each
 ROWS, TILE, WIDTH = 16, 16, 64  # query rows of a KV head, keys of a slot, columns of a box
 SLOT_BYTES = 2**17  # of the ring
-REGISTERS = 128  # a thread's at the start, so that `join` finds room beside it
-MOST_TILES = 2**31 - 1  # times programs: counted in 32 bits
-FEWEST_ROWS = 16  # below, sequences are split evenly instead (benchmarks/NOTES.md)
-FEWEST_KEYS = 256  # of a program, on average at most
+REGISTERS = 128  # of a thread at launch: the joining kernel finds room beside it
+# Where it is chosen (benchmarks/NOTES.md); the tiles times the programs are counted in 32 bits.
+FEWEST_ROWS = 16
+FEWEST_KEYS = 256  # a program, were every sequence as long as the table is wide
+MOST_TILES = 2**31 - 1
 
 
 @cache
@@ -44,7 +45,7 @@ def supports(
     max_blocks: int,
     programs: int,
 ) -> bool:
-    """Whether `Plan` takes these checked inputs, and is worth it; others take everything.
+    """Whether `Plan` takes these checked inputs and is worth it; the portable kernel takes all.
 
     query: [batch, q_tokens, heads, head_dim], fp16 or bf16 like the caches; head_dim 64 or 128 of
     keys and values, KV heads in blocks of 8, up to 16 query rows of each.

@@ -2,9 +2,10 @@
 
     out = paged_decode_attention(q, k_cache, v_cache, block_table, cache_seqlens)
 
-Each program takes one split of one sequence, and `combine_splits` joins their partial results; a
-sequence that is not split is written as it will be. So many sequences are left whole as fill the
-card in full rounds, and only the rest is split.
+On Hopper, batches that `kernels.hopper_paged` takes are shared out evenly by their lengths. Of all
+others each program takes one split of one sequence, and `combine_splits` joins their partial
+results; a sequence that is not split is written as it will be. So many sequences are left whole as
+fill the card in full rounds, and only the rest is split.
 """
 
 import math
@@ -48,8 +49,8 @@ def paged_decode_attention(
     block_table: int32 [batch, max_blocks]; entries past the length are never followed.
     cache_seqlens: int32 [batch]; 0 gives out 0 and lse -inf.
     window_size: (left, right) keys beside each query; attention is causal, so right has no effect.
-    num_splits: of every sequence; None splits none, all or the last ones, so that the card is busy
-    to the end, chosen from shapes (no wait for the GPU).
+    num_splits: of every sequence; None shares the work out as described above, without a wait for
+    the GPU.
     k_scale, v_scale: dequantisation factors: a number, a tensor of one float32, or one float32
     per token and head, [num_blocks, block_size, kv_heads].
     check: also validate lengths and pages on the GPU, which waits for it (always done on CPU
@@ -65,6 +66,7 @@ def paged_decode_attention(
         left,
         num_splits,
         tile,
+        (q.data_ptr() | k_cache.data_ptr() | v_cache.data_ptr()) % 16 == 0,
     )
     plan = _PLANS.get(key)
     if plan is None:

@@ -105,6 +105,15 @@ def test_scales_and_strides(hopper):
 
 
 @hopper_only
+def test_a_base_that_tma_cannot_address_is_not_sent_there_by_an_earlier_plan():
+    cache = sequences([300, 0, 77, 500] * 5)
+    memory = torch.randn(20 * 32 * 128 + 8, device="cuda").bfloat16()
+    for shift in (8, 1):
+        q = memory[shift:][: 20 * 32 * 128].view(20, 32, 128)
+        assert_matches(q, cache)
+
+
+@hopper_only
 def test_replays_from_a_cuda_graph_as_sequences_grow(hopper):
     lengths = torch.tensor([700, 30, 0, 256] * 5)
     cache = sequences(lengths.tolist())
