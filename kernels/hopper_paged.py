@@ -18,6 +18,7 @@ SLOT_BYTES = 2**17  # of the ring
 REGISTERS = 128  # of a thread at launch: the joining kernel finds room beside it
 # Where it is chosen (benchmarks/NOTES.md); the tiles times the programs are counted in 32 bits.
 FEWEST_ROWS = 16
+MOST_ROWS = 4  # a program: above, whole sequences even out by themselves
 FEWEST_KEYS = 256  # a program, were every sequence as long as the table is wide
 MOST_TILES = 2**31 - 1
 
@@ -63,7 +64,7 @@ def supports(
         and v_cache.shape == k_cache.shape
         and kv_heads % HEADS == 0
         and q_tokens * padded(heads // kv_heads) <= ROWS
-        and rows >= FEWEST_ROWS
+        and FEWEST_ROWS <= rows <= MOST_ROWS * programs
         and programs * FEWEST_KEYS // TILE <= tiles < MOST_TILES // programs
         and all(map(checks.tma_aligned, (query, k_cache, v_cache)))
         and _gluon_kernels() is not None
