@@ -39,7 +39,7 @@ HARMLESS = re.compile(
     |model_max_length|n_ctx|initial_context_length|max_seq_len|context_length|max_seq_length
     |(rms_norm|layer_norm|layernorm|norm|rmsnorm|layer_norms|ln)_(eps|epsilon)
     |norm_epsilon|rms_eps|eps|epsilon
-    |hidden_act|hidden_activation|activation_function|activation|(mlp|mamba|ffn|moe)_hidden_act
+    |hidden_act|hidden_activation|activation_function|activation|(mlp|mamba|ffn|moe|projector)_hidden_act
     |swiglu_(alpha|limit)|clip_qkv|.*logit_softcapping|query_pre_attn_scalar|logit_scale|logits_scaling
     |(embedding|residual|logits|attention|lm_head|key|query|ssm|mlp|ssm_in|ssm_out|attention_in
       |attention_out)_(multiplier|multipliers|scale|scaling)|scale_(emb|depth|embeddings)

@@ -1,0 +1,109 @@
+"""Vision encoders, by their own `model_type`, which several wrappers take.
+
+Each gives the tensors of the transformers class of that name, whose own values stand in for fields
+left out. Source: Hugging Face transformers 5.24.
+"""
+
+from collections.abc import Callable
+
+from planner.hf_config.reader import Fields
+from planner.tensors import Weight, linear, norm
+
+Encoder = Callable[[Fields], tuple[Weight, ...]]
+
+
+def blocks(
+    count: int,
+    hidden_size: int,
+    intermediate_size: int,
+    *,
+    fused: bool = False,
+    gated: bool = False,
+    bias: bool = True,
+) -> tuple[Weight, ...]:
+    """The encoder's layers: attention, an MLP and two norms. Gated ones have norms without bias."""
+    found = norm("norm", hidden_size, bias=not gated) * 2
+    if fused:
+        found += linear("attn.qkv", 3 * hidden_size, hidden_size, "column", bias=bias)
+    else:
+        for name in ("q_proj", "k_proj", "v_proj"):
+            found += linear(f"attn.{name}", hidden_size, hidden_size, "column", bias=bias)
+    found += linear("attn.proj", hidden_size, hidden_size, "row", bias=bias)
+    for name in ("gate", "up") if gated else ("up",):
+        found += linear(f"mlp.{name}", intermediate_size, hidden_size, "column", bias=bias)
+    found += linear("mlp.down", hidden_size, intermediate_size, "row", bias=bias)
+    return tuple(Weight(f"vision.{w.name}", w.shape, w.role, w.split, copies=count) for w in found)
+
+
+def positions(fields: Fields) -> int:
+    """Patches of one image."""
+    size, patch = fields.integer("image_size"), fields.integer("patch_size")
+    return (size // patch) ** 2
+
+
+def patches(fields: Fields, hidden_size: int, *, frames: int, bias: bool) -> tuple[Weight, ...]:
+    """The convolution that turns patches into vectors."""
+    patch = fields.integer("patch_size")
+    channels = fields.integer("num_channels", "in_channels", "in_chans", default=3)
+    weight = Weight("vision.patch", (hidden_size, channels * frames * patch * patch), "conv")
+    return (weight, Weight("vision.patch.bias", (hidden_size,), "bias")) if bias else (weight,)
+
+
+def clip(fields: Fields) -> tuple[Weight, ...]:
+    """CLIP's tower: a class token, learned positions, a norm before the layers and one behind."""
+    fields.fill(hidden_size=768, intermediate_size=3072, num_hidden_layers=12)
+    fields.fill(image_size=224, patch_size=32)
+    fields.ignore("projection_dim")
+    size = fields.integer("hidden_size")
+    return (
+        *patches(fields, size, frames=1, bias=False),
+        Weight("vision.class_embedding", (size,), "embedding"),
+        Weight("vision.positions", (positions(fields) + 1, size), "embedding"),
+        *norm("vision.layernorm", size, bias=True) * 2,
+        *blocks(fields.integer("num_hidden_layers"), size, fields.integer("intermediate_size")),
+    )
+
+
+def siglip(fields: Fields) -> tuple[Weight, ...]:
+    """SigLIP's tower; its head, unless switched off, is loaded although nothing reads it."""
+    fields.fill(hidden_size=768, intermediate_size=3072, num_hidden_layers=12)
+    fields.fill(image_size=224, patch_size=16)
+    size, inner = fields.integer("hidden_size"), fields.integer("intermediate_size")
+    head: tuple[Weight, ...] = ()
+    if fields.flag("vision_use_head", default=True):
+        head = (
+            Weight("vision.head.probe", (size,), "embedding"),
+            *linear("vision.head.in_proj", 3 * size, size, bias=True),
+            *linear("vision.head.out_proj", size, size, bias=True),
+            *norm("vision.head.layernorm", size, bias=True),
+            *linear("vision.head.fc1", inner, size, bias=True),
+            *linear("vision.head.fc2", size, inner, bias=True),
+        )
+    return (
+        *patches(fields, size, frames=1, bias=True),
+        Weight("vision.positions", (positions(fields), size), "embedding"),
+        *blocks(fields.integer("num_hidden_layers"), size, inner),
+        *norm("vision.post_layernorm", size, bias=True),
+        *head,
+    )
+
+
+def pixtral(fields: Fields) -> tuple[Weight, ...]:
+    """Pixtral's tower: gated layers without biases, rotary positions."""
+    fields.fill(hidden_size=1024, intermediate_size=4096, num_hidden_layers=24)
+    fields.fill(num_attention_heads=16, patch_size=16)
+    size = fields.integer("hidden_size")
+    fields.expect("head_dim", size // fields.integer("num_attention_heads"))
+    inner = fields.integer("intermediate_size")
+    return (
+        *patches(fields, size, frames=1, bias=False),
+        *norm("vision.ln_pre", size),
+        *blocks(fields.integer("num_hidden_layers"), size, inner, gated=True, bias=False),
+    )
+
+
+ENCODERS: dict[str, Encoder] = {
+    "clip_vision_model": clip,
+    "pixtral": pixtral,
+    "siglip_vision_model": siglip,
+}

@@ -1,0 +1,136 @@
+"""Encoders with a `model_type` of their own and the projectors behind them.
+
+The sums of tower and projector are those of the transformers 5.24 classes built without memory from
+these very fields; whole models beside them are the published counts.
+"""
+
+from typing import Any
+
+import pytest
+
+from planner.engines.vision_tower import tower_of
+from planner.hf_config import parse
+from planner.parameters import count
+
+CLIP = {
+    "model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096,
+    "num_hidden_layers": 24, "num_attention_heads": 16, "patch_size": 14, "image_size": 336,
+    "projection_dim": 768, "vocab_size": 32000,
+}  # fmt: skip
+SIGLIP = {
+    "model_type": "siglip_vision_model", "hidden_size": 1152, "intermediate_size": 4304,
+    "num_hidden_layers": 26, "num_attention_heads": 16, "patch_size": 14, "image_size": 384,
+    "vision_use_head": False,
+}  # fmt: skip
+DEEPER = {**SIGLIP, "num_hidden_layers": 27}
+PIXTRAL = {
+    "model_type": "pixtral", "hidden_size": 1024, "intermediate_size": 4096, "head_dim": 64,
+    "num_hidden_layers": 24, "num_attention_heads": 16, "patch_size": 16, "image_size": 1024,
+    "hidden_act": "silu", "rope_theta": 10000.0,
+}  # fmt: skip
+
+
+def text(hidden_size: int, **others: Any) -> dict[str, Any]:
+    """A small decoder of this width."""
+    return {
+        "model_type": "llama", "hidden_size": hidden_size, "intermediate_size": 64,
+        "num_hidden_layers": 1, "num_attention_heads": 8, "vocab_size": 320, **others,
+    }  # fmt: skip
+
+
+VICUNA = {"model_type": "llama", "vocab_size": 32064, "rms_norm_eps": 1e-05}
+MISTRAL = {
+    "model_type": "mistral", "hidden_size": 4096, "intermediate_size": 14336,
+    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+    "vocab_size": 32064, "sliding_window": None,
+}  # fmt: skip
+CHOICE = {"vision_feature_layer": -2, "vision_feature_select_strategy": "default"}
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "total", "towers"),
+    [
+        ({"model_type": "llava", "text_config": VICUNA, "vision_config": CLIP, **CHOICE},
+         7_063_427_072, 324_487_168),
+        ({"model_type": "llava_next", "text_config": MISTRAL, "vision_config": CLIP, **CHOICE,
+          "use_image_newline_parameter": True}, 7_566_747_648, 324_491_264),
+    ],
+    ids=["llava-1.5-7b-hf", "llava-v1.6-mistral-7b-hf"],
+)  # fmt: skip
+def test_llava_as_published(wrapper: dict[str, Any], total: int, towers: int) -> None:
+    found = parse({**wrapper, "projector_hidden_act": "gelu", "image_token_index": 32000})
+    assert count(found).towers == towers
+    assert count(found).total + towers == total
+    assert found.parameters_elsewhere == ()
+
+
+PALIGEMMA = {**DEEPER, "image_size": 224, "num_image_tokens": 256, "projection_dim": 2048,
+             "projector_hidden_act": "gelu_fast"}  # fmt: skip
+AYA = {**DEEPER, "image_size": 364}
+COMMAND = {**DEEPER, "patch_size": 16, "image_size": 512, "num_attention_heads": 12}
+HEADED = {name: value for name, value in SIGLIP.items() if name != "vision_use_head"}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "hidden_size", "vision", "beside", "towers"),
+    [
+        ("llava", 5120, CLIP, {}, 334_974_976),
+        ("llava", 512, CLIP, {"vision_feature_layer": [-2, -5],
+                              "multimodal_projector_bias": False}, 304_818_176),
+        ("llava", 896, HEADED, {}, 414_822_896),
+        ("llava", 5120, PIXTRAL, {"vision_feature_layer": -1}, 434_957_312),
+        ("llava", 4096, {"model_type": "clip_vision_model"}, {}, 107_387_136),
+        ("llava", 4096, {"model_type": "siglip_vision_model"}, {}, 112_815_360),
+        ("llava_next_video", 4096, CLIP, {"spatial_pool_mode": "average",
+                                          "spatial_pool_stride": 2}, 324_491_264),
+        ("llava_onevision", 896, SIGLIP, {}, 399_585_440),
+        ("vipllava", 4096, CLIP, {"projector_layernorm_eps": 1e-05}, 341_274_624),
+        ("vipllava", 4096, CLIP, {"vision_feature_layers": [-2, -5, -8, -11, 6]}, 341_274_624),
+        ("video_llava", 4096, {**CLIP, "image_size": 224}, {}, 627_339_264),
+        ("paligemma", 2048, PALIGEMMA, {"projection_dim": 2048}, 414_803_696),
+        ("aya_vision", 4096, AYA, {"adapter_layer_norm_eps": 1e-06, "downsample_factor": 2,
+                                   "alignment_intermediate_size": 28672}, 603_809_008),
+        ("cohere2_vision", 1024, COMMAND, {"downsample_factor": 2,
+                                           "alignment_intermediate_size": 36864}, 602_316_016),
+        ("mistral3", 5120, PIXTRAL, {"vision_feature_layer": [-1, -2]}, 444_385_280),
+        ("gemma3", 2304, {**SIGLIP, "image_size": 896, "vision_use_head": True}, {}, 419_520_240),
+    ],
+)  # fmt: skip
+def test_a_tower_and_its_projector_have_the_size_of_their_class(
+    model_type: str, hidden_size: int, vision: dict[str, Any], beside: dict[str, Any], towers: int
+) -> None:
+    config = {
+        "model_type": model_type, "text_config": text(hidden_size), "vision_config": vision,
+        **beside,
+    }  # fmt: skip
+    found = parse(config)
+    assert count(found).towers == towers
+    assert found.parameters_elsewhere == ()
+    loaded = tower_of(config, found)
+    assert loaded is not None
+    assert loaded.parameters == towers
+    widths = (loaded.hidden_size, loaded.intermediate_size, loaded.layers)
+    assert widths == (
+        vision.get("hidden_size", 768), vision.get("intermediate_size", 3072),
+        vision.get("num_hidden_layers", 12),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vision_config": {**CLIP, "model_type": "eva_vision_model"}},
+        {"vision_config": {**CLIP, "extra_blocks": 3}},
+        {"vision_config": {**CLIP, "image_size": [336, 336]}},
+        {"vision_feature_layer": []},
+        {"projector_hidden_act": "prelu"},
+        {"projector_hidden_size": 512},
+        {"model_type": "llava_next_video", "spatial_pool_mode": "conv"},
+        {"model_type": "paligemma", "projection_dim": 1152},
+    ],
+)
+def test_what_is_not_understood_leaves_the_tower_uncounted(change: dict[str, Any]) -> None:
+    config = {"model_type": "llava", "text_config": text(512), "vision_config": CLIP, **change}
+    found = parse(config)
+    assert count(found).towers == 0
+    assert found.parameters_elsewhere == ("vision_config",)
