@@ -33,6 +33,12 @@ WRAPPERS = {
     "smolvlm": "llama", "video_llava": "llama", "vipllava": "llama", "voxtral": "llama",
 }  # fmt: skip
 
+# Wrappers whose class takes the text model's tie_word_embeddings where their own says false.
+TEXT_TIES = (
+    "fast_vlm", "glm4v", "glm4v_moe", "glm_ocr", "hunyuan_vl", "llava", "llava_next_video",
+    "llava_onevision", "minimax_m3_vl", "video_llama_3",
+)  # fmt: skip
+
 # Fields beside the text model's object that belong to towers, projectors and their tokens.
 BESIDE = re.compile(
     r"""(image|video|vision|visual|audio|speech|mm|multi_?modal|projector|projection|patch|pixel
@@ -84,9 +90,13 @@ def from_wrapper(config: Mapping[str, Any], nested: Mapping[str, Any], name: str
     if wrapper == "paligemma":  # its prompt is seen both ways, which costs no memory
         text.pop("use_bidirectional_attention", None)
     outer_tie = config.get("tie_word_embeddings")
+    if outer_tie is False and wrapper in TEXT_TIES:
+        outer_tie = None
     if text.get("tie_word_embeddings", outer_tie) != outer_tie and outer_tie is not None:
         raise ConfigRefused(
-            f"tie_word_embeddings: {short(outer_tie)} contradicts {name}.tie_word_embeddings",
+            f"tie_word_embeddings: {short(outer_tie)} contradicts {name}.tie_word_embeddings, and "
+            "transformers goes by the first where vLLM goes by the second: set both to false if "
+            "the checkpoint holds lm_head.weight, else to true",
             field="tie_word_embeddings",
         )
     if "tie_word_embeddings" not in text and outer_tie is not None:

@@ -211,9 +211,29 @@ def test_what_stands_beside_a_nested_model_is_not_swallowed() -> None:
     assert parse(text).parameters_elsewhere == ("vision_config",)
     with pytest.raises(ConfigRefused, match="num_memory_tokens"):
         parse({**text, "num_memory_tokens": 4})
-    tied = {**LLAMA, "tie_word_embeddings": True}
+    tied = {**text, "text_config": {**LLAMA, "tie_word_embeddings": True}}
+    with pytest.raises(ConfigRefused, match=r"tie_word_embeddings: False .* set both to false if"):
+        parse({**tied, "model_type": "llava_next", "tie_word_embeddings": False})
+    untied = {**LLAMA, "tie_word_embeddings": False}
     with pytest.raises(ConfigRefused, match="tie_word_embeddings"):
-        parse({**text, "text_config": tied, "tie_word_embeddings": False})
+        parse({**text, "text_config": untied, "tie_word_embeddings": True})
+
+
+def test_llavas_own_false_gives_way_to_the_text_models_ties() -> None:
+    """llava-onevision-0.5b: transformers 5.24's class makes 893,675,552 parameters of these."""
+    text = {
+        "model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864, "vocab_size": 152000,
+        "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2,
+        "tie_word_embeddings": True,
+    }  # fmt: skip
+    vision = {
+        "model_type": "siglip_vision_model", "hidden_size": 1152, "intermediate_size": 4304,
+        "num_hidden_layers": 26, "num_attention_heads": 16, "patch_size": 14, "image_size": 384,
+        "vision_use_head": False,
+    }  # fmt: skip
+    config = {"model_type": "llava_onevision", "text_config": text, "vision_config": vision}
+    found = count(parse({**config, "tie_word_embeddings": False}))
+    assert found.total + found.towers == 893_675_552
 
 
 @pytest.mark.parametrize(
