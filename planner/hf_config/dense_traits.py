@@ -11,7 +11,12 @@ LLAMA = Traits(
     qkv_bias=("attention_bias", False),
     o_bias=("attention_bias", False),
     mlp_bias=("mlp_bias", False),
-    ignored=("is_llama_config", "rope_interleaved"),
+    ignored=(
+        "is_llama_config",
+        "neftune_noise_alpha",
+        "pixel_shuffle_factor",
+        "rope_interleaved",
+    ),
 )
 BIASLESS = Traits(expects={"attention_bias": (False,), "mlp_bias": (False,)})
 ATTENTION_BIAS = replace(LLAMA, mlp_bias=False, ignored=(), expects={"mlp_bias": (False,)})

@@ -16,6 +16,8 @@ from planner.hf_config.vision_projectors import (
     aya,
     cohere2,
     gemma3,
+    idefics3,
+    internvl,
     llava,
     llava_with_newline,
     mistral3,
@@ -35,7 +37,7 @@ NUMERICS = (
     "window_size", "fullatt_block_indexes", "tokens_per_second",
 )  # fmt: skip
 JOINING = re.compile(
-    r".*project(or|ion)_.*|(adapter|alignment|downsample|spatial)_.*|vision_feature_layers?"
+    r".*project(or|ion)_.*|(adapter|alignment|downsample|spatial)_.*|vision_feature_layers?|scale_factor"
 )
 """Outer fields that a projector is made by."""
 
@@ -143,6 +145,30 @@ def qwen3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight,
     )
 
 
+def glm4v(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """GLM-4V: its layers widen to the text model's size; `intermediate_size` is the merger's."""
+    fields.fill(depth=24, hidden_size=1536, image_size=336, patch_size=14, out_hidden_size=4096)
+    fields.expect("attention_bias", False)
+    fields.expect("out_hidden_size", text_hidden_size)
+    size, out = fields.integer("hidden_size"), fields.integer("out_hidden_size")
+    inner = fields.integer("intermediate_size", default=13696)
+    merge = fields.integer("spatial_merge_size", default=2)
+    layers = blocks(fields.integer("depth"), size, out, fused=True, gated=True, bias=False)
+    return (
+        *patches(fields, size, frames=fields.integer("temporal_patch_size", default=2), bias=True),
+        Weight("vision.positions", (positions(fields), size), "embedding"),
+        *norm("vision.post_conv_layernorm", size) * 2,
+        *layers,
+        Weight("vision.downsample", (out, size * merge**2), "conv"),
+        Weight("vision.downsample.bias", (out,), "bias"),
+        *linear("merger.proj", out, out),
+        *norm("merger.norm", out, bias=True),
+        *linear("merger.gate_proj", inner, out),
+        *linear("merger.up_proj", inner, out),
+        *linear("merger.down_proj", out, inner),
+    )
+
+
 def minimax_m3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """MiniMax-M3: rotary positions, a projection and a merger of neighbouring patches."""
     fields.expect("position_embedding_type", "rope")
@@ -170,6 +196,10 @@ TOWERS: dict[str, Tower] = {
     "aya_vision": aya,
     "cohere2_vision": cohere2,
     "gemma3": gemma3,
+    "glm4v": glm4v,
+    "glm4v_moe": glm4v,
+    "idefics3": idefics3,
+    "internvl": internvl,
     "llama4": llama4,
     "llava": llava,
     "llava_next": llava_with_newline,
@@ -184,6 +214,7 @@ TOWERS: dict[str, Tower] = {
     "qwen3_5_moe": qwen3,
     "qwen3_vl": qwen3,
     "qwen3_vl_moe": qwen3,
+    "smolvlm": idefics3,
     "video_llava": video_llava,
     "vipllava": vip_llava,
 }

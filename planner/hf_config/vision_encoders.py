@@ -6,7 +6,7 @@ left out. Source: Hugging Face transformers 5.24.
 
 from collections.abc import Callable
 
-from planner.hf_config.reader import Fields
+from planner.hf_config.reader import Fields, short
 from planner.tensors import Weight, linear, norm
 
 Encoder = Callable[[Fields], tuple[Weight, ...]]
@@ -68,24 +68,70 @@ def siglip(fields: Fields) -> tuple[Weight, ...]:
     """SigLIP's tower; its head, unless switched off, is loaded although nothing reads it."""
     fields.fill(hidden_size=768, intermediate_size=3072, num_hidden_layers=12)
     fields.fill(image_size=224, patch_size=16)
+    found = headless_siglip(fields)
+    if not fields.flag("vision_use_head", default=True):
+        return found
     size, inner = fields.integer("hidden_size"), fields.integer("intermediate_size")
-    head: tuple[Weight, ...] = ()
-    if fields.flag("vision_use_head", default=True):
-        head = (
-            Weight("vision.head.probe", (size,), "embedding"),
-            *linear("vision.head.in_proj", 3 * size, size, bias=True),
-            *linear("vision.head.out_proj", size, size, bias=True),
-            *norm("vision.head.layernorm", size, bias=True),
-            *linear("vision.head.fc1", inner, size, bias=True),
-            *linear("vision.head.fc2", size, inner, bias=True),
-        )
+    return (
+        *found,
+        Weight("vision.head.probe", (size,), "embedding"),
+        *linear("vision.head.in_proj", 3 * size, size, bias=True),
+        *linear("vision.head.out_proj", size, size, bias=True),
+        *norm("vision.head.layernorm", size, bias=True),
+        *linear("vision.head.fc1", inner, size, bias=True),
+        *linear("vision.head.fc2", size, inner, bias=True),
+    )
+
+
+def headless_siglip(fields: Fields) -> tuple[Weight, ...]:
+    """Learned positions, layers and a norm behind them."""
+    size = fields.integer("hidden_size")
     return (
         *patches(fields, size, frames=1, bias=True),
         Weight("vision.positions", (positions(fields), size), "embedding"),
-        *blocks(fields.integer("num_hidden_layers"), size, inner),
+        *blocks(fields.integer("num_hidden_layers"), size, fields.integer("intermediate_size")),
         *norm("vision.post_layernorm", size, bias=True),
-        *head,
     )
+
+
+def idefics3(fields: Fields) -> tuple[Weight, ...]:
+    """Idefics 3's and SmolVLM's tower: SigLIP's under another name, with other values."""
+    fields.fill(hidden_size=1152, intermediate_size=3072, num_hidden_layers=12)
+    fields.fill(image_size=224, patch_size=32)
+    fields.ignore("max_image_size", "size")
+    fields.expect("use_base_siglip", False)
+    return headless_siglip(fields)
+
+
+def intern_vit(fields: Fields) -> tuple[Weight, ...]:
+    """InternVL's tower where its layers have biases: a class token and scaled residuals."""
+    fields.fill(hidden_size=1024, intermediate_size=4096, num_hidden_layers=24)
+    fields.fill(image_size=[448, 448], patch_size=[14, 14])
+    for name in ("image_size", "patch_size"):
+        square(fields, name)
+    fields.ignore("layer_scale_init_value", "projection_dropout")
+    fields.expect("norm_type", "layer_norm")
+    if not fields.flag("attention_bias", default=False):
+        raise fields.refuse("attention_bias", "is false, whose layers are not described")
+    for name in ("use_absolute_position_embeddings", "use_mean_pooling"):
+        fields.expect(name, True)
+    size, count = fields.integer("hidden_size"), fields.integer("num_hidden_layers")
+    return (
+        *patches(fields, size, frames=1, bias=True),
+        Weight("vision.class_embedding", (size,), "embedding"),
+        Weight("vision.positions", (positions(fields) + 1, size), "embedding"),
+        *blocks(count, size, fields.integer("intermediate_size")),
+        Weight("vision.lambda", (2, size), "vector", copies=count),
+    )
+
+
+def square(fields: Fields, name: str) -> None:
+    """Put one number in the place of two equal ones."""
+    value = fields.config[name]
+    if isinstance(value, list):
+        if len(value) != 2 or value[0] != value[1]:
+            raise fields.refuse(name, f"{short(value)} is no square")
+        fields.settle(name, value[0])
 
 
 def pixtral(fields: Fields) -> tuple[Weight, ...]:
@@ -104,6 +150,9 @@ def pixtral(fields: Fields) -> tuple[Weight, ...]:
 
 ENCODERS: dict[str, Encoder] = {
     "clip_vision_model": clip,
+    "idefics3_vision": idefics3,
+    "internvl_vision": intern_vit,
     "pixtral": pixtral,
     "siglip_vision_model": siglip,
+    "smolvlm_vision": idefics3,
 }

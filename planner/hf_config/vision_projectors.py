@@ -116,3 +116,20 @@ def cohere2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
     """Command A Vision."""
     inner = outer.integer("alignment_intermediate_size", default=36864)
     return encoder(fields) + pixel_shuffle(fields, outer, inner, text_hidden_size)
+
+
+def idefics3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Idefics 3 and SmolVLM: neighbouring patches as one, and one projection."""
+    found = encoder(fields)
+    wide = fields.integer("hidden_size") * outer.integer("scale_factor", default=2) ** 2
+    return found + linear("projector", text_hidden_size, wide)
+
+
+def internvl(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """InternVL: two by two patches as one, a norm and two layers."""
+    found = encoder(fields)
+    outer.expect("downsample_ratio", 0.5)
+    wide = 4 * fields.integer("hidden_size")
+    found += norm("projector.norm", wide, bias=True)
+    found += linear("projector.linear_1", text_hidden_size, wide, bias=True)
+    return found + linear("projector.linear_2", text_hidden_size, text_hidden_size, bias=True)

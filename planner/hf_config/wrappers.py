@@ -87,6 +87,8 @@ def from_wrapper(config: Mapping[str, Any], nested: Mapping[str, Any], name: str
                 f"{field}: {short(value)} beside {name} is not understood, and could change memory",
                 field=field,
             )
+    if text.get("use_resampler") is False:
+        text.pop("perceiver_config", None)
     if wrapper == "paligemma":  # its prompt is seen both ways, which costs no memory
         text.pop("use_bidirectional_attention", None)
     outer_tie = config.get("tie_word_embeddings")

@@ -68,6 +68,26 @@ PALIGEMMA = {**DEEPER, "image_size": 224, "num_image_tokens": 256, "projection_d
              "projector_hidden_act": "gelu_fast"}  # fmt: skip
 AYA = {**DEEPER, "image_size": 364}
 COMMAND = {**DEEPER, "patch_size": 16, "image_size": 512, "num_attention_heads": 12}
+GLM = {
+    "model_type": "glm4v", "attention_bias": False, "depth": 24, "hidden_size": 1536,
+    "image_size": 336, "in_channels": 3, "intermediate_size": 13696, "num_heads": 12,
+    "out_hidden_size": 4096, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2,
+}  # fmt: skip
+INTERN = {
+    "model_type": "internvl_vision", "attention_bias": True, "hidden_size": 1024,
+    "image_size": [448, 448], "intermediate_size": 4096, "layer_scale_init_value": 0.1,
+    "norm_type": "layer_norm", "num_attention_heads": 16, "num_hidden_layers": 24,
+    "patch_size": [14, 14], "use_absolute_position_embeddings": True, "use_mask_token": False,
+    "use_mean_pooling": True, "use_qk_norm": False,
+}  # fmt: skip
+SMOL = {
+    "model_type": "smolvlm_vision", "hidden_size": 1152, "image_size": 384,
+    "intermediate_size": 4304, "max_image_size": {"longest_edge": 384}, "num_attention_heads": 16,
+    "num_hidden_layers": 27, "patch_size": 14, "size": {"longest_edge": 1920},
+    "tie_word_embeddings": False, "use_base_siglip": False,
+}  # fmt: skip
+IDEFICS = {**DEEPER, "model_type": "idefics3_vision", "image_size": 364}
+del IDEFICS["vision_use_head"]
 HEADED = {name: value for name, value in SIGLIP.items() if name != "vision_use_head"}
 
 
@@ -92,6 +112,10 @@ HEADED = {name: value for name, value in SIGLIP.items() if name != "vision_use_h
                                    "alignment_intermediate_size": 28672}, 603_809_008),
         ("cohere2_vision", 1024, COMMAND, {"downsample_factor": 2,
                                            "alignment_intermediate_size": 36864}, 602_316_016),
+        ("glm4v", 4096, GLM, {}, 892_498_432),
+        ("internvl", 3584, INTERN, {"downsample_ratio": 0.5}, 331_552_768),
+        ("smolvlm", 2048, SMOL, {"scale_factor": 3}, 434_220_912),
+        ("idefics3", 4096, IDEFICS, {"scale_factor": 2}, 431_800_560),
         ("mistral3", 5120, PIXTRAL, {"vision_feature_layer": [-1, -2]}, 444_385_280),
         ("gemma3", 2304, {**SIGLIP, "image_size": 896, "vision_use_head": True}, {}, 419_520_240),
     ],
@@ -110,10 +134,25 @@ def test_a_tower_and_its_projector_have_the_size_of_their_class(
     assert loaded is not None
     assert loaded.parameters == towers
     widths = (loaded.hidden_size, loaded.intermediate_size, loaded.layers)
-    assert widths == (
-        vision.get("hidden_size", 768), vision.get("intermediate_size", 3072),
-        vision.get("num_hidden_layers", 12),
-    )  # fmt: skip
+    inner = vision.get("out_hidden_size", vision.get("intermediate_size", 3072))
+    layers = vision.get("depth", vision.get("num_hidden_layers", 12))
+    assert widths == (vision.get("hidden_size", 768), inner, layers)
+
+
+def test_smolvlm_as_published_has_no_perceiver() -> None:
+    """SmolVLM2-2.2B names one and says that it is not used: 2,246,784,880 parameters."""
+    text = {
+        "model_type": "llama", "hidden_size": 2048, "intermediate_size": 8192, "head_dim": 64,
+        "num_hidden_layers": 24, "num_attention_heads": 32, "num_key_value_heads": 32,
+        "vocab_size": 49280, "is_llama_config": True, "neftune_noise_alpha": 0.0,
+        "pixel_shuffle_factor": 3, "use_resampler": False, "qk_layer_norms": False,
+        "perceiver_config": {"model_type": "vllama3", "resampler_depth": 6},
+    }  # fmt: skip
+    config = {"model_type": "smolvlm", "scale_factor": 3, "tie_word_embeddings": False,
+              "text_config": text, "vision_config": SMOL}  # fmt: skip
+    found = parse(config)
+    assert count(found).total + count(found).towers == 2_246_784_880
+    assert found.parameters_elsewhere == ()
 
 
 @pytest.mark.parametrize(
@@ -122,6 +161,8 @@ def test_a_tower_and_its_projector_have_the_size_of_their_class(
         {"vision_config": {**CLIP, "model_type": "eva_vision_model"}},
         {"vision_config": {**CLIP, "extra_blocks": 3}},
         {"vision_config": {**CLIP, "image_size": [336, 336]}},
+        {"vision_config": {**INTERN, "attention_bias": False}},
+        {"vision_config": {**INTERN, "image_size": [448, 224]}},
         {"vision_feature_layer": []},
         {"projector_hidden_act": "prelu"},
         {"projector_hidden_size": 512},
