@@ -52,7 +52,7 @@ HARMLESS = re.compile(
     |routed_scaling_factor|router_scaling_factor|moe_routed_scaling_factor|route_(scale|norm)
     |pretraining_tp|ep_size|tensor_parallel.*|gradient_checkpointing.*|chunk_size_feed_forward
     |num_image_tokens|attn_implementation|cache_implementation|prefill_chunk_size|context_window_size
-    |summary_(type|use_proj|activation|proj_to_labels|first_dropout)|predict_special_tokens|n_special
+    |pad_id|summary_(type|use_proj|activation|proj_to_labels|first_dropout)|predict_special_tokens|n_special
     |use_bfloat16|tf_legacy_loss|remove_invalid_values|num_logits_to_keep|logits_to_keep
     |keys_to_ignore_at_inference|scale_embedding
     |typical_p|top_[kp]|temperature|do_sample|num_beams

@@ -106,6 +106,7 @@ def test_every_weight_can_be_split_as_it_says(case: dict[str, Any]) -> None:
 REFUSED = [
     ({"model_type": "nemotron_h", "hybrid_override_pattern": "MX"}, "hybrid_override_pattern"),
     ({"model_type": "deepseek_v4", "compress_ratios": [0, 4, 7, 4, 128, 0]}, "compress_ratios"),
+    ({"model_type": "deepseek_v4", "compress_ratios": [0, 4, [4], 4, 128, 0]}, "compress_ratios"),
     ({"model_type": "zamba2", "num_mem_blocks": 2, "num_hidden_layers": 7}, "layers_block_type"),
     ({"model_type": "mixtral", "num_experts": 4, "num_experts_per_tok": 5}, "num_experts_per_tok"),
     ({"model_type": "qwen3_moe", "num_local_experts": 4, "num_experts": 8}, "num_local_experts"),
