@@ -42,12 +42,11 @@ def tower_of(config: Mapping[str, Any], model: Model | None = None) -> Tower | N
     """The tower that a configuration's `vision_config` describes; model: with its tensors, if it
     has them."""
     vision = config.get("vision_config")
+    if model is not None and model.towers:
+        return _exact(model, vision if isinstance(vision, Mapping) else {}, config)
     if not isinstance(vision, Mapping):
         return None
-    kind = str(vision.get("model_type") or config.get("model_type") or "")
-    if model is not None and model.towers:
-        up = next(weight for weight in model.towers if weight.name == WIDENING)
-        return Tower(count(model).towers, up.shape[1], up.shape[0], up.copies, kind)
+    kind = _kind(vision, config)
     # Beside an embed_dim, hidden_size is the text model's (Qwen2-VL).
     hidden = _first(vision, "embed_dim", "hidden_size", "vt_hidden_size", "width")
     layers = _first(vision, "num_hidden_layers", "depth", "vt_num_hidden_layers", "layers")
@@ -68,6 +67,18 @@ def tower_of(config: Mapping[str, Any], model: Model | None = None) -> Tower | N
         found += side * side * hidden
     found += _projector(config, kind, hidden, text_hidden)
     return Tower(found, hidden, inner, layers, kind)
+
+
+def _exact(model: Model, vision: Mapping[str, Any], config: Mapping[str, Any]) -> Tower:
+    """The tower whose tensors the model has; without layers, it is a projection of patches."""
+    layers = [weight for weight in model.towers if weight.name == WIDENING]
+    inner, hidden = layers[0].shape if layers else (0, 0)
+    copies = layers[0].copies if layers else 0
+    return Tower(count(model).towers, hidden, inner, copies, _kind(vision, config))
+
+
+def _kind(vision: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    return str(vision.get("model_type") or config.get("model_type") or "")
 
 
 def _projector(config: Mapping[str, Any], kind: str, hidden: int, text_hidden: int) -> int:

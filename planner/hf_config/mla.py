@@ -144,7 +144,7 @@ def latent(fields: Fields) -> Model:
         for name in ("attn_hc", "ffn_hc"):
             norms += hyper_connection(name, streams, hidden_size, 2 * streams, 2)
         head = hyper_connection("hc_head", streams, hidden_size, streams, 1)
-        fields.ignore("hc_magnitude", "learnable_sink_init")
+        fields.ignore("hc_eps", "hc_magnitude", "learnable_sink_init")
     fields.ignore("intermediate_size", "num_key_value_heads", "head_dim", "qk_head_dim")
 
     def layer(index: int) -> Layer:

@@ -46,6 +46,8 @@ def vision_tower(config: Mapping[str, Any], hidden_size: int) -> tuple[Weight, .
     """The tower of a whole configuration file, empty where it has none or it is not understood."""
     vision = config.get("vision_config")
     build = TOWERS.get(str(config.get("model_type")))
+    if build is fuyu:
+        vision = {name: config[name] for name in ("patch_size", "num_channels") if name in config}
     if not isinstance(vision, Mapping) or build is None:
         return ()
     fields = Fields(vision, "vision_config.")
@@ -59,6 +61,12 @@ def vision_tower(config: Mapping[str, Any], hidden_size: int) -> tuple[Weight, .
     except ConfigRefused:
         return ()
     return weights
+
+
+def fuyu(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Fuyu: patches become tokens through one projection, with nothing before it."""
+    fields.fill(patch_size=30, num_channels=3)
+    return patches(fields, text_hidden_size, frames=1, bias=True)
 
 
 def llama4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
@@ -170,17 +178,21 @@ def glm4v(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight,
 
 
 def minimax_m3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
-    """MiniMax-M3: rotary positions, a projection and a merger of neighbouring patches."""
+    """MiniMax-M3: rotary positions, a projection and a merger of neighbouring patches.
+
+    The publisher nests how they are merged; transformers saves it with the vision fields.
+    """
     fields.expect("position_embedding_type", "rope")
     size = fields.integer("hidden_size")
-    merge = fields.child("img_token_compression_config") or Fields({})
+    merge = fields.child("img_token_compression_config") or fields
     merge.expect("image_token_compression_method", "patch_merge")
     merged = text_hidden_size * merge.integer("spatial_merge_size") ** 2
     wide = outer.integer("projector_hidden_size")
     outer.expect("multimodal_projector_bias", True)
     fields.expect("projection_dim", text_hidden_size)
     frames = merge.integer("temporal_patch_size")
-    merge.finish()
+    if merge is not fields:
+        merge.finish()
     return (
         *patches(fields, size, frames=frames, bias=False),
         *norm("vision.pre_layrnorm", size, bias=True),
@@ -195,6 +207,7 @@ def minimax_m3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[We
 TOWERS: dict[str, Tower] = {
     "aya_vision": aya,
     "cohere2_vision": cohere2,
+    "fuyu": fuyu,
     "gemma3": gemma3,
     "glm4v": glm4v,
     "glm4v_moe": glm4v,

@@ -148,3 +148,9 @@ def test_step_3_without_its_window_layers_heads_is_refused() -> None:
     config = {k: v for k, v in STEP_3.items() if k != "attention_other_setting"}
     with pytest.raises(ConfigRefused, match="num_sliding_attention_heads"):
         parse(config)
+
+
+def test_hyper_connections_have_an_epsilon_that_sizes_nothing() -> None:
+    """As transformers 5.24 saves HYV4Config."""
+    config = next(c["config"] for c in DATA["cases"] if c["config"]["model_type"] == "hy_v4")
+    assert parse({**config, "hc_eps": 1e-06}).groups == parse(config).groups

@@ -80,6 +80,12 @@ INTERN = {
     "patch_size": [14, 14], "use_absolute_position_embeddings": True, "use_mask_token": False,
     "use_mean_pooling": True, "use_qk_norm": False,
 }  # fmt: skip
+SAVED_M3 = {
+    "model_type": "minimax_m3_vl_vision", "hidden_size": 1280, "image_size": 2016,
+    "intermediate_size": 5120, "num_attention_heads": 16, "num_channels": 3,
+    "num_hidden_layers": 32, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2,
+    "rope_parameters": {"rope_theta": 10000.0, "rope_type": "axial"},
+}  # fmt: skip
 SMOL = {
     "model_type": "smolvlm_vision", "hidden_size": 1152, "image_size": 384,
     "intermediate_size": 4304, "max_image_size": {"longest_edge": 384}, "num_attention_heads": 16,
@@ -113,6 +119,8 @@ HEADED = {name: value for name, value in SIGLIP.items() if name != "vision_use_h
         ("cohere2_vision", 1024, COMMAND, {"downsample_factor": 2,
                                            "alignment_intermediate_size": 36864}, 602_316_016),
         ("glm4v", 4096, GLM, {}, 892_498_432),
+        ("minimax_m3_vl", 6144, SAVED_M3, {"projector_hidden_size": 6144,
+                                           "merged_hidden_size": 24576}, 865_567_232),
         ("internvl", 3584, INTERN, {"downsample_ratio": 0.5}, 331_552_768),
         ("smolvlm", 2048, SMOL, {"scale_factor": 3}, 434_220_912),
         ("idefics3", 4096, IDEFICS, {"scale_factor": 2}, 431_800_560),
@@ -137,6 +145,23 @@ def test_a_tower_and_its_projector_have_the_size_of_their_class(
     inner = vision.get("out_hidden_size", vision.get("intermediate_size", 3072))
     layers = vision.get("depth", vision.get("num_hidden_layers", 12))
     assert widths == (vision.get("hidden_size", 768), inner, layers)
+
+
+def test_fuyus_patches_need_no_tower() -> None:
+    """30 x 30 patches of three colours, to 4,096; transformers 5.24 makes 9,408,238,592 of all."""
+    text = {
+        "model_type": "persimmon", "hidden_size": 4096, "intermediate_size": 16384,
+        "num_hidden_layers": 36, "num_attention_heads": 64, "vocab_size": 262144,
+        "qk_layernorm": True,
+    }  # fmt: skip
+    config = {"model_type": "fuyu", "patch_size": 30, "num_channels": 3, "image_size": 300,
+              "text_config": text}  # fmt: skip
+    found = parse(config)
+    assert count(found).towers == 30 * 30 * 3 * 4096 + 4096
+    assert count(found).total + count(found).towers == 9_408_238_592
+    loaded = tower_of(config, found)
+    assert loaded is not None
+    assert loaded.parameters == 30 * 30 * 3 * 4096 + 4096
 
 
 def test_smolvlm_as_published_has_no_perceiver() -> None:
