@@ -22,7 +22,7 @@ BIASLESS = Traits(expects={"attention_bias": (False,), "mlp_bias": (False,)})
 ATTENTION_BIAS = replace(LLAMA, mlp_bias=False, ignored=(), expects={"mlp_bias": (False,)})
 MISTRAL = replace(BIASLESS, num_key_value_heads=8, windows="every", window=4096)
 QWEN2 = Traits(qkv_bias=True, num_key_value_heads=32, windows="qwen", window=4096)
-QWEN2_VL = replace(QWEN2, num_key_value_heads=8)
+QWEN2_VL = replace(QWEN2, num_key_value_heads=8, divides=True)
 QWEN3 = replace(
     ATTENTION_BIAS,
     qk_norm="head",
@@ -150,7 +150,14 @@ TRAITS: dict[str, Traits] = {
     "vaultgemma": replace(GEMMA2, norms_per_layer=2, ignored=()),
     "glm": GLM,
     "glm4": replace(GLM, norms_per_layer=4),
-    "glm4v_text": replace(GLM, norms_per_layer=4, head_dim=None),
+    "glm4v_text": replace(
+        GLM,
+        qkv_bias=True,
+        norms_per_layer=4,
+        head_dim=None,
+        divides=True,
+        expects={"attention_bias": (True,), "mlp_bias": (False,)},
+    ),
     "glm_ocr_text": replace(
         GLM,
         qkv_bias=False,

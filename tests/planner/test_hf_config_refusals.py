@@ -115,6 +115,39 @@ def test_a_size_that_is_none_is_refused_by_name(name: str, value: Any) -> None:
         parse({**LLAMA, name: value})
 
 
+@pytest.mark.parametrize(
+    ("model_type", "change", "field"),
+    [
+        ("qwen2_vl_text", {"head_dim": 64}, "head_dim"),
+        ("qwen2_5_vl_text", {"head_dim": 64}, "head_dim"),
+        ("glm4v_text", {"head_dim": 64}, "head_dim"),
+        ("glm4v_text", {"attention_bias": False}, "attention_bias"),
+    ],
+)
+def test_fields_that_the_class_does_not_read_may_only_agree(
+    model_type: str, change: dict[str, Any], field: str
+) -> None:
+    """transformers' classes divide, and always have the biases; 4096 / 32 is 128."""
+    config = {**LLAMA, "model_type": model_type, "head_dim": 128}
+    assert count(parse(config)).total > 0
+    with pytest.raises(ConfigRefused, match=field):
+        parse({**config, **change})
+
+
+def test_another_name_of_rotary_widths_may_only_agree() -> None:
+    """To GLM-4.7-Flash's class, head_dim is qk_rope_head_dim."""
+    latent = {
+        "model_type": "glm4_moe_lite", "hidden_size": 64, "intermediate_size": 96,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4,
+        "vocab_size": 320, "kv_lora_rank": 32, "q_lora_rank": 24, "qk_nope_head_dim": 16,
+        "qk_rope_head_dim": 8, "v_head_dim": 12, "n_routed_experts": 8, "num_experts_per_tok": 2,
+        "moe_intermediate_size": 24,
+    }  # fmt: skip
+    assert parse({**latent, "head_dim": 8}).groups == parse(latent).groups
+    with pytest.raises(ConfigRefused, match="head_dim: 64 contradicts qk_rope_head_dim"):
+        parse({**latent, "head_dim": 64})
+
+
 def test_more_layers_than_any_model_has_are_refused_at_once() -> None:
     with pytest.raises(ConfigRefused, match="num_hidden_layers"):
         parse({**LLAMA, "num_hidden_layers": 2**31 - 1})
