@@ -134,6 +134,30 @@ def test_fields_that_the_class_does_not_read_may_only_agree(
         parse({**config, **change})
 
 
+GPT = {"n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_size": 320, "n_positions": 32}
+BLOOM = {"hidden_size": 64, "n_layer": 2, "n_head": 4, "vocab_size": 320}
+MPT = {"d_model": 64, "n_layers": 2, "n_heads": 4, "vocab_size": 320}
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"model_type": "gpt2", **GPT}, "intermediate_size"),
+        ({"model_type": "gptj", **GPT}, "intermediate_size"),
+        ({"model_type": "gpt_bigcode", **GPT}, "intermediate_size"),
+        ({"model_type": "bloom", **BLOOM}, "n_inner"),
+        ({"model_type": "mpt", **MPT}, "intermediate_size"),
+    ],
+)
+def test_a_width_that_the_class_does_not_read_may_only_agree(
+    config: dict[str, Any], name: str
+) -> None:
+    """transformers' classes have four hidden sizes inside, GPT-2's another only as n_inner."""
+    assert parse({**config, name: 256}).groups == parse(config).groups
+    with pytest.raises(ConfigRefused, match=f"{name}: 100 is not 256"):
+        parse({**config, name: 100})
+
+
 def test_another_name_of_rotary_widths_may_only_agree() -> None:
     """To GLM-4.7-Flash's class, head_dim is qk_rope_head_dim."""
     latent = {
