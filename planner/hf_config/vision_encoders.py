@@ -65,10 +65,20 @@ def clip(fields: Fields) -> tuple[Weight, ...]:
 
 
 def siglip(fields: Fields) -> tuple[Weight, ...]:
-    """SigLIP's tower; its head, unless switched off, is loaded although nothing reads it."""
-    fields.fill(hidden_size=768, intermediate_size=3072, num_hidden_layers=12)
+    """SigLIP's tower, with a position for every patch of an image."""
     fields.fill(image_size=224, patch_size=16)
-    found = headless_siglip(fields)
+    return with_head(fields, positions(fields))
+
+
+def siglip2(fields: Fields) -> tuple[Weight, ...]:
+    """SigLIP 2's tower, with so many positions, stretched over an image of any shape."""
+    return with_head(fields, fields.integer("num_patches", default=256))
+
+
+def with_head(fields: Fields, places: int) -> tuple[Weight, ...]:
+    """SigLIP's layers and its head, which, unless switched off, is loaded and never read."""
+    fields.fill(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, patch_size=16)
+    found = headless(fields, places)
     if not fields.flag("vision_use_head", default=True):
         return found
     size, inner = fields.integer("hidden_size"), fields.integer("intermediate_size")
@@ -83,12 +93,12 @@ def siglip(fields: Fields) -> tuple[Weight, ...]:
     )
 
 
-def headless_siglip(fields: Fields) -> tuple[Weight, ...]:
+def headless(fields: Fields, places: int) -> tuple[Weight, ...]:
     """Learned positions, layers and a norm behind them."""
     size = fields.integer("hidden_size")
     return (
         *patches(fields, size, frames=1, bias=True),
-        Weight("vision.positions", (positions(fields), size), "embedding"),
+        Weight("vision.positions", (places, size), "embedding"),
         *blocks(fields.integer("num_hidden_layers"), size, fields.integer("intermediate_size")),
         *norm("vision.post_layernorm", size, bias=True),
     )
@@ -100,7 +110,7 @@ def idefics3(fields: Fields) -> tuple[Weight, ...]:
     fields.fill(image_size=224, patch_size=32)
     fields.ignore("max_image_size", "size")
     fields.expect("use_base_siglip", False)
-    return headless_siglip(fields)
+    return headless(fields, positions(fields))
 
 
 def intern_vit(fields: Fields) -> tuple[Weight, ...]:
@@ -153,6 +163,7 @@ ENCODERS: dict[str, Encoder] = {
     "idefics3_vision": idefics3,
     "internvl_vision": intern_vit,
     "pixtral": pixtral,
+    "siglip2_vision_model": siglip2,
     "siglip_vision_model": siglip,
     "smolvlm_vision": idefics3,
 }

@@ -133,3 +133,13 @@ def internvl(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weig
     found += norm("projector.norm", wide, bias=True)
     found += linear("projector.linear_1", text_hidden_size, wide, bias=True)
     return found + linear("projector.linear_2", text_hidden_size, text_hidden_size, bias=True)
+
+
+def lfm2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """LFM2-VL: neighbouring patches as one, a norm unless switched off and two layers."""
+    found, wide = encoder(fields), neighbours(fields, outer)
+    if outer.flag("projector_use_layernorm", default=True):
+        found += norm("projector.norm", wide, bias=True)
+    inner, bias = outer.integer("projector_hidden_size"), outer.flag("projector_bias", default=True)
+    found += linear("projector.linear_1", inner, wide, bias=bias)
+    return found + linear("projector.linear_2", text_hidden_size, inner, bias=bias)

@@ -80,6 +80,17 @@ INTERN = {
     "patch_size": [14, 14], "use_absolute_position_embeddings": True, "use_mask_token": False,
     "use_mean_pooling": True, "use_qk_norm": False,
 }  # fmt: skip
+SIGLIP2 = {
+    "model_type": "siglip2_vision_model", "hidden_size": 1152, "intermediate_size": 4304,
+    "num_hidden_layers": 26, "num_attention_heads": 16, "num_patches": 256, "patch_size": 16,
+    "vision_use_head": False,
+}  # fmt: skip
+LFM2 = {
+    "downsample_factor": 2, "projector_hidden_size": 2560, "projector_hidden_act": "gelu",
+    "do_image_splitting": True, "encoder_patch_size": 16, "max_image_tokens": 256,
+    "max_num_patches": 1024, "max_pixels_tolerance": 2.0, "max_tiles": 10, "min_image_tokens": 64,
+    "min_tiles": 2, "tile_size": 512, "use_image_special_tokens": True, "use_thumbnail": True,
+}  # fmt: skip
 SAVED_M3 = {
     "model_type": "minimax_m3_vl_vision", "hidden_size": 1280, "image_size": 2016,
     "intermediate_size": 5120, "num_attention_heads": 16, "num_channels": 3,
@@ -119,6 +130,10 @@ HEADED = {name: value for name, value in SIGLIP.items() if name != "vision_use_h
         ("cohere2_vision", 1024, COMMAND, {"downsample_factor": 2,
                                            "alignment_intermediate_size": 36864}, 602_316_016),
         ("glm4v", 4096, GLM, {}, 892_498_432),
+        ("lfm2_vl", 2048, SIGLIP2, {**LFM2, "projector_bias": True}, 414_463_392),
+        ("lfm2_vl", 2048, {**SIGLIP2, "vision_use_head": True},
+         {"projector_hidden_size": 2560, "projector_use_layernorm": False,
+          "projector_bias": False}, 429_687_920),
         ("minimax_m3_vl", 6144, SAVED_M3, {"projector_hidden_size": 6144,
                                            "merged_hidden_size": 24576}, 865_567_232),
         ("internvl", 3584, INTERN, {"downsample_ratio": 0.5}, 331_552_768),
