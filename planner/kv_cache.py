@@ -8,7 +8,10 @@ from planner.model import LayerGroup, Model
 from planner.tensors import CacheTensor, StateTensor
 from planner.units import ceil_div
 
-KINDS: dict[str, Kind] = {"keys": "key", "values": "value", "indexer_keys": "indexer"}
+KINDS: dict[str, Kind] = {
+    "keys": "key", "values": "value", "indexer_keys": "indexer",
+    "compressed_kv.overlap": "overlap", "indexer_keys.overlap": "overlap",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from planner.parameters import count
 
 GATED = ("pixtral", "qwen2_5_vl", "qwen2_5_omni")
 WITH_TOWER = ", and the vision tower's weights"
+WIDENING = "vision.mlp.up"
+"""The tensor of an exact tower that shows its widths, once per layer."""
 MERGED = 4
 """Patches that projectors of Pixtral, Qwen and Kimi join into one token."""
 
@@ -40,8 +42,11 @@ def tower_of(config: Mapping[str, Any], model: Model | None = None) -> Tower | N
     """The tower that a configuration's `vision_config` describes; model: with its tensors, if it
     has them."""
     vision = config.get("vision_config")
+    if model is not None and model.towers:
+        return _exact(model, vision if isinstance(vision, Mapping) else {}, config)
     if not isinstance(vision, Mapping):
         return None
+    kind = _kind(vision, config)
     # Beside an embed_dim, hidden_size is the text model's (Qwen2-VL).
     hidden = _first(vision, "embed_dim", "hidden_size", "vt_hidden_size", "width")
     layers = _first(vision, "num_hidden_layers", "depth", "vt_num_hidden_layers", "layers")
@@ -50,14 +55,11 @@ def tower_of(config: Mapping[str, Any], model: Model | None = None) -> Tower | N
     inner = _first(vision, "intermediate_size", "vt_intermediate_size")
     if not inner:
         inner = int(hidden * float(vision.get("mlp_ratio") or 4))
-    kind = str(vision.get("model_type") or config.get("model_type") or "")
     patch = _first(vision, "patch_size", "spatial_patch_size") or 14
     frames = _first(vision, "temporal_patch_size") or 1
     side = (_first(vision, "image_size") or 0) // patch
     text = config.get("text_config")
     text_hidden = _first(text if isinstance(text, Mapping) else config, "hidden_size") or hidden
-    if model is not None and model.towers:
-        return Tower(count(model).towers, hidden, inner, layers, kind)
     layer = 4 * hidden * hidden + (3 if kind in GATED else 2) * hidden * inner
     layer += 11 * hidden + inner
     found = layers * layer + 3 * patch * patch * frames * hidden
@@ -65,6 +67,18 @@ def tower_of(config: Mapping[str, Any], model: Model | None = None) -> Tower | N
         found += side * side * hidden
     found += _projector(config, kind, hidden, text_hidden)
     return Tower(found, hidden, inner, layers, kind)
+
+
+def _exact(model: Model, vision: Mapping[str, Any], config: Mapping[str, Any]) -> Tower:
+    """The tower whose tensors the model has; without layers, it is a projection of patches."""
+    layers = [weight for weight in model.towers if weight.name == WIDENING]
+    inner, hidden = layers[0].shape if layers else (0, 0)
+    copies = layers[0].copies if layers else 0
+    return Tower(count(model).towers, hidden, inner, copies, _kind(vision, config))
+
+
+def _kind(vision: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    return str(vision.get("model_type") or config.get("model_type") or "")
 
 
 def _projector(config: Mapping[str, Any], kind: str, hidden: int, text_hidden: int) -> int:

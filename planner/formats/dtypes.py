@@ -12,8 +12,9 @@ from typing import Literal
 
 from planner.errors import PlanRefused
 
-Kind = Literal["key", "value", "latent", "indexer"]
-"""Key and value of one head; latent: MLA's joint vector; indexer: a sparse-attention key."""
+Kind = Literal["key", "value", "latent", "indexer", "overlap"]
+"""Key and value of one head; latent: one vector that is both (MLA, DeepSeek-V4); indexer: a
+sparse-attention key; overlap: value and gate of a token that DeepSeek-V4 compresses again."""
 
 DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 """Bytes of one element in each of torch's names for a model's own dtype."""
@@ -26,8 +27,8 @@ class KvFormat:
     """How one entry is stored: blocks of `block` elements in so many bytes, then its scales.
 
     A key takes key_block_bytes per block and key_scale_bytes besides, a value value_*. A latent
-    is stored as a key that carries the scales of both. fixed: the only latent and indexer widths
-    a packed layout knows, with their bytes.
+    is stored as a key that carries the scales of both. fixed: the only kinds and widths that a
+    packed layout knows, with their bytes.
     """
 
     name: str
@@ -102,10 +103,13 @@ _FORMATS = (
     _blocks("q4_0", 32, 18, "GGUF 4-bit blocks of 32"),
     _blocks("iq4_nl", 32, 18, "GGUF 4-bit non-linear blocks of 32"),
     # 512 fp8 + 4 fp32 scales + 64 bf16; DeepSeek-V4: 448 fp8 + 64 bf16 + 8 B of scales.
-    # Indexer keys: 128 fp8 and an fp32 scale.
+    # Indexer keys: 128 fp8 and an fp32 scale. What DeepSeek-V4 compresses again stays fp32.
     KvFormat(
         "fp8_ds_mla", "DeepSeek's sparse MLA layout (latents of 576 or 512, indexer keys of 128)",
-        1, 1, 1, fixed=(("latent", 576, 656), ("latent", 512, 584), ("indexer", 128, 132)),
+        1, 1, 1, fixed=(
+            ("latent", 576, 656), ("latent", 512, 584), ("indexer", 128, 132),
+            ("overlap", 1024, 4096), ("overlap", 256, 1024),
+        ),
     ),
     # 512 elements as NVFP4 (288 B) + 64 fp8.
     KvFormat(

@@ -62,7 +62,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
         model = model.model_copy(update={"head": ()})
     towers = vision_tower(outer, model.hidden_size)
     elsewhere = [t for t in TOWERS if outer.get(t) or text.get(t)]
-    if towers:
+    if towers and "vision_config" in elsewhere:
         elsewhere.remove("vision_config")
     return model.model_copy(
         update={

@@ -108,7 +108,7 @@ def layer_kinds(fields: Fields, count: int) -> list[str]:
         raise fields.refuse("compress_ratios", "is missing, so the layers are unknown")
     if types is None:
         for ratio in ratios or []:
-            if ratio not in RATIOS:
+            if not isinstance(ratio, int) or ratio not in RATIOS:
                 raise fields.refuse("compress_ratios", f"{short(ratio)} is none of 0, 4 and 128")
         types = [RATIOS[ratio] for ratio in ratios or []]
     if len(types) < count:

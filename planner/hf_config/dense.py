@@ -108,6 +108,9 @@ def mlp_of(fields: Fields, traits: Traits, hidden_size: int) -> Mlp:
     """The feed-forward part that every layer has."""
     default = None if traits.inner_multiple is None else traits.inner_multiple * hidden_size
     inner = fields.integer("intermediate_size", default=default)
+    if default is not None and inner != default and traits.inner_name not in fields:
+        given = next(n for n in fields.names_of("intermediate_size") if n in fields)
+        raise fields.refuse(given, f"{inner} is not {default}, which this model type always uses")
     return Mlp(
         intermediate_size=inner,
         gated=traits.gated,

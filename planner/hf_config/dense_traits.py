@@ -11,13 +11,18 @@ LLAMA = Traits(
     qkv_bias=("attention_bias", False),
     o_bias=("attention_bias", False),
     mlp_bias=("mlp_bias", False),
-    ignored=("is_llama_config", "rope_interleaved"),
+    ignored=(
+        "is_llama_config",
+        "neftune_noise_alpha",
+        "pixel_shuffle_factor",
+        "rope_interleaved",
+    ),
 )
 BIASLESS = Traits(expects={"attention_bias": (False,), "mlp_bias": (False,)})
 ATTENTION_BIAS = replace(LLAMA, mlp_bias=False, ignored=(), expects={"mlp_bias": (False,)})
 MISTRAL = replace(BIASLESS, num_key_value_heads=8, windows="every", window=4096)
 QWEN2 = Traits(qkv_bias=True, num_key_value_heads=32, windows="qwen", window=4096)
-QWEN2_VL = replace(QWEN2, num_key_value_heads=8)
+QWEN2_VL = replace(QWEN2, num_key_value_heads=8, divides=True)
 QWEN3 = replace(
     ATTENTION_BIAS,
     qk_norm="head",
@@ -145,7 +150,14 @@ TRAITS: dict[str, Traits] = {
     "vaultgemma": replace(GEMMA2, norms_per_layer=2, ignored=()),
     "glm": GLM,
     "glm4": replace(GLM, norms_per_layer=4),
-    "glm4v_text": replace(GLM, norms_per_layer=4, head_dim=None),
+    "glm4v_text": replace(
+        GLM,
+        qkv_bias=True,
+        norms_per_layer=4,
+        head_dim=None,
+        divides=True,
+        expects={"attention_bias": (True,), "mlp_bias": (False,)},
+    ),
     "glm_ocr_text": replace(
         GLM,
         qkv_bias=False,

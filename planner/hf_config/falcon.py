@@ -102,6 +102,7 @@ def mpt(fields: Fields) -> Model:
         o_bias=False,
         mlp_bias=False,
         inner_multiple=4,
+        inner_name="",
         aliases={
             "hidden_size": ("d_model",),
             "num_hidden_layers": ("n_layers",),

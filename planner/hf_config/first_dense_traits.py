@@ -40,11 +40,13 @@ FIRST_DENSE = {
             where="first", shared=True, same_size="moe_shared_expert_intermediate_size"
         ),
         expects={
-            "use_bias": (False,), "norm_head": (False,),
+            "use_bias": (False,),
             "moe_router_enable_expert_bias": (True, False),
             "moe_router_enable_shared_expert": (True,), "use_sliding_window": (False,),
         },
-        ignored=("norm_softmax", "score_function", "max_window_layers", "use_rmsnorm"),
+        ignored=(
+            "norm_head", "norm_softmax", "score_function", "max_window_layers", "use_rmsnorm",
+        ),
     ),
     "dots1": Sparse(
         num_key_value_heads=32,

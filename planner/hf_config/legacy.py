@@ -36,8 +36,12 @@ PLAIN = Traits(
     expects={"add_cross_attention": (False,), "is_encoder_decoder": (False,)},
 )
 GPT2 = replace(
-    PLAIN, positions=("n_positions", 1024, 0), inner_multiple=4, aliases=GPT_NAMES
-)  # fmt: skip
+    PLAIN,
+    positions=("n_positions", 1024, 0),
+    inner_multiple=4,
+    inner_name="n_inner",
+    aliases=GPT_NAMES,
+)
 GPTJ = replace(
     GPT2,
     positions=None,
@@ -55,6 +59,7 @@ TRAITS = {
         PLAIN,
         embedding_norm=True,
         inner_multiple=4,
+        inner_name="",
         aliases={
             "hidden_size": ("n_embed",),
             "num_hidden_layers": ("n_layer",),

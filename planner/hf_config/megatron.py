@@ -119,8 +119,8 @@ def telechat(fields: Fields) -> Model:
     norms = norm("layer_norm", hidden_size) * 2
     fields.expect("embed_layernorm", False)
     fields.ignore(
-        "apply_residual_connection_post_layernorm", "base_seqlen", "flash_attn", "logn",
-        "training_seqlen",
+        "apply_residual_connection_post_layernorm", "base_seqlen", "bias_dropout_fusion",
+        "flash_attn", "logn", "masked_softmax_fusion", "training_seqlen",
     )  # fmt: skip
     return assemble(
         fields,

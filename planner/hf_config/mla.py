@@ -28,7 +28,7 @@ class Latent:
 
     sparse_norms: norms that only layers with experts have. streams: parallel residual streams
     (hyper-connections), with learned sinks and an output gate in attention. divides: an absent
-    v_head_dim is hidden_size / heads.
+    v_head_dim is hidden_size / heads. aliases: other names this family uses for a field.
     """
 
     experts: Experts | None = field(
@@ -40,6 +40,7 @@ class Latent:
     streams: bool = False
     divides: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def indexed(heads: int) -> dict[str, int]:
@@ -79,6 +80,7 @@ TRAITS = {
     "glm4_moe_lite": Latent(
         experts=Experts(where="first", shared=True),
         defaults={"first_k_dense_replace": 1, "q_lora_rank": 768, "n_shared_experts": 1},
+        aliases={"qk_rope_head_dim": ("head_dim",)},
     ),
     "mistral4": Latent(
         experts=Experts(where="first", shared=True),
@@ -116,6 +118,7 @@ def latent(fields: Fields) -> Model:
     fields.expect("use_mla", True)
     traits = TRAITS[model_type]
     fields.fill(**traits.defaults)
+    fields.aliases.update(traits.aliases)
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
     if traits.divides:
@@ -144,7 +147,7 @@ def latent(fields: Fields) -> Model:
         for name in ("attn_hc", "ffn_hc"):
             norms += hyper_connection(name, streams, hidden_size, 2 * streams, 2)
         head = hyper_connection("hc_head", streams, hidden_size, streams, 1)
-        fields.ignore("hc_magnitude", "learnable_sink_init")
+        fields.ignore("hc_eps", "hc_magnitude", "learnable_sink_init")
     fields.ignore("intermediate_size", "num_key_value_heads", "head_dim", "qk_head_dim")
 
     def layer(index: int) -> Layer:

@@ -16,6 +16,7 @@ from planner.tensors import Weight, linear
 
 TEXT = replace(
     TRAITS["ernie4_5_moe"],
+    head_bias=False,
     ignored=(
         *TRAITS["ernie4_5_moe"].ignored, "freq_allocation", "modality_detach", "rope_3d",
         "moe_multimodal_dispatch_use_allgather",

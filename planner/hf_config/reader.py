@@ -39,7 +39,7 @@ HARMLESS = re.compile(
     |model_max_length|n_ctx|initial_context_length|max_seq_len|context_length|max_seq_length
     |(rms_norm|layer_norm|layernorm|norm|rmsnorm|layer_norms|ln)_(eps|epsilon)
     |norm_epsilon|rms_eps|eps|epsilon
-    |hidden_act|hidden_activation|activation_function|activation|(mlp|mamba|ffn|moe)_hidden_act
+    |hidden_act|hidden_activation|activation_function|activation|(mlp|mamba|ffn|moe|projector)_hidden_act
     |swiglu_(alpha|limit)|clip_qkv|.*logit_softcapping|query_pre_attn_scalar|logit_scale|logits_scaling
     |(embedding|residual|logits|attention|lm_head|key|query|ssm|mlp|ssm_in|ssm_out|attention_in
       |attention_out)_(multiplier|multipliers|scale|scaling)|scale_(emb|depth|embeddings)
@@ -52,7 +52,7 @@ HARMLESS = re.compile(
     |routed_scaling_factor|router_scaling_factor|moe_routed_scaling_factor|route_(scale|norm)
     |pretraining_tp|ep_size|tensor_parallel.*|gradient_checkpointing.*|chunk_size_feed_forward
     |num_image_tokens|attn_implementation|cache_implementation|prefill_chunk_size|context_window_size
-    |summary_(type|use_proj|activation|proj_to_labels|first_dropout)|predict_special_tokens|n_special
+    |pad_id|summary_(type|use_proj|activation|proj_to_labels|first_dropout)|predict_special_tokens|n_special
     |use_bfloat16|tf_legacy_loss|remove_invalid_values|num_logits_to_keep|logits_to_keep
     |keys_to_ignore_at_inference|scale_embedding
     |typical_p|top_[kp]|temperature|do_sample|num_beams

@@ -5,11 +5,27 @@ text decoder is planned all the same.
 Source: the reference implementations in Hugging Face transformers 5.23.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from planner.errors import ConfigRefused
 from planner.hf_config.reader import Fields
+from planner.hf_config.vision_encoders import blocks, patches, positions
+from planner.hf_config.vision_projectors import (
+    aya,
+    cohere2,
+    gemma3,
+    idefics3,
+    internvl,
+    lfm2,
+    llava,
+    llava_with_newline,
+    mistral3,
+    paligemma,
+    video_llava,
+    vip_llava,
+)
 from planner.tensors import Weight, linear, norm
 
 Tower = Callable[[Fields, Fields, int], tuple[Weight, ...]]
@@ -21,75 +37,37 @@ NUMERICS = (
     "vocab_size", "num_heads", "num_attention_heads", "mm_tokens_per_image", "spatial_patch_size",
     "window_size", "fullatt_block_indexes", "tokens_per_second",
 )  # fmt: skip
+JOINING = re.compile(
+    r".*project(or|ion)_.*|(adapter|alignment|downsample|spatial)_.*|vision_feature_layers?|scale_factor"
+)
+"""Outer fields that a projector is made by."""
 
 
 def vision_tower(config: Mapping[str, Any], hidden_size: int) -> tuple[Weight, ...]:
     """The tower of a whole configuration file, empty where it has none or it is not understood."""
     vision = config.get("vision_config")
     build = TOWERS.get(str(config.get("model_type")))
+    if build is fuyu:
+        vision = {name: config[name] for name in ("patch_size", "num_channels") if name in config}
     if not isinstance(vision, Mapping) or build is None:
         return ()
     fields = Fields(vision, "vision_config.")
     fields.ignore(*NUMERICS)
+    outer = Fields({name: config[name] for name in config if JOINING.fullmatch(name)})
+    outer.ignore(*NUMERICS)
     try:
-        weights = build(fields, Fields(config), hidden_size)
+        weights = build(fields, outer, hidden_size)
         fields.finish()
+        outer.finish()
     except ConfigRefused:
         return ()
     return weights
 
 
-def blocks(
-    count: int,
-    hidden_size: int,
-    intermediate_size: int,
-    *,
-    fused: bool = False,
-    gated: bool = False,
-    bias: bool = True,
-) -> tuple[Weight, ...]:
-    """The encoder's layers: attention, an MLP and two norms. Gated ones have norms without bias."""
-    found = norm("norm", hidden_size, bias=not gated) * 2
-    if fused:
-        found += linear("attn.qkv", 3 * hidden_size, hidden_size, "column", bias=bias)
-    else:
-        for name in ("q_proj", "k_proj", "v_proj"):
-            found += linear(f"attn.{name}", hidden_size, hidden_size, "column", bias=bias)
-    found += linear("attn.proj", hidden_size, hidden_size, "row", bias=bias)
-    for name in ("gate", "up") if gated else ("up",):
-        found += linear(f"mlp.{name}", intermediate_size, hidden_size, "column", bias=bias)
-    found += linear("mlp.down", hidden_size, intermediate_size, "row", bias=bias)
-    return tuple(Weight(f"vision.{w.name}", w.shape, w.role, w.split, copies=count) for w in found)
-
-
-def positions(fields: Fields) -> int:
-    """Patches of one image."""
-    size, patch = fields.integer("image_size"), fields.integer("patch_size")
-    return (size // patch) ** 2
-
-
-def patches(fields: Fields, hidden_size: int, *, frames: int, bias: bool) -> tuple[Weight, ...]:
-    """The convolution that turns patches into vectors."""
-    patch = fields.integer("patch_size")
-    channels = fields.integer("num_channels", "in_channels", "in_chans", default=3)
-    weight = Weight("vision.patch", (hidden_size, channels * frames * patch * patch), "conv")
-    return (weight, Weight("vision.patch.bias", (hidden_size,), "bias")) if bias else (weight,)
-
-
-def siglip(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
-    """Gemma 3: SigLIP without its head, and a normed projection."""
-    fields.expect("model_type", "siglip_vision_model")
-    if fields.flag("vision_use_head", default=True):
-        raise fields.refuse("vision_use_head", "is not understood here")
-    size = fields.integer("hidden_size")
-    return (
-        *patches(fields, size, frames=1, bias=True),
-        Weight("vision.positions", (positions(fields), size), "embedding"),
-        *blocks(fields.integer("num_hidden_layers"), size, fields.integer("intermediate_size")),
-        *norm("vision.post_layernorm", size, bias=True),
-        *norm("projector.norm", size),
-        *linear("projector", text_hidden_size, size),
-    )
+def fuyu(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Fuyu: patches become tokens through one projection, with nothing before it."""
+    fields.fill(patch_size=30, num_channels=3)
+    return patches(fields, text_hidden_size, frames=1, bias=True)
 
 
 def llama4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
@@ -159,28 +137,6 @@ def qwen2_5(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
     )
 
 
-def pixtral(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
-    """Mistral 3: gated layers without biases, and a merger before two projections."""
-    fields.expect("model_type", "pixtral")
-    size = fields.integer("hidden_size", default=1024)
-    inner = fields.integer("intermediate_size", default=4096)
-    heads = fields.integer("num_attention_heads", default=16)
-    fields.expect("head_dim", size // heads)
-    fields.fill(patch_size=14)
-    bias = outer.flag("multimodal_projector_bias", default=False)
-    merged = size * outer.integer("spatial_merge_size", default=2) ** 2
-    count = fields.integer("num_hidden_layers", default=24)
-    return (
-        *patches(fields, size, frames=1, bias=False),
-        *norm("vision.ln_pre", size),
-        *blocks(count, size, inner, gated=True, bias=False),
-        *norm("projector.norm", size),
-        *linear("projector.merging_layer", size, merged),
-        *linear("projector.linear_1", text_hidden_size, size, bias=bias),
-        *linear("projector.linear_2", text_hidden_size, text_hidden_size, bias=bias),
-    )
-
-
 def qwen3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """Qwen3-VL and Qwen3.5: learned positions, a merger, and one more merger per deep stack."""
     size = fields.integer("hidden_size")
@@ -198,17 +154,46 @@ def qwen3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight,
     )
 
 
+def glm4v(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """GLM-4V: its layers widen to the text model's size; `intermediate_size` is the merger's."""
+    fields.fill(depth=24, hidden_size=1536, image_size=336, patch_size=14, out_hidden_size=4096)
+    fields.expect("attention_bias", False)
+    fields.expect("out_hidden_size", text_hidden_size)
+    size, out = fields.integer("hidden_size"), fields.integer("out_hidden_size")
+    inner = fields.integer("intermediate_size", default=13696)
+    merge = fields.integer("spatial_merge_size", default=2)
+    layers = blocks(fields.integer("depth"), size, out, fused=True, gated=True, bias=False)
+    return (
+        *patches(fields, size, frames=fields.integer("temporal_patch_size", default=2), bias=True),
+        Weight("vision.positions", (positions(fields), size), "embedding"),
+        *norm("vision.post_conv_layernorm", size) * 2,
+        *layers,
+        Weight("vision.downsample", (out, size * merge**2), "conv"),
+        Weight("vision.downsample.bias", (out,), "bias"),
+        *linear("merger.proj", out, out),
+        *norm("merger.norm", out, bias=True),
+        *linear("merger.gate_proj", inner, out),
+        *linear("merger.up_proj", inner, out),
+        *linear("merger.down_proj", out, inner),
+    )
+
+
 def minimax_m3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
-    """MiniMax-M3: rotary positions, a projection and a merger of neighbouring patches."""
+    """MiniMax-M3: rotary positions, a projection and a merger of neighbouring patches.
+
+    The publisher nests how they are merged; transformers saves it with the vision fields.
+    """
     fields.expect("position_embedding_type", "rope")
     size = fields.integer("hidden_size")
-    merge = fields.child("img_token_compression_config") or Fields({})
+    merge = fields.child("img_token_compression_config") or fields
     merge.expect("image_token_compression_method", "patch_merge")
     merged = text_hidden_size * merge.integer("spatial_merge_size") ** 2
     wide = outer.integer("projector_hidden_size")
+    outer.expect("multimodal_projector_bias", True)
     fields.expect("projection_dim", text_hidden_size)
     frames = merge.integer("temporal_patch_size")
-    merge.finish()
+    if merge is not fields:
+        merge.finish()
     return (
         *patches(fields, size, frames=frames, bias=False),
         *norm("vision.pre_layrnorm", size, bias=True),
@@ -221,14 +206,30 @@ def minimax_m3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[We
 
 
 TOWERS: dict[str, Tower] = {
-    "gemma3": siglip,
+    "aya_vision": aya,
+    "cohere2_vision": cohere2,
+    "fuyu": fuyu,
+    "gemma3": gemma3,
+    "glm4v": glm4v,
+    "glm4v_moe": glm4v,
+    "idefics3": idefics3,
+    "internvl": internvl,
+    "lfm2_vl": lfm2,
     "llama4": llama4,
+    "llava": llava,
+    "llava_next": llava_with_newline,
+    "llava_next_video": llava_with_newline,
+    "llava_onevision": llava_with_newline,
     "minimax_m3_vl": minimax_m3,
-    "mistral3": pixtral,
+    "mistral3": mistral3,
+    "paligemma": paligemma,
     "qwen2_5_vl": qwen2_5,
     "qwen2_vl": qwen2,
     "qwen3_5": qwen3,
     "qwen3_5_moe": qwen3,
     "qwen3_vl": qwen3,
     "qwen3_vl_moe": qwen3,
+    "smolvlm": idefics3,
+    "video_llava": video_llava,
+    "vipllava": vip_llava,
 }

@@ -28,7 +28,8 @@ class Traits:
     aliases: other names this family uses for a field.
     multi_head: every query head has its own KV head, so num_key_value_heads may only agree.
     positions: (field, default, extra rows) of a learned position table.
-    inner_multiple: intermediate_size is this many hidden sizes where it is absent.
+    inner_multiple: intermediate_size is this many hidden sizes where it is absent. inner_name: the
+    one name under which the class then reads another; "" means none.
     embedding_norm: the embedding's output is normalised.
     """
 
@@ -45,6 +46,7 @@ class Traits:
     multi_head: bool = False
     positions: tuple[str, int, int] | None = None
     inner_multiple: int | None = None
+    inner_name: str = "intermediate_size"
     embedding_norm: bool = False
     tied: bool = False
     num_key_value_heads: int | None = None

@@ -33,17 +33,24 @@ WRAPPERS = {
     "smolvlm": "llama", "video_llava": "llama", "vipllava": "llama", "voxtral": "llama",
 }  # fmt: skip
 
+# Wrappers whose class takes the text model's tie_word_embeddings where their own says false.
+TEXT_TIES = (
+    "fast_vlm", "glm4v", "glm4v_moe", "glm_ocr", "hunyuan_vl", "llava", "llava_next_video",
+    "llava_onevision", "minimax_m3_vl", "video_llama_3",
+)  # fmt: skip
+
 # Fields beside the text model's object that belong to towers, projectors and their tokens.
 BESIDE = re.compile(
     r"""(image|video|vision|visual|audio|speech|mm|multi_?modal|projector|projection|patch|pixel
         |boi|eoi|boa|eoa|im|media|frame|slice|newline|spatial|downsample|merger?|merged|aligner
         |alignment|low_res_image|max_value_projector)s?(_.*)?
-    |use_unified_vision_chunk|process_image_mode|num_reward_heads|system_message|.*_config|model_type|tie_word_embeddings|num_query_tokens|use_decoder_only_language_model
+    |use_unified_vision_chunk|use_image_newline_parameter|process_image_mode|num_reward_heads|system_message|.*_config|model_type|tie_word_embeddings|num_query_tokens|use_decoder_only_language_model
     |use_image_text_matching_head|image_text_hidden_size|scale_factor|_pad_token_id|ignore_index
     |vocabulary_map|(dynamic|force)_image_size|(max|min)_dynamic_patch|use_thumbnail|ps_version
     |select_layer|template|pad2square|drop_vision_last_layer|seconds_per_chunk|num_channels
     |position_id_per_seconds|hidden_size|vocab_size|out_hidden_size|latent_query_num|insert_layer_id
-    |candidate_resolutions|global_view_pos|tile_tag|.*_(eps|init_value|loss_weight)""",
+    |do_image_splitting|encoder_patch_size|(max|min)_(image_tokens|num_patches|pixels_tolerance|tiles)
+    |tile_size|use_image_special_tokens|candidate_resolutions|global_view_pos|tile_tag|.*_(eps|init_value|loss_weight)""",
     re.VERBOSE,
 )
 
@@ -81,12 +88,18 @@ def from_wrapper(config: Mapping[str, Any], nested: Mapping[str, Any], name: str
                 f"{field}: {short(value)} beside {name} is not understood, and could change memory",
                 field=field,
             )
+    if text.get("use_resampler") is False:
+        text.pop("perceiver_config", None)
     if wrapper == "paligemma":  # its prompt is seen both ways, which costs no memory
         text.pop("use_bidirectional_attention", None)
     outer_tie = config.get("tie_word_embeddings")
+    if outer_tie is False and wrapper in TEXT_TIES:
+        outer_tie = None
     if text.get("tie_word_embeddings", outer_tie) != outer_tie and outer_tie is not None:
         raise ConfigRefused(
-            f"tie_word_embeddings: {short(outer_tie)} contradicts {name}.tie_word_embeddings",
+            f"tie_word_embeddings: {short(outer_tie)} contradicts {name}.tie_word_embeddings, and "
+            "transformers goes by the first where vLLM goes by the second: set both to false if "
+            "the checkpoint holds lm_head.weight, else to true",
             field="tie_word_embeddings",
         )
     if "tie_word_embeddings" not in text and outer_tie is not None:

@@ -88,8 +88,8 @@ class CompressedAttention(Frozen):
 
     def cache(self) -> tuple[CacheTensor, ...]:
         """The window holds window - 1 past tokens. Overlap keeps values and gates of one window."""
-        keys = CacheTensor("keys", 1, self.head_dim, self.window, lag=1)
-        found: tuple[CacheTensor, ...] = (keys,)
+        shared = CacheTensor("shared_kv", 1, self.head_dim, self.window, lag=1)
+        found: tuple[CacheTensor, ...] = (shared,)
         compressor = self.compressor
         if compressor is None:
             return found

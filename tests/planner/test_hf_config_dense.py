@@ -55,6 +55,44 @@ def test_a_field_nobody_knows_is_accepted_when_it_says_nothing(case: dict[str, A
         assert count(parse({**case["config"], "unheard_of": value})) == plain
 
 
+HUNYUAN = {
+    "model_type": "hunyuan_v1_dense", "hidden_size": 4096, "intermediate_size": 14336,
+    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
+    "attention_head_dim": 128, "vocab_size": 128167, "tie_word_embeddings": True,
+    "use_qk_norm": True, "use_cla": False, "pad_id": 127961, "eod_token_id": 3,
+}  # fmt: skip
+TELECHAT = {
+    "model_type": "telechat", "hidden_size": 4096, "ffn_hidden_size": 12288, "n_layer": 30,
+    "n_head": 32, "num_key_value_heads": 32, "vocab_size": 131072, "embed_layernorm": False,
+    "bias_dropout_fusion": True, "masked_softmax_fusion": True, "flash_attn": True,
+}  # fmt: skip
+LING = {
+    "model_type": "bailing_moe", "hidden_size": 2048, "intermediate_size": 5632, "head_dim": 128,
+    "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 4,
+    "vocab_size": 126464, "moe_intermediate_size": 1408, "num_experts": 64,
+    "num_experts_per_tok": 6, "num_shared_experts": 2, "first_k_dense_replace": 0,
+    "norm_head": True, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "layer", "layers", "outside"),
+    [
+        (HUNYUAN, 2 * 4096 * (4096 + 1024) + 3 * 4096 * 14336 + 2 * 4096 + 2 * 128, 32,
+         128167 * 4096 + 4096),
+        (TELECHAT, 4 * 4096**2 + 3 * 4096 * 12288 + 4 * 4096, 30, 2 * 131072 * 4096 + 4096),
+        (LING, 2 * 2048 * (2048 + 512) + 3 * 2048 * 1408 * (64 + 2) + 64 * 2048 + 2 * 2048, 28,
+         2 * 126464 * 2048 + 2048),
+    ],
+    ids=["Hunyuan-7B", "TeleChat2-7B", "Ling-lite"],
+)  # fmt: skip
+def test_fields_of_published_files_that_size_nothing(
+    config: dict[str, Any], layer: int, layers: int, outside: int
+) -> None:
+    """Padding, fused kernels and a head normalised as it is loaded; the sums are worked out."""
+    assert count(parse(config)).total == layers * layer + outside
+
+
 # Families whose code is published with their weights: total parameters as their publishers state
 # them (model card, paper, or the sum over the published tensors).
 PUBLISHED = {

@@ -115,6 +115,63 @@ def test_a_size_that_is_none_is_refused_by_name(name: str, value: Any) -> None:
         parse({**LLAMA, name: value})
 
 
+@pytest.mark.parametrize(
+    ("model_type", "change", "field"),
+    [
+        ("qwen2_vl_text", {"head_dim": 64}, "head_dim"),
+        ("qwen2_5_vl_text", {"head_dim": 64}, "head_dim"),
+        ("glm4v_text", {"head_dim": 64}, "head_dim"),
+        ("glm4v_text", {"attention_bias": False}, "attention_bias"),
+    ],
+)
+def test_fields_that_the_class_does_not_read_may_only_agree(
+    model_type: str, change: dict[str, Any], field: str
+) -> None:
+    """transformers' classes divide, and always have the biases; 4096 / 32 is 128."""
+    config = {**LLAMA, "model_type": model_type, "head_dim": 128}
+    assert count(parse(config)).total > 0
+    with pytest.raises(ConfigRefused, match=field):
+        parse({**config, **change})
+
+
+GPT = {"n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_size": 320, "n_positions": 32}
+BLOOM = {"hidden_size": 64, "n_layer": 2, "n_head": 4, "vocab_size": 320}
+MPT = {"d_model": 64, "n_layers": 2, "n_heads": 4, "vocab_size": 320}
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"model_type": "gpt2", **GPT}, "intermediate_size"),
+        ({"model_type": "gptj", **GPT}, "intermediate_size"),
+        ({"model_type": "gpt_bigcode", **GPT}, "intermediate_size"),
+        ({"model_type": "bloom", **BLOOM}, "n_inner"),
+        ({"model_type": "mpt", **MPT}, "intermediate_size"),
+    ],
+)
+def test_a_width_that_the_class_does_not_read_may_only_agree(
+    config: dict[str, Any], name: str
+) -> None:
+    """transformers' classes have four hidden sizes inside, GPT-2's another only as n_inner."""
+    assert parse({**config, name: 256}).groups == parse(config).groups
+    with pytest.raises(ConfigRefused, match=f"{name}: 100 is not 256"):
+        parse({**config, name: 100})
+
+
+def test_another_name_of_rotary_widths_may_only_agree() -> None:
+    """To GLM-4.7-Flash's class, head_dim is qk_rope_head_dim."""
+    latent = {
+        "model_type": "glm4_moe_lite", "hidden_size": 64, "intermediate_size": 96,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4,
+        "vocab_size": 320, "kv_lora_rank": 32, "q_lora_rank": 24, "qk_nope_head_dim": 16,
+        "qk_rope_head_dim": 8, "v_head_dim": 12, "n_routed_experts": 8, "num_experts_per_tok": 2,
+        "moe_intermediate_size": 24,
+    }  # fmt: skip
+    assert parse({**latent, "head_dim": 8}).groups == parse(latent).groups
+    with pytest.raises(ConfigRefused, match="head_dim: 64 contradicts qk_rope_head_dim"):
+        parse({**latent, "head_dim": 64})
+
+
 def test_more_layers_than_any_model_has_are_refused_at_once() -> None:
     with pytest.raises(ConfigRefused, match="num_hidden_layers"):
         parse({**LLAMA, "num_hidden_layers": 2**31 - 1})
@@ -211,9 +268,29 @@ def test_what_stands_beside_a_nested_model_is_not_swallowed() -> None:
     assert parse(text).parameters_elsewhere == ("vision_config",)
     with pytest.raises(ConfigRefused, match="num_memory_tokens"):
         parse({**text, "num_memory_tokens": 4})
-    tied = {**LLAMA, "tie_word_embeddings": True}
+    tied = {**text, "text_config": {**LLAMA, "tie_word_embeddings": True}}
+    with pytest.raises(ConfigRefused, match=r"tie_word_embeddings: False .* set both to false if"):
+        parse({**tied, "model_type": "llava_next", "tie_word_embeddings": False})
+    untied = {**LLAMA, "tie_word_embeddings": False}
     with pytest.raises(ConfigRefused, match="tie_word_embeddings"):
-        parse({**text, "text_config": tied, "tie_word_embeddings": False})
+        parse({**text, "text_config": untied, "tie_word_embeddings": True})
+
+
+def test_llavas_own_false_gives_way_to_the_text_models_ties() -> None:
+    """llava-onevision-0.5b: transformers 5.24's class makes 893,675,552 parameters of these."""
+    text = {
+        "model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864, "vocab_size": 152000,
+        "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2,
+        "tie_word_embeddings": True,
+    }  # fmt: skip
+    vision = {
+        "model_type": "siglip_vision_model", "hidden_size": 1152, "intermediate_size": 4304,
+        "num_hidden_layers": 26, "num_attention_heads": 16, "patch_size": 14, "image_size": 384,
+        "vision_use_head": False,
+    }  # fmt: skip
+    config = {"model_type": "llava_onevision", "text_config": text, "vision_config": vision}
+    found = count(parse({**config, "tie_word_embeddings": False}))
+    assert found.total + found.towers == 893_675_552
 
 
 @pytest.mark.parametrize(

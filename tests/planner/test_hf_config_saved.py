@@ -208,6 +208,11 @@ def test_ernie_vl_has_experts_for_text_and_for_images() -> None:
     assert count(parse(plain)).total == found.total
 
 
+def test_ernie_vls_head_never_has_a_bias() -> None:
+    """use_bias adds 434,176 parameters to transformers 5.24's default class."""
+    assert count(parse({**ERNIE_VL, "use_bias": True})).total == 28_624_635_776 + 434_176
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -106,6 +106,7 @@ def test_every_weight_can_be_split_as_it_says(case: dict[str, Any]) -> None:
 REFUSED = [
     ({"model_type": "nemotron_h", "hybrid_override_pattern": "MX"}, "hybrid_override_pattern"),
     ({"model_type": "deepseek_v4", "compress_ratios": [0, 4, 7, 4, 128, 0]}, "compress_ratios"),
+    ({"model_type": "deepseek_v4", "compress_ratios": [0, 4, [4], 4, 128, 0]}, "compress_ratios"),
     ({"model_type": "zamba2", "num_mem_blocks": 2, "num_hidden_layers": 7}, "layers_block_type"),
     ({"model_type": "mixtral", "num_experts": 4, "num_experts_per_tok": 5}, "num_experts_per_tok"),
     ({"model_type": "qwen3_moe", "num_local_experts": 4, "num_experts": 8}, "num_local_experts"),
@@ -147,3 +148,9 @@ def test_step_3_without_its_window_layers_heads_is_refused() -> None:
     config = {k: v for k, v in STEP_3.items() if k != "attention_other_setting"}
     with pytest.raises(ConfigRefused, match="num_sliding_attention_heads"):
         parse(config)
+
+
+def test_hyper_connections_have_an_epsilon_that_sizes_nothing() -> None:
+    """As transformers 5.24 saves HYV4Config."""
+    config = next(c["config"] for c in DATA["cases"] if c["config"]["model_type"] == "hy_v4")
+    assert parse({**config, "hc_eps": 1e-06}).groups == parse(config).groups

@@ -301,6 +301,18 @@ def test_the_sparse_layout_holds_a_model_with_an_indexer() -> None:
     assert "latent_cache" not in {f.code for f in findings(found)}
 
 
+def test_the_sparse_layout_holds_deepseek_v4_which_vllm_keeps_in_it() -> None:
+    """DeepSeek-V4-Flash, 2 + 21 + 20 layers: entries of 584 bytes as vLLM 0.33.0 packs them for
+    127 past tokens and for every 4 or 128, indexer keys of 132, and in fp32 the values and gates
+    of 4 tokens, 512 and 128 wide."""
+    flash = parse(load_model_config("deepseek-v4-flash"), "deepseek-v4-flash")
+    tokens = 32_768
+    found = plan(flash, context=tokens, kv_cache_dtype="fp8_ds_mla")
+    entries = 43 * 127 + 21 * tokens // 4 + 20 * tokens // 128
+    by_hand = 584 * entries + 132 * 21 * tokens // 4 + 21 * 4 * 2 * 4 * (512 + 128)
+    assert found.kv_bytes_per_sequence == by_hand
+
+
 def test_latents_stand_beside_their_expanded_form() -> None:
     found = plan(MODELS["deepseek"])
     assert found.kv_bytes_per_token == 70_272

@@ -1,0 +1,145 @@
+"""Towers made of an encoder with a `model_type` of its own and a projector into the text model.
+
+Each takes the vision fields, the outer fields and the text decoder's hidden size. Source: the
+classes of the outer `model_type` in Hugging Face transformers 5.24.
+"""
+
+from planner.hf_config.reader import Fields, short
+from planner.hf_config.vision_encoders import ENCODERS
+from planner.tensors import Weight, linear, norm
+
+
+def encoder(fields: Fields) -> tuple[Weight, ...]:
+    """The encoder that the vision fields name."""
+    kind = fields.text("model_type")
+    if kind not in ENCODERS:
+        raise fields.refuse("model_type", f"{short(kind)} is not a vision encoder known here")
+    return ENCODERS[kind](fields)
+
+
+def features(fields: Fields, outer: Fields) -> int:
+    """Width of what the encoder's chosen layers give, one beside the other."""
+    chosen = outer.raw("vision_feature_layer", "vision_feature_layers")
+    if not isinstance(chosen, list):
+        return fields.integer("hidden_size")
+    if not chosen:
+        raise outer.refuse("vision_feature_layer", "names no layer")
+    return len(chosen) * fields.integer("hidden_size")
+
+
+def two_layers(
+    fields: Fields, outer: Fields, text_hidden_size: int, *, bias: bool = True
+) -> tuple[Weight, ...]:
+    """From the encoder's features to the text model. bias: the class's own choice."""
+    bias = outer.flag("multimodal_projector_bias", default=bias)
+    found = linear("projector.linear_1", text_hidden_size, features(fields, outer), bias=bias)
+    return found + linear("projector.linear_2", text_hidden_size, text_hidden_size, bias=bias)
+
+
+def llava(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """LLaVA 1.5, and Pixtral as LLaVA."""
+    return encoder(fields) + two_layers(fields, outer, text_hidden_size)
+
+
+def llava_with_newline(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """LLaVA-NeXT and LLaVA-OneVision: a learned vector ends each row of an image."""
+    outer.expect("spatial_pool_mode", "average", "max")
+    outer.ignore("spatial_pool_stride")
+    newline = Weight("projector.image_newline", (text_hidden_size,), "embedding")
+    return (*llava(fields, outer, text_hidden_size), newline)
+
+
+def video_llava(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Video-LLaVA: the encoder twice, for images and for videos."""
+    return encoder(fields) * 2 + two_layers(fields, outer, text_hidden_size)
+
+
+def vip_llava(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """ViP-LLaVA: a norm over the features of five layers; its projector always has biases."""
+    found = encoder(fields)
+    if not outer.given("vision_feature_layers"):
+        outer.fill(vision_feature_layer=[-2, -5, -8, -11, 6])
+    outer.expect("multimodal_projector_bias", True)
+    outer.ignore("projector_layernorm_eps")
+    found += norm("projector.norm", features(fields, outer), bias=True)
+    return found + two_layers(fields, outer, text_hidden_size)
+
+
+def mistral3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Mistral 3: a norm and a merger of neighbouring patches."""
+    found = encoder(fields)
+    size = fields.integer("hidden_size")
+    found += norm("projector.norm", size)
+    merged = size * outer.integer("spatial_merge_size", default=2) ** 2
+    found += linear("projector.merging_layer", size, merged)
+    return found + two_layers(fields, outer, text_hidden_size, bias=False)
+
+
+def gemma3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Gemma 3: a norm and one projection."""
+    found = encoder(fields)
+    size = fields.integer("hidden_size")
+    return (*found, *norm("projector.norm", size), *linear("projector", text_hidden_size, size))
+
+
+def paligemma(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """PaliGemma: one projection."""
+    found = encoder(fields)
+    fields.ignore("projection_dim")
+    if outer.integer("projection_dim", default=2048) != text_hidden_size:
+        raise outer.refuse("projection_dim", f"is not the text model's {text_hidden_size}")
+    return found + linear("projector", text_hidden_size, fields.integer("hidden_size"), bias=True)
+
+
+def pixel_shuffle(
+    fields: Fields, outer: Fields, inner: int, text_hidden_size: int
+) -> tuple[Weight, ...]:
+    """Neighbouring patches as one, through a gated projector of `inner`."""
+    found = linear("projector.linear_1", inner, neighbours(fields, outer), bias=True)
+    return found + linear("projector.linear_2", text_hidden_size, inner // 2, bias=True)
+
+
+def neighbours(fields: Fields, outer: Fields) -> int:
+    """Width of neighbouring patches side by side."""
+    return fields.integer("hidden_size") * outer.integer("downsample_factor", default=2) ** 2
+
+
+def aya(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Aya Vision: as wide as the text model unless it says otherwise."""
+    outer.ignore("adapter_layer_norm_eps")
+    inner = outer.integer("alignment_intermediate_size", default=text_hidden_size)
+    found = encoder(fields) + norm("projector.norm", neighbours(fields, outer), bias=True)
+    return found + pixel_shuffle(fields, outer, inner, text_hidden_size)
+
+
+def cohere2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Command A Vision."""
+    inner = outer.integer("alignment_intermediate_size", default=36864)
+    return encoder(fields) + pixel_shuffle(fields, outer, inner, text_hidden_size)
+
+
+def idefics3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Idefics 3 and SmolVLM: neighbouring patches as one, and one projection."""
+    found = encoder(fields)
+    wide = fields.integer("hidden_size") * outer.integer("scale_factor", default=2) ** 2
+    return found + linear("projector", text_hidden_size, wide)
+
+
+def internvl(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """InternVL: two by two patches as one, a norm and two layers."""
+    found = encoder(fields)
+    outer.expect("downsample_ratio", 0.5)
+    wide = 4 * fields.integer("hidden_size")
+    found += norm("projector.norm", wide, bias=True)
+    found += linear("projector.linear_1", text_hidden_size, wide, bias=True)
+    return found + linear("projector.linear_2", text_hidden_size, text_hidden_size, bias=True)
+
+
+def lfm2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """LFM2-VL: neighbouring patches as one, a norm unless switched off and two layers."""
+    found, wide = encoder(fields), neighbours(fields, outer)
+    if outer.flag("projector_use_layernorm", default=True):
+        found += norm("projector.norm", wide, bias=True)
+    inner, bias = outer.integer("projector_hidden_size"), outer.flag("projector_bias", default=True)
+    found += linear("projector.linear_1", inner, wide, bias=bias)
+    return found + linear("projector.linear_2", text_hidden_size, inner, bias=bias)
