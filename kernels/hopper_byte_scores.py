@@ -13,8 +13,9 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
 from kernels.hopper_byte_queries import NARROW, PIECE, PIECES, QUERIES, WIDE
-from kernels.hopper_mla_kernel import fence, mma, mma_wait, result_place
+from kernels.hopper_mla_kernel import result_place
 from kernels.hopper_mla_queries import view
+from kernels.hopper_names import fence, mma, mma_wait
 from kernels.hopper_softmax import row_maxima
 
 KEYS = gl.constexpr(64)

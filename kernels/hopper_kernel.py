@@ -10,9 +10,10 @@ inside its head. Works with the Gluon of Triton 3.6 to 3.9.
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
-from triton.experimental.gluon.language.nvidia import hopper
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
 
+from kernels.hopper_names import barrier, fence, mma, mma_wait, store_tile
+from kernels.hopper_notes import told
 from kernels.hopper_producer import (
     BATCH,
     BEGIN_Q,
@@ -25,18 +26,11 @@ from kernels.hopper_producer import (
     TILE,
     key_tiles,
     produce,
-    told,
     unit,
 )
 from kernels.hopper_softmax import operand, partial_sums, rescale, settled, softmax
 
 FIRST, SECOND, THIRD = gl.constexpr(0), gl.constexpr(1), gl.constexpr(2)
-
-barrier = getattr(gl, "barrier", None) or gl.thread_barrier  # 3.7 renamed it
-store_tile = getattr(tma, "async_store", None) or tma.async_copy_shared_to_global  # 3.9
-fence = hopper.fence_async_shared
-mma = hopper.warpgroup_mma
-mma_wait = hopper.warpgroup_mma_wait
 
 
 @gluon.jit

@@ -27,14 +27,11 @@ from kernels.hopper_byte_scores import HALF, KEYS, ROPE, score
 from kernels.hopper_mla_kernel import (
     LEFT,
     RIGHT,
-    barrier,
     clear_past,
-    fence,
-    mma,
-    mma_wait,
     produce,
     result_place,
 )
+from kernels.hopper_names import barrier, fence, mma, mma_wait
 from kernels.hopper_softmax import rescale_columns
 from kernels.packed_bytes import unpack_bytes
 

@@ -12,22 +12,16 @@ Triton 3.6 to 3.9.
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
-from triton.experimental.gluon.language.nvidia import hopper
-from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
+from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
 from kernels.hopper_mla_queries import HALF, ROPE, ROWS, load_queries
+from kernels.hopper_names import barrier, fence, load_tile, mma, mma_wait
 from kernels.hopper_softmax import partial_sums
 from kernels.hopper_widen import AHEAD, widen
 
 KEYS = gl.constexpr(64)
 STAGES = gl.constexpr(2)
 LEFT, RIGHT = gl.constexpr(0), gl.constexpr(1)
-
-barrier = getattr(gl, "barrier", None) or gl.thread_barrier  # 3.7 renamed it
-load_tile = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared  # 3.9
-fence = hopper.fence_async_shared
-mma = hopper.warpgroup_mma
-mma_wait = hopper.warpgroup_mma_wait
 
 
 @gluon.jit

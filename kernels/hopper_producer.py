@@ -5,15 +5,16 @@ TMA descriptors (`kernels.tma_maps`) keep every load inside its head and its seq
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
-from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
+from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
 from kernels import tma_maps
+from kernels.hopper_names import load_tile
+from kernels.hopper_notes import tell
 
 ROWS = gl.constexpr(64)  # query rows of one consumer
 FAR = gl.constexpr(tma_maps.FAR)
 PADDING = gl.constexpr(128)  # packed fp8 values start at a multiple of this many keys
 
-load_tile = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared  # 3.9
 # Notes from the producer to the consumers about the next piece of work, each for two turns.
 TILE, BATCH, KV_HEAD = gl.constexpr(0), gl.constexpr(1), gl.constexpr(2)
 BEGIN_Q, LENGTH_Q, LENGTH_K = gl.constexpr(1), gl.constexpr(3), gl.constexpr(4)  # packed: batch 0
@@ -87,20 +88,6 @@ def key_tiles(
         _, row = unit(tile, 0, 0, CONSUMERS, GROUP)
         low = gl.maximum(row + seqlen_k - seqlen_q - left, 0) // BLOCK_N
     return low, gl.maximum(gl.cdiv(keys, BLOCK_N) - low, 1)
-
-
-@gluon.jit
-def tell(work, turn, FIELD: gl.constexpr, value):
-    """Leave a note for the consumers, who read it from the next phase of `q_full` on."""
-    note = work.index(2 * FIELD + (turn & 1))
-    note.store(gl.full([1], value, gl.int32, gl.BlockedLayout([1], [32], [1], [0])))
-
-
-@gluon.jit
-def told(work, turn, FIELD: gl.constexpr):
-    """Read such a note, in a consumer's warps."""
-    note = work.index(2 * FIELD + (turn & 1))
-    return gl.max(note.load(gl.BlockedLayout([1], [32], [gl.num_warps()], [0])), 0)
 
 
 @gluon.jit

@@ -7,17 +7,14 @@ kernel's producer would have put them. Everything behind it is that kernel's.
 import triton
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
-from triton.experimental.gluon.language.nvidia import hopper
-from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
+from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
 from kernels.hopper_mla_queries import view
+from kernels.hopper_names import barrier, fence, load_tile
 from kernels.packed_bytes import neighbours
 
 STEP = gl.constexpr(16)  # keys brought in and widened at once: no page is smaller
 AHEAD = gl.constexpr(3)  # steps on their way at once; a fourth's room holds the rope of all
-
-barrier = getattr(gl, "barrier", None) or gl.thread_barrier  # 3.7 renamed it
-load_box = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared  # 3.9
 
 
 @triton.constexpr_function
@@ -43,8 +40,8 @@ def _bring(nope_desc, rope_desc, page, key, nope, rope, staged, step, BLOCK_SIZE
     full = staged.index(place)
     row = key % BLOCK_SIZE
     mbarrier.expect(full, STEP * (RANK + ROPE) * 2)
-    load_box(nope_desc, [page, row, 0], full, nope.index(place))
-    load_box(rope_desc, [page, row, RANK], full, rope.index(step % rope.shape[0]))
+    load_tile(nope_desc, [page, row, 0], full, nope.index(place))
+    load_tile(rope_desc, [page, row, RANK], full, rope.index(step % rope.shape[0]))
 
 
 @gluon.jit
@@ -112,7 +109,7 @@ def widen(
             words = rope.index(step % rope.shape[0]).reshape([STEP, ROPE]).load(_scattered(ROPE))
             target = rope_ring.index(slot).reshape([KEYS, 2 * ROPE])
             target.slice(part * STEP, STEP, dim=0).store(_widened(words, PACKED))
-        hopper.fence_async_shared()
+        fence()
         mbarrier.arrive(k_full.index(slot), count=1)
     if OVERLAP_LAUNCH:
         gl.inline_asm_elementwise(
