@@ -44,8 +44,8 @@ def show(chosen: Chosen, plan: Plan, choice: EngineChoice) -> None:
         _printed(figures, label)
     st.header("Start it", anchor=False)
     language = "python" if choice.name == "transformers" else "bash"
-    st.code(figures.command, language=language, wrap_lines=True)
-    engine_deploy.show(chosen, choice, figures)
+    st.code(figures.start, language=language, wrap_lines=True)
+    engine_deploy.show(chosen, figures)
     engine_log.show(chosen, choice, figures)
 
 

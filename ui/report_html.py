@@ -105,7 +105,7 @@ def _engine(engine: "EngineFigures | None") -> str:
     from planner.engines.export import summary as in_short
 
     head = ("Part", "Size", "Range", "Source")
-    lines = "\n".join((*engine.log_lines, "", engine.command)).strip()
+    lines = "\n".join((*engine.log_lines, "", engine.start)).strip()
     notes = "".join(f"<li>{escape(note)}</li>" for note in engine.notes)
     return (
         f"<p>{escape(in_short(engine))}</p>"

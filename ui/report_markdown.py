@@ -109,7 +109,7 @@ def engine_section(engine: "EngineFigures") -> str:
             table(head, engine_rows(engine)),
             table(("Setting in force", "Value"), setting_rows(engine)),
             *("\n".join(f"- {cell(note)}" for note in engine.notes) for _ in engine.notes[:1]),
-            "```\n" + "\n".join((*engine.log_lines, "", engine.command)) + "\n```",
+            "```\n" + "\n".join((*engine.log_lines, "", engine.start)) + "\n```",
         )
     )
 

@@ -52,6 +52,7 @@ def engine_data(figures: EngineFigures) -> dict[str, Any]:
         "drafts": figures.drafts,
         "mtp_bytes": figures.mtp_bytes,
         "command": figures.command,
+        "config_file": figures.config_file,
         "refused": figures.refused,
         "remedies": list(figures.remedies),
         "remedies_hold": list(figures.remedies_hold),
@@ -72,8 +73,7 @@ def engine_text(figures: EngineFigures) -> str:
     lines.append(f"  {summary(figures)}")
     lines += [f"  log: {line}" for line in figures.log_lines]
     lines += [f"  note: {note}" for note in figures.notes]
-    lines += [f"  {figures.command}"]
-    return "\n".join(lines)
+    return "\n".join([*lines, figures.start])
 
 
 def summary(figures: EngineFigures) -> str:
