@@ -43,16 +43,17 @@ class Segment:
 
 
 def segments(figures: EngineFigures) -> tuple[Segment, ...]:
-    """The budget in the order in which it is spent, the cache last."""
-    found = [Segment(name, part) for name, part in figures.components.items() if part.bytes > 0]
-    if figures.refused is None:
+    """The budget in the order in which it is spent, the cache last: after a refusal, what was
+    asked for."""
+    found = [Segment(name, part) for name, part in figures.components.items() if part.high_bytes]
+    if figures.refused is None or figures.kv_cache.bytes > 0:
         found.append(Segment("kv_cache", figures.kv_cache))
     return tuple(found)
 
 
 def engine_bar(figures: EngineFigures, gpu: Gpu) -> str:
     """SVG: parts, the budget as a thick line, the card's outline, a whisker on the cache."""
-    parts = segments(figures)
+    parts = tuple(part for part in segments(figures) if part.estimate.bytes > 0)
     filled = sum(part.estimate.bytes for part in parts)
     scale = max(gpu.memory_bytes, figures.budget_bytes, filled) * 1.005
     found, start = [], 0

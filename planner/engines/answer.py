@@ -28,6 +28,12 @@ def plan_data(
     return {**as_data(plan, config), **answer}
 
 
+def length_served(plan: Plan, engine: EngineFigures) -> int:
+    """Tokens of the sequences that it holds: the workload's, or its own limit if that is less."""
+    limit = engine.settings.get("max_model_len")
+    return min(plan.workload.context, limit) if isinstance(limit, int) else plan.workload.context
+
+
 def serves(plan: Plan, engine: EngineFigures) -> int:
     """Sequences of the workload over all replicas; 0 where it would not start."""
     if engine.refused is not None:
@@ -43,12 +49,10 @@ def engine_verdict(plan: Plan, engine: EngineFigures) -> str:
         few = shorter(plan, engine) + too_few(plan, engine)
         return f"{name} would refuse to start; {single}{few}.{room(engine)}"
     work, held = plan.workload, serves(plan, engine)
-    limit = engine.settings.get("max_model_len")
-    context = work.context
+    context = length_served(plan, engine)
     clipped = ""
-    if isinstance(limit, int) and limit < context:
-        clipped = f"; you asked for {format_tokens(context)}, beyond its limit"
-        context = limit
+    if context < work.context:
+        clipped = f"; you asked for {format_tokens(work.context)}, beyond its limit"
     size = f"of {format_tokens(context)} tokens"
     if held >= work.concurrency and not clipped:
         return f"{name} starts and holds {_sequences(work.concurrency)} {size} ({held:,} at most)."

@@ -79,6 +79,13 @@ class EngineFigures:
             return self.command
         return f"cat > {CONFIG_NAME} <<'EOF'\n{self.config_file}EOF\n{self.command}"
 
+    @property
+    def blocks(self) -> str:
+        """The pool's blocks in words; with their size where it holds for all of them."""
+        size = self.block_size
+        of_size = f" of {size}" if self.num_blocks * size == self.kv_cache_tokens else ""
+        return f"{self.num_blocks:,} blocks{of_size}"
+
     def bytes_of(self, component: str) -> int:
         """Bytes of one component; 0 where the engine has none of that name."""
         found = self.components.get(component) or self.outside_budget.get(component)

@@ -83,8 +83,8 @@ def summary(figures: EngineFigures) -> str:
     length = figures.settings.get("max_model_len")
     of_length = f" of {length:,} tokens" if isinstance(length, int) else ""
     return (
-        f"{format_tokens(figures.kv_cache_tokens)} tokens in {figures.num_blocks:,} blocks of "
-        f"{figures.block_size}; {figures.max_concurrency:.2f} sequences{of_length}, "
+        f"{format_tokens(figures.kv_cache_tokens)} tokens in {figures.blocks}; "
+        f"{figures.max_concurrency:.2f} sequences{of_length}, "
         f"{figures.requests:,} of this workload{_over_replicas(figures)}"
     )
 

@@ -99,6 +99,7 @@ def test_kept_plans_stand_side_by_side() -> None:
     assert not app.exception
     assert html(app).count("fits") >= 4
     assert "2 users of 32,768 tokens" in html(app)
+    assert any("Reloading the page" in caption.value for caption in app.caption)
 
 
 def test_kept_plans_of_one_model_have_names_of_their_own() -> None:
