@@ -3,7 +3,7 @@
 from planner.fixes import Fix, fixes
 from planner.formats.format_support import missing
 from planner.plan import Plan
-from planner.positions import reach
+from planner.positions import OVERRIDE, beyond_stated, reach
 from planner.units import format_bytes, format_tokens
 
 
@@ -26,11 +26,23 @@ def verdict(plan: Plan) -> str:
         against = hindrance(plan)
         if against is not None:
             return f"Fits in the memory of {where}, but {against}."
-        certain = "" if plan.range_bytes[1] <= plan.gpu.memory_bytes else _tight(plan)
-        return f"Fits on {where}: {what}, {spare} to spare{each}.{certain}"
+        return " ".join((f"Fits on {where}: {what}, {spare} to spare{each}.", *cautions(plan)))
     short = format_bytes(-plan.headroom_bytes)
     each = "" if gpus == 1 else " on the fullest GPU"
     return f"Does not fit on {where}: {what} {verb} {short} short{each}. {remedy(fixes(plan))}"
+
+
+def cautions(plan: Plan) -> tuple[str, ...]:
+    """Sentences on what a plan that fits still hangs on."""
+    found = []
+    over = plan.range_bytes[1] - plan.gpu.memory_bytes
+    if over > 0:
+        short = format_bytes(over)
+        found.append(f"It is tight: with every estimate at its high end it would be {short} short.")
+    if beyond_stated(plan.model, plan.workload.context) is not None:
+        stated = format_tokens(reach(plan.model).supported_tokens or 0)
+        found.append(f"But the configuration states {stated} positions, and {OVERRIDE}.")
+    return tuple(found)
 
 
 def hindrance(plan: Plan) -> str | None:
@@ -53,8 +65,3 @@ def remedy(found: tuple[Fix, ...]) -> str:
     if len(found) == 1:
         return f"One change fixes it: {found[0].sentence}."
     return f"Any one of these fixes it: {'; '.join(fix.sentence for fix in found)}."
-
-
-def _tight(plan: Plan) -> str:
-    over = format_bytes(plan.range_bytes[1] - plan.gpu.memory_bytes)
-    return f" It is tight: with every estimate at its high end it would be {over} short."

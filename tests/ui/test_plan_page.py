@@ -327,3 +327,11 @@ def test_the_app_plans_without_torch_or_plotly_express() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip().endswith("[]")
+
+
+def test_a_context_beyond_the_stated_positions_is_no_plain_fit() -> None:
+    """qwen3-8b states 40,960 positions and its bytes fit; within them nothing is added."""
+    app = page(model="qwen3-8b", context="131072", users="1")
+    assert not app.success
+    assert "states 40,960 positions, and engines refuse longer" in app.warning[0].value
+    assert page(model="qwen3-8b", context="40960", users="1").success

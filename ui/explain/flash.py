@@ -134,6 +134,11 @@ def _measured() -> None:
     )
     if sentence:
         parts.formula(sentence)
+        parts.note(
+            "A run of its own, with a key-value head for every query head and a short warm-up. "
+            "Below, query heads share 8 of them, and the card has worked until its clock is the "
+            "one that it keeps under load: times of the same length differ by some percent."
+        )
     chart = charts.bars(
         [name for name, _, _ in found],
         {"rate": [rate / 1e12 for _, _, rate in found]},
