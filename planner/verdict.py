@@ -4,7 +4,7 @@ from planner.fixes import Fix, fixes
 from planner.formats.format_support import missing
 from planner.plan import Plan
 from planner.positions import OVERRIDE, beyond_stated, reach
-from planner.units import format_bytes, format_tokens
+from planner.units import counted, format_bytes, format_tokens
 
 
 def verdict(plan: Plan) -> str:
@@ -13,10 +13,7 @@ def verdict(plan: Plan) -> str:
     where = plan.gpu.name if gpus == 1 else f"{gpus} x {plan.gpu.name}"
     users = plan.workload.concurrency
     verb = "is" if users == 1 else "are"
-    what = (
-        f"{format_tokens(users)} sequence{'s' if users > 1 else ''} of "
-        f"{format_tokens(plan.workload.context)} tokens"
-    )
+    what = f"{counted(users, 'sequence')} of {counted(plan.workload.context, 'token')}"
     prefix = min(plan.workload.shared_prefix_tokens, plan.workload.context)
     if prefix and users > 1:
         what += f", {format_tokens(prefix)} of them shared by all"

@@ -165,9 +165,9 @@ def cache_table(found: Sequence[Alternative]) -> str:
         for name, sizes in zip(names, cache_sizes(found, TABLE_CONTEXTS), strict=True)
     ]
     head = ("One sequence", *(f"{format_tokens(n)} tokens" for n in TABLE_CONTEXTS))
-    return html_table(head, rows, numeric=range(1, len(head)))
+    return html_table(head, rows, numeric=range(1, len(head)), stack=True)
 
 
 def notes(found: Sequence[Alternative]) -> str:
     """How each alternative is stored and served."""
-    return html_table(("Plan", "Stored and served"), [(a.name, a.note) for a in found])
+    return html_table(("Plan", "Stored and served"), [(a.name, a.note) for a in found], stack=True)

@@ -121,27 +121,27 @@ def _whisker(cache: Estimate, end: int, scale: float) -> str:
 def budget_table(figures: EngineFigures) -> str:
     """Every part with its range and source; what is outside the budget below."""
     parts = segments(figures)
+    outside = tuple(Segment(name, part) for name, part in figures.outside_budget.items())
     rows = [_row(part) for part in parts]
-    outside = [Segment(name, part) for name, part in figures.outside_budget.items()]
     rows += [_row(part, " (outside the budget)") for part in outside]
     return html_table(
-        ("Part", "Size", "Range", "Source"),
+        ("Part and where its size comes from", "Size", "Range"),
         rows,
         numeric=(1,),
+        notes=[part.estimate.source for part in (*parts, *outside)],
         strong=[i for i, part in enumerate(parts) if part.name == "kv_cache"],
         swatches=[part.colour for part in parts],
         stack=True,
     )
 
 
-def _row(part: Segment, suffix: str = "") -> tuple[str, str, str, str]:
+def _row(part: Segment, suffix: str = "") -> tuple[str, str, str]:
     found = part.estimate
     span = between(found.low_bytes, found.high_bytes)
     return (
         part.label + suffix,
         format_bytes(found.bytes),
         span if found.is_range else "exact",
-        found.source,
     )
 
 

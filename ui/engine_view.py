@@ -9,7 +9,7 @@ from planner.engines.engine import EngineFigures
 from planner.engines.gap import Gap, gap
 from planner.engines.registry import ENGINES
 from planner.plan import Plan
-from planner.units import format_bytes, format_tokens
+from planner.units import counted, format_bytes, format_tokens
 from ui import engine_deploy, engine_log, summary
 from ui.engine_bar import budget_table, engine_bar
 from ui.engine_inputs import EngineChoice
@@ -66,7 +66,7 @@ def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
     sentence = as_sentence(
         f"{label} {figures.version} caches {format_tokens(figures.kv_cache_tokens)} tokens: "
         f"{figures.max_concurrency:,.2f} sequences{length}, {served:,} of your users at "
-        f"{format_tokens(context)} tokens{beyond}"
+        f"{counted(context, 'token')}{beyond}"
     )
     if served >= wanted and not beyond:
         st.success(f"**{sentence}**", icon=":material/check_circle:")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from planner.explain import derivation
 from planner.findings import findings
 from planner.plan import Plan
-from planner.units import format_bytes, format_tokens
+from planner.units import counted, format_bytes, format_tokens
 from ui.components import COMPONENTS, component_bytes
 from ui.report_text import opening
 
@@ -88,7 +88,7 @@ def limits(plan: Plan) -> list[tuple[str, str]]:
     users, tokens = plan.max_concurrency, plan.max_context_tokens
     return [
         (
-            f"Most sequences of {format_tokens(plan.workload.context)} tokens",
+            f"Most sequences of {counted(plan.workload.context, 'token')}",
             "memory sets no limit" if users is None else format_tokens(users),
         ),
         (

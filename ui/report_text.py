@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from planner.findings import findings
 from planner.model import kind_name
 from planner.plan import Plan
-from planner.units import format_bytes, format_tokens
+from planner.units import counted, format_bytes, format_tokens
 from planner.verdict import verdict
 from ui.components import COMPONENTS, component_bytes
 
@@ -104,7 +104,7 @@ def limits(plan: Plan) -> str:
         longest += f"{room}; the model states {format_tokens(stated)}"
     return "\n".join(
         (
-            f"Most sequences of {format_tokens(plan.workload.context)} tokens: {most}",
+            f"Most sequences of {counted(plan.workload.context, 'token')}: {most}",
             f"Longest context for {format_tokens(plan.workload.concurrency)}: {longest}",
         )
     )

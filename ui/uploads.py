@@ -16,6 +16,8 @@ def text_of(file: Any) -> str:
             f"{file.name} has {format_bytes(file.size)}; files up to "
             f"{format_bytes(MAX_UPLOAD_BYTES)} can be opened, and a config.json has a few KiB."
         )
+    if not file.size:
+        raise PlanRefused(f"{file.name} is empty: open another file.")
     try:
         return str(file.getvalue().decode("utf-8-sig"))
     except UnicodeDecodeError:

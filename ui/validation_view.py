@@ -108,7 +108,7 @@ def _without_gpu() -> None:
         "Run this where Sizewell is installed on a machine that has one, and open the record here; "
         "plans of that card can then use it:"
     )
-    st.code(COMMAND, language="bash")
+    st.code(COMMAND, language="bash", wrap_lines=True)
     st.button(
         "Rehearse without a GPU", on_click=_start_all, args=(["cpu"], "quick", DEFAULT_MODEL),
         help="Runs every kind of check at tiny sizes in Triton's interpreter. The flow is real; "

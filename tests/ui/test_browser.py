@@ -154,7 +154,7 @@ def test_compare_keeps_the_plan(context: Any, server: str) -> None:
     verdict(page)
     playwright.expect(page.get_by_label("Users", exact=True)).to_have_value("5")
     page.get_by_role("link", name="Compare").click()
-    page.get_by_text(re.compile("chosen on the left: .*5 users of 32,768 tokens")).wait_for()
+    page.get_by_text(re.compile("chosen in the sidebar: .*5 users of 32,768 tokens")).wait_for()
     page.wait_for_function(
         "document.querySelector('svg.sz-bar')?.ariaLabel.split('GiB of').length === 6 + 1"
     )

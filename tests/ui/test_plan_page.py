@@ -80,7 +80,7 @@ def test_chart_is_a_map_with_the_plan_on_it() -> None:
 def test_an_edit_is_a_new_answer() -> None:
     app = page()
     app.number_input(key="users").set_value(3)
-    app.number_input(key="context").set_value(131072).run()
+    app.text_input(key="context").set_value("128k").run()
     no_trace(app)
     assert app.success[0].value == f"**{verdict(expected(context=131072, users=3))}**"
 
@@ -98,8 +98,6 @@ def test_a_link_is_a_plan() -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        {"context": "abc"},
-        {"context": "-5"},
         {"users": "99999999999999999999"},
         {"model": "no-such-model"},
         {"gpu": ""},
@@ -335,3 +333,29 @@ def test_a_context_beyond_the_stated_positions_is_no_plain_fit() -> None:
     assert not app.success
     assert "states 40,960 positions, and engines refuse longer" in app.warning[0].value
     assert page(model="qwen3-8b", context="40960", users="1").success
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("abc", "'abc' is no number of tokens: write 32768 or 32k"),
+        ("1e9", "'1e9' is no number of tokens"),
+        ("", "'' is no number of tokens"),
+        ("0", "context must be at least 1, not 0"),
+        ("-5", "context must be at least 1, not -5"),
+        ("999m", "context must be at most 134,217,728"),
+    ],
+)
+def test_what_is_no_context_is_refused_and_stays(typed: str, said: str) -> None:
+    app = page()
+    app.text_input(key="context").set_value(typed).run()
+    no_trace(app)
+    assert said in app.error[0].value.replace("\\", "")
+    assert not app.success
+    assert app.text_input(key="context").value == typed
+    app.text_input(key="context").set_value("32,768").run()
+    assert app.success[0].value == f"**{verdict(expected())}**"
+
+
+def test_a_link_may_say_32k_too() -> None:
+    assert page(context="32k").success[0].value == f"**{verdict(expected())}**"

@@ -24,7 +24,7 @@ def show(plan: Plan) -> None:
     if heads is None:
         raise PlanRefused(
             f"{plan.model.source} has no softmax attention, so no flash attention runs in it: "
-            "choose another model on the left"
+            "choose another model in the sidebar"
         )
     _rates()
     _measured()
