@@ -65,8 +65,8 @@ def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
     beyond = "" if context == asked else f"; you asked for {format_tokens(asked)}"
     sentence = as_sentence(
         f"{label} {figures.version} caches {format_tokens(figures.kv_cache_tokens)} tokens: "
-        f"{figures.max_concurrency:,.2f} sequences{length}, {served:,} of your users at "
-        f"{counted(context, 'token')}{beyond}"
+        f"{figures.max_concurrency:,.2f} sequences{length}, room for "
+        f"{counted(served, 'user')} at {counted(context, 'token')}{beyond}"
     )
     if served >= wanted and not beyond:
         st.success(f"**{sentence}**", icon=":material/check_circle:")

@@ -47,7 +47,7 @@ font-variant-numeric:tabular-nums}
 border-bottom:1px solid rgba(128,140,160,.25)}
 .sz-findings b{position:absolute;left:0}
 .sz-legend{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;font-size:.875rem}
-.sz-table small{display:block;font-size:.8125rem}
+.sz-table small{display:block;font-size:.8125rem;font-weight:400}
 .sz-note{font-size:.875rem;margin:.25rem 0}
 .sz-idea{margin:0 0 .2rem;max-width:46rem}
 .sz-formula{font-family:"Source Code Pro",ui-monospace,monospace;font-size:.8125rem;margin:.1rem 0;

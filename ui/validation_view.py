@@ -149,7 +149,7 @@ def _results() -> None:
     for folder in st.session_state.get(SHOWN, []):
         run = validation_runs.progress(Path(folder))
         if run.error:
-            st.error(f"Not validated: {as_sentence(run.error)}")
+            st.error(as_sentence(f"Not validated: {run.error}"))
         elif run.verdict and not run.cases:
             st.info(run.verdict)
     found = validation_runs.records([Path(f) for f in st.session_state.get(SHOWN, [])])

@@ -112,7 +112,7 @@ def test_a_log_is_laid_beside_the_plan_and_calibrates_it() -> None:
     ).run()
     assert not app.exception
     said = text(app)
-    assert "Weights differ most: the log has 1.00 GiB more" in said
+    assert "Furthest off: Weights, of which the log has 1.00 GiB more" in said
     assert "52.00 GiB" in said
     app.button("keep_log").click().run()
     assert not app.exception
@@ -262,13 +262,19 @@ def test_a_shorter_name_is_its_repository_in_the_command() -> None:
     assert "vllm serve meta-llama/Llama-3.3-70B-Instruct " in text(app)
 
 
-def test_n_grams_need_no_draft_and_mtp_needs_layers() -> None:
+def test_n_grams_need_no_draft_and_mtp_is_offered_with_its_layers() -> None:
     app = page()
     app.selectbox("spec").set_value("n-gram").run()
     assert not app.exception
     assert '{"method":"ngram","num_speculative_tokens":3}' in text(app)
+    assert "MTP" not in app.selectbox("spec").options
+    app = page(model="qwen3.5-27b", context="8192")
     app.selectbox("spec").set_value("MTP").run()
-    assert "no multi-token-prediction layers" in app.error[0].value
+    assert not app.exception
+    assert '{"method":"mtp","num_speculative_tokens":3}' in text(app)
+    app.selectbox(key="model").set_value("llama-3.1-8b").run()
+    assert not app.exception
+    assert app.selectbox("spec").value == "Off"
 
 
 def test_sglang_drafts_by_its_own_names() -> None:
