@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.units import counted, format_bytes, format_seconds
+from planner.units import counted, format_bytes, format_seconds, parse_tokens
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,16 @@ def test_seconds(seconds: float, words: str) -> None:
 
 def test_counts() -> None:
     assert (counted(1, "user"), counted(1000, "user")) == ("1 user", "1,000 users")
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("32768", 32768), ("32k", 32768), (" 1M ", 1048576), ("131,072", 131072)]
+)
+def test_tokens_as_people_write_them(text: str, tokens: int) -> None:
+    assert parse_tokens(text) == tokens
+
+
+@pytest.mark.parametrize("text", ["", "k", "1e9", "1.5k", "32kb", "many"])
+def test_what_is_no_number_of_tokens(text: str) -> None:
+    with pytest.raises(ValueError, match="no number of tokens"):
+        parse_tokens(text)

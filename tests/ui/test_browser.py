@@ -211,11 +211,11 @@ def test_an_invalid_number_marks_the_answer_as_old(context: Any, server: str) ->
     verdict(page)
     note = "getComputedStyle(document.querySelector('.stMainBlockContainer'), '::before').content"
     assert page.evaluate(note) == "none"
-    box = page.get_by_label("Context", exact=True)
+    box = page.get_by_label("Users", exact=True)
     box.fill("0")
     box.press("Enter")
     page.wait_for_function(f"{note}.includes('outside its range')")
-    box.fill("1024")
+    box.fill("3")
     box.press("Enter")
     page.wait_for_function(f"{note} === 'none'")
 

@@ -243,6 +243,14 @@ def test_a_large_upload_is_refused_in_a_sentence() -> None:
     assert "big.json has 11.00 MiB" in app.error[0].value.replace("\\", "")
 
 
+@pytest.mark.parametrize("content", [b"", b" \n"])
+def test_an_empty_upload_is_called_empty(content: bytes) -> None:
+    app = page(**{"from": "config.json"})
+    app.file_uploader(key="config_file").upload("none.json", content, "application/json").run()
+    no_trace(app)
+    assert "none.json is empty" in app.error[0].value
+
+
 def test_a_saved_plan_opens() -> None:
     choice = from_preset("qwen3-8b")
     plan = expected("qwen3-8b", "l40s", 8192, 5, tensor_parallel_size=2, kv_cache_dtype="fp8")
