@@ -4,7 +4,7 @@ from html import escape
 
 import streamlit as st
 
-from planner.engines.answer import length_served, lifted, room, serves, shorter, too_few
+from planner.engines.answer import lifted, room, serves, shorter, too_few
 from planner.engines.engine import EngineFigures
 from planner.engines.gap import Gap, gap
 from planner.engines.registry import ENGINES
@@ -61,7 +61,7 @@ def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
     longest = figures.settings.get("max_model_len")
     length = f" of {longest:,} tokens" if isinstance(longest, int) else ""
     served, wanted = serves(plan, figures), plan.workload.concurrency
-    asked, context = plan.workload.context, length_served(plan, figures)
+    asked, context = plan.workload.context, figures.length_served(plan.workload.context)
     beyond = "" if context == asked else f"; you asked for {format_tokens(asked)}"
     sentence = as_sentence(
         f"{label} {figures.version} caches {format_tokens(figures.kv_cache_tokens)} tokens: "
@@ -81,7 +81,7 @@ def _key_figures(plan: Plan, figures: EngineFigures) -> str:
     cache = figures.kv_cache
     span = f"{format_bytes(cache.low_bytes)} to {format_bytes(cache.high_bytes)}"
     ideal = "no limit" if plan.max_concurrency is None else f"{plan.max_concurrency:,}"
-    asked, length = plan.workload.context, length_served(plan, figures)
+    asked, length = plan.workload.context, figures.length_served(plan.workload.context)
     cut = length < asked
     at = f"of {length:,} tokens, its limit" if cut else "at your context"
     of_length = f"of {asked:,} tokens, " if cut else ""

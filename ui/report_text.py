@@ -24,7 +24,7 @@ def as_text(plan: Plan, engine: "EngineFigures | None" = None) -> str:
         heading(plan),
         memory(plan),
         limits(plan),
-        engine_lines(engine),
+        engine_lines(plan, engine),
         notes(plan),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -39,13 +39,13 @@ def opening(plan: Plan, engine: "EngineFigures | None" = None) -> str:
     return answer.opening(plan, engine)
 
 
-def engine_lines(engine: "EngineFigures | None") -> str:
+def engine_lines(plan: Plan, engine: "EngineFigures | None") -> str:
     """What an engine makes of it, where one was chosen."""
     if engine is None:
         return ""
     from planner.engines.export import engine_text
 
-    return engine_text(engine)
+    return engine_text(engine, plan.workload.context)
 
 
 def heading(plan: Plan) -> str:

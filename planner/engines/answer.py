@@ -28,12 +28,6 @@ def plan_data(
     return {**as_data(plan, config), **answer}
 
 
-def length_served(plan: Plan, engine: EngineFigures) -> int:
-    """Tokens of the sequences that it holds: the workload's, or its own limit if that is less."""
-    limit = engine.settings.get("max_model_len")
-    return min(plan.workload.context, limit) if isinstance(limit, int) else plan.workload.context
-
-
 def serves(plan: Plan, engine: EngineFigures) -> int:
     """Sequences of the workload over all replicas; 0 where it would not start."""
     if engine.refused is not None:
@@ -50,7 +44,7 @@ def engine_verdict(plan: Plan, engine: EngineFigures) -> str:
         return f"{name} would refuse to start; {single}{few}.{room(engine)}"
     work, held = plan.workload, serves(plan, engine)
     wanted = counted(work.concurrency, "sequence")
-    context = length_served(plan, engine)
+    context = engine.length_served(work.context)
     clipped = ""
     if context < work.context:
         clipped = f"; you asked for {format_tokens(work.context)}, beyond its limit"

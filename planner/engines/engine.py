@@ -86,6 +86,11 @@ class EngineFigures:
         of_size = f" of {size}" if self.num_blocks * size == self.kv_cache_tokens else ""
         return f"{self.num_blocks:,} blocks{of_size}"
 
+    def length_served(self, context: int) -> int:
+        """Tokens of the sequences that `requests` counts: `context`, or its own limit."""
+        limit = self.settings.get("max_model_len")
+        return min(context, limit) if isinstance(limit, int) else context
+
     def bytes_of(self, component: str) -> int:
         """Bytes of one component; 0 where the engine has none of that name."""
         found = self.components.get(component) or self.outside_budget.get(component)

@@ -23,10 +23,7 @@ def general(
     checkpoint: str | None,
 ) -> tuple[str, ...]:
     """What holds whatever the pool: the checkpoint, the card, lookahead slots, prefix caching."""
-    found = [
-        "The printed maximum concurrency counts one block too many: vLLM keeps one for itself, its "
-        "null block."
-    ]
+    found: list[str] = []
     if checkpoint is not None:
         found.insert(0, checkpoint)
     half = half_note(model, gpu, settings.rules)
@@ -48,6 +45,11 @@ def general(
             "Each running request also holds room for "
             f"{counted(speculative.lookahead_tokens, 'drafted token')}; the printed concurrency "
             "leaves that out."
+        )
+    if refused is None:
+        found.append(
+            "The printed maximum concurrency counts one block too many: vLLM keeps one for itself, "
+            "its null block."
         )
     if settings.prefix_caching:
         found.append("Prefix caching reuses free blocks and reserves none.")
