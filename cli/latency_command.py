@@ -209,7 +209,7 @@ def as_text(
 
 
 def _range(of: Time) -> str:
-    return f"{1e3 * of.seconds:8,.1f} ms ({1e3 * of.low_s:,.1f} to {1e3 * of.high_s:,.1f})"
+    return f"{1e3 * of.seconds:9,.1f} ms ({1e3 * of.low_s:,.1f} to {1e3 * of.high_s:,.1f})"
 
 
 def _share(share: float | None, peak: int | None, unit: str) -> str:
