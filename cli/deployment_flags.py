@@ -10,6 +10,7 @@ from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.export import first_error
 from planner.hardware import Gpu, custom_gpu, gpu_with_memory
+from planner.units import parse_tokens
 from planner.workload import Workload
 from presets.gpus import load_gpu
 
@@ -126,10 +127,8 @@ def checked(kind: type[Inputs], **values: Any) -> Inputs:
 
 
 def tokens(text: str) -> int:
-    """A token count: 32768, or 32k and 1m in units of 1024. For argparse."""
-    scale = {"k": 1024, "m": 1024**2}.get(text[-1:].lower(), 1)
-    digits = text[:-1] if scale > 1 else text
+    """parse_tokens() as argparse wants it."""
     try:
-        return int(digits) * scale
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no number of tokens") from None
+        return parse_tokens(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None

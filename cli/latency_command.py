@@ -181,7 +181,7 @@ def as_text(
         f"TTFT alone   {_range(found.ttft)}  mostly {CAUSES[found.ttft.binds]}",
         f"TPOT alone   {_range(found.tpot)}  mostly {CAUSES[found.tpot.binds]}",
         f"under load   TTFT p95 {1e3 * float(load.ttft_p95_s):,.0f} ms, TPOT "
-        f"{1e3 * float(load.tpot_s):,.1f} ms, {found.requests_per_s:.2f} requests/s",
+        f"{1e3 * float(load.tpot_s):,.1f} ms, {found.requests_per_s:,.3g} requests/s",
         f"throughput   {found.output_tokens_per_s:,.0f} tokens/s, "
         f"{found.output_tokens_per_s_per_gpu:,.0f} per GPU",
         f"utilisation  MFU {_share(found.mfu_prefill, gpu.bf16_flops_per_s, 'FLOP/s')} in prefill, "
@@ -209,7 +209,7 @@ def as_text(
 
 
 def _range(of: Time) -> str:
-    return f"{1e3 * of.seconds:8.1f} ms ({1e3 * of.low_s:.1f} to {1e3 * of.high_s:.1f})"
+    return f"{1e3 * of.seconds:9,.1f} ms ({1e3 * of.low_s:,.1f} to {1e3 * of.high_s:,.1f})"
 
 
 def _share(share: float | None, peak: int | None, unit: str) -> str:

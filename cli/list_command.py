@@ -2,6 +2,8 @@
 
 from argparse import ArgumentParser, Namespace
 
+from planner.errors import PlanRefused
+
 KINDS = ("models", "gpus", "formats")
 
 
@@ -16,7 +18,13 @@ def run(arguments: Namespace) -> str:
     """One line a name."""
     lines = {"models": models, "gpus": gpus, "formats": formats}[arguments.kind]()
     wanted = arguments.text.lower()
-    return "".join(f"{line}\n" for line in lines if wanted in line.lower())
+    found = [line for line in lines if wanted in line.lower()]
+    if not found:
+        raise PlanRefused(
+            f"none of the {arguments.kind} has {arguments.text[:80]!r} in its name: "
+            f"list {arguments.kind} prints all"
+        )
+    return "".join(f"{line}\n" for line in found)
 
 
 def models() -> list[str]:

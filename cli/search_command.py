@@ -183,7 +183,8 @@ def as_text(
     limits = search_report.limits(found.target)
     lines = [search_report.headline(found)]
     started = command(found.winners[0]) if found.winners else None
-    lines += [f"Start it with: {started}"] if started else []
+    lead = "Start it with:\n" if "\n" in (started or "") else "Start it with: "
+    lines += [f"{lead}{started}"] if started else []
     lines += [found.note] if found.note else []
     lines += ["Engines tried: " + ", ".join(label_of(engine) for engine in space.engines) + "."]
     lines += [

@@ -43,13 +43,16 @@ def choice(text: str) -> tuple[str, list[Any]]:
     name, equals, values = text.partition("=")
     field = name.strip().replace("-", "_")
     kind = TRIED.get(field)
-    try:
-        found = [kind(value) for value in values.split(",")] if kind and equals else []
-    except ValueError:
-        found = []
-    if not found:
+    if kind is None or not equals:
         known = ", ".join(key.replace("_", "-") for key in TRIED)
         raise ArgumentTypeError(f"{text!r}: write NAME=VALUE,VALUE with one of {known}")
+    found = []
+    for value in values.split(","):
+        try:
+            found.append(kind(value))
+        except ValueError:
+            number = "whole number" if kind is int else "number"
+            raise ArgumentTypeError(f"{text!r}: {value!r} is no {number}") from None
     return field, found
 
 

@@ -30,7 +30,7 @@ MOE_SOURCE = (
 LOGIT_BYTES = (10, 15, 39)
 LOGIT_SOURCE = (
     "10 to 39 B per logit by sampler: 14.7 to 15.1 in vLLM 0.17 to 0.20 start-up logs, 38 to 39 "
-    "with a sorting sampler before"
+    "before, when sampling sorted them"
 )
 MOE_TOKENS = 32768
 MLA_WORKSPACE_TOKENS = 65536

@@ -32,7 +32,10 @@ class Roofs(Frozen):
         own: float | None = getattr(self, f"{numbers}_flops_per_s", None)
         found = own or self.bf16_flops_per_s or self.fp16_flops_per_s or self.fp32_flops_per_s
         if found is None:
-            raise PlanRefused("no arithmetic rate is known for this GPU: validate on it first")
+            raise PlanRefused(
+                "no arithmetic rate is published for this GPU, so no times are predicted for it: "
+                "plan its memory, choose another, or validate on it if it runs CUDA"
+            )
         return found
 
 

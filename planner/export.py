@@ -185,7 +185,7 @@ def _part(data: Mapping[str, Any], name: str) -> dict[str, Any]:
         )
     part = data.get(name)
     if not isinstance(part, Mapping):
-        raise PlanRefused(f"{name}: is missing, so this is no saved plan")
+        raise PlanRefused(f"{name} is missing, so this is no saved plan")
     return dict(part)
 
 

@@ -216,8 +216,9 @@ def _parallelism(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "cache_replicated",
-            f"Part of the cache has one head, so each of the {tp} tensor-parallel GPUs keeps "
-            "all of it: data parallel attention or decode context parallelism would not.",
+            f"Part of the cache is one KV head or latent that all heads share, so each of the {tp} "
+            "tensor-parallel GPUs keeps all of it: data parallel attention or decode context "
+            "parallelism would not.",
         )
     elif fewest < tp and dcp == 1:
         yield Finding(

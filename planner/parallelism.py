@@ -93,7 +93,7 @@ def shard(weight: Weight, deployment: Deployment) -> Shard:
 
 def check(model: Model, deployment: Deployment) -> None:
     """Refuse a deployment that the model's shapes do not allow, saying which sizes would do."""
-    tp, pp = deployment.tensor_parallel_size, deployment.pipeline_parallel_size
+    pp = deployment.pipeline_parallel_size
     if pp > model.num_hidden_layers:
         raise PlanRefused(
             f"pipeline_parallel_size {pp} is more than the model's {model.num_hidden_layers} layers"
@@ -103,18 +103,19 @@ def check(model: Model, deployment: Deployment) -> None:
         raise PlanRefused("enable_expert_parallel is set, but the model has no routed experts")
     for mixer in (m for group in model.groups for m in group.mixers):
         if isinstance(mixer, (Attention, LatentAttention, CompressedAttention)):
-            _check_heads(mixer, tp, deployment.decode_context_parallel_size)
+            _check_heads(mixer, deployment)
 
 
 def _check_heads(
-    mixer: Attention | LatentAttention | CompressedAttention, tp: int, dcp: int
+    mixer: Attention | LatentAttention | CompressedAttention, deployment: Deployment
 ) -> None:
     heads = mixer.num_attention_heads
+    tp, dcp = deployment.tensor_parallel_size, deployment.decode_context_parallel_size
     if heads % tp:
         fitting = [str(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 32, 64) if heads % n == 0]
         raise PlanRefused(
             f"tensor_parallel_size {tp} does not divide num_attention_heads {heads}; "
-            f"{', '.join(fitting)} would"
+            f"{', '.join(fitting)} would{_replicated(mixer, deployment)}"
         )
     if not isinstance(mixer, Attention):
         return
@@ -130,6 +131,23 @@ def _check_heads(
             f"{dcp} times: at tensor_parallel_size {tp} and {kv_heads} KV heads it is at most "
             f"{max(1, tp // kv_heads)}"
         )
+
+
+def _replicated(
+    mixer: Attention | LatentAttention | CompressedAttention, deployment: Deployment
+) -> str:
+    """How data parallelism uses as many GPUs, of which a part can share the heads."""
+    heads, tp = mixer.num_attention_heads, deployment.tensor_parallel_size
+    kv_heads = mixer.num_key_value_heads if isinstance(mixer, Attention) else 1
+    share = max(
+        n for n in range(1, heads + 1)
+        if not tp % n and not heads % n and not (kv_heads % n and n % kv_heads)
+    )  # fmt: skip
+    return (
+        f"; to use as many GPUs, {share:,} with data_parallel_size "
+        f"{tp // share * deployment.data_parallel_size:,}, or with "
+        "pipeline stages"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,13 @@ SENTENCES = {
     "longrope": "Each frequency has its own factor, one set up to {original:,} tokens and another "
     "beyond: crossing that length changes all earlier keys (LongRoPE, Ding et al. 2024).",
     "llama3": "Frequencies with wavelengths beyond the original {original:,} tokens are divided by "
-    "{factor:g}, and the model was trained further at the full length.",
+    "{factor:g}, and the model was trained further at up to the stated length.",
     "alibi": "Attention is biased by distance and has no position limit; the paper shows twice the "
     "trained length without loss (Press et al. 2021).",
     "learned": "Positions are a table: there is none beyond its end.",
     "none": "Nothing limits positions; what was trained is not in the configuration.",
 }
+OVERRIDE = "engines refuse longer sequences unless told to override that"
 ALIASES = {"su": "longrope", "mrope": "default", "ntk": "dynamic"}
 
 
@@ -89,9 +90,10 @@ def beyond_stated(model: Model, context: int) -> str | None:
     found = reach(model)
     if found.supported_tokens is None or context <= found.supported_tokens:
         return None
+    refused = "" if found.hard else f", and {OVERRIDE}"
     return (
         f"The configuration states {format_tokens(found.supported_tokens)} positions; "
-        f"{format_tokens(context)} tokens are beyond them. {found.sentence}"
+        f"{format_tokens(context)} tokens are beyond them{refused}. {found.sentence}"
     )
 
 

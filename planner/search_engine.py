@@ -33,14 +33,14 @@ def commands(
     if figures is None:
         return ()
     if candidate.prompts is None:
-        return (("", figures.command),)
+        return (("", figures.start),)
     one = replace(candidate, deployment=candidate.prompts, prompts=None)
     single = target.model_copy(update={"concurrency": 1})
     first = engine_figures(one, single, model, config=config, name=name)
     assert first is not None
     return tuple(
         (what, f"{command} {_hands_over(candidate.engine, what)}".rstrip())
-        for what, command in (("prompts", first.command), ("answers", figures.command))
+        for what, command in (("prompts", first.start), ("answers", figures.start))
     )
 
 

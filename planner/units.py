@@ -28,8 +28,8 @@ def format_bytes(n: int) -> str:
 
 
 def format_seconds(s: float) -> str:
-    """A time in the unit that suits it: '12.5 s', '45.4 ms', '454 us', '0 s'."""
-    scale, unit = (1.0, "s") if s >= 1 or not s else (1e3, "ms") if s >= 1e-3 else (1e6, "us")
+    """A time in the unit that suits it: '12.5 s', '45.4 ms', '454 µs', '0 s'."""
+    scale, unit = (1.0, "s") if s >= 1 or not s else (1e3, "ms") if s >= 1e-3 else (1e6, "µs")
     size = s * scale
     return f"{size:,.0f} {unit}" if size >= 100 else f"{size:.3g} {unit}"
 
@@ -37,6 +37,19 @@ def format_seconds(s: float) -> str:
 def counted(n: int, noun: str) -> str:
     """'1 user', '1,000 users'."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def parse_tokens(text: str) -> int:
+    """A token count as people write it: 32768, '32,768', or 32k and 1m in units of 1024.
+
+    Raises ValueError, a sentence.
+    """
+    written = text.strip().lower().replace(",", "")
+    scale = {"k": 1024, "m": 1024**2}.get(written[-1:], 1)
+    try:
+        return int(written if scale == 1 else written[:-1]) * scale
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is no number of tokens: write 32768 or 32k") from None
 
 
 def format_tokens(n: int) -> str:

@@ -3,8 +3,8 @@
 from planner.fixes import Fix, fixes
 from planner.formats.format_support import missing
 from planner.plan import Plan
-from planner.positions import reach
-from planner.units import format_bytes, format_tokens
+from planner.positions import OVERRIDE, beyond_stated, reach
+from planner.units import counted, format_bytes, format_tokens
 
 
 def verdict(plan: Plan) -> str:
@@ -13,10 +13,7 @@ def verdict(plan: Plan) -> str:
     where = plan.gpu.name if gpus == 1 else f"{gpus} x {plan.gpu.name}"
     users = plan.workload.concurrency
     verb = "is" if users == 1 else "are"
-    what = (
-        f"{format_tokens(users)} sequence{'s' if users > 1 else ''} of "
-        f"{format_tokens(plan.workload.context)} tokens"
-    )
+    what = f"{counted(users, 'sequence')} of {counted(plan.workload.context, 'token')}"
     prefix = min(plan.workload.shared_prefix_tokens, plan.workload.context)
     if prefix and users > 1:
         what += f", {format_tokens(prefix)} of them shared by all"
@@ -26,11 +23,23 @@ def verdict(plan: Plan) -> str:
         against = hindrance(plan)
         if against is not None:
             return f"Fits in the memory of {where}, but {against}."
-        certain = "" if plan.range_bytes[1] <= plan.gpu.memory_bytes else _tight(plan)
-        return f"Fits on {where}: {what}, {spare} to spare{each}.{certain}"
+        return " ".join((f"Fits on {where}: {what}, {spare} to spare{each}.", *cautions(plan)))
     short = format_bytes(-plan.headroom_bytes)
     each = "" if gpus == 1 else " on the fullest GPU"
     return f"Does not fit on {where}: {what} {verb} {short} short{each}. {remedy(fixes(plan))}"
+
+
+def cautions(plan: Plan) -> tuple[str, ...]:
+    """Sentences on what a plan that fits still hangs on."""
+    found = []
+    over = plan.range_bytes[1] - plan.gpu.memory_bytes
+    if over > 0:
+        short = format_bytes(over)
+        found.append(f"It is tight: with every estimate at its high end it would be {short} short.")
+    if beyond_stated(plan.model, plan.workload.context) is not None:
+        stated = format_tokens(reach(plan.model).supported_tokens or 0)
+        found.append(f"But the configuration states {stated} positions, and {OVERRIDE}.")
+    return tuple(found)
 
 
 def hindrance(plan: Plan) -> str | None:
@@ -53,8 +62,3 @@ def remedy(found: tuple[Fix, ...]) -> str:
     if len(found) == 1:
         return f"One change fixes it: {found[0].sentence}."
     return f"Any one of these fixes it: {'; '.join(fix.sentence for fix in found)}."
-
-
-def _tight(plan: Plan) -> str:
-    over = format_bytes(plan.range_bytes[1] - plan.gpu.memory_bytes)
-    return f" It is tight: with every estimate at its high end it would be {over} short."

@@ -63,13 +63,22 @@ def _largest(plan: Plan) -> str:
 
 
 def gpus(plan: Plan, ids: Sequence[str]) -> list[Alternative]:
-    """The plan on as many of each GPU."""
-    return _each(plan, ids, lambda gpu_id: {"gpu": load_gpu(gpu_id)})
+    """The plan on as many of each GPU, its own among them."""
+    found = _each(plan, ids, lambda gpu_id: {"gpu": load_gpu(gpu_id)})
+    return _with_own(plan, plan.gpu.id, plan.gpu.id in ids, found)
 
 
 def models(plan: Plan, ids: Sequence[str]) -> list[Alternative]:
-    """Other presets on the same deployment."""
-    return _each(plan, ids, lambda model_id: {"model": from_preset(model_id).model})
+    """Presets on the same deployment, and the plan's own model."""
+    found = _each(plan, ids, lambda model_id: {"model": from_preset(model_id).model})
+    source = plan.model.source
+    known = any(from_preset(model_id).model.source == source for model_id in ids)
+    return _with_own(plan, source, known, found)
+
+
+def _with_own(plan: Plan, name: str, known: bool, found: list[Alternative]) -> list[Alternative]:
+    """What was chosen in the sidebar comes first where it is not among the others."""
+    return found if known or not found else [Alternative(f"{name} (chosen)", "", plan), *found]
 
 
 def _each(
@@ -165,9 +174,9 @@ def cache_table(found: Sequence[Alternative]) -> str:
         for name, sizes in zip(names, cache_sizes(found, TABLE_CONTEXTS), strict=True)
     ]
     head = ("One sequence", *(f"{format_tokens(n)} tokens" for n in TABLE_CONTEXTS))
-    return html_table(head, rows, numeric=range(1, len(head)))
+    return html_table(head, rows, numeric=range(1, len(head)), stack=True)
 
 
 def notes(found: Sequence[Alternative]) -> str:
     """How each alternative is stored and served."""
-    return html_table(("Plan", "Stored and served"), [(a.name, a.note) for a in found])
+    return html_table(("Plan", "Stored and served"), [(a.name, a.note) for a in found], stack=True)

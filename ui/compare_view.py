@@ -30,7 +30,7 @@ def show(plan: Plan) -> None:
         _kept()
         return
     st.caption(
-        "Everything else stays as chosen on the left: "
+        "Everything else stays as chosen in the sidebar: "
         + as_sentence(f"{summary.title(plan)}. {summary.subtitle(plan)}")
     )
     if question == "Attention":
@@ -110,4 +110,5 @@ def _kept() -> None:
     ]
     _answers(found, "Plan")
     st.html(alternatives.notes(found))
+    st.caption(kept.UNTIL)
     st.button("Forget all kept plans", on_click=kept.forget)

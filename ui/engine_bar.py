@@ -43,16 +43,17 @@ class Segment:
 
 
 def segments(figures: EngineFigures) -> tuple[Segment, ...]:
-    """The budget in the order in which it is spent, the cache last."""
-    found = [Segment(name, part) for name, part in figures.components.items() if part.bytes > 0]
-    if figures.refused is None:
+    """The budget in the order in which it is spent, the cache last: after a refusal, what was
+    asked for."""
+    found = [Segment(name, part) for name, part in figures.components.items() if part.high_bytes]
+    if figures.refused is None or figures.kv_cache.bytes > 0:
         found.append(Segment("kv_cache", figures.kv_cache))
     return tuple(found)
 
 
 def engine_bar(figures: EngineFigures, gpu: Gpu) -> str:
     """SVG: parts, the budget as a thick line, the card's outline, a whisker on the cache."""
-    parts = segments(figures)
+    parts = tuple(part for part in segments(figures) if part.estimate.bytes > 0)
     filled = sum(part.estimate.bytes for part in parts)
     scale = max(gpu.memory_bytes, figures.budget_bytes, filled) * 1.005
     found, start = [], 0
@@ -120,27 +121,27 @@ def _whisker(cache: Estimate, end: int, scale: float) -> str:
 def budget_table(figures: EngineFigures) -> str:
     """Every part with its range and source; what is outside the budget below."""
     parts = segments(figures)
+    outside = tuple(Segment(name, part) for name, part in figures.outside_budget.items())
     rows = [_row(part) for part in parts]
-    outside = [Segment(name, part) for name, part in figures.outside_budget.items()]
     rows += [_row(part, " (outside the budget)") for part in outside]
     return html_table(
-        ("Part", "Size", "Range", "Source"),
+        ("Part and where its size comes from", "Size", "Range"),
         rows,
         numeric=(1,),
+        notes=[part.estimate.source for part in (*parts, *outside)],
         strong=[i for i, part in enumerate(parts) if part.name == "kv_cache"],
         swatches=[part.colour for part in parts],
         stack=True,
     )
 
 
-def _row(part: Segment, suffix: str = "") -> tuple[str, str, str, str]:
+def _row(part: Segment, suffix: str = "") -> tuple[str, str, str]:
     found = part.estimate
     span = between(found.low_bytes, found.high_bytes)
     return (
         part.label + suffix,
         format_bytes(found.bytes),
         span if found.is_range else "exact",
-        found.source,
     )
 
 

@@ -4,9 +4,7 @@ import streamlit as st
 
 from planner.engines.deploy import files
 from planner.engines.engine import EngineFigures
-from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, config_file
 from planner.errors import SizewellError
-from ui.engine_inputs import EngineChoice
 from ui.inputs import Chosen
 from ui.model_source import name_in_command
 from ui.sentence import as_sentence
@@ -24,21 +22,15 @@ WHAT = {
 }
 
 
-def show(chosen: Chosen, choice: EngineChoice, figures: EngineFigures) -> None:
+def show(chosen: Chosen, figures: EngineFigures) -> None:
     """A picker, the file, its download; or why there is none."""
     name = name_in_command(chosen.model.source)
-    extra = None
-    if isinstance(choice.options, TensorrtLlmOptions):
-        extra = config_file(chosen.deployment, choice.options)
     left, right = st.columns((3, 1), vertical_alignment="bottom")
     per_node = right.number_input(
         "GPUs of a node", 1, 72, 8, key="gpus_per_node", persist_state="session"
     )
     try:
-        found = files(
-            figures, name, chosen.deployment, chosen.gpu.id, gpus_per_node=per_node,
-            extra_config=extra,
-        )  # fmt: skip
+        found = files(figures, name, chosen.deployment, chosen.gpu.id, gpus_per_node=per_node)
     except SizewellError as error:
         left.caption(as_sentence(f"No deployment files: {error}"))
         return

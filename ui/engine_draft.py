@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from planner.engines.drafter import HEADS, drafter
+from planner.engines.drafter import HEADS, drafter, self_drafting
 from planner.engines.vllm_options import DRAFTLESS
 from planner.errors import PlanRefused, SizewellError
 from planner.hf_config.document import read_document
@@ -45,11 +45,20 @@ class Draft:
     model: Model | None = None
 
 
-def choose(engine: str) -> Draft:
-    """Draw the inputs. Raises NothingYet while the draft model is missing, or why it is refused."""
+def choose(engine: str, target: Model) -> Draft:
+    """Draw the inputs, with MTP only where `target` has such layers.
+
+    Raises NothingYet while the draft model is missing, or why it is refused.
+    """
     if engine not in ("vllm", "sglang"):
         return Draft()
-    known = {k: v for k, v in METHODS.items() if engine == "vllm" or v in SGLANG}
+    known = {
+        name: method
+        for name, method in METHODS.items()
+        if (engine == "vllm" or method in SGLANG) and (method != "mtp" or self_drafting(target).mtp)
+    }
+    if st.session_state.get("spec") not in (None, OFF, *known):
+        st.session_state["spec"] = OFF
     left, middle, right = st.columns((2, 2, 3), vertical_alignment="top")
     chosen = left.selectbox("Speculative decoding", (OFF, *known), key="spec", help=HELP, **KEPT)
     if chosen in (None, OFF):

@@ -60,7 +60,7 @@ def choose(chosen: Chosen) -> EngineChoice:
     with rest.popover("Flags of the engine", icon=":material/tune:"):
         values = _flags(name)
     st.session_state[CHOSEN] = None
-    draft = engine_draft.choose(name)
+    draft = engine_draft.choose(name, chosen.model)
     kept = (name, {**values, **draft.values, "version": version}, draft.model)
     st.session_state[CHOSEN] = kept
     return _choice(chosen, *kept)

@@ -4,12 +4,12 @@ from html import escape
 
 import streamlit as st
 
-from planner.engines.answer import lifted, room, shorter, too_few
+from planner.engines.answer import lifted, room, serves, shorter, too_few
 from planner.engines.engine import EngineFigures
 from planner.engines.gap import Gap, gap
 from planner.engines.registry import ENGINES
 from planner.plan import Plan
-from planner.units import format_bytes, format_tokens
+from planner.units import counted, format_bytes, format_tokens
 from ui import engine_deploy, engine_log, summary
 from ui.engine_bar import budget_table, engine_bar
 from ui.engine_inputs import EngineChoice
@@ -21,6 +21,8 @@ WHISKER = (
     "Thick line: what the engine may use. Whisker: where the cache may begin, given the ranges "
     "below; it ends at the line."
 )
+
+LEFT_BY_A_REFUSAL = "What that leaves for the cache (short where negative)"
 
 
 def show(chosen: Chosen, plan: Plan, choice: EngineChoice) -> None:
@@ -44,8 +46,8 @@ def show(chosen: Chosen, plan: Plan, choice: EngineChoice) -> None:
         _printed(figures, label)
     st.header("Start it", anchor=False)
     language = "python" if choice.name == "transformers" else "bash"
-    st.code(figures.command, language=language, wrap_lines=True)
-    engine_deploy.show(chosen, choice, figures)
+    st.code(figures.start, language=language, wrap_lines=True)
+    engine_deploy.show(chosen, figures)
     engine_log.show(chosen, choice, figures)
 
 
@@ -58,14 +60,13 @@ def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
         return
     longest = figures.settings.get("max_model_len")
     length = f" of {longest:,} tokens" if isinstance(longest, int) else ""
-    served, wanted = _served(plan, figures), plan.workload.concurrency
-    asked = plan.workload.context
-    context = min(asked, longest) if isinstance(longest, int) else asked
+    served, wanted = serves(plan, figures), plan.workload.concurrency
+    asked, context = plan.workload.context, figures.length_served(plan.workload.context)
     beyond = "" if context == asked else f"; you asked for {format_tokens(asked)}"
     sentence = as_sentence(
         f"{label} {figures.version} caches {format_tokens(figures.kv_cache_tokens)} tokens: "
-        f"{figures.max_concurrency:,.2f} sequences{length}, {served:,} of your users at "
-        f"{format_tokens(context)} tokens{beyond}"
+        f"{figures.max_concurrency:,.2f} sequences{length}, room for "
+        f"{counted(served, 'user')} at {counted(context, 'token')}{beyond}"
     )
     if served >= wanted and not beyond:
         st.success(f"**{sentence}**", icon=":material/check_circle:")
@@ -76,22 +77,21 @@ def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
         st.warning(f"**{sentence}**{more}", icon=":material/warning:")
 
 
-def _served(plan: Plan, figures: EngineFigures) -> int:
-    """Users over all replicas; llama.cpp and transformers run one."""
-    return figures.requests * plan.deployment.data_parallel_size
-
-
 def _key_figures(plan: Plan, figures: EngineFigures) -> str:
     cache = figures.kv_cache
     span = f"{format_bytes(cache.low_bytes)} to {format_bytes(cache.high_bytes)}"
     ideal = "no limit" if plan.max_concurrency is None else f"{plan.max_concurrency:,}"
-    blocks = f"{figures.num_blocks:,} blocks of {figures.block_size}"
+    asked, length = plan.workload.context, figures.length_served(plan.workload.context)
+    cut = length < asked
+    at = f"of {length:,} tokens, its limit" if cut else "at your context"
+    of_length = f"of {asked:,} tokens, " if cut else ""
+    by_bytes = f"{of_length}all memory, no reserve{', no draft' if figures.drafts else ''}"
     found = (
         ("KV cache of a GPU", format_bytes(cache.bytes), span if cache.is_range else "exact"),
-        ("Tokens in it", format_tokens(figures.kv_cache_tokens), blocks),
+        ("Tokens in it", format_tokens(figures.kv_cache_tokens), figures.blocks),
         ("Full-length sequences", f"{figures.max_concurrency:,.2f}", "as the engine prints it"),
-        ("Users, engine", f"{_served(plan, figures):,}", "at your context"),
-        ("Users, ideal", ideal, f"all memory, no reserve{', no draft' if figures.drafts else ''}"),
+        ("Users, engine", f"{serves(plan, figures):,}", at),
+        ("Users, ideal", ideal, by_bytes),
     )
     cells = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
@@ -103,7 +103,8 @@ def _key_figures(plan: Plan, figures: EngineFigures) -> str:
 def _gap_table(found: Gap, plan: Plan, figures: EngineFigures) -> str:
     rows = [("What the card leaves for cache", format_bytes(found.ideal_bytes))]
     rows += [(name, format_bytes(-size)) for name, size in found.reasons]
-    rows.append(("What the engine gives the cache", format_bytes(found.engine_bytes)))
+    last = "What the engine gives the cache" if figures.refused is None else LEFT_BY_A_REFUSAL
+    rows.append((last, format_bytes(found.engine_bytes)))
     return html_table(("On the fullest GPU", "Size"), rows, numeric=(1,), strong=(0, len(rows) - 1))
 
 

@@ -28,10 +28,9 @@ def show(plan: Plan) -> None:
         "Topic", tuple(TOPICS), default="KV cache", key="topic", required=True, bind="query-params"
     )
     st.caption(
-        as_sentence(f"Computed for {plan.model.source} on {plan.gpu.name}, chosen on the left")
+        as_sentence(f"Computed for {plan.model.source} on {plan.gpu.name}, chosen in the sidebar")
     )
     try:
         TOPICS[topic](plan)
     except SizewellError as error:
-        text = str(error)
-        st.info(as_sentence(text[:1].upper() + text[1:]), icon=":material/info:")
+        st.info(as_sentence(str(error)), icon=":material/info:")

@@ -13,13 +13,14 @@ from planner.fixes import Fix
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.units import format_bytes, format_tokens
-from planner.workload import MAX_SEQUENCES, MAX_TOKENS, Workload
+from planner.workload import MAX_SEQUENCES, Workload
 from presets.gpus import load_gpu
 from ui import model_input, options
 from ui.model_source import ModelChoice
 from ui.opened_record import record_for
 from ui.saved import (
     DEFAULTS,
+    TOKENS,
     deployment_of,
     gpu_of,
     lost,
@@ -97,7 +98,7 @@ def apply_fix(fix: Fix) -> None:
 
 def _set(values: dict[str, Any]) -> None:
     for key, value in values.items():
-        st.session_state[key] = value
+        st.session_state[key] = str(value) if key in TOKENS else value
 
 
 def _gpu() -> dict[str, Any]:
@@ -173,9 +174,7 @@ KV_HELP = "auto is what a quantised checkpoint asks for, else the model's own nu
 def _work() -> dict[str, Any]:
     left, right = st.columns(2)
     with left:
-        context = _count(
-            "Context", "context", "Tokens per user, prompt and answer together.", MAX_TOKENS
-        )
+        context = _tokens("context", "Tokens per user, prompt and answer together, such as 32k.")
     with right:
         users = _count("Users", "users", "Sequences held in memory at once.", MAX_SEQUENCES)
     return {"context": context, "users": users}
@@ -209,17 +208,11 @@ def _parallel() -> dict[str, Any]:
 def _advanced() -> dict[str, Any]:
     with st.expander("Advanced", key="open_advanced"):
         found: dict[str, Any] = {
-            "batched": _count(
-                "Batched tokens", "batched", "max_num_batched_tokens: tokens in one pass.", 2**24
-            ),
+            "batched": _tokens("batched", "max_num_batched_tokens: tokens in one pass."),
             "block": _count("Block size", "block", "Tokens of a cache block.", 65536),
-            "prefix": _count(
-                "Shared prefix", "prefix", "First tokens that all users share.", MAX_TOKENS, 0
-            ),
+            "prefix": _tokens("prefix", "First tokens that all users share."),
             "beams": _count("Beams", "beams", "Hypotheses per user.", 1024),
-            "prompt": _count(
-                "Prompt shared by the beams", "prompt", "Tokens; 0: none.", MAX_TOKENS, 0
-            ),
+            "prompt": _tokens("prompt", "0: none."),
             "eager": st.toggle(
                 "No CUDA graphs", key="eager", help="enforce_eager: saves their memory.", **BOUND
             ),
@@ -229,11 +222,19 @@ def _advanced() -> dict[str, Any]:
     return found
 
 
-def _count(label: str, key: str, help_text: str, most: int, least: int = 1) -> int:
+def _tokens(key: str, help_text: str) -> str:
+    """As typed: what it says is read with the other inputs, when all of them are drawn."""
+    found: str | None = st.text_input(
+        TOKENS[key], str(DEFAULTS[key]), max_chars=20, key=key, help=help_text, **BOUND
+    )
+    return found or ""
+
+
+def _count(label: str, key: str, help_text: str, most: int) -> int:
     return int(
         st.number_input(
             label,
-            min_value=least,
+            min_value=1,
             max_value=most,
             value=DEFAULTS[key],
             key=key,

@@ -7,6 +7,10 @@ from planner.units import format_tokens
 
 MOST = 4
 KEY = "kept_plans"
+UNTIL = (
+    "Reloading the page or opening a link in this tab forgets them: a plan saved as JSON "
+    "(Download report on the Plan page) can be opened again."
+)
 
 
 def plans() -> list[Plan]:
@@ -53,5 +57,5 @@ def button(plan: Plan) -> None:
         on_click=keep,
         args=(plan,),
         icon=":material/bookmark_add:",
-        help="Kept plans stand side by side on the Compare page until this browser tab is closed.",
+        help=f"Kept plans stand side by side on the Compare page. {UNTIL}",
     )

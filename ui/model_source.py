@@ -97,20 +97,19 @@ def fetch_from_hub(hub_id: str) -> str:
             "Qwen/Qwen3-8B"
         )
     try:
-        import huggingface_hub as hub
-        from huggingface_hub import errors
+        from huggingface_hub import errors, get_session, hf_hub_url, utils
     except ImportError:
         raise ConfigRefused(
             "reading the Hub needs the huggingface_hub package: install it, or paste the "
             "config.json"
         ) from None
-    utils: Any = hub.utils  # its names are loaded lazily, so that types do not see them
+    checks: Any = utils  # its names are loaded lazily, so that types do not see them
     try:
-        url = hub.hf_hub_url(wanted, "config.json")
-        answer = hub.get_session().get(
-            url, headers=utils.build_hf_headers(), timeout=10, follow_redirects=True
+        url = hf_hub_url(wanted, "config.json")
+        answer = get_session().get(
+            url, headers=checks.build_hf_headers(), timeout=10, follow_redirects=True
         )
-        utils.hf_raise_for_status(answer)
+        checks.hf_raise_for_status(answer)
         return str(answer.text)
     except errors.GatedRepoError:
         why = "is gated: accept its licence on the Hub and set HF_TOKEN, or paste its config.json"

@@ -6,7 +6,7 @@ import streamlit as st
 
 from planner.fixes import Fix, fixes
 from planner.plan import Plan
-from planner.verdict import hindrance, remedy, verdict
+from planner.verdict import cautions, hindrance, remedy, verdict
 from ui import details, downloads, figures, kept, summary
 from ui.capacity_map import capacity_map, frontier_rows
 from ui.inputs import Chosen, apply_fix
@@ -65,8 +65,8 @@ def _verdict(plan: Plan) -> None:
         st.error(f"**{sentence}**", icon=":material/cancel:")
         return
     if plan.fits:
-        tight = plan.range_bytes[1] > plan.gpu.memory_bytes
-        box, icon = (st.warning, "warning") if tight else (st.success, "check_circle")
+        hangs = bool(cautions(plan))
+        box, icon = (st.warning, "warning") if hangs else (st.success, "check_circle")
         box(f"**{sentence}**", icon=f":material/{icon}:")
         return
     problem = sentence.removesuffix(remedy(found)).strip()

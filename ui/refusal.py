@@ -13,8 +13,8 @@ def show(error: SizewellError) -> None:
     chosen = st.session_state.get(inputs.OUTCOME)
     if isinstance(chosen, inputs.Chosen) and gpu_counts.show(chosen, error):
         return
-    text = as_sentence(str(error))
     if isinstance(error, NothingYet):
-        st.info(text, icon=":material/edit:")
+        st.info(as_sentence(str(error)), icon=":material/edit:")
     else:
-        st.error(f"No plan: {text} Your inputs are kept.", icon=":material/error:")
+        text = as_sentence(f"No plan: {error}")
+        st.error(f"{text} Your inputs are kept.", icon=":material/error:")

@@ -49,4 +49,4 @@ def _engine(plan: Plan, engine: "EngineFigures") -> list[tuple[str, str, str, in
     ]
     rows += [(f"{head}: {k}", "setting", v, "", "false") for k, v in setting_rows(engine)]
     rows += [(f"{head}: log", "", line, "", "false") for line in engine.log_lines]
-    return [*rows, (f"{head}: command", "", engine.command, "", "false")]
+    return [*rows, (f"{head}: command", "", engine.start, "", "false")]

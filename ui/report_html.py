@@ -64,7 +64,8 @@ def as_html(
     sections = (
         ("Memory", memory_bar(bars, bar_alt(bars)) + _note(summary.capacity_note(plan))
          + memory_table(bars)),
-        ("" if engine is None else f"{engine.name} {escape(engine.version)}", _engine(engine)),
+        ("" if engine is None else f"{engine.name} {escape(engine.version)}",
+         _engine(plan, engine)),
         ("Context × users", _map(plan)),
         ("What to know", summary.findings_list(plan)),
         ("Derivation", derivation_html(plan)),
@@ -97,7 +98,7 @@ def report_data(
     return plan_data(plan, config, engine)
 
 
-def _engine(engine: "EngineFigures | None") -> str:
+def _engine(plan: Plan, engine: "EngineFigures | None") -> str:
     """The engine's budget, settings, log lines, notes and command."""
     if engine is None:
         return ""
@@ -105,10 +106,10 @@ def _engine(engine: "EngineFigures | None") -> str:
     from planner.engines.export import summary as in_short
 
     head = ("Part", "Size", "Range", "Source")
-    lines = "\n".join((*engine.log_lines, "", engine.command)).strip()
+    lines = "\n".join((*engine.log_lines, "", engine.start)).strip()
     notes = "".join(f"<li>{escape(note)}</li>" for note in engine.notes)
     return (
-        f"<p>{escape(in_short(engine))}</p>"
+        f"<p>{escape(in_short(engine, plan.workload.context))}</p>"
         + html_table(head, engine_rows(engine), numeric=(1,))
         + html_table(("Setting in force", "Value"), setting_rows(engine))
         + (f"<ul>{notes}</ul>" if notes else "")

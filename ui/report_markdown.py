@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from planner.explain import derivation
 from planner.findings import findings
 from planner.plan import Plan
-from planner.units import format_bytes, format_tokens
+from planner.units import counted, format_bytes, format_tokens
 from ui.components import COMPONENTS, component_bytes
 from ui.report_text import opening
 
@@ -25,7 +25,7 @@ def as_markdown(
         "## Inputs\n\n" + table(("Input", "Value"), inputs(plan)),
         "## Memory of the fullest GPU\n\n" + table(("Part", "Size", "Bytes"), memory(plan)),
         "## Limits\n\n" + table(("Question", "Answer"), limits(plan)),
-        *([] if engine is None else [engine_section(engine)]),
+        *([] if engine is None else [engine_section(plan, engine)]),
         "## Findings\n\n" + "\n".join(f"- {f.severity}: {f.message}" for f in findings(plan)),
         "## Derivation\n\n" + table(("Line", "Formula", "With numbers", "Bytes"), steps(plan)),
         "## Assumptions\n\n" + table(("Estimate", "Value", "Range", "Source"), assumptions(plan)),
@@ -88,7 +88,7 @@ def limits(plan: Plan) -> list[tuple[str, str]]:
     users, tokens = plan.max_concurrency, plan.max_context_tokens
     return [
         (
-            f"Most sequences of {format_tokens(plan.workload.context)} tokens",
+            f"Most sequences of {counted(plan.workload.context, 'token')}",
             "memory sets no limit" if users is None else format_tokens(users),
         ),
         (
@@ -98,18 +98,18 @@ def limits(plan: Plan) -> list[tuple[str, str]]:
     ]
 
 
-def engine_section(engine: "EngineFigures") -> str:
+def engine_section(plan: Plan, engine: "EngineFigures") -> str:
     """What the engine will allocate, print and be started with."""
     from planner.engines.export import engine_rows, setting_rows, summary
 
     head = ("Part", "Size", "Range", "Source")
     return "\n\n".join(
         (
-            f"## {engine.name} {cell(engine.version)}\n\n{summary(engine)}",
+            f"## {engine.name} {cell(engine.version)}\n\n{summary(engine, plan.workload.context)}",
             table(head, engine_rows(engine)),
             table(("Setting in force", "Value"), setting_rows(engine)),
             *("\n".join(f"- {cell(note)}" for note in engine.notes) for _ in engine.notes[:1]),
-            "```\n" + "\n".join((*engine.log_lines, "", engine.command)) + "\n```",
+            "```\n" + "\n".join((*engine.log_lines, "", engine.start)) + "\n```",
         )
     )
 

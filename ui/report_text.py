@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from planner.findings import findings
 from planner.model import kind_name
 from planner.plan import Plan
-from planner.units import format_bytes, format_tokens
+from planner.units import counted, format_bytes, format_tokens
 from planner.verdict import verdict
 from ui.components import COMPONENTS, component_bytes
 
@@ -24,7 +24,7 @@ def as_text(plan: Plan, engine: "EngineFigures | None" = None) -> str:
         heading(plan),
         memory(plan),
         limits(plan),
-        engine_lines(engine),
+        engine_lines(plan, engine),
         notes(plan),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -39,13 +39,13 @@ def opening(plan: Plan, engine: "EngineFigures | None" = None) -> str:
     return answer.opening(plan, engine)
 
 
-def engine_lines(engine: "EngineFigures | None") -> str:
+def engine_lines(plan: Plan, engine: "EngineFigures | None") -> str:
     """What an engine makes of it, where one was chosen."""
     if engine is None:
         return ""
     from planner.engines.export import engine_text
 
-    return engine_text(engine)
+    return engine_text(engine, plan.workload.context)
 
 
 def heading(plan: Plan) -> str:
@@ -104,7 +104,7 @@ def limits(plan: Plan) -> str:
         longest += f"{room}; the model states {format_tokens(stated)}"
     return "\n".join(
         (
-            f"Most sequences of {format_tokens(plan.workload.context)} tokens: {most}",
+            f"Most sequences of {counted(plan.workload.context, 'token')}: {most}",
             f"Longest context for {format_tokens(plan.workload.concurrency)}: {longest}",
         )
     )

@@ -11,7 +11,7 @@ from planner.formats.dtypes import ALIASES as KV_ALIASES
 from planner.formats.weight_formats import ALIASES as WEIGHT_ALIASES
 from planner.hardware import Gpu, custom_gpu, gpu_with_memory
 from planner.hf_config.document import read_document
-from planner.units import MIB
+from planner.units import MIB, parse_tokens
 from planner.workload import Workload
 from presets.gpus import load_gpu
 from ui.model_source import PASTED, preset_of
@@ -46,6 +46,22 @@ DEFAULTS: dict[str, Any] = {
 """Every bound widget by its name in the link, with what a link without it means."""
 
 
+TOKENS = {
+    "context": "Context",
+    "batched": "Batched tokens",
+    "prefix": "Shared prefix",
+    "prompt": "Prompt shared by the beams",
+}
+"""Those that are typed as text, so that 32k means what it means to the command line, by label."""
+
+
+def _tokens(values: Mapping[str, Any], key: str) -> int:
+    try:
+        return parse_tokens(str(values[key]))
+    except ValueError as error:
+        raise PlanRefused(f"{TOKENS[key]}: {error}") from None
+
+
 def deployment_of(values: Mapping[str, Any]) -> Deployment:
     """The Deployment that the widgets describe: tensor parallel is what the other sizes leave."""
     pp, dp, cp = values["pp"], values["dp"], values["cp"]
@@ -65,7 +81,7 @@ def deployment_of(values: Mapping[str, Any]) -> Deployment:
         weights_dtype=values["weights"],
         kv_cache_dtype=values["kv"],
         block_size=values["block"],
-        max_num_batched_tokens=values["batched"],
+        max_num_batched_tokens=_tokens(values, "batched"),
         enforce_eager=values["eager"],
     )
 
@@ -73,11 +89,11 @@ def deployment_of(values: Mapping[str, Any]) -> Deployment:
 def workload_of(values: Mapping[str, Any]) -> Workload:
     """The Workload that the widgets describe; prompt 0 means that beams share no prompt."""
     return Workload(
-        context=values["context"],
+        context=_tokens(values, "context"),
         concurrency=values["users"],
-        shared_prefix_tokens=values["prefix"],
+        shared_prefix_tokens=_tokens(values, "prefix"),
         beam_width=values["beams"],
-        prompt_tokens=values["prompt"] or None,
+        prompt_tokens=_tokens(values, "prompt") or None,
     )
 
 
@@ -139,7 +155,7 @@ def values_of_saved(text: str | bytes) -> dict[str, Any]:
 def _model_values(data: Mapping[str, Any]) -> dict[str, Any]:
     model = data.get("model")
     if not isinstance(model, Mapping) or not isinstance(model.get("source"), str):
-        raise PlanRefused("model: is missing, so this is no saved plan")
+        raise PlanRefused("model is missing, so this is no saved plan")
     config = model.get("config")
     preset = preset_of(model["source"], config if isinstance(config, dict) else None)
     if preset is not None:
@@ -156,10 +172,10 @@ def _model_values(data: Mapping[str, Any]) -> dict[str, Any]:
 def _gpu_values(data: Mapping[str, Any]) -> dict[str, Any]:
     gpu = data.get("gpu")
     if not isinstance(gpu, Mapping) or not isinstance(gpu.get("memory_bytes"), int):
-        raise PlanRefused("gpu.memory_bytes: is missing, so this is no saved plan")
+        raise PlanRefused("gpu.memory_bytes is missing, so this is no saved plan")
     memory, gpu_id = gpu["memory_bytes"] // MIB, gpu.get("id")
     if memory < 1:
-        raise PlanRefused("gpu.memory_bytes: is less than 1 MiB")
+        raise PlanRefused("gpu.memory_bytes is less than 1 MiB")
     if gpu_id not in gpu_options() or gpu_id == CUSTOM_GPU:
         return {"gpu": CUSTOM_GPU, "memory": memory}
     listed = load_gpu(str(gpu_id))

@@ -95,7 +95,11 @@ def choose(chosen: Chosen) -> Asked:
         market = st.toggle("Marketplace prices too", key="s_market", **BOUND)
     if context < 2:
         raise PlanRefused("a context of 1 token has no room for a prompt and an answer")
-    answer = min(answer, context - 1)
+    if answer >= context:
+        raise PlanRefused(
+            f"{counted(answer, 'answer token')} leave no room for a prompt in a context of "
+            f"{context:,}: ask for fewer, or choose a longer context in the sidebar"
+        )
     st.caption(
         f"{counted(users, 'user')} of {counted(context, 'token')} each, as the sidebar says: "
         f"{context - answer:,} of prompt and {answer:,} of answer."

@@ -47,6 +47,7 @@ font-variant-numeric:tabular-nums}
 border-bottom:1px solid rgba(128,140,160,.25)}
 .sz-findings b{position:absolute;left:0}
 .sz-legend{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;font-size:.875rem}
+.sz-table small{display:block;font-size:.8125rem;font-weight:400}
 .sz-note{font-size:.875rem;margin:.25rem 0}
 .sz-idea{margin:0 0 .2rem;max-width:46rem}
 .sz-formula{font-family:"Source Code Pro",ui-monospace,monospace;font-size:.8125rem;margin:.1rem 0;
@@ -79,7 +80,11 @@ color:light-dark(#46505f,#b9c3d1);opacity:1}
 .sz-name{margin:0;font-size:.875rem;line-height:1.35}
 .sz-name b{display:block;font-size:1.3rem;line-height:1.3}
 .st-key-phone_top{display:none}
+[data-testid=stSelectbox] input{text-overflow:ellipsis}
 @media (max-width:768px){
+[data-testid=stHeader] [data-testid=stExpandSidebarButton]{width:auto;gap:.3rem;color:inherit}
+[data-testid=stHeader] [data-testid=stExpandSidebarButton]::after{
+content:"Sidebar: model, GPU, context, users";font-size:.875rem;font-weight:600;white-space:nowrap}
 .stMainBlockContainer{--sz-top:3rem}
 [data-testid=stHeader]{height:2.75rem;min-height:0}
 .st-key-phone_top{display:flex;gap:.2rem}

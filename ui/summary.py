@@ -37,7 +37,7 @@ def subtitle(plan: Plan) -> str:
     parts = [
         f"Weights: {plan.footprint.assignment.description}",
         f"KV cache: {plan.footprint.kv_format.name}",
-        f"{count(work.concurrency, 'user')} of {format_tokens(work.context)} tokens",
+        f"{count(work.concurrency, 'user')} of {count(work.context, 'token')}",
     ]
     if work.shared_prefix_tokens and work.concurrency > 1:
         shared = min(work.shared_prefix_tokens, work.context)
@@ -87,7 +87,7 @@ def key_figures(plan: Plan) -> str:
         (
             "Most users",
             _tokens(plan.max_concurrency),
-            f"at {format_tokens(work.context)} tokens each, by bytes alone",
+            f"at {count(work.context, 'token')} each, by bytes alone",
         ),
         (
             "KV cache per token",

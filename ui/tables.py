@@ -16,12 +16,14 @@ def html_table(
     numeric: Sequence[int] = (),
     strong: Sequence[int] = (),
     swatches: Sequence[str] = (),
+    notes: Sequence[str] = (),
     stack: bool = False,
 ) -> str:
     """A table whose first column heads its rows.
 
     numeric: columns set to the right; strong: rows in bold; swatches: component key per row;
-    stack: on a phone each row becomes a paragraph with its column names.
+    notes: small text below each row's head; stack: on a phone each row becomes a paragraph with
+    its column names.
     """
     columns = "".join(
         f'<th scope="col"{_num(i, numeric)}>{escape(text)}</th>' for i, text in enumerate(head)
@@ -35,8 +37,9 @@ def html_table(
         cells = "".join(
             f"<td{_num(i, numeric)}>{hints[i]}{escape(text)}</td>" for i, text in enumerate(rest, 1)
         )
+        note = f"<small>{escape(notes[r])}</small>" if r < len(notes) else ""
         bold = ' class="sz-strong"' if r in strong else ""
-        body.append(f'<tr{bold}><th scope="row">{swatch}{escape(first)}</th>{cells}</tr>')
+        body.append(f'<tr{bold}><th scope="row">{swatch}{escape(first)}{note}</th>{cells}</tr>')
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
     kind = "sz-table sz-stack" if stack else "sz-table"
     return (

@@ -78,7 +78,8 @@ def _figures(found: Result, work: Work) -> None:
     recorder = found.recorder
     tpot = f"{found.tpot.quantile(0.95) * 1e3:,.1f} ms" if found.tpot.count else "none"
     figures_ = (
-        ("Goodput", f"{found.goodput_per_s:,.2f}/s", f"of {found.requests_per_s:,.2f} served"),
+        ("Within the limits", f"{found.goodput_per_s:,.2f}/s",
+         f"goodput, of {found.requests_per_s:,.2f} served"),
         ("TTFT p95", f"{found.ttft.quantile(0.95):,.2f} s", "waiting and prompt"),
         ("TPOT p95", tpot, "per token after the first"),
         ("Running", f"{found.mean_running:,.1f}", f"at most {recorder.most_running} a replica"),
@@ -155,7 +156,7 @@ def _course(found: Result) -> None:
     writer.writeheader()
     writer.writerows(rows)
     st.download_button(
-        "The course as CSV", out.getvalue(), "traffic.csv", "text/csv", on_click="ignore",
+        "Figures over time (CSV)", out.getvalue(), "traffic.csv", "text/csv", on_click="ignore",
         icon=":material/download:",
     )  # fmt: skip
 

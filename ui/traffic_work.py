@@ -112,13 +112,13 @@ def choose_pool(chosen: Chosen) -> Pool:
 def choose() -> Work:
     """Draw the inputs. Raises PlanRefused while an upload is missing or unreadable."""
     known = {summary.name: summary for summary in all_trace_summaries()}
-    a, b, c, d = st.columns(4)
+    a, b, c, d = st.columns((3, 2, 2, 2))
     name = a.selectbox("Requests", [*known, FIXED, UPLOADED], key="requests", **BOUND)
     rate = b.number_input("Requests per second", 0.01, 10000.0, 4.0, key="rate", **BOUND)
     replicas = c.number_input("Replicas", 1, 256, 1, key="replicas", **BOUND)
     router = d.selectbox("Router", ROUTERS, key="router", format_func=lambda r: r.replace("_", " "),
                          **BOUND)  # fmt: skip
-    a, b, c, d = st.columns(4)
+    a, b, c, d = st.columns((3, 2, 2, 2))
     ttft = a.number_input("TTFT, at most (s)", 0.01, 3600.0, USUAL.ttft_s, key="ttft", **BOUND)
     tpot = b.number_input(
         "TPOT, at most (ms)", 0.1, 60000.0, 1e3 * USUAL.tpot_s, key="tpot", **BOUND

@@ -57,8 +57,8 @@ def draw(gpus: int, gpus_per_node: int) -> Recipe:
         "Method", METHODS, default=USUAL_METHOD, key="method", required=True, **BOUND
     )
     st.caption(
-        "Model, GPU and their number are chosen on the left; formats, context and users there are "
-        "for serving."
+        "Model, GPU and their number are chosen in the sidebar; formats, context and users there "
+        "are for serving."
     )
     columns = st.columns(4)
     with columns[0]:
@@ -161,7 +161,7 @@ def _parallel(gpus: int) -> dict[str, Any]:
         if gpus % (tp * pp * cp):
             raise PlanRefused(
                 f"{gpus:,} GPUs cannot be split into tensor {tp} x pipeline {pp} x context {cp}: "
-                "change one of them, or the number of GPUs on the left"
+                "change one of them, or the number of GPUs in the sidebar"
             )
         st.caption(
             f"{counted(gpus, 'GPU')} = data {gpus // (tp * pp * cp)} × tensor {tp} "

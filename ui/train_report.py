@@ -23,7 +23,7 @@ def title(plan: TrainingPlan) -> str:
     how = "Training" if plan.recipe.lora is None else "LoRA fine-tuning"
     if plan.recipe.lora is not None and plan.recipe.lora.base != "16-bit":
         how = "QLoRA fine-tuning"
-    return f"{how} of {plan.model.source} on {gpus:,} x {plan.gpu.name}"
+    return f"{how} of {plan.model.source} on {gpus:,} × {plan.gpu.name}"
 
 
 def moved_rows(plan: TrainingPlan) -> list[tuple[str, str]]:

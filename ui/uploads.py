@@ -17,6 +17,9 @@ def text_of(file: Any) -> str:
             f"{format_bytes(MAX_UPLOAD_BYTES)} can be opened, and a config.json has a few KiB."
         )
     try:
-        return str(file.getvalue().decode("utf-8-sig"))
+        text = str(file.getvalue().decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise PlanRefused(f"{file.name} is not text, so it is no JSON file.") from None
+    if not text.strip():
+        raise PlanRefused(f"{file.name} is empty: open another file.")
+    return text

@@ -180,7 +180,7 @@ def records(first: Sequence[Path] = ()) -> list[tuple[str, Record]]:
                 later = record.kind == "rehearsal" and folder not in first
                 label = _label(record, PLAYED if replay else "this machine")
                 (rehearsed if later else own).append((label, record))
-    ships = [(_label(record, "ships with Sizewell"), record) for record in _shipped()]
+    ships = [(_label(record, "shipped"), record) for record in _shipped()]
     return own + ships + rehearsed
 
 

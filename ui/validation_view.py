@@ -108,7 +108,7 @@ def _without_gpu() -> None:
         "Run this where Sizewell is installed on a machine that has one, and open the record here; "
         "plans of that card can then use it:"
     )
-    st.code(COMMAND, language="bash")
+    st.code(COMMAND, language="bash", wrap_lines=True)
     st.button(
         "Rehearse without a GPU", on_click=_start_all, args=(["cpu"], "quick", DEFAULT_MODEL),
         help="Runs every kind of check at tiny sizes in Triton's interpreter. The flow is real; "
@@ -149,7 +149,7 @@ def _results() -> None:
     for folder in st.session_state.get(SHOWN, []):
         run = validation_runs.progress(Path(folder))
         if run.error:
-            st.error(f"Not validated: {as_sentence(run.error)}")
+            st.error(as_sentence(f"Not validated: {run.error}"))
         elif run.verdict and not run.cases:
             st.info(run.verdict)
     found = validation_runs.records([Path(f) for f in st.session_state.get(SHOWN, [])])

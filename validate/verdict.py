@@ -75,7 +75,7 @@ def value(case: Case, number: float | None) -> str:
     if case.unit == "bytes":
         return format_bytes(int(number))
     if case.unit == "s":
-        return f"{number * 1e3:,.2f} ms" if number >= 1e-3 else f"{number * 1e6:,.1f} us"
+        return f"{number * 1e3:,.2f} ms" if number >= 1e-3 else f"{number * 1e6:,.1f} µs"
     if case.unit == "users":
         return f"{number:,.0f}"
     if case.unit == "bytes/s":

@@ -8,7 +8,7 @@ from planner.engines.export import engine_data
 from planner.engines.registry import ENGINES
 from planner.export import as_data
 from planner.plan import Plan
-from planner.units import format_tokens
+from planner.units import counted, format_tokens
 from planner.verdict import verdict
 
 
@@ -43,20 +43,19 @@ def engine_verdict(plan: Plan, engine: EngineFigures) -> str:
         few = shorter(plan, engine) + too_few(plan, engine)
         return f"{name} would refuse to start; {single}{few}.{room(engine)}"
     work, held = plan.workload, serves(plan, engine)
-    limit = engine.settings.get("max_model_len")
-    context = work.context
+    wanted = counted(work.concurrency, "sequence")
+    context = engine.length_served(work.context)
     clipped = ""
-    if isinstance(limit, int) and limit < context:
-        clipped = f"; you asked for {format_tokens(context)}, beyond its limit"
-        context = limit
-    size = f"of {format_tokens(context)} tokens"
+    if context < work.context:
+        clipped = f"; you asked for {format_tokens(work.context)}, beyond its limit"
+    size = f"of {counted(context, 'token')}"
     if held >= work.concurrency and not clipped:
-        return f"{name} starts and holds {_sequences(work.concurrency)} {size} ({held:,} at most)."
+        return f"{name} starts and holds {wanted} {size} ({held:,} at most)."
     if held >= work.concurrency:
         return f"{name} starts, but takes at most {held:,} sequences {size}{clipped}."
     return (
-        f"{name} starts, but holds only {held:,} of {_sequences(work.concurrency)} {size} at "
-        f"once{clipped}; the rest would wait.{room(engine)}"
+        f"{name} starts, but holds only {held:,} of {wanted} {size} at once"
+        f"{clipped}; the rest would wait.{room(engine)}"
     )
 
 
@@ -83,7 +82,7 @@ def too_few(plan: Plan, engine: EngineFigures) -> str:
     if max(engine.remedies_hold, default=plan.workload.concurrency) >= plan.workload.concurrency:
         return ""
     found = " or ".join(f"{held:,}" for held in dict.fromkeys(engine.remedies_hold))
-    return f", but then holds {found} of {_sequences(plan.workload.concurrency)}"
+    return f", but then holds {found} of {counted(plan.workload.concurrency, 'sequence')}"
 
 
 def shorter(plan: Plan, engine: EngineFigures) -> str:
@@ -96,7 +95,3 @@ def shorter(plan: Plan, engine: EngineFigures) -> str:
 
 
 LENGTHS = ("--max-model-len", "--max_seq_len", "-c")
-
-
-def _sequences(count: int) -> str:
-    return f"{format_tokens(count)} sequence{'' if count == 1 else 's'}"

@@ -26,6 +26,9 @@ WITHOUT_DRAFT = (
 )
 
 
+CONFIG_NAME = "config.yaml"
+
+
 @dataclass(frozen=True, slots=True)
 class EngineFigures:
     """One engine's plan of a deployment, in bytes of one GPU: the rank that binds.
@@ -38,7 +41,8 @@ class EngineFigures:
     the workload does not fit; remedies_hold: sequences of the workload that each of a refusal's
     then holds; serving: where those are too few, single changes that hold all. host_bytes: cache
     in CPU memory, all ranks together. drafts: a model or layers draft, with weights and a cache;
-    mtp_bytes: of `weights`, the drafting layers.
+    mtp_bytes: of `weights`, the drafting layers. config_file: text of the CONFIG_NAME that the
+    command reads, where it reads one.
     """
 
     name: str
@@ -66,6 +70,26 @@ class EngineFigures:
     replicas: int = 1
     drafts: bool = False
     mtp_bytes: int = 0
+    config_file: str = ""
+
+    @property
+    def start(self) -> str:
+        """What a shell runs: the command, after what writes the file that it reads."""
+        if not self.config_file:
+            return self.command
+        return f"cat > {CONFIG_NAME} <<'EOF'\n{self.config_file}EOF\n{self.command}"
+
+    @property
+    def blocks(self) -> str:
+        """The pool's blocks in words; with their size where it holds for all of them."""
+        size = self.block_size
+        of_size = f" of {size}" if self.num_blocks * size == self.kv_cache_tokens else ""
+        return f"{self.num_blocks:,} blocks{of_size}"
+
+    def length_served(self, context: int) -> int:
+        """Tokens of the sequences that `requests` counts: `context`, or its own limit."""
+        limit = self.settings.get("max_model_len")
+        return min(context, limit) if isinstance(limit, int) else context
 
     def bytes_of(self, component: str) -> int:
         """Bytes of one component; 0 where the engine has none of that name."""

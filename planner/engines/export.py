@@ -52,6 +52,7 @@ def engine_data(figures: EngineFigures) -> dict[str, Any]:
         "drafts": figures.drafts,
         "mtp_bytes": figures.mtp_bytes,
         "command": figures.command,
+        "config_file": figures.config_file,
         "refused": figures.refused,
         "remedies": list(figures.remedies),
         "remedies_hold": list(figures.remedies_hold),
@@ -61,31 +62,33 @@ def engine_data(figures: EngineFigures) -> dict[str, Any]:
     }
 
 
-def engine_text(figures: EngineFigures) -> str:
-    """Lines for a terminal: the budget, the pool, what will be printed, the command."""
+def engine_text(figures: EngineFigures, context: int) -> str:
+    """Lines for a terminal, of a workload of that context: the budget, the pool, what will be
+    printed, the command."""
     lines = [f"{figures.name} {figures.version}, one GPU"]
     lines += [
         f"    {label:<32}{size:>12}  {span}".rstrip()
         for label, size, span, _ in engine_rows(figures)
     ]
     lines += [f"    {name} = {value}" for name, value in setting_rows(figures)]
-    lines.append(f"  {summary(figures)}")
+    lines.append(f"  {summary(figures, context)}")
     lines += [f"  log: {line}" for line in figures.log_lines]
     lines += [f"  note: {note}" for note in figures.notes]
-    lines += [f"  {figures.command}"]
-    return "\n".join(lines)
+    return "\n".join([*lines, figures.start])
 
 
-def summary(figures: EngineFigures) -> str:
+def summary(figures: EngineFigures, context: int) -> str:
     """The pool in a sentence, or the refusal."""
     if figures.refused is not None:
         return f"{figures.name} {figures.version} would refuse: {figures.refused}"
     length = figures.settings.get("max_model_len")
     of_length = f" of {length:,} tokens" if isinstance(length, int) else ""
+    served = figures.length_served(context)
+    cut = "" if served == context else f", each cut to {served:,} tokens"
     return (
-        f"{format_tokens(figures.kv_cache_tokens)} tokens in {figures.num_blocks:,} blocks of "
-        f"{figures.block_size}; {figures.max_concurrency:.2f} sequences{of_length}, "
-        f"{figures.requests:,} of this workload{_over_replicas(figures)}"
+        f"{format_tokens(figures.kv_cache_tokens)} tokens in {figures.blocks}; "
+        f"{figures.max_concurrency:.2f} sequences{of_length}, "
+        f"{figures.requests:,} of this workload{cut}{_over_replicas(figures)}"
     )
 
 

@@ -11,8 +11,9 @@ LOADED = ("weights", "lora_slots", "repacking")
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Bytes of one GPU. ideal: what weights, activations and run time of the plan leave of the
-    card; engine: the cache that it allocates. reasons add up to ideal - engine, and a reason is
-    negative where the engine spends less than the plan assumes.
+    card; engine: the cache that it allocates, or where it would not start what it would have left
+    for one, negative if it is short. reasons add up to ideal - engine, and a reason is negative
+    where the engine spends less than the plan assumes.
     """
 
     ideal_bytes: int
@@ -25,7 +26,6 @@ def gap(plan: Plan, figures: EngineFigures) -> Gap:
     parts, card = plan.parts, plan.gpu.memory_bytes
     working = parts.activations + parts.attention_workspace + parts.block_tables
     ideal = card - parts.weights - working - parts.runtime
-    engine = 0 if figures.refused is not None else figures.kv_cache.bytes
     spent = {name: part.bytes for name, part in figures.components.items()}
     draft = spent.pop("draft_weights", 0)
     loaded = sum(spent.pop(name, 0) for name in LOADED) - parts.weights - figures.mtp_bytes
@@ -45,6 +45,8 @@ def gap(plan: Plan, figures: EngineFigures) -> Gap:
         ("Recurrent states, set aside", states),
         ("Other parts of the budget", sum(spent.values())),
     ]
-    rest = ideal - engine - sum(size for _, size in reasons)
-    reasons.append(("Left free, or given to nothing", rest))
+    left = engine = ideal - sum(size for _, size in reasons)
+    if figures.refused is None:
+        engine = figures.kv_cache.bytes
+        reasons.append(("Left free, or given to nothing", left - engine))
     return Gap(ideal, engine, tuple((name, size) for name, size in reasons if size))

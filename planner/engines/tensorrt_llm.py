@@ -18,7 +18,7 @@ from planner.engines.cache_dtypes import check_cache_dtype
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.engine import EngineFigures, within
 from planner.engines.stages import StageWeights, draft_weights, left_of, shared_requests, stages
-from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, serve_command
+from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, config_file, serve_command
 from planner.errors import PlanRefused
 from planner.estimate import Estimate, total
 from planner.formats.dtypes import KvFormat, kv_format
@@ -109,6 +109,7 @@ def tensorrt_llm_figures(
         binding_stage=binding,
         outside_budget=outside,
         drafts=draft is not None,
+        config_file=config_file(deployment, options),
     )
 
 

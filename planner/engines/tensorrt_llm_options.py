@@ -6,6 +6,8 @@ from typing import Any
 from pydantic import Field
 
 from planner.deployment import Deployment
+from planner.engines.engine import CONFIG_NAME
+from planner.engines.yaml_text import yaml_text
 from planner.frozen import Frozen
 
 VERSION = "1.2"
@@ -34,7 +36,6 @@ def serve_command(name: str, deployment: Deployment, options: TensorrtLlmOptions
     """A command line ready for a shell."""
     tp, dp = deployment.tensor_parallel_size, deployment.data_parallel_size
     words = ["trtllm-serve", name]
-    defaults = TensorrtLlmOptions()
     flags = {
         "tp_size": tp * dp if tp * dp > 1 else None,
         "pp_size": deployment.pipeline_parallel_size if deployment.gpus > tp * dp else None,
@@ -47,15 +48,13 @@ def serve_command(name: str, deployment: Deployment, options: TensorrtLlmOptions
     for flag, value in flags.items():
         if value is not None:
             words += [f"--{flag}", str(value)]
-    if dp > 1 or options != defaults or deployment.kv_cache_dtype != "auto":
-        extra = config_file(deployment, options)
-        if extra:
-            words += ["--extra_llm_api_options", "config.yaml"]
+    if config_file(deployment, options):
+        words += ["--extra_llm_api_options", CONFIG_NAME]
     return shlex.join(words)
 
 
-def config_file(deployment: Deployment, options: TensorrtLlmOptions) -> dict[str, Any]:
-    """What the command takes from config.yaml, because no flag says it; empty for defaults."""
+def config_file(deployment: Deployment, options: TensorrtLlmOptions) -> str:
+    """The file that the command reads, because no flag says what is in it; empty for defaults."""
     defaults, cache = TensorrtLlmOptions(), {}
     for field in ("max_tokens", "tokens_per_block", "enable_block_reuse", "host_cache_size"):
         if getattr(options, field) != getattr(defaults, field):
@@ -67,4 +66,4 @@ def config_file(deployment: Deployment, options: TensorrtLlmOptions) -> dict[str
         found["enable_attention_dp"] = True
     if options.disable_cuda_graph:
         found["cuda_graph_config"] = None
-    return found
+    return yaml_text(found) if found else ""

@@ -133,7 +133,7 @@ def vllm_figures(
         settings=_printed(settings, options),
         command=serve_command(checkpoint, model, deployment, options, half=needs_half(model, gpu)),
         refused=refused,
-        log_lines=log_lines(stage.components, left[binding], kept, settings, gpu, budget),
+        log_lines=log_lines(stage.components, left[binding], kept, settings),
         notes=vllm_notes.general(model, gpu, options, settings, refused, checkpoint.note)
         + vllm_notes.drafting(model, deployment, settings, drafted)
         + vllm_notes.longest(options, settings, workload)

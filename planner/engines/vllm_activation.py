@@ -45,7 +45,7 @@ IMAGE_PATCHES = 65536
 """Largest image of models with dynamic resolution: 16,384 tokens of four patches."""
 LAYERS = "the widest layer over max_num_batched_tokens"
 TOWER = "the vision tower over its largest image"
-RECORDS = "law held against start-up logs of vLLM 0.7 and later"
+RECORDS = "compared with start-up logs of vLLM 0.7 and later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def _why(rules: Rules) -> str:
     if rules.since(17) and not rules.since(28):
         return ": from 0.17 sampling does not sort (38 bytes before)"
     if rules.since(28):
-        since = "logs from 0.28 show the sorting sampler again; without sorting"
+        since = "logs from 0.28 show sampling that sorts again; without sorting"
     elif rules.since(12):
         since = "it sorts them; with VLLM_USE_FLASHINFER_SAMPLER=1"
     else:

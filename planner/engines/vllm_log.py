@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from planner.engines.vllm_options import Settings
 from planner.engines.vllm_pool import Pool
 from planner.estimate import Estimate
-from planner.hardware import Gpu
 from planner.units import GIB
 
 
@@ -14,8 +13,6 @@ def log_lines(
     kv_cache_bytes: int,
     pool: Pool,
     settings: Settings,
-    gpu: Gpu,
-    budget: int,
 ) -> tuple[str, ...]:
     """Memory, pool and concurrency as printed; without a pool only what comes before it."""
     rules = settings.rules
@@ -25,11 +22,7 @@ def log_lines(
     loaded = "Model loading took {:.2f} GiB memory" if rules.since(16) else (
         "Model loading took {:.4f} GiB"
     )  # fmt: skip
-    lines = [
-        f"Total {gpu.memory_bytes / GIB:.2f} GiB x {settings.gpu_memory_utilization} = "
-        f"{budget / GIB:.2f} GiB requested",
-        loaded.format(weights / GIB),
-    ]
+    lines = [loaded.format(weights / GIB)]
     if pool.block_size and pool.block_size != settings.block_size and _hybrid(pool):
         lines.append(
             f"Setting attention block size to {pool.block_size} tokens to ensure that attention "

@@ -23,7 +23,7 @@ def general(
     checkpoint: str | None,
 ) -> tuple[str, ...]:
     """What holds whatever the pool: the checkpoint, the card, lookahead slots, prefix caching."""
-    found = ["Maximum concurrency counts the null block, which no request can use."]
+    found: list[str] = []
     if checkpoint is not None:
         found.insert(0, checkpoint)
     half = half_note(model, gpu, settings.rules)
@@ -45,6 +45,11 @@ def general(
             "Each running request also holds room for "
             f"{counted(speculative.lookahead_tokens, 'drafted token')}; the printed concurrency "
             "leaves that out."
+        )
+    if refused is None:
+        found.append(
+            "The printed maximum concurrency counts one block too many: vLLM keeps one for itself, "
+            "its null block."
         )
     if settings.prefix_caching:
         found.append("Prefix caching reuses free blocks and reserves none.")
@@ -116,7 +121,8 @@ def product(pool: Pool, settings: Settings) -> tuple[str, ...]:
     """Why blocks times their size is not the tokens that are printed."""
     if not pool.num_blocks or pool.num_blocks * pool.block_size == pool.kv_cache_tokens:
         return ()
-    product = f"{pool.num_blocks:,} blocks x {pool.block_size} are not the tokens printed: "
+    size = f" x {pool.block_size}" if pool.block_size else ""
+    product = f"{pool.num_blocks:,} blocks{size} are not the tokens printed: "
     groups = len(pool.groups)
     if settings.rules.tokens_from_concurrency:
         shared = f", which {groups} groups of layers share" if groups > 1 else ""

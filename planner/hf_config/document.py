@@ -39,5 +39,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigRefused(f"{twice[:60]}: is given twice", field=twice)
+        raise ConfigRefused(f"{twice[:60]} is given twice", field=twice)
     return found

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from planner.errors import ConfigRefused
+from planner.errors import ConfigRefused, about
 
 LARGEST = 2**31 - 1
 # Activation functions that bring parameters of their own.
@@ -109,7 +109,7 @@ class Fields:
 
     def refuse(self, name: str, why: str) -> ConfigRefused:
         """A refusal that names the field; raise what it returns."""
-        return ConfigRefused(f"{self.name_of(name)}: {why}", field=self.name_of(name))
+        return ConfigRefused(about(self.name_of(name), why), field=self.name_of(name))
 
     def raw(self, *names: str) -> Any:
         """The first of `names` that is there and not null, else None. Marks all as read."""
@@ -144,7 +144,7 @@ class Fields:
                 limits = f"from {least} to {most:,}"
             raise self.refuse(name, f"{short(value)} is not a whole number {limits}")
         if value > MOST_LAYERS and name.endswith(COUNTS):
-            raise self.refuse(name, f"{value} is more layers than any model has")
+            raise self.refuse(name, f"{value:,} is more layers than any model has")
         return value
 
     def optional(self, *names: str, least: int = 1) -> int | None:

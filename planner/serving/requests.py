@@ -10,6 +10,7 @@ from planner.workload import MAX_TOKENS
 
 Sampler = Callable[[random.Random], int]
 """Draws one length in tokens."""
+MOST_PER_S = 10**9
 QUANTILE_SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 
@@ -70,8 +71,10 @@ def quantiles(points: Sequence[tuple[float, float]]) -> Sampler:
 
 def gaps_s(rate: float, cv: float, rng: random.Random) -> Iterator[float]:
     """Times between arrivals: cv 0 even, 1 Poisson, others gamma with that variation."""
-    if not 0 < rate < 1e9:
-        raise PlanRefused(f"rate {rate:g} must be above 0 requests per second")
+    if not 0 < rate < MOST_PER_S:
+        raise PlanRefused(
+            f"rate {rate:,.10g} must be above 0 and below {MOST_PER_S:,} requests per second"
+        )
     if not 0 <= cv <= 100:
         raise PlanRefused(f"variation of the gaps {cv:g} must be between 0 and 100")
     shape = 0.0 if cv == 0 else 1 / cv**2

@@ -221,6 +221,11 @@ def test_lists_names(kind: str, text: str, name: str, capsys: pytest.CaptureFixt
     assert name in answer(capsys, "list", kind, text)
 
 
+def test_a_list_without_a_match_is_a_complaint(capsys: pytest.CaptureFixture[str]) -> None:
+    said = complaint(capsys, "list", "models", "zzz")
+    assert "none of the models has 'zzz' in its name" in said
+
+
 @pytest.mark.parametrize("name", ["a" * 300, "", "weights.safetensors"])
 def test_references_that_are_no_configuration(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

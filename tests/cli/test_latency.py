@@ -167,3 +167,11 @@ def test_energy_needs_no_price(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["latency", *base]) == 0
     assert "tokens per joule at 72 W per GPU" in capsys.readouterr().out  # the board's limit
     assert "watts must be above 0, not -3" in failed(capsys, *base, "--watts", "-3")
+
+
+def test_a_card_without_a_rate_is_not_sent_to_a_validation_that_needs_cuda(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = failed(capsys, "--model", "llama-3.1-8b", "--gpu", "apple-m2-ultra")
+    assert "no times are predicted for it" in error
+    assert "if it runs CUDA" in error

@@ -55,6 +55,17 @@ def test_commands_repeat_the_flags(
     assert engine["name"] == words[1]
 
 
+@pytest.mark.parametrize("format", ["text", "json", "markdown", "html", "csv"])
+def test_a_file_that_the_command_reads_stands_beside_it(
+    capsys: pytest.CaptureFixture[str], format: str
+) -> None:
+    words = ("--engine", "tensorrt-llm", "--kv-cache-dtype", "fp8", "--format", format)
+    code, out, err = run(capsys, *words)
+    assert (code, err) == (0, "")
+    text = json.loads(out)["engine"]["config_file"] if format == "json" else out
+    assert "kv_cache_config:\n  dtype: fp8\n" in text
+
+
 def test_text_says_what_the_engine_does(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "--engine", "transformers", "--concurrency", "4")
     assert (code, err) == (0, "")

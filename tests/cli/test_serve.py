@@ -35,7 +35,10 @@ def test_text_and_csv(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     ("flags", "says"),
     [
         (["--trace", "nowhere.csv"], "nowhere.csv"),
-        (["--rate", "0"], "rate"),
+        (["--rate", "0"], "rate 0 must be above 0"),
+        (["--rate", "1e9"], "rate 1,000,000,000 must be above 0 and below 1,000,000,000"),
+        (["--share", "2"], "--share 2 must be above 0 and at most 1\n"),
+        (["--lookahead", "2000"], "--lookahead 2,000 must be from 0 to 1,024\n"),
         (["--max-num-seqs", "0"], "max-num-seqs"),
         (["--prompt-tokens", "0"], "prompt-tokens"),
         (["--replicas", "0"], "replicas"),

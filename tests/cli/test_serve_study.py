@@ -76,7 +76,7 @@ def test_what_does_not_fit_says_so_and_the_rest_is_run(
     [
         (("--try", "replicas"), "NAME=VALUE"),
         (("--try", "colour=1"), "NAME=VALUE"),
-        (("--try", "replicas=two"), "NAME=VALUE"),
+        (("--try", "replicas=1,two"), "'two' is no whole number"),
         (("--try", "speedup=0"), "above 0"),
         (("--try", "speedup=inf"), "finite"),
         (("--try", "max-num-seqs=0"), "at least 1"),

@@ -106,5 +106,5 @@ def test_small_times_and_single_things_are_said_so(capsys: pytest.CaptureFixture
     assert main([*USUAL, "--format", "markdown"]) == 0
     said = capsys.readouterr().out
     assert "1 micro-batch of 4,096 tokens in flight" in said
-    assert re.search(r"\| Optimizer \| [\d.]+ us \|", said) is not None
+    assert re.search(r"\| Optimizer \| [\d.]+ µs \|", said) is not None
     assert "0.000" not in said

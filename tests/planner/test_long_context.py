@@ -133,3 +133,13 @@ def test_stripes_halve_what_contiguous_blocks_take() -> None:
 
 def test_without_a_ring_there_is_no_ring_cost() -> None:
     assert ring_cost(model(LLAMA_8B), GPU, Deployment(), speed_of(GPU), 8192) is None
+
+
+def test_no_length_beyond_the_stated_one_is_called_trained() -> None:
+    """Llama-3.1 was trained at up to 131,072 tokens; vLLM refuses more without an override."""
+    work = Workload(context=200_000, concurrency=2)
+    llama = parse(load_model_config("llama-3.1-8b"))
+    found = {f.code: f.message for f in findings(make_plan(llama, GPU, Deployment(), work))}
+    said = found["beyond_stated_context"]
+    assert "engines refuse longer sequences unless told to override that" in said
+    assert "trained further at up to the stated length" in said

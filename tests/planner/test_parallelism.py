@@ -69,7 +69,7 @@ def test_vocabulary_is_padded_to_64_before_it_is_split() -> None:
     ("changes", "words"),
     [
         ({"tensor_parallel_size": 3}, "does not divide num_attention_heads 32"),
-        ({"tensor_parallel_size": 64}, "does not divide num_attention_heads 32"),
+        ({"tensor_parallel_size": 1000}, "8 with data_parallel_size 125"),
         ({"pipeline_parallel_size": 33}, "more than the model's 32 layers"),
         ({"enable_expert_parallel": True}, "no routed experts"),
         (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.units import counted, format_bytes, format_seconds
+from planner.units import counted, format_bytes, format_seconds, parse_tokens
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_bytes(size: int, words: str) -> None:
     ("seconds", "words"),
     [
         (0.0, "0 s"),
-        (0.000454, "454 us"),
+        (0.000454, "454 µs"),
         (0.0454, "45.4 ms"),
         (0.9996, "1,000 ms"),
         (4.321, "4.32 s"),
@@ -37,3 +37,16 @@ def test_seconds(seconds: float, words: str) -> None:
 
 def test_counts() -> None:
     assert (counted(1, "user"), counted(1000, "user")) == ("1 user", "1,000 users")
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("32768", 32768), ("32k", 32768), (" 1M ", 1048576), ("131,072", 131072)]
+)
+def test_tokens_as_people_write_them(text: str, tokens: int) -> None:
+    assert parse_tokens(text) == tokens
+
+
+@pytest.mark.parametrize("text", ["", "k", "1e9", "1.5k", "32kb", "many"])
+def test_what_is_no_number_of_tokens(text: str) -> None:
+    with pytest.raises(ValueError, match="no number of tokens"):
+        parse_tokens(text)

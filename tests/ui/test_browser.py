@@ -154,7 +154,7 @@ def test_compare_keeps_the_plan(context: Any, server: str) -> None:
     verdict(page)
     playwright.expect(page.get_by_label("Users", exact=True)).to_have_value("5")
     page.get_by_role("link", name="Compare").click()
-    page.get_by_text(re.compile("chosen on the left: .*5 users of 32,768 tokens")).wait_for()
+    page.get_by_text(re.compile("chosen in the sidebar: .*5 users of 32,768 tokens")).wait_for()
     page.wait_for_function(
         "document.querySelector('svg.sz-bar')?.ariaLabel.split('GiB of').length === 6 + 1"
     )
@@ -211,11 +211,11 @@ def test_an_invalid_number_marks_the_answer_as_old(context: Any, server: str) ->
     verdict(page)
     note = "getComputedStyle(document.querySelector('.stMainBlockContainer'), '::before').content"
     assert page.evaluate(note) == "none"
-    box = page.get_by_label("Context", exact=True)
+    box = page.get_by_label("Users", exact=True)
     box.fill("0")
     box.press("Enter")
     page.wait_for_function(f"{note}.includes('outside its range')")
-    box.fill("1024")
+    box.fill("3")
     box.press("Enter")
     page.wait_for_function(f"{note} === 'none'")
 

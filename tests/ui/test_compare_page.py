@@ -73,6 +73,13 @@ def test_a_refused_alternative_says_why_in_its_row() -> None:
     assert "Refused: fp8_ds_mla" in found
 
 
+def test_what_was_chosen_stands_among_the_others() -> None:
+    found = html(page(by="Models", model="phi-2"))
+    assert "microsoft/phi-2 (chosen)" in found
+    assert "(chosen)" not in html(page(by="Models", model="qwen3-8b"))
+    assert "l4 (chosen)" in html(page(by="GPUs", gpu="l4"))
+
+
 def test_no_choice_is_a_hint() -> None:
     app = page(by="GPUs")
     app.multiselect(key="cards").set_value([]).run()
@@ -99,6 +106,7 @@ def test_kept_plans_stand_side_by_side() -> None:
     assert not app.exception
     assert html(app).count("fits") >= 4
     assert "2 users of 32,768 tokens" in html(app)
+    assert any("Reloading the page" in caption.value for caption in app.caption)
 
 
 def test_kept_plans_of_one_model_have_names_of_their_own() -> None:

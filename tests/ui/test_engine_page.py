@@ -15,6 +15,7 @@ from planner.units import format_bytes
 from planner.workload import Workload
 from presets.gpus import load_gpu
 from presets.models import load_model_config
+from ui.engine_bar import budget_table, engine_bar
 from ui.engine_options import FLAGS
 from ui.model_source import from_preset
 
@@ -111,7 +112,7 @@ def test_a_log_is_laid_beside_the_plan_and_calibrates_it() -> None:
     ).run()
     assert not app.exception
     said = text(app)
-    assert "Weights differ most: the log has 1.00 GiB more" in said
+    assert "Furthest off: Weights, of which the log has 1.00 GiB more" in said
     assert "52.00 GiB" in said
     app.button("keep_log").click().run()
     assert not app.exception
@@ -135,6 +136,52 @@ def test_the_gap_adds_up(name: str) -> None:
     found = gap(plan, figures(name))
     assert found.ideal_bytes - sum(size for _, size in found.reasons) == found.engine_bytes
     assert found.ideal_bytes > found.engine_bytes
+
+
+def test_a_refusal_leaves_what_it_is_short_of() -> None:
+    """vLLM's own line before its refusal says the same: Available KV cache memory: -9.37 GiB."""
+    choice, gpu = from_preset("qwen3-next-80b-a3b"), load_gpu(H100)
+    deployment, work = Deployment(tensor_parallel_size=2), Workload(context=32768, concurrency=12)
+    plan = make_plan(choice.model, gpu, deployment, work)
+    refused = ENGINES["vllm"].figures(
+        choice.model, gpu, deployment, options_of("vllm", {}), work, config=choice.config
+    )
+    found = gap(plan, refused)
+    assert found.ideal_bytes - sum(size for _, size in found.reasons) == found.engine_bytes
+    printed = f"Available KV cache memory: {found.engine_bytes / 2**30:.2f} GiB"
+    assert printed in refused.log_lines
+    assert found.engine_bytes < 0
+    said = text(page(model="qwen3-next-80b-a3b", gpus="2"))
+    assert "given to nothing" not in said
+    assert "-9.37 GiB" in said
+
+
+def test_a_refused_batch_is_in_the_table() -> None:
+    refused = figures("transformers")
+    assert refused.refused
+    assert refused.kv_cache.bytes == 12 * 32768 * 131072
+    assert "48.00 GiB" in budget_table(refused)
+
+
+def test_graphs_whose_size_may_be_nothing_have_their_row() -> None:
+    found = figures()
+    graphs = found.components["cuda_graphs"]
+    assert graphs.bytes == 0 < graphs.high_bytes
+    assert "CUDA graphs" in budget_table(found)
+    assert "CUDA graphs" not in engine_bar(found, load_gpu(H100))
+
+
+def test_users_are_of_the_length_that_the_engine_takes() -> None:
+    said = text(page(model="qwen3-8b", context="131072", users="1"))
+    assert "<dd>9<small>of 40,960 tokens, its limit</small>" in said
+    assert "<dd>3<small>of 131,072 tokens, all memory, no reserve</small>" in said
+    assert "<small>at your context</small>" in text(page())
+
+
+def test_blocks_of_states_have_no_size_in_tokens() -> None:
+    said = text(page(model="mamba-2.8b", context="2048"))
+    assert "<small>2,589 blocks</small>" in said
+    assert "blocks x 0" not in said
 
 
 HEAD = """{"architectures": ["LlamaForCausalLMEagle3"], "model_type": "llama", "hidden_size": 4096,
@@ -215,13 +262,19 @@ def test_a_shorter_name_is_its_repository_in_the_command() -> None:
     assert "vllm serve meta-llama/Llama-3.3-70B-Instruct " in text(app)
 
 
-def test_n_grams_need_no_draft_and_mtp_needs_layers() -> None:
+def test_n_grams_need_no_draft_and_mtp_is_offered_with_its_layers() -> None:
     app = page()
     app.selectbox("spec").set_value("n-gram").run()
     assert not app.exception
     assert '{"method":"ngram","num_speculative_tokens":3}' in text(app)
+    assert "MTP" not in app.selectbox("spec").options
+    app = page(model="qwen3.5-27b", context="8192")
     app.selectbox("spec").set_value("MTP").run()
-    assert "no multi-token-prediction layers" in app.error[0].value
+    assert not app.exception
+    assert '{"method":"mtp","num_speculative_tokens":3}' in text(app)
+    app.selectbox(key="model").set_value("llama-3.1-8b").run()
+    assert not app.exception
+    assert app.selectbox("spec").value == "Off"
 
 
 def test_sglang_drafts_by_its_own_names() -> None:

@@ -1,6 +1,9 @@
 """Reading a configuration from the Hub, against a server here that answers as the Hub does."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,14 +40,19 @@ class Hub(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def endpoint() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    base = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(hub, "hf_hub_url", lambda repo, name: f"{base}/{repo}/resolve/main/{name}")
-    yield
+    yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def served(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        hub, "hf_hub_url", lambda repo, name: f"{endpoint}/{repo}/resolve/main/{name}"
+    )
 
 
 @pytest.mark.usefixtures("served")
@@ -67,6 +75,24 @@ def test_a_configuration_is_read() -> None:
 def test_the_hub_says_no(owner: str, sentence: str) -> None:
     with pytest.raises(ConfigRefused, match=f"^{owner}/model {sentence}"):
         fetch_from_hub(f"{owner}/model")
+
+
+@pytest.mark.parametrize(
+    ("owner", "printed"), [("good", CONFIG), ("gated", "gated/model is gated: accept its licence")]
+)
+def test_the_first_thing_that_a_process_does(endpoint: str, owner: str, printed: str) -> None:
+    """The package loads its parts lazily, and tests before this one have loaded them here."""
+    script = (
+        "from planner.errors import SizewellError\n"
+        "from ui.model_source import fetch_from_hub\n"
+        f"try: print(fetch_from_hub('{owner}/model'))\n"
+        "except SizewellError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "HF_ENDPOINT": endpoint}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.startswith(printed), done.stderr
 
 
 def test_no_network_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def test_chart_is_a_map_with_the_plan_on_it() -> None:
 def test_an_edit_is_a_new_answer() -> None:
     app = page()
     app.number_input(key="users").set_value(3)
-    app.number_input(key="context").set_value(131072).run()
+    app.text_input(key="context").set_value("128k").run()
     no_trace(app)
     assert app.success[0].value == f"**{verdict(expected(context=131072, users=3))}**"
 
@@ -98,8 +98,6 @@ def test_a_link_is_a_plan() -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        {"context": "abc"},
-        {"context": "-5"},
         {"users": "99999999999999999999"},
         {"model": "no-such-model"},
         {"gpu": ""},
@@ -245,6 +243,14 @@ def test_a_large_upload_is_refused_in_a_sentence() -> None:
     assert "big.json has 11.00 MiB" in app.error[0].value.replace("\\", "")
 
 
+@pytest.mark.parametrize("content", [b"", b" \n"])
+def test_an_empty_upload_is_called_empty(content: bytes) -> None:
+    app = page(**{"from": "config.json"})
+    app.file_uploader(key="config_file").upload("none.json", content, "application/json").run()
+    no_trace(app)
+    assert "none.json is empty" in app.error[0].value
+
+
 def test_a_saved_plan_opens() -> None:
     choice = from_preset("qwen3-8b")
     plan = expected("qwen3-8b", "l40s", 8192, 5, tensor_parallel_size=2, kv_cache_dtype="fp8")
@@ -327,3 +333,37 @@ def test_the_app_plans_without_torch_or_plotly_express() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip().endswith("[]")
+
+
+def test_a_context_beyond_the_stated_positions_is_no_plain_fit() -> None:
+    """qwen3-8b states 40,960 positions and its bytes fit; within them nothing is added."""
+    app = page(model="qwen3-8b", context="131072", users="1")
+    assert not app.success
+    assert "states 40,960 positions, and engines refuse longer" in app.warning[0].value
+    assert page(model="qwen3-8b", context="40960", users="1").success
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("abc", "'abc' is no number of tokens: write 32768 or 32k"),
+        ("1e9", "'1e9' is no number of tokens"),
+        ("", "'' is no number of tokens"),
+        ("0", "context must be at least 1, not 0"),
+        ("-5", "context must be at least 1, not -5"),
+        ("999m", "context must be at most 134,217,728"),
+    ],
+)
+def test_what_is_no_context_is_refused_and_stays(typed: str, said: str) -> None:
+    app = page()
+    app.text_input(key="context").set_value(typed).run()
+    no_trace(app)
+    assert said in app.error[0].value.replace("\\", "")
+    assert not app.success
+    assert app.text_input(key="context").value == typed
+    app.text_input(key="context").set_value("32,768").run()
+    assert app.success[0].value == f"**{verdict(expected())}**"
+
+
+def test_a_link_may_say_32k_too() -> None:
+    assert page(context="32k").success[0].value == f"**{verdict(expected())}**"

@@ -78,6 +78,8 @@ def test_what_contradicts_itself_is_refused_in_a_sentence() -> None:
     assert "is no price" in app.error[0].value
     app = page(model="gpt2-medium", s_gpus="1", context="2048")
     assert "1,024 positions" in app.error[0].value
+    app = page(model="llama-3.1-8b", s_gpus="1", context="2048", s_output="2048")
+    assert "2,048 answer tokens leave no room for a prompt" in app.error[0].value
 
 
 def test_formats_that_lose_precision_are_a_choice() -> None:

@@ -34,7 +34,7 @@ def test_an_answer_is_there_at_once() -> None:
     assert "Holds" in app.success[0].value
     assert "Microsoft" in "".join(c.value for c in app.caption)
     assert len(app.get("plotly_chart")) == 4
-    for word in ("Goodput", "TTFT p95", "Preemptions", "E2E (s)"):
+    for word in ("goodput", "TTFT p95", "Preemptions", "E2E (s)"):
         assert word in html(app)
 
 

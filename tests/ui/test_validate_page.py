@@ -266,7 +266,7 @@ def test_a_rehearsal_is_shown_first_only_to_who_ran_it() -> None:
     (folder / "run.json").write_text(json.dumps({"pid": 0, "device": "cpu"}))
     write(replace(read(H200), kind="rehearsal"), folder / "record.json")
     assert "rehearsal" in validation_runs.records()[-1][0]
-    assert "ships with Sizewell" in validation_runs.records()[0][0]
+    assert "(shipped)" in validation_runs.records()[0][0]
     assert "rehearsal" in validation_runs.records([folder])[0][0]
 
 

@@ -115,7 +115,7 @@ def test_no_json_is_refused() -> None:
 def test_figures_in_words() -> None:
     case = a_case(predicted=2**30, measured=2**30 * 1.01)
     assert (value(case, 2**30), difference(case)) == ("1.00 GiB", "+1.00 %")
-    assert value(a_case(unit="s"), 0.00002) == "20.0 us"
+    assert value(a_case(unit="s"), 0.00002) == "20.0 µs"
     assert value(a_case(unit="s"), 0.02) == "20.00 ms"
 
 

@@ -24,7 +24,7 @@ def show(plan: Plan) -> None:
     if heads is None:
         raise PlanRefused(
             f"{plan.model.source} has no softmax attention, so no flash attention runs in it: "
-            "choose another model on the left"
+            "choose another model in the sidebar"
         )
     _rates()
     _measured()
@@ -134,6 +134,11 @@ def _measured() -> None:
     )
     if sentence:
         parts.formula(sentence)
+        parts.note(
+            "A run of its own, with a key-value head for every query head and a short warm-up. "
+            "Below, query heads share 8 of them, and the card has worked until its clock is the "
+            "one that it keeps under load: times of the same length differ by some percent."
+        )
     chart = charts.bars(
         [name for name, _, _ in found],
         {"rate": [rate / 1e12 for _, _, rate in found]},

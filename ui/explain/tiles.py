@@ -25,7 +25,7 @@ def show(plan: Plan) -> None:
     if heads is None:
         raise PlanRefused(
             f"{plan.model.source} has no softmax attention, so there is nothing to tile: choose "
-            "another model on the left"
+            "another model in the sidebar"
         )
     _walk(plan, heads)
     _traffic(plan, heads)

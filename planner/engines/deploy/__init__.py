@@ -12,9 +12,8 @@ from planner.engines.deploy.kserve import inference_service, llm_inference_servi
 from planner.engines.deploy.kubernetes import kubernetes
 from planner.engines.deploy.multi_node import leader_worker_set, ray_cluster, slurm
 from planner.engines.deploy.ray_serve import ray_serve
-from planner.engines.deploy.service import CONFIG_NAME, GPUS_PER_NODE, Service, service_of
-from planner.engines.deploy.yaml_text import yaml_text
-from planner.engines.engine import EngineFigures
+from planner.engines.deploy.service import GPUS_PER_NODE, Service, service_of
+from planner.engines.engine import CONFIG_NAME, EngineFigures
 from planner.errors import PlanRefused
 
 STAND_IN = re.compile(r"/path/to/(?:model|draft)|<[^<>\n]*: its id here>")
@@ -31,18 +30,12 @@ def files(
     *,
     gpus_per_node: int = GPUS_PER_NODE,
     replicas: int = 1,
-    extra_config: dict[str, object] | None = None,
 ) -> dict[str, str]:
     """Every file that suits the engine and the number of nodes, by its name.
 
-    extra_config: what TensorRT-LLM's command reads from config.yaml. Raises PlanRefused where no
-    file can be written at all.
+    Raises PlanRefused where no file can be written at all.
     """
-    config = yaml_text(dict(extra_config)) if extra_config else ""
-    service = service_of(
-        figures, model, deployment,
-        gpus_per_node=gpus_per_node, replicas=replicas, config=config,
-    )  # fmt: skip
+    service = service_of(figures, model, deployment, gpus_per_node=gpus_per_node, replicas=replicas)
     ray = figures.name == "vllm" and _minor(figures.version) < NATIVE_NODES
     builders: dict[str, Callable[[], str]] = {
         "compose.yaml": lambda: compose(service),
@@ -60,8 +53,8 @@ def files(
             found[name] = _with_remarks(build(), service)
         except PlanRefused:
             continue
-    if config:
-        found[CONFIG_NAME] = config
+    if service.config:
+        found[CONFIG_NAME] = service.config
     return found
 
 

@@ -2,27 +2,30 @@
 
 from typing import Any
 
-from planner.engines.deploy.service import CONFIG_NAME, CONFIG_PATH, MODELS, Service
-from planner.engines.deploy.yaml_text import yaml_text
+from planner.engines.deploy.service import CONFIG_PATH, MODELS, Service
+from planner.engines.yaml_text import yaml_text
 from planner.errors import PlanRefused
+
+CONFIG = "engine"
+"""Name of the engine's file among the configs."""
 
 
 def compose(service: Service) -> str:
     """compose.yaml. Raises PlanRefused for more than one node."""
     if service.nodes > 1:
         raise PlanRefused("Docker Compose runs on one node: use LeaderWorkerSet or Ray")
-    return yaml_text(compose_data(service))
+    remark = "# Docker Compose 2.23.1 or newer: content of configs.\n" if service.config else ""
+    return remark + yaml_text(compose_data(service))
 
 
 def compose_data(service: Service) -> dict[str, Any]:
     """The file as data (Compose specification)."""
     devices = [{"driver": "nvidia", "count": service.gpus, "capabilities": ["gpu"]}]
     mounts = ["hf-cache:/root/.cache/huggingface"]
-    if service.config:
-        mounts.append(f"./{CONFIG_NAME}:{CONFIG_PATH}:ro")
     if service.reads_files:
         mounts.append(f".{MODELS}:{MODELS}:ro")
     mounts += [f"{folder}:{folder}:ro" for folder in service.folders]
+    reads = [{"source": CONFIG, "target": CONFIG_PATH}] if service.config else []
     health = f"curl -fs http://localhost:{service.port}/health || exit 1"
     return {
         "name": service.name,
@@ -34,6 +37,7 @@ def compose_data(service: Service) -> dict[str, Any]:
                 "ports": [f"{service.port}:{service.port}"],
                 "environment": {"HF_TOKEN": "${HF_TOKEN:-}"},
                 "volumes": mounts,
+                **({"configs": reads} if reads else {}),
                 "ipc": "host",
                 "restart": "unless-stopped",
                 "deploy": {"resources": {"reservations": {"devices": devices}}},
@@ -47,4 +51,5 @@ def compose_data(service: Service) -> dict[str, Any]:
             }
         },
         "volumes": {"hf-cache": {}},
+        **({"configs": {CONFIG: {"content": service.config}}} if reads else {}),
     }

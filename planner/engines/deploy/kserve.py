@@ -5,7 +5,7 @@ from typing import Any
 from planner.deployment import Deployment
 from planner.engines.deploy.kubernetes import config_map, pod
 from planner.engines.deploy.service import Service
-from planner.engines.deploy.yaml_text import yaml_text
+from planner.engines.yaml_text import yaml_text
 from planner.errors import PlanRefused
 
 

@@ -2,15 +2,9 @@
 
 from typing import Any
 
-from planner.engines.deploy.service import (
-    CONFIG_NAME,
-    CONFIG_PATH,
-    MODELS,
-    SECRET,
-    SECRET_KEY,
-    Service,
-)
-from planner.engines.deploy.yaml_text import yaml_text
+from planner.engines.deploy.service import CONFIG_PATH, MODELS, SECRET, SECRET_KEY, Service
+from planner.engines.engine import CONFIG_NAME
+from planner.engines.yaml_text import yaml_text
 from planner.errors import PlanRefused
 
 GPU_RESOURCE = "nvidia.com/gpu"

@@ -10,7 +10,7 @@ from typing import Any
 
 from planner.engines.deploy.kubernetes import front, pod
 from planner.engines.deploy.service import Service
-from planner.engines.deploy.yaml_text import yaml_text
+from planner.engines.yaml_text import yaml_text
 from planner.errors import PlanRefused
 
 RAY_PORT, RENDEZVOUS_PORT = 6379, 20000

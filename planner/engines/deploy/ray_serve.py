@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from planner.engines.deploy.service import Service
-from planner.engines.deploy.yaml_text import yaml_text
+from planner.engines.yaml_text import yaml_text
 from planner.errors import PlanRefused
 
 ACCELERATORS = {

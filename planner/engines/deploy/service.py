@@ -10,13 +10,13 @@ import shlex
 from dataclasses import dataclass
 
 from planner.deployment import Deployment
-from planner.engines.engine import EngineFigures
+from planner.engines.engine import CONFIG_NAME, EngineFigures
 from planner.errors import PlanRefused
 from planner.units import ceil_div
 
 GPUS_PER_NODE = 8
 PORTS = {"vllm": 8000, "sglang": 30000, "tensorrt-llm": 8000, "llama.cpp": 8080}
-CONFIG_NAME, CONFIG_PATH = "config.yaml", "/config/config.yaml"
+CONFIG_PATH = f"/config/{CONFIG_NAME}"
 MODELS = "/models"
 """Folder of GGUF files in llama.cpp's container: ./models, or the claim 'models'."""
 SECRET, SECRET_KEY = "hf-token", "token"
@@ -62,7 +62,6 @@ def service_of(
     *,
     gpus_per_node: int = GPUS_PER_NODE,
     replicas: int = 1,
-    config: str = "",
 ) -> Service:
     """The service of a planned engine.
 
@@ -90,7 +89,8 @@ def service_of(
     args = (*words, "--host", "0.0.0.0", "--port", str(port))
     return Service(
         dns_name(model), model, figures.name, _image(figures), args, port,
-        deployment.gpus // nodes, nodes, replicas, config, figures.version, _folders(words),
+        deployment.gpus // nodes, nodes, replicas, figures.config_file, figures.version,
+        _folders(words),
     )  # fmt: skip
 
 

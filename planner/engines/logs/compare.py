@@ -177,7 +177,7 @@ def explanation(rows: Sequence[Row]) -> str:
         )
     more = "more" if row.difference > 0 else "less"
     size = format_bytes(abs(round(row.difference)))
-    text = f"{row.label} differ most: the log has {size} {more} than predicted ({row.share:+.1%})"
+    text = f"Furthest off: {row.label}, of which the log has {size} {more} ({row.share:+.1%})"
     if row.within_range:
         return f"{text}, within the stated range. {_outside(outside)}"
     return f"{text}, outside the stated range. Usual causes: {CAUSES[row.name]}."

@@ -142,3 +142,13 @@ def test_a_flag_that_starts_it_and_holds_all_says_no_more(
     assert "would refuse to start" in out
     assert "but then holds" not in out
     assert "serve all" not in out
+
+
+def test_sequences_beyond_the_engines_limit_are_said_to_be_cut(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("plan", "--model", "qwen3-8b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm")
+    assert "9 of this workload, each cut to 40,960 tokens\n" in said(
+        capsys, *words, "--context", "128k"
+    )
+    assert "each cut" not in said(capsys, *words, "--context", "40k")

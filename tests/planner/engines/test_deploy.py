@@ -8,17 +8,17 @@ from planner.deployment import Deployment
 from planner.engines.deploy import files
 from planner.engines.deploy.ray_serve import engine_kwargs
 from planner.engines.deploy.service import dns_name, service_of
-from planner.engines.deploy.yaml_text import yaml_text
 from planner.engines.llama_cpp import llama_cpp_figures
 from planner.engines.llama_cpp_options import LlamaCppOptions
 from planner.engines.sglang import sglang_figures
 from planner.engines.sglang_options import SglangOptions
 from planner.engines.tensorrt_llm import tensorrt_llm_figures
-from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, config_file
+from planner.engines.tensorrt_llm_options import TensorrtLlmOptions
 from planner.engines.transformers_cache import TransformersOptions
 from planner.engines.transformers_engine import transformers_figures
 from planner.engines.vllm import vllm_figures
 from planner.engines.vllm_options import SpeculativeConfig, VllmOptions
+from planner.engines.yaml_text import yaml_text
 from planner.errors import PlanRefused
 from presets.gpus import load_gpu
 from tests.planner.models import LLAMA_8B, model
@@ -38,7 +38,6 @@ def written(engine: str, deployment: Deployment, **more: Any) -> dict[str, str]:
     elif engine == "tensorrt-llm":
         trt = TensorrtLlmOptions(tokens_per_block=64, free_gpu_memory_fraction=0.45)
         figures = tensorrt_llm_figures(llama, H100, deployment, trt, name=NAME)
-        more["extra_config"] = config_file(deployment, trt)
     else:
         figures = llama_cpp_figures(llama, H100, deployment, LlamaCppOptions(), name="m.gguf")
     return files(figures, NAME, deployment, H100.id, **more)
@@ -110,9 +109,12 @@ def test_a_configuration_file_reaches_the_container() -> None:
     mapped = documents(found["kubernetes.yaml"])[0]
     assert mapped["kind"] == "ConfigMap"
     assert mapped["data"]["config.yaml"] == found["config.yaml"]
-    service = documents(found["compose.yaml"])[0]["services"]["llama-3-1-8b-instruct"]
+    compose = documents(found["compose.yaml"])[0]
+    service = compose["services"]["llama-3-1-8b-instruct"]
     assert "/config/config.yaml" in service["command"]
-    assert "./config.yaml:/config/config.yaml:ro" in service["volumes"]
+    (read,) = service["configs"]
+    assert read["target"] == "/config/config.yaml"
+    assert compose["configs"][read["source"]] == {"content": found["config.yaml"]}
 
 
 def test_a_gguf_file_is_mounted() -> None:

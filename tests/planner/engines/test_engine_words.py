@@ -67,7 +67,7 @@ def test_replicas_that_share_experts_communicate() -> None:
     dense = figures("llama-3.1-8b", "vllm", {"data_parallel_size": 8}, version="0.19.0")
     assert dense.bytes_of("non_torch") == alone.bytes_of("non_torch")
     total = f"{8 * many.requests:,} in all"
-    assert f"on each of 8 data-parallel replicas, {total}" in summary(many)
+    assert f"on each of 8 data-parallel replicas, {total}" in summary(many, 8192)
 
 
 def test_a_context_of_0_is_the_models_own() -> None:

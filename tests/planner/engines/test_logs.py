@@ -114,7 +114,7 @@ def test_the_largest_difference_is_explained() -> None:
     assert row.name == "weights"
     assert row.difference == pytest.approx(3 * GIB, abs=0.01 * GIB)
     sentence = explanation(rows)
-    assert sentence.startswith("Weights differ most: the log has 3.0")
+    assert sentence.startswith("Furthest off: Weights, of which the log has 3.0")
     assert "outside the stated range" in sentence
     assert "quantisation" in sentence
 

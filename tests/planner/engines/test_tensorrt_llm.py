@@ -5,7 +5,7 @@ import pytest
 from planner.deployment import Deployment
 from planner.engines.remedies import with_remedies
 from planner.engines.tensorrt_llm import tensorrt_llm_figures
-from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, config_file
+from planner.engines.tensorrt_llm_options import TensorrtLlmOptions
 from planner.hardware import gpu_with_memory
 from planner.units import GIB
 from planner.workload import Workload
@@ -82,7 +82,10 @@ def test_latents_are_not_divided() -> None:
         model(DEEPSEEK_V3), load_gpu("h200-sxm-141gb"), deployment, TensorrtLlmOptions()
     )
     assert found.num_blocks == found.kv_cache.bytes // (61 * 576) // 32
-    assert config_file(deployment, TensorrtLlmOptions()) == {"kv_cache_config": {"dtype": "fp8"}}
+    assert found.config_file == "kv_cache_config:\n  dtype: fp8\n"
+    assert found.start == (
+        f"cat > config.yaml <<'EOF'\nkv_cache_config:\n  dtype: fp8\nEOF\n{found.command}"
+    )
 
 
 def test_windows_are_cached_in_full() -> None:
