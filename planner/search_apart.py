@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from planner.candidates import Candidate, Reason
 from planner.footprint import footprint
 from planner.model import Model
+from planner.run_dtype import as_run
 from planner.search_space import Target
 from planner.timing.collectives import GPUS_PER_MACHINE, link_between, send_s
 from planner.timing.disaggregation import BUSIEST
@@ -96,7 +97,7 @@ def _best(
 def transfer_s(model: Model, answering: Candidate, prompt_tokens: int) -> float:
     """A prompt's cache over the network, every rank of the replica receiving its part."""
     deployment, gpu = answering.deployment, answering.offer.gpu
-    stored = footprint(model, gpu, deployment)
+    stored = footprint(as_run(model, deployment.weights_dtype), gpu, deployment)
     size = stored.state_bytes + sum(term.bytes(prompt_tokens) for term in stored.terms)
     ranks = deployment.tensor_parallel_size * deployment.pipeline_parallel_size
     return float(send_s(size / ranks, link_between(gpu, GPUS_PER_MACHINE + 1)))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.deployment import Deployment
-from planner.engines.platforms import not_on
+from planner.engines.platforms import not_on, not_run
 from planner.errors import PlanRefused
 from planner.formats.dtypes import kv_format
 from planner.formats.format_support import missing
@@ -98,7 +98,9 @@ class Formats:
     def _rows(self, gpus: Sequence[Gpu], asked: str) -> dict[str, NDArray[np.intp]]:
         found = {}
         for engine in self.engines:
-            reasons = [not_on(engine, gpu, asked) for gpu in gpus]
+            reasons = [
+                not_on(engine, gpu) or not_run(engine, self.model, asked, gpu) for gpu in gpus
+            ]
             self.unsupported |= {reason for reason in reasons if reason is not None}
             able = [i for i, reason in enumerate(reasons) if reason is None]
             found[engine] = np.asarray(able, dtype=np.intp)

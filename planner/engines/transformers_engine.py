@@ -12,7 +12,7 @@ from typing import Any
 
 from planner.activations import ActivationTerms, activation_terms
 from planner.deployment import Deployment
-from planner.engines.checkpoint import checkpoint_of
+from planner.engines.checkpoint import Checkpoint, checkpoint_of
 from planner.engines.engine import EngineFigures, exactly, within
 from planner.engines.stages import left_of, stages
 from planner.engines.transformers_cache import (
@@ -28,6 +28,7 @@ from planner.kv_cache import whole
 from planner.model import Model
 from planner.overheads import CONTEXT, LIBRARIES
 from planner.parallelism import check
+from planner.run_dtype import as_run
 from planner.units import GIB, format_bytes
 from planner.workload import MAX_TOKENS, Workload
 
@@ -53,7 +54,9 @@ def transformers_figures(
     """
     _check(deployment, draft)
     check(model, deployment)
+    model = as_run(model, "auto", model.saved_dtype)
     checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
+    model = as_run(model, deployment.weights_dtype)
     work = workload or Workload(context=model.max_position_embeddings or 8192)
     batch, context = work.concurrency * work.beam_width, work.context
     caches = Caches(model, options, deployment.tensor_parallel_size)
@@ -104,7 +107,8 @@ def transformers_figures(
         },
         command=load_command(checkpoint, deployment, options),
         refused=refused,
-        notes=_held(batch, context, held, tokens, refused)
+        notes=_loaded(model, deployment, checkpoint)
+        + _held(batch, context, held, tokens, refused)
         + _notes(model, caches, options, left_of(room, components.values(), "").low_bytes),
         host_bytes=caches.offloaded(batch, context),
     )
@@ -160,6 +164,14 @@ def _most(fits: Any, limit: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return limit if fits(high) and high == limit else low
+
+
+def _loaded(model: Model, deployment: Deployment, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """What is loaded in another format than bytes alone are planned in."""
+    found = () if checkpoint.note is None else (checkpoint.note,)
+    if model.saved_dtype is None or deployment.weights_dtype != "auto":
+        return found
+    return (*found, f'dtype="auto" keeps the checkpoint as it is saved, in {model.dtype}.')
 
 
 def _held(

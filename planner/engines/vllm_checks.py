@@ -28,6 +28,8 @@ BLOCKS = (16, 32, 64, 128, 256)
 NO_FLOAT16 = ("gemma2", "gemma3", "gemma3_text", "plamo2", "glm4")
 """Models that vLLM does not run in float16, which overflows there."""
 FALLS_BACK_SINCE = 9
+BFLOAT16_SINCE = 9
+"""float32 checkpoints ran in float16 up to 0.8.5, in the platform's first dtype since (0.11.0)."""
 DRAFTS_LOST, DRAFTS_BACK = 11, 15
 """Draft models went with the V0 engine and came back with vllm#24322; 0.13.0 says "not supported
 yet" (vllm#31883)."""
@@ -51,6 +53,14 @@ def check_values(
             f"{gpu.name} has no bfloat16 (compute capability {gpu.compute_capability}, 8.0 needed) "
             f"and vLLM does not run {model.model_type} in float16: choose a newer GPU"
         )
+
+
+def own_dtype(model: Model, gpu: Gpu, rules: Rules) -> str:
+    """What a checkpoint runs in where no --dtype is given; one saved in float32 in 16 bits."""
+    if model.saved_dtype is None or model.model_type in NO_FLOAT16:
+        return model.dtype
+    takes = not lacks_bf16(gpu) and rules.since(BFLOAT16_SINCE)
+    return model.dtype if takes else "float16"
 
 
 def needs_half(model: Model, gpu: Gpu) -> bool:

@@ -25,8 +25,9 @@ VALUES = (
     "num_gpu_blocks_override",
     "kv_offloading_size",
 )
-QUANTISED_ON_LOAD = {"fp8": "fp8", "nf4": "bitsandbytes", "int8_bnb": "bitsandbytes"}
-"""Formats that vLLM makes of a 16-bit checkpoint; others need a checkpoint of their own."""
+QUANTISED_ON_LOAD = {"fp8": "fp8", "nf4": "bitsandbytes"}
+"""Formats that vLLM makes of a 16-bit checkpoint; others need a checkpoint of their own, as 8-bit
+bitsandbytes does: while loading vLLM makes 4 bits (vllm#8799, vllm#11655)."""
 CACHE_DTYPES = {
     "bf16": "bfloat16", "fp16": "float16", "tq_k8v4": "turboquant_k8v4",
     "tq_4bit_nc": "turboquant_4bit_nc", "tq_k3v4_nc": "turboquant_k3v4_nc",
