@@ -61,7 +61,7 @@ def _best(
     held = np.asarray([c.deployment.gpus for c in answering])[None, :]
     sent = np.asarray([transfer_s(model, c, target.request.prompt_tokens) for c in answering])
     rate = asked / (prompt + sent + target.request.output_tokens * step)
-    replicas = np.maximum(1, -np.floor_divide(-(rate * prompt), BUSIEST))
+    replicas = np.clip(-np.floor_divide(-(rate * prompt), BUSIEST), 1, asked)
     busy = rate * prompt / replicas
     ttft = prompt * (1 + np.minimum(asked - 1, waiting(busy))) + sent
     gpus = np.broadcast_to(replicas * each + held, ttft.shape)
