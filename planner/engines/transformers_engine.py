@@ -23,6 +23,8 @@ from planner.engines.transformers_cache import (
 )
 from planner.errors import PlanRefused
 from planner.estimate import Estimate, total
+from planner.formats.dtypes import NAME_OF_DTYPE
+from planner.formats.gguf_assignment import is_gguf
 from planner.hardware import Gpu
 from planner.kv_cache import whole
 from planner.model import Model
@@ -60,7 +62,8 @@ def transformers_figures(
     work = workload or Workload(context=model.max_position_embeddings or 8192)
     batch, context = work.concurrency * work.beam_width, work.context
     caches = Caches(model, options, deployment.tensor_parallel_size)
-    weights = stages(model, deployment, config)[0].weights
+    held_as = held_dtype(model, deployment)
+    weights = stages(model, deployment.replace(weights_dtype=held_as), config)[0].weights
     runtime = total([CONTEXT, LIBRARIES])
     terms = activation_terms(
         model, list(whole(model)), tensor_parallel_size=deployment.tensor_parallel_size
@@ -105,7 +108,7 @@ def transformers_figures(
             "max_num_seqs": batch,
             "max_num_batched_tokens": min(2**24, batch * (options.prefill_chunk_size or context)),
         },
-        command=load_command(checkpoint, deployment, options),
+        command=load_command(checkpoint, model, deployment, options),
         refused=refused,
         notes=_loaded(model, deployment, checkpoint)
         + _held(batch, context, held, tokens, refused)
@@ -166,8 +169,21 @@ def _most(fits: Any, limit: int) -> int:
     return limit if fits(high) and high == limit else low
 
 
+def held_dtype(model: Model, deployment: Deployment) -> str:
+    """The format that weights are held in: on CUDA a GGUF file is dequantised while it is loaded
+    (transformers' page on GGUF; only on Metal, and of Qwen3.5, do blocks stay packed)."""
+    if is_gguf(deployment.weights_dtype):
+        return NAME_OF_DTYPE[model.dtype]
+    return deployment.weights_dtype
+
+
 def _loaded(model: Model, deployment: Deployment, checkpoint: Checkpoint) -> tuple[str, ...]:
     """What is loaded in another format than bytes alone are planned in."""
+    if is_gguf(deployment.weights_dtype):
+        return (
+            "transformers dequantises a GGUF file while it loads it: weights are held in "
+            f"{model.dtype}, whatever the file's size.",
+        )
     found = () if checkpoint.note is None else (checkpoint.note,)
     if model.saved_dtype is None or deployment.weights_dtype != "auto":
         return found
