@@ -4,6 +4,7 @@ import json
 import shlex
 
 from planner.deployment import Deployment
+from planner.engines.cache_dtypes import cache_name
 from planner.engines.checkpoint import Checkpoint
 from planner.engines.vllm_options import VllmOptions
 from planner.formats.dtypes import kv_format
@@ -55,7 +56,7 @@ def serve_command(
     dtype = "half" if half else checkpoint.dtype
     if dtype is not None:
         words += ["--dtype", dtype]
-    cache = kv_format(deployment.kv_cache_dtype, model.own_cache).name
+    cache = cache_name(model, deployment)
     if cache != kv_format("auto", model.own_cache).name:
         words += ["--kv-cache-dtype", CACHE_DTYPES.get(cache, cache)]
     for field in VALUES:

@@ -110,7 +110,7 @@ def longest_position(text: Mapping[str, Any]) -> int | None:
     fields = Fields(text)
     names = ("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length")
     for name in (*names, "max_seq_len", "model_max_length", "n_ctx"):
-        found = fields.optional(name, least=0)
+        found = fields.optional(name, least=1)
         if found:
             return found
     return None
