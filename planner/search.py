@@ -14,7 +14,7 @@ import numpy as np
 
 from planner.admission.admission import Rule
 from planner.admission.rules import rule_of
-from planner.candidates import Candidate, Found, Refusal, distance, pareto, rank
+from planner.candidates import Candidate, Found, Refusal, distance, order, pareto
 from planner.deployment import Deployment
 from planner.errors import PlanRefused, SizewellError
 from planner.hardware import Gpu
@@ -126,7 +126,7 @@ def merged(parts: Sequence[Found], note: str | None = None, *, model: Model, spa
     reasons = (*(refusal.reason for refusal in refusals), *unsupported)
     if reasons and not any(part.winners or part.losers for part in parts):
         raise PlanRefused(reasons[0])
-    winners = sorted((c for part in parts for c in part.winners), key=rank)
+    winners = sorted((c for part in parts for c in part.winners), key=order)
     losers = sorted((c for part in parts for c in part.losers), key=distance)
     return Found(
         target=target,
