@@ -4,8 +4,8 @@
     as_run(model, "fp32").dtype   # "float32": a dtype asked for is the cache's and activations' too
 
 Servers load a checkpoint saved in float32 in 16 bits unless told otherwise: vLLM in the first
-dtype of the platform (`_resolve_auto_dtype`: bfloat16, float16 on cards without it and for all up
-to 0.8), SGLang in float16 (`_get_and_verify_dtype`: Gemma in bfloat16), llama.cpp from a file that
+dtype of the platform (`_resolve_auto_dtype`: bfloat16, float16 on cards without it and up to
+0.10.0), SGLang in float16 (`_get_and_verify_dtype`: Gemma in bfloat16), llama.cpp from a file that
 its converter writes in 16 bits (--outtype auto). transformers 5 keeps it as it is saved, and so
 does TensorRT-LLM, whose kernels then refuse it (TensorRT-LLM issue 5260).
 """

@@ -32,8 +32,9 @@ RANK_1_SINCE = 11
 NO_FLOAT16 = ("gemma2", "gemma3", "gemma3_text", "plamo2", "glm4")
 """Models that vLLM does not run in float16, which overflows there."""
 FALLS_BACK_SINCE = 9
-BFLOAT16_SINCE = 9
-"""float32 checkpoints ran in float16 up to 0.8.5, in the platform's first dtype since (0.11.0)."""
+BFLOAT16_SINCE = (10, 1)
+"""float32 checkpoints ran in float16 before, "common practice", and run in the platform's first
+dtype since (0.8.5 has the one, 0.11.0 the other; users of 0.10.1 saw it change)."""
 DRAFTS_LOST, DRAFTS_BACK = 11, 15
 """Draft models went with the V0 engine and came back with vllm#24322; 0.13.0 says "not supported
 yet" (vllm#31883)."""
@@ -64,7 +65,7 @@ def own_dtype(model: Model, gpu: Gpu, rules: Rules) -> str:
     """What a checkpoint runs in where no --dtype is given; one saved in float32 in 16 bits."""
     if model.saved_dtype is None or model.model_type in NO_FLOAT16:
         return model.dtype
-    takes = not lacks_bf16(gpu) and rules.since(BFLOAT16_SINCE)
+    takes = not lacks_bf16(gpu) and rules.since(*BFLOAT16_SINCE)
     return model.dtype if takes else "float16"
 
 

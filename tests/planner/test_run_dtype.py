@@ -93,3 +93,21 @@ def test_names() -> None:
     assert as_run(model, "auto") is model
     assert as_run(model, "fp32") is as_run(model, "fp32")
     assert as_run(model, "auto", "float16").dtype == "float16"
+
+
+@pytest.mark.parametrize(
+    ("version", "gpu", "flag"),
+    [
+        ("0.33.0", "l40s", None),
+        ("0.8.5", "l40s", "bfloat16"),
+        ("0.33.0", "v100-sxm2-32gb", "half"),
+    ],
+)
+def test_bf16_is_a_flag_where_vllm_takes_float16(
+    version: str, gpu: str, flag: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Asked for bf16; a V100 has none, and 0.8.5 ran float32 checkpoints in float16."""
+    main(["plan", "--model", "olmo-2-1124-7b", "--gpu", gpu, "--engine", "vllm", "--engine-version",
+          version, "--weights-dtype", "bf16", "--format", "json"])  # fmt: skip
+    command = shlex.split(json.loads(capsys.readouterr().out)["engine"]["command"])
+    assert (command[command.index("--dtype") + 1] if "--dtype" in command else None) == flag

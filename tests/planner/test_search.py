@@ -519,3 +519,16 @@ def test_nothing_is_recommended_on_a_speed_that_was_assumed() -> None:
     alone = search(model, offers, speed_of, target, Space(max_gpus=2, engines=("llama.cpp",)))
     assert alone.frontier
     assert all(winner.speed_assumed for winner in alone.frontier)
+
+
+def test_one_user_needs_no_gpus_for_prompts_alone() -> None:
+    """30,000 + 10 tokens: TPOT was 121 ms on an H100 by the user's own prompt, 20 ms are asked."""
+    one = Target(
+        request=Request(prompt_tokens=30_000, output_tokens=10), concurrency=1, ttft_p95_s=2.0,
+        tpot_s=0.02,
+    )  # fmt: skip
+    found = search(preset("llama-3.1-8b"), OFFERS[:2], speed_of, one, Space(max_gpus=4, apart=True))
+    best = found.winners[0]
+    assert best.gpus == 1
+    assert best.prompts is None
+    assert best.tpot_s == pytest.approx(best.step_s)
