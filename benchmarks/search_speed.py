@@ -49,7 +49,7 @@ def main() -> None:
     engines = (IDEAL, *SERVING)
     space = Space(weights_dtypes=WEIGHTS, kv_cache_dtypes=CACHES, engines=engines)
     rules = {engine: rule_of(engine, model, config) for engine in engines}
-    able = {e: tuple(gpu for gpu in gpus if not_on(e, gpu, "auto") is None) for e in engines}
+    able = {e: tuple(gpu for gpu in gpus if not_on(e, gpu) is None) for e in engines}
     compiled: list[Compiled] = []
     taken: list[tuple[str, Compiled]] = []
     for deployment in deployments(model, space):

@@ -234,6 +234,8 @@ def as_text(
         ]
         if len(losers) > SHOWN:
             lines.append(f"  and {len(losers) - SHOWN} more GPUs (--format csv lists everything)")
+    assumed = search_report.assumed((*found.winners, *losers))
+    lines += ["", assumed] if assumed else []
     left = (*found.unsupported, *search_report.without_candidates(found, space.engines))
     if left:
         lines += ["", "Not tried:", *(f"  {reason}" for reason in left)]

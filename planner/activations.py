@@ -14,8 +14,8 @@ from planner.estimate import Estimate
 from planner.formats.dtypes import DTYPE_BYTES
 from planner.kinds.attention import LatentAttention
 from planner.kinds.mlp import MoE
-from planner.model import LayerGroup, Model
-from planner.tensors import Weight
+from planner.memo import memo
+from planner.model import FeedForward, LayerGroup, Mixer, Model
 from planner.units import ceil_div
 
 LAYER_RANGE = (0.95, 1.10)
@@ -103,27 +103,29 @@ def activation_terms(
     tp = tensor_parallel_size
     layer = moe = mla = beside_mla = 0
     for group, _ in groups:
-        dense = [_width(mixer.weights(hidden)) for mixer in group.mixers]
+        dense = [_width(mixer, hidden) for mixer in group.mixers]
         if isinstance(group.mlp, MoE):
             shared = group.mlp.shared
-            dense.append(_width(shared.weights(hidden)) if shared else 0)
+            dense.append(_width(shared, hidden) if shared else 0)
             moe = max(moe, size * _moe_width(group.mlp, hidden, tp, expert_parallel))
         elif group.mlp is not None:
-            dense.append(_width(group.mlp.weights(hidden)))
+            dense.append(_width(group.mlp, hidden))
         layer = max(layer, size * (hidden + ceil_div(max(dense, default=0), tp)))
         for mixer in group.mixers:
             if isinstance(mixer, LatentAttention):
                 heads = mixer.num_attention_heads // tp
                 mla = max(mla, size * heads * (mixer.qk_nope_head_dim + mixer.v_head_dim))
-                width = ceil_div(_width(mixer.weights(hidden)), tp)
+                width = ceil_div(_width(mixer, hidden), tp)
                 beside_mla = max(beside_mla, size * (hidden + width))
     beside_moe = 2 * size * hidden if moe else 0
     vocab = model.vocab_size if last_stage else 0
     return ActivationTerms(layer, moe, beside_moe, mla, beside_mla, vocab)
 
 
-def _width(weights: tuple[Weight, ...]) -> int:
+@memo(maxsize=1024)
+def _width(part: Mixer | FeedForward, hidden_size: int) -> int:
     """Elements per token that the split projections of one part write and read."""
+    weights = part.weights(hidden_size)
     matrices = [w for w in weights if w.role == "linear" and len(w.shape) == 2]
     written = sum(w.shape[0] for w in matrices if w.split in ("column", "kv"))
     return written + sum(w.shape[1] for w in matrices if w.split == "row")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from planner.cost import Cost, cost
 from planner.deployment import Deployment
-from planner.search_space import SERVING, Offer, Target
+from planner.search_space import SERVING, SPEED_ASSUMED, Offer, Target
 from planner.timing.speed import Basis
 
 Reason = Literal["memory", "ttft", "tpot"]
@@ -69,6 +69,11 @@ class Candidate:
         return self.offer.usd_per_hour(self.gpus)
 
     @property
+    def speed_assumed(self) -> bool:
+        """Whether its times are those of other engines' kernels."""
+        return self.engine in SPEED_ASSUMED
+
+    @property
     def headroom_bytes(self) -> int:
         """What the engine's budget has left; negative where memory is short."""
         return self.budget_bytes - self.total_bytes
@@ -84,10 +89,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """winners: cheapest first. frontier: winners that no other beats in cost, TPOT and users at
-    once. losers: everything else that was possible, nearest to the target first. unsupported:
-    formats that a card has no kernels for, which were not tried on it. note: a context beyond the
-    model's stated positions.
+    """winners: cheapest first, but after all others those whose speed was assumed. frontier:
+    winners that no other beats in cost, TPOT and users at once, of which none has an assumed speed
+    where any winner has another. losers: everything else that was possible, nearest to the target
+    first. unsupported: formats that a card has no kernels for, which were not tried on it. note: a
+    context beyond the model's stated positions.
     """
 
     target: Target
@@ -145,6 +151,11 @@ def distance(candidate: Candidate) -> tuple[Any, ...]:
     return (1, candidate.total_bytes / max(1, candidate.budget_bytes), rank(candidate))
 
 
+def order(candidate: Candidate) -> tuple[Any, ...]:
+    """Order of winners: rank, after those whose speed is known."""
+    return (candidate.speed_assumed, *rank(candidate))
+
+
 def rank(candidate: Candidate) -> tuple[Any, ...]:
     """Order of equals: cost, the model's own formats, speed, the engine, then names, so that runs
     agree."""
@@ -172,9 +183,13 @@ def rank(candidate: Candidate) -> tuple[Any, ...]:
 
 
 def pareto(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """Candidates that no other beats or equals in cost, TPOT and users while beating it in one."""
+    """Candidates that no other beats or equals in cost, TPOT and users while beating it in one.
+
+    Speed that was assumed beats nothing.
+    """
+    known = [c for c in candidates if not c.speed_assumed] or candidates
     kept: list[Candidate] = []
-    for mine in sorted(candidates, key=lambda c: (c.usd_per_hour, c.tpot_s or 0.0, -c.users)):
+    for mine in sorted(known, key=lambda c: (c.usd_per_hour, c.tpot_s or 0.0, -c.users)):
         if not any((k.tpot_s or 0.0) <= (mine.tpot_s or 0.0) and k.users >= mine.users
                    for k in kept):  # fmt: skip
             kept.append(mine)

@@ -85,6 +85,7 @@ class Model(Frozen):
 
     embedding, head and extras are the tensors outside the layers (head is empty when the
     embedding is tied). mtp are the multi-token-prediction layers, counted apart.
+    dtype is what it runs in, saved_dtype what the checkpoint is saved in, where that differs.
     declared_cache is the KV cache format that a quantised checkpoint asks for.
     towers are the tensors of a vision tower and its projector, where the fields settle them;
     parameters_elsewhere names the towers (vision, audio) that nothing here counts.
@@ -104,6 +105,7 @@ class Model(Frozen):
     mtp: tuple[LayerGroup, ...] = ()
     mtp_extras: tuple[Weight, ...] = ()
     dtype: str = "bfloat16"
+    saved_dtype: str | None = None
     declared_cache: str | None = None
     max_position_embeddings: int | None = None
     rope: dict[str, Any] | None = None

@@ -19,6 +19,7 @@ from planner.memory import Parts, parts, per_replica, range_bytes, stage_bytes
 from planner.model import Model
 from planner.parallelism import Ring, ring
 from planner.parameters import Parameters, count
+from planner.run_dtype import as_run
 from planner.workload import MAX_SEQUENCES, MAX_TOKENS, Workload
 
 SCHEMA_VERSION = 1
@@ -207,6 +208,7 @@ def make_plan(model: Model, gpu: Gpu, deployment: Deployment, workload: Workload
 
     Raises PlanRefused where the deployment contradicts the model's shapes or formats.
     """
+    model = as_run(model, deployment.weights_dtype)
     compiled = footprint(model, gpu, deployment)
     stages = compiled.stages
     if len(stages) == 1:

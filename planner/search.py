@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from planner.admission.admission import Rule
 from planner.admission.rules import rule_of
-from planner.candidates import Candidate, Found, Refusal, distance, pareto, rank
+from planner.candidates import Candidate, Found, Refusal, distance, order, pareto
 from planner.deployment import Deployment
 from planner.errors import PlanRefused, SizewellError
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.positions import reachable
+from planner.run_dtype import as_run
 from planner.search_apart import apart
 from planner.search_groups import Formats
 from planner.search_judge import Try
@@ -71,17 +73,21 @@ def search_part(
     config: Mapping[str, Any] | None = None,
 ) -> Found:
     """The same for some deployments only, without ranking: parts of a search run anywhere."""
-    rules = {engine: rule_of(engine, model, config) for engine in space.engines}
-    chosen = Formats(model, offers, speed, space.engines)
+    ready: dict[str, tuple[Model, dict[str, Rule], Formats]] = {}
     users = user_steps(target.concurrency)
     found: list[Candidate] = []
     refusals: list[Refusal] = []
     points = 0
     for deployment in part:
+        run = as_run(model, deployment.weights_dtype)
+        if run.dtype not in ready:
+            rules = {engine: rule_of(engine, run, config) for engine in space.engines}
+            ready[run.dtype] = run, rules, Formats(run, offers, speed, space.engines)
+        run, rules, chosen = ready[run.dtype]
         try:
             tries = [
                 Try(
-                    model,
+                    run,
                     deployment,
                     target,
                     users,
@@ -99,7 +105,7 @@ def search_part(
             refusals.append(Refusal(deployment, str(error)))
     winners = tuple(c for c in found if c.lost is None)
     losers = tuple(c for c in found if c.lost is not None)
-    unsupported = tuple(sorted(chosen.unsupported))
+    unsupported = tuple(sorted({r for *_, chosen in ready.values() for r in chosen.unsupported}))
     return Found(target, winners, (), losers, tuple(refusals), points, unsupported)
 
 
@@ -120,7 +126,7 @@ def merged(parts: Sequence[Found], note: str | None = None, *, model: Model, spa
     reasons = (*(refusal.reason for refusal in refusals), *unsupported)
     if reasons and not any(part.winners or part.losers for part in parts):
         raise PlanRefused(reasons[0])
-    winners = sorted((c for part in parts for c in part.winners), key=rank)
+    winners = sorted((c for part in parts for c in part.winners), key=order)
     losers = sorted((c for part in parts for c in part.losers), key=distance)
     return Found(
         target=target,

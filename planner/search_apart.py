@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.candidates import Candidate, Reason
-from planner.footprint import footprint
+from planner.formats.dtypes import kv_format
+from planner.kv_cache import cache_terms, state_bytes, whole
+from planner.memo import memo
 from planner.model import Model
+from planner.run_dtype import as_run
 from planner.search_space import Target
 from planner.timing.collectives import GPUS_PER_MACHINE, link_between, send_s
 from planner.timing.disaggregation import BUSIEST
@@ -60,7 +63,7 @@ def _best(
     held = np.asarray([c.deployment.gpus for c in answering])[None, :]
     sent = np.asarray([transfer_s(model, c, target.request.prompt_tokens) for c in answering])
     rate = asked / (prompt + sent + target.request.output_tokens * step)
-    replicas = np.maximum(1, -np.floor_divide(-(rate * prompt), BUSIEST))
+    replicas = np.clip(-np.floor_divide(-(rate * prompt), BUSIEST), 1, asked)
     busy = rate * prompt / replicas
     ttft = prompt * (1 + np.minimum(asked - 1, waiting(busy))) + sent
     gpus = np.broadcast_to(replicas * each + held, ttft.shape)
@@ -96,7 +99,14 @@ def _best(
 def transfer_s(model: Model, answering: Candidate, prompt_tokens: int) -> float:
     """A prompt's cache over the network, every rank of the replica receiving its part."""
     deployment, gpu = answering.deployment, answering.offer.gpu
-    stored = footprint(model, gpu, deployment)
-    size = stored.state_bytes + sum(term.bytes(prompt_tokens) for term in stored.terms)
+    run = as_run(model, deployment.weights_dtype)
+    size = _stored(run, deployment.kv_cache_dtype, prompt_tokens)
     ranks = deployment.tensor_parallel_size * deployment.pipeline_parallel_size
     return float(send_s(size / ranks, link_between(gpu, GPUS_PER_MACHINE + 1)))
+
+
+@memo(maxsize=64)
+def _stored(model: Model, kv_cache_dtype: str, tokens: int) -> int:
+    """Cache and states of so many tokens of the whole model."""
+    terms = cache_terms(whole(model), kv_format(kv_cache_dtype, model.own_cache))
+    return state_bytes(whole(model), model.dtype) + sum(term.bytes(tokens) for term in terms)

@@ -42,6 +42,7 @@ def row(candidate: Candidate, target: Target) -> dict[str, Any]:
         "kv_cache_format": candidate.cache,
         "max_num_batched_tokens": deployment.max_num_batched_tokens,
         "efficiency": candidate.basis,
+        "speed_assumed": candidate.speed_assumed,
         "time_low": candidate.time_low,
         "time_high": candidate.time_high,
         "usd_per_hour": candidate.usd_per_hour,

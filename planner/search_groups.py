@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.deployment import Deployment
-from planner.engines.platforms import not_on
+from planner.engines.platforms import not_on, not_run
 from planner.errors import PlanRefused
 from planner.formats.dtypes import kv_format
 from planner.formats.format_support import missing
@@ -58,6 +58,7 @@ class Formats:
         self.model, self.offers, self.speed, self.engines = model, offers, speed, engines
         self.unsupported: set[str] = set()
         self._known: dict[tuple[str, str], list[Group]] = {}
+        self._grids: dict[tuple[int, ...], GpuGrid] = {}
 
     def groups(self, deployment: Deployment) -> list[Group]:
         """Raises PlanRefused for a name that is no format, or does not suit the model."""
@@ -86,7 +87,7 @@ class Formats:
         return [
             Group(
                 tuple(offer for offer, _ in pairs),
-                GpuGrid([offer.gpu for offer, _ in pairs], [found for _, found in pairs]),
+                self._grid(pairs),
                 weights,
                 cache,
                 tuple(found for _, found in pairs),
@@ -95,10 +96,20 @@ class Formats:
             for pairs in alike.values()
         ]
 
+    def _grid(self, pairs: Sequence[tuple[Offer, Speed]]) -> GpuGrid:
+        """The same object for the same offers, so that its times are computed once."""
+        key = tuple(id(offer) for offer, _ in pairs)
+        if key not in self._grids:
+            gpus, speeds = [offer.gpu for offer, _ in pairs], [found for _, found in pairs]
+            self._grids[key] = GpuGrid(gpus, speeds)
+        return self._grids[key]
+
     def _rows(self, gpus: Sequence[Gpu], asked: str) -> dict[str, NDArray[np.intp]]:
         found = {}
         for engine in self.engines:
-            reasons = [not_on(engine, gpu, asked) for gpu in gpus]
+            reasons = [
+                not_on(engine, gpu) or not_run(engine, self.model, asked, gpu) for gpu in gpus
+            ]
             self.unsupported |= {reason for reason in reasons if reason is not None}
             able = [i for i, reason in enumerate(reasons) if reason is None]
             found[engine] = np.asarray(able, dtype=np.intp)

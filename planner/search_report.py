@@ -21,6 +21,18 @@ AT_ONCE = (
 """Why a faster GPU can miss a limit on the first token that a slower one keeps."""
 
 
+ASSUMED = (
+    "Speed assumed: {} has the times of the other engines' kernels here, which it is not known to "
+    "reach with many users, so it beats no other engine by them."
+)
+
+
+def assumed(candidates: Iterable[Candidate]) -> str | None:
+    """What the speed of some of them rests on, None where all is known."""
+    names = {ENGINES[c.engine].label for c in candidates if c.speed_assumed}
+    return ASSUMED.format(" and ".join(sorted(names))) if names else None
+
+
 def queues(target: Target) -> bool:
     """Whether users wait for each other, and a limit holds for the wait."""
     return target.ttft_p95_s is not None and target.concurrency > 1
@@ -52,6 +64,8 @@ def name(candidate: Candidate, *, with_formats: bool = True, with_batch: bool = 
         parts.append(formats(candidate))
     if candidate.engine != IDEAL:
         parts.append(ENGINES[candidate.engine].label)
+    if candidate.speed_assumed:
+        parts.append("speed assumed")
     if candidate.basis == "unmeasured":
         parts.append(f"{UNMEASURED}: slow end")
     return ", ".join(parts)
@@ -98,6 +112,8 @@ def dearer(winner: Candidate, best: Candidate, target: Target) -> str:
     """Why a card that meets the target is not among the first."""
     than = f"{best.gpus} x {best.offer.gpu.name} at ${best.usd_per_hour:.2f}"
     more = f"dearer than {than}" if winner.usd_per_hour > best.usd_per_hour else f"as {than}"
+    if winner.usd_per_hour < best.usd_per_hour:
+        more = f"cheaper than {than} if the speed assumed of it holds"
     return (
         f"meets it at ${winner.usd_per_hour:.2f}, {more}; TTFT p95 {ttft(winner, target)}, "
         f"TPOT {tpot(winner, target)}"

@@ -22,6 +22,10 @@ CACHES = ("auto", "fp8")
 IDEAL = "ideal"
 SERVING = ("vllm", "sglang", "tensorrt-llm", "llama.cpp")
 """Engines that a search can plan with; ideal: none, bytes alone. transformers is no server."""
+SPEED_ASSUMED = ("llama.cpp",)
+"""Engines that get the times of the others' kernels without any record of their own under load. On
+an H200 the throughput of llama.cpp stays level as users are added while vLLM's grows
+(developers.redhat.com, "vLLM or llama.cpp", 2025-09-30): no figure for it is taken from that."""
 USUAL_TTFT_P95_S = 2.0
 USUAL_TPOT_S = 0.04
 """What a reader of a chat hardly notices: the limits of a search that was given none."""

@@ -111,7 +111,15 @@ def compile_deployment(
     """Raises PlanRefused where the deployment does not suit the model."""
     sequences: Ints = -(-users // deployment.data_parallel_size)
     shared = any(isinstance(group.mlp, MoE) for group in model.groups)
-    alone = deployment if shared else deployment.replace(data_parallel_size=1)
+    dp = deployment.data_parallel_size if shared else 1
+    alone = Deployment(
+        tensor_parallel_size=deployment.tensor_parallel_size,
+        pipeline_parallel_size=deployment.pipeline_parallel_size,
+        data_parallel_size=dp,
+        context_parallel_size=deployment.context_parallel_size,
+        enable_expert_parallel=deployment.enable_expert_parallel,
+        weights_dtype=deployment.weights_dtype,
+    )
     return Compiled(
         deployment=deployment,
         target=target,
@@ -123,10 +131,11 @@ def compile_deployment(
     )
 
 
-@memo(maxsize=64)
+@memo(maxsize=512)
 def _prompts(
     model: Model, deployment: Deployment, request: Request, chunk_tokens: tuple[int, ...]
 ) -> Prompts:
+    """By what a pass over a prompt depends on: not the cache's format, nor how decoding splits."""
     prompts = [
         prefill_pass(model, deployment, request.prompt_tokens, request.cached_tokens, size)
         for size in chunk_tokens
@@ -196,12 +205,18 @@ def _merged(passes: list[StagePass]) -> StagePass:
     )
 
 
+@memo(maxsize=512)
+def _prompt_times(prompts: Prompts, grid: GpuGrid) -> tuple[Floats, Floats, Floats]:
+    """seconds() and packed_s(): the same for all deployments that share the prompts."""
+    return *prompts.seconds(grid), prompts.packed_s(grid)
+
+
 def sweep(compiled: Compiled, grid: GpuGrid) -> Swept:
     """The times of all points."""
     timer = grid.timer()
     request = compiled.target.request
     decode = compiled.decode.seconds(timer)
-    prefill, service = compiled.prompts.seconds(grid)
+    prefill, service, packed = _prompt_times(compiled.prompts, grid)
     load = steady_load(
         users=compiled.sequences[None, None, :],
         output_tokens=request.output_tokens,
@@ -211,7 +226,7 @@ def sweep(compiled: Compiled, grid: GpuGrid) -> Swept:
         decode_s=decode,
         cache_s=compiled.decode.attention_s(timer),
         together=compiled.prompts.together[None, :, None],
-        together_s=compiled.prompts.packed_s(grid),
+        together_s=packed,
         stages=compiled.deployment.pipeline_parallel_size,
         alone_s=prefill,
     )

@@ -6,7 +6,7 @@ from planner.formats.weight_formats import UNQUANTISED, WeightFormat
 from planner.model import Model
 from planner.plan import Plan
 from planner.tensors import Weight
-from planner.timing.step_costs import FUSED
+from planner.timing.matrices import FUSED
 
 Stored = Iterable[tuple[Weight, WeightFormat]]
 

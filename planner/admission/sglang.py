@@ -14,7 +14,7 @@ import numpy as np
 from planner.admission.admission import Admission, Asked, Ints, distinct_stages, memory_of
 from planner.deployment import Deployment
 from planner.engines.cache_dtypes import check_cache_dtype, check_length
-from planner.engines.sglang import Rank, context_of, feed_forward_of, rank_of
+from planner.engines.sglang import CACHES, Rank, context_of, feed_forward_of, rank_of
 from planner.engines.sglang_options import (
     LEAST_RUNNING,
     MAMBA_RATIO,
@@ -51,7 +51,7 @@ class SglangRule:
     def admission(self, asked: Asked) -> Admission:
         """Raises PlanRefused for what SGLang does not take."""
         check(self.model, asked.deployment)
-        check_cache_dtype("SGLang", ("fp8", "bf16", "nvfp4"), self.model, asked.deployment)
+        check_cache_dtype("SGLang", CACHES, self.model, asked.deployment)
         check_length(
             "SGLang", "context_length", asked.context, self.model,
             "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN=1 is set",

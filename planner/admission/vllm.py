@@ -51,6 +51,7 @@ class VllmRule:
         self._blocks: dict[tuple[Any, ...], Blocks] = {}
         self._settings: dict[tuple[Any, ...], Settings] = {}
         self._requests: dict[tuple[Any, ...], tuple[int, int]] = {}
+        self._options: dict[tuple[Any, ...], VllmOptions] = {}
         self._choosy = model.model_type in NO_FLOAT16 or is_compressed(model)
 
     def options(
@@ -72,10 +73,18 @@ class VllmRule:
         needed = np.zeros((*shape, len(asked.sequences)), dtype=np.int64)
         refused = np.ones(shape, dtype=np.bool_)
         reasons: dict[str, PlanRefused] = {}
+        memory = memory_of(asked.gpus)[:, 0]
+        taken = overheads.before(
+            overheads.communicating(self.model, asked.deployment),
+            asked.deployment.pipeline_parallel_size,
+            moe=self.moe,
+        ).low_bytes
         for k, chunk in enumerate(asked.chunk_tokens):
             for (settings, _), rows in self._alike(asked, chunk).items():
                 try:
-                    part = self._part(asked, chunk, settings, rows)
+                    part = self._part(
+                        asked, chunk, settings, asked.gpus[rows[0]], memory[rows], taken
+                    )
                 except PlanRefused as error:
                     reasons.setdefault(str(error), error)
                     continue
@@ -99,40 +108,48 @@ class VllmRule:
         return found
 
     def _part(
-        self, asked: Asked, chunk: int, settings: Settings, rows: list[int]
+        self, asked: Asked, chunk: int, settings: Settings, gpu: Gpu, memory: Ints, taken: int
     ) -> tuple[Ints, Ints, Ints]:
-        gpus = [asked.gpus[row] for row in rows]
+        """Admitted, needed and budget of cards with so much memory, alike in all else: `gpu` is
+        one of them. taken: what is in use on each before the engine starts."""
         deployment = asked.deployment
-        options = VllmOptions(
-            max_model_len=asked.context,
-            max_num_batched_tokens=chunk,
-            max_num_seqs=settings.max_num_seqs,
-        )
-        check_values(self.model, gpus[0], deployment, options, settings)
+        options = self._checked(asked, chunk, settings, gpu)
         stages = stage_spans(self.model.num_hidden_layers, deployment.pipeline_parallel_size)
         assignment = assign(self.model, deployment.weights_dtype)
         kinds = distinct_stages(assignment, stages)
         blocks = self._pool(deployment, settings, stages, kinds)
         spent = self._spending(deployment, options, settings, stages, kinds)
         each, entering = self._request(blocks, settings, deployment, asked.context)
-        memory = memory_of(gpus)[:, 0]
         budget: Ints = np.ceil(memory * settings.gpu_memory_utilization).astype(np.int64)
         pools = [
             (budget - out) // size for out, size in zip(spent, blocks.bytes_per_block, strict=True)
         ]
         admitted: Ints = (np.minimum.reduce(pools) - 1 - entering) // each
         admitted = np.clip(admitted, 0, settings.max_num_seqs)
-        before = overheads.before(
-            overheads.communicating(self.model, deployment), len(stages), moe=self.moe
-        )
-        admitted = np.where(budget > memory - before.low_bytes, 0, admitted)
+        admitted = np.where(budget > memory - taken, 0, admitted)
         needed = np.maximum.reduce(
             [
                 out + size * (1 + entering + each * asked.sequences)
                 for out, size in zip(spent, blocks.bytes_per_block, strict=True)
             ]
         )
-        return admitted, np.broadcast_to(needed, (len(gpus), len(needed))), budget
+        return admitted, np.broadcast_to(needed, (len(memory), len(needed))), budget
+
+    def _checked(self, asked: Asked, chunk: int, settings: Settings, gpu: Gpu) -> VllmOptions:
+        """The options in force, which are checked once where neither card nor layout matter."""
+        deployment = asked.deployment
+        key = (deployment.weights_dtype, deployment.kv_cache_dtype, asked.context, chunk, settings)
+        if key in self._options:
+            return self._options[key]
+        options = VllmOptions(
+            max_model_len=asked.context,
+            max_num_batched_tokens=chunk,
+            max_num_seqs=settings.max_num_seqs,
+        )
+        check_values(self.model, gpu, deployment, options, settings)
+        if not self._choosy:
+            self._options[key] = options
+        return options
 
     def _request(
         self, blocks: Blocks, settings: Settings, deployment: Deployment, context: int

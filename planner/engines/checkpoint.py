@@ -18,6 +18,9 @@ from planner.model import Model
 
 TORCH_NAMES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 MADE_BY = {
+    "int8_bnb": "bitsandbytes",
+    "nf4": "bitsandbytes",
+    "fp4": "bitsandbytes",
     "int4": "AWQ or GPTQ",
     "nvfp4": "ModelOpt",
     "mxfp4": "MXFP4",
@@ -40,7 +43,10 @@ class Checkpoint:
 def checkpoint_of(
     name: str, model: Model, deployment: Deployment, on_load: Mapping[str, str]
 ) -> Checkpoint:
-    """What to load for the Deployment's weights_dtype; on_load: formats made while loading."""
+    """What to load for the Deployment's weights_dtype; on_load: formats made while loading.
+
+    The model's dtype is what the engine runs it in where no flag names one.
+    """
     asked = deployment.weights_dtype.lower()
     if asked == "auto":
         return Checkpoint(name)

@@ -7,12 +7,12 @@ and gfx950, Intel XPU), TensorRT-LLM's support matrix (CUDA from 8.0), llama.cpp
 """
 
 from planner.deployment import Deployment
+from planner.engines import tensorrt_llm_formats
 from planner.engines.registry import ENGINES
 from planner.engines.vllm_options import capability
 from planner.errors import PlanRefused
 from planner.formats.dtypes import kv_format
 from planner.formats.format_support import missing
-from planner.formats.gguf_assignment import is_gguf
 from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.model import Model
@@ -36,7 +36,8 @@ def check_runs(engine: str, model: Model, gpu: Gpu, deployment: Deployment) -> N
     weights = assign(model, deployment.weights_dtype).bytes_by_format()
     cache = kv_format(deployment.kv_cache_dtype, model.own_cache).name
     why = (
-        not_on(engine, gpu, deployment.weights_dtype)
+        not_on(engine, gpu)
+        or not_run(engine, model, deployment.weights_dtype, gpu)
         or missing(gpu, weights, cache)
         or not_laid_out(engine, deployment)
     )
@@ -60,16 +61,19 @@ def not_laid_out(engine: str, deployment: Deployment) -> str | None:
     return None
 
 
-def not_on(engine: str, gpu: Gpu, weights_dtype: str) -> str | None:
-    """Why the engine does not run such weights on that GPU, as a sentence; None where it does."""
-    if engine not in CUDA_SINCE:
+def not_on(engine: str, gpu: Gpu) -> str | None:
+    """Why the engine does not run on that GPU, as a sentence; None where it does."""
+    if engine not in CUDA_SINCE or _runs(engine, gpu):
         return None
-    label = ENGINES[engine].label
-    if engine == "tensorrt-llm" and is_gguf(weights_dtype):
-        return f"{label} reads no GGUF files"
-    if _runs(engine, gpu):
-        return None
-    return f"{label} does not run on {gpu.name}"
+    return f"{ENGINES[engine].label} does not run on {gpu.name}"
+
+
+def not_run(engine: str, model: Model, weights_dtype: str, gpu: Gpu) -> str | None:
+    """Why the engine does not run such weights on a GPU that it runs on; None where it does, or
+    where the card alone decides."""
+    if engine == "tensorrt-llm":
+        return tensorrt_llm_formats.not_run(model, weights_dtype, gpu)
+    return None
 
 
 def _runs(engine: str, gpu: Gpu) -> bool:

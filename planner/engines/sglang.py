@@ -16,7 +16,7 @@ from typing import Any
 from planner import overheads
 from planner.activations import activation_terms
 from planner.deployment import Deployment
-from planner.engines.cache_dtypes import check_cache_dtype, check_length
+from planner.engines.cache_dtypes import E5M2, check_cache_dtype, check_length
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import self_drafting
 from planner.engines.engine import WITHOUT_DRAFT, EngineFigures, exactly, within
@@ -45,10 +45,12 @@ from planner.formats.dtypes import kv_format
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.parallelism import check
+from planner.run_dtype import as_run
 from planner.units import GIB, MIB, ceil_div
 from planner.workload import Workload
 
 NAME = "sglang"
+CACHES = ("fp8", E5M2, "bf16", "nvfp4")
 CONTEXT_GIB = (0.73, 0.35, 1.1)
 """In use before loading, one GPU: H100 0.70 and 0.76, MI300X 0.36, a 24 GB card 1.1."""
 CONTEXT_PARALLEL_GIB = (1.9, 1.0, 2.6)
@@ -89,12 +91,14 @@ def sglang_figures(
     check(model, deployment)
     if options.drafts_itself:
         model = self_drafting(model)
-    check_cache_dtype("SGLang", ("fp8", "bf16", "nvfp4"), model, deployment)
+    model = as_run(model, "auto", own_dtype(model))
+    checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
+    model = as_run(model, deployment.weights_dtype)
+    check_cache_dtype("SGLang", CACHES, model, deployment)
     check_length(
         "SGLang", "context_length", options.context_length, model,
         "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN=1 is set",
     )  # fmt: skip
-    checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
     settings = resolve(model, gpu, deployment, options, config)
     context = context_of(deployment)
     free = gpu.memory_bytes - context.bytes
@@ -186,6 +190,13 @@ def feed_forward_of(deployment: Deployment) -> Deployment:
     dp = deployment.data_parallel_size
     ranks = deployment.tensor_parallel_size * dp
     return deployment.replace(tensor_parallel_size=ranks, data_parallel_size=1)
+
+
+def own_dtype(model: Model) -> str:
+    """What a checkpoint runs in without --dtype; one saved in float32 in float16, but Gemma."""
+    if model.saved_dtype is None or model.model_type.startswith("gemma"):
+        return model.dtype
+    return "float16"
 
 
 def context_of(deployment: Deployment) -> Estimate:

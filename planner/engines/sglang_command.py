@@ -4,11 +4,11 @@ import shlex
 from collections.abc import Mapping
 
 from planner.deployment import Deployment
+from planner.engines.cache_dtypes import cache_name
 from planner.engines.checkpoint import Checkpoint
 from planner.engines.sglang_options import Settings, SglangOptions
 from planner.engines.sglang_pool import Cell, SglangPool
 from planner.estimate import Estimate
-from planner.formats.dtypes import kv_format
 from planner.hardware import Gpu
 from planner.kinds.attention import LatentAttention
 from planner.model import Model
@@ -55,7 +55,7 @@ def launch_command(
         words += ["--dtype", checkpoint.dtype]
     cache = deployment.kv_cache_dtype
     if cache != "auto" or model.declared_cache:
-        cache = kv_format(cache, model.own_cache).name
+        cache = cache_name(model, deployment)
         words += ["--kv-cache-dtype", CACHE_DTYPES.get(cache, cache)]
     if options.page_size > 1:
         words += ["--page-size", str(options.page_size)]

@@ -15,7 +15,7 @@ from planner import overheads
 from planner.activations import activation_terms
 from planner.deployment import Deployment
 from planner.engines.cache_dtypes import check_cache_dtype
-from planner.engines.checkpoint import checkpoint_of
+from planner.engines.checkpoint import Checkpoint, checkpoint_of
 from planner.engines.engine import EngineFigures, within
 from planner.engines.stages import StageWeights, draft_weights, left_of, shared_requests, stages
 from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, config_file, serve_command
@@ -26,6 +26,7 @@ from planner.hardware import Gpu
 from planner.kv_cache import KINDS, state_bytes
 from planner.model import Model
 from planner.parallelism import check
+from planner.run_dtype import as_run
 from planner.tensors import CacheTensor
 from planner.units import GIB, ceil_div
 from planner.workload import Workload
@@ -60,6 +61,9 @@ def tensorrt_llm_figures(
     Raises PlanRefused where inputs contradict each other.
     """
     check(model, deployment)
+    model = as_run(model, "auto", model.saved_dtype)
+    checkpoint = checkpoint_of(name or model.source, model, deployment, {})
+    model = as_run(model, deployment.weights_dtype)
     check_cache_dtype("TensorRT-LLM", ("fp8", "nvfp4"), model, deployment)
     longest = options.max_seq_len or model.max_position_embeddings
     if longest is None:
@@ -99,9 +103,7 @@ def tensorrt_llm_figures(
             "max_num_batched_tokens": options.max_num_tokens,
             "enable_block_reuse": options.enable_block_reuse,
         },
-        command=serve_command(
-            checkpoint_of(name or model.source, model, deployment, {}).name, deployment, options
-        ),
+        command=serve_command(_loaded(checkpoint), deployment, options),
         refused=refused,
         log_lines=() if refused else _log_lines(blocks, rank, options, longest),
         notes=_notes(model, rank, blocks, options, longest),
@@ -111,6 +113,13 @@ def tensorrt_llm_figures(
         drafts=draft is not None,
         config_file=config_file(deployment, options),
     )
+
+
+def _loaded(checkpoint: Checkpoint) -> str:
+    """Its name; a placeholder where it is saved in another dtype, which no flag changes."""
+    if checkpoint.dtype is None:
+        return checkpoint.name
+    return f"<{checkpoint.name} saved in {checkpoint.dtype}: its id here>"
 
 
 def rank_of(

@@ -8,6 +8,7 @@ from pydantic import Field
 from planner.deployment import Deployment
 from planner.engines.engine import CONFIG_NAME
 from planner.engines.yaml_text import yaml_text
+from planner.formats.dtypes import kv_format
 from planner.frozen import Frozen
 
 VERSION = "1.2"
@@ -60,7 +61,7 @@ def config_file(deployment: Deployment, options: TensorrtLlmOptions) -> str:
         if getattr(options, field) != getattr(defaults, field):
             cache[field] = getattr(options, field)
     if deployment.kv_cache_dtype != "auto":
-        cache["dtype"] = deployment.kv_cache_dtype
+        cache["dtype"] = kv_format(deployment.kv_cache_dtype).name
     found: dict[str, Any] = {"kv_cache_config": cache} if cache else {}
     if deployment.data_parallel_size > 1:
         found["enable_attention_dp"] = True

@@ -11,7 +11,9 @@ from pydantic import Field
 
 from planner.deployment import Deployment
 from planner.engines.checkpoint import Checkpoint
+from planner.engines.llama_cpp_options import file_name
 from planner.formats.dtypes import DTYPE_BYTES
+from planner.formats.gguf_assignment import is_gguf
 from planner.frozen import Frozen
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kv_cache import state_tensor_bytes
@@ -171,10 +173,13 @@ QUANTISED_ON_LOAD = {
 
 
 def load_command(
-    checkpoint: Checkpoint, deployment: Deployment, options: TransformersOptions
+    checkpoint: Checkpoint, model: Model, deployment: Deployment, options: TransformersOptions
 ) -> str:
-    """Python that loads the model and generates with this cache."""
+    """Python that loads the model and generates with this cache. A GGUF file names no dtype."""
     load = [f'"{checkpoint.name}"', f'dtype="{checkpoint.dtype or "auto"}"']
+    if is_gguf(deployment.weights_dtype):
+        file = file_name(model.source, deployment.weights_dtype).rsplit("/", 1)[-1]
+        load[1:] = [f'gguf_file="{file}"', f'dtype="{model.dtype}"']
     if checkpoint.on_load is not None:
         load.append(f"quantization_config={checkpoint.on_load}")
     load.append(f'attn_implementation="{options.attn_implementation}"')

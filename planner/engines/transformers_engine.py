@@ -12,7 +12,7 @@ from typing import Any
 
 from planner.activations import ActivationTerms, activation_terms
 from planner.deployment import Deployment
-from planner.engines.checkpoint import checkpoint_of
+from planner.engines.checkpoint import Checkpoint, checkpoint_of
 from planner.engines.engine import EngineFigures, exactly, within
 from planner.engines.stages import left_of, stages
 from planner.engines.transformers_cache import (
@@ -23,11 +23,14 @@ from planner.engines.transformers_cache import (
 )
 from planner.errors import PlanRefused
 from planner.estimate import Estimate, total
+from planner.formats.dtypes import NAME_OF_DTYPE
+from planner.formats.gguf_assignment import is_gguf
 from planner.hardware import Gpu
 from planner.kv_cache import whole
 from planner.model import Model
 from planner.overheads import CONTEXT, LIBRARIES
 from planner.parallelism import check
+from planner.run_dtype import as_run
 from planner.units import GIB, format_bytes
 from planner.workload import MAX_TOKENS, Workload
 
@@ -53,11 +56,14 @@ def transformers_figures(
     """
     _check(deployment, draft)
     check(model, deployment)
+    model = as_run(model, "auto", model.saved_dtype)
     checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
+    model = as_run(model, deployment.weights_dtype)
     work = workload or Workload(context=model.max_position_embeddings or 8192)
     batch, context = work.concurrency * work.beam_width, work.context
     caches = Caches(model, options, deployment.tensor_parallel_size)
-    weights = stages(model, deployment, config)[0].weights
+    held_as = held_dtype(model, deployment)
+    weights = stages(model, deployment.replace(weights_dtype=held_as), config)[0].weights
     runtime = total([CONTEXT, LIBRARIES])
     terms = activation_terms(
         model, list(whole(model)), tensor_parallel_size=deployment.tensor_parallel_size
@@ -102,9 +108,10 @@ def transformers_figures(
             "max_num_seqs": batch,
             "max_num_batched_tokens": min(2**24, batch * (options.prefill_chunk_size or context)),
         },
-        command=load_command(checkpoint, deployment, options),
+        command=load_command(checkpoint, model, deployment, options),
         refused=refused,
-        notes=_held(batch, context, held, tokens, refused)
+        notes=_loaded(model, deployment, checkpoint)
+        + _held(batch, context, held, tokens, refused)
         + _notes(model, caches, options, left_of(room, components.values(), "").low_bytes),
         host_bytes=caches.offloaded(batch, context),
     )
@@ -160,6 +167,27 @@ def _most(fits: Any, limit: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return limit if fits(high) and high == limit else low
+
+
+def held_dtype(model: Model, deployment: Deployment) -> str:
+    """The format that weights are held in: on CUDA a GGUF file is dequantised while it is loaded
+    (transformers' page on GGUF; only on Metal, and of Qwen3.5, do blocks stay packed)."""
+    if is_gguf(deployment.weights_dtype):
+        return NAME_OF_DTYPE[model.dtype]
+    return deployment.weights_dtype
+
+
+def _loaded(model: Model, deployment: Deployment, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """What is loaded in another format than bytes alone are planned in."""
+    if is_gguf(deployment.weights_dtype):
+        return (
+            "transformers dequantises a GGUF file while it loads it: weights are held in "
+            f"{model.dtype}, whatever the file's size.",
+        )
+    found = () if checkpoint.note is None else (checkpoint.note,)
+    if model.saved_dtype is None or deployment.weights_dtype != "auto":
+        return found
+    return (*found, f'dtype="auto" keeps the checkpoint as it is saved, in {model.dtype}.')
 
 
 def _held(

@@ -20,7 +20,7 @@ from planner.engines.engine import EngineFigures, exactly, within
 from planner.engines.loaded_weights import mtp_bytes
 from planner.engines.requests import most_running, requests_in
 from planner.engines.vllm_budget import Budget, drafts_itself, has_packed_experts, stage_budget
-from planner.engines.vllm_checks import check_values, needs_half
+from planner.engines.vllm_checks import check_values, needs_half, own_dtype
 from planner.engines.vllm_command import QUANTISED_ON_LOAD, serve_command
 from planner.engines.vllm_compressed import is_compressed
 from planner.engines.vllm_log import log_lines
@@ -28,12 +28,14 @@ from planner.engines.vllm_options import Settings, VllmOptions, resolve
 from planner.engines.vllm_pool import Pool, align, make_pool
 from planner.engines.vllm_refusals import before_start, in_warm_up
 from planner.engines.vllm_specs import layer_specs
+from planner.engines.vllm_versions import rules_of
 from planner.errors import PlanRefused
 from planner.estimate import Estimate
 from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.model import LayerGroup, Model
 from planner.parallelism import check, stage_spans
+from planner.run_dtype import as_run
 from planner.units import GIB
 from planner.workload import Workload
 
@@ -61,9 +63,11 @@ def vllm_figures(
     check(model, deployment)
     if drafts_itself(options):
         model = self_drafting(model)
+    model = as_run(model, "auto", own_dtype(model, gpu, rules_of(options.version)))
+    checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
+    model = as_run(model, deployment.weights_dtype)
     settings = resolve(model, gpu, options)
     check_values(model, gpu, deployment, options, settings)
-    checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
     drafted = _draft(model, options, draft)
     assignment = assign(model, deployment.weights_dtype)
     spans = stage_spans(model.num_hidden_layers, deployment.pipeline_parallel_size)

@@ -5,18 +5,19 @@ that changed between two published versions are dated to the later one.
 """
 
 from planner.deployment import Deployment
-from planner.engines.cache_dtypes import check_length
+from planner.engines.cache_dtypes import E5M2, cache_name, check_length
 from planner.engines.vllm_compressed import check_compressed
 from planner.engines.vllm_options import Settings, VllmOptions
 from planner.engines.vllm_versions import Rules
 from planner.errors import PlanRefused
-from planner.formats.dtypes import NAME_OF_DTYPE, kv_format
+from planner.formats.dtypes import NAME_OF_DTYPE
 from planner.formats.format_support import lacks_bf16
+from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.model import Model
 
 CACHE_SINCE = {
-    "fp8": 8, "bf16": 11, "fp8_ds_mla": 11, "fp16": 20, "int8_per_token_head": 20,
+    "fp8": 8, "fp8_e5m2": 8, "bf16": 11, "fp8_ds_mla": 11, "fp16": 20, "int8_per_token_head": 20,
     "fp8_per_token_head": 20, "tq_k8v4": 20, "tq_4bit_nc": 20, "tq_k3v4_nc": 20, "tq_3bit_nc": 20,
     "int4_per_token_head": 24, "nvfp4": 24, "nvfp4_ds_mla": 33, "ultraquant_4bit": 33,
 }  # fmt: skip
@@ -25,9 +26,15 @@ bfloat16 and fp8_ds_mla too; int4_per_token_head and nvfp4 are in 0.25's list, n
 before it that had TurboQuant."""
 BLOCKS = (16, 32, 64, 128, 256)
 """--block-size was one of these up to 0.16; attention on CUDA takes multiples of 16 since."""
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+RANK_1_SINCE = 11
+"""--max-lora-rank is one of these (config/lora.MaxLoRARanks); 0.8.5 does not have the first."""
 NO_FLOAT16 = ("gemma2", "gemma3", "gemma3_text", "plamo2", "glm4")
 """Models that vLLM does not run in float16, which overflows there."""
 FALLS_BACK_SINCE = 9
+BFLOAT16_SINCE = (10, 1)
+"""float32 checkpoints ran in float16 before, "common practice", and run in the platform's first
+dtype since (0.8.5 has the one, 0.11.0 the other; users of 0.10.1 saw it change)."""
 DRAFTS_LOST, DRAFTS_BACK = 11, 15
 """Draft models went with the V0 engine and came back with vllm#24322; 0.13.0 says "not supported
 yet" (vllm#31883)."""
@@ -46,11 +53,20 @@ def check_values(
     _batch(settings)
     _drafting(options, settings.rules)
     _block(options, settings.rules)
+    _rank(options, settings.rules)
     if needs_half(model, gpu) and model.model_type in NO_FLOAT16:
         raise PlanRefused(
             f"{gpu.name} has no bfloat16 (compute capability {gpu.compute_capability}, 8.0 needed) "
             f"and vLLM does not run {model.model_type} in float16: choose a newer GPU"
         )
+
+
+def own_dtype(model: Model, gpu: Gpu, rules: Rules) -> str:
+    """What a checkpoint runs in where no --dtype is given; one saved in float32 in 16 bits."""
+    if model.saved_dtype is None or model.model_type in NO_FLOAT16:
+        return model.dtype
+    takes = not lacks_bf16(gpu) and rules.since(*BFLOAT16_SINCE)
+    return model.dtype if takes else "float16"
 
 
 def needs_half(model: Model, gpu: Gpu) -> bool:
@@ -72,9 +88,13 @@ def half_note(model: Model, gpu: Gpu, rules: Rules) -> str | None:
 
 
 def _cache_dtype(model: Model, deployment: Deployment, rules: Rules) -> None:
-    name = kv_format(deployment.kv_cache_dtype, model.own_cache).name
+    name = cache_name(model, deployment)
     if name == NAME_OF_DTYPE[model.dtype]:
         return
+    if name == E5M2 and _has_fp8(model, deployment):
+        raise PlanRefused(
+            "kv_cache_dtype fp8_e5m2: vLLM does not take it with fp8 weights; choose fp8"
+        )
     since = CACHE_SINCE.get(name)
     if since is None or not rules.since(since):
         known = [n for n, minor in CACHE_SINCE.items() if rules.since(minor)]
@@ -83,6 +103,22 @@ def _cache_dtype(model: Model, deployment: Deployment, rules: Rules) -> None:
             f"kv_cache_dtype {name}: vLLM {rules.name} has no such cache{when}; choose auto, "
             f"{', '.join(known)}"
         )
+
+
+def _rank(options: VllmOptions, rules: Rules) -> None:
+    rank = options.max_lora_rank
+    known = RANKS if rules.since(RANK_1_SINCE) else RANKS[1:]
+    if rank is not None and rank not in known:
+        larger = next((one for one in known if one > rank), None)
+        holds = "" if larger is None else f"; {larger} holds adapters of rank {rank} too"
+        raise PlanRefused(
+            f"max_lora_rank {rank}: vLLM {rules.name} takes {', '.join(map(str, known))}{holds}"
+        )
+
+
+def _has_fp8(model: Model, deployment: Deployment) -> bool:
+    formats = assign(model, deployment.weights_dtype).bytes_by_format()
+    return any(name.startswith("fp8") for name in formats)
 
 
 def _batch(settings: Settings) -> None:

@@ -4,6 +4,7 @@ import json
 import shlex
 
 from planner.deployment import Deployment
+from planner.engines.cache_dtypes import cache_name
 from planner.engines.checkpoint import Checkpoint
 from planner.engines.vllm_options import VllmOptions
 from planner.formats.dtypes import kv_format
@@ -25,8 +26,9 @@ VALUES = (
     "num_gpu_blocks_override",
     "kv_offloading_size",
 )
-QUANTISED_ON_LOAD = {"fp8": "fp8", "nf4": "bitsandbytes", "int8_bnb": "bitsandbytes"}
-"""Formats that vLLM makes of a 16-bit checkpoint; others need a checkpoint of their own."""
+QUANTISED_ON_LOAD = {"fp8": "fp8", "nf4": "bitsandbytes"}
+"""Formats that vLLM makes of a 16-bit checkpoint; others need a checkpoint of their own, as 8-bit
+bitsandbytes does: while loading vLLM makes 4 bits (vllm#8799, vllm#11655)."""
 CACHE_DTYPES = {
     "bf16": "bfloat16", "fp16": "float16", "tq_k8v4": "turboquant_k8v4",
     "tq_4bit_nc": "turboquant_4bit_nc", "tq_k3v4_nc": "turboquant_k3v4_nc",
@@ -54,7 +56,7 @@ def serve_command(
     dtype = "half" if half else checkpoint.dtype
     if dtype is not None:
         words += ["--dtype", dtype]
-    cache = kv_format(deployment.kv_cache_dtype, model.own_cache).name
+    cache = cache_name(model, deployment)
     if cache != kv_format("auto", model.own_cache).name:
         words += ["--kv-cache-dtype", CACHE_DTYPES.get(cache, cache)]
     for field in VALUES:

@@ -25,6 +25,8 @@ from planner.formats.weight_formats import WeightFormat
 from planner.hf_config.reader import Fields, short
 
 Reader = Callable[[Fields], Scheme]
+AWQ_BITS = (4, 8)
+"""vLLM 0.33's awq ("only 4-bit weight quantization is supported") and awq_marlin (4 and 8)."""
 
 
 def scheme(config: Mapping[str, Any]) -> Scheme:
@@ -139,10 +141,10 @@ def _auto_round(fields: Fields) -> Scheme:
 
 def _awq(fields: Fields) -> Scheme:
     bits = fields.integer("bits", "w_bit", default=4, least=2, most=8)
-    group = fields.integer("group_size", "q_group_size", default=128, least=-1)
-    found = formats.integer(
-        bits, group if group > 0 else None, symmetric=not fields.flag("zero_point", default=True)
-    )
+    if bits not in AWQ_BITS:
+        raise fields.refuse("bits", f"{bits} is not 4 or 8, which are all that AWQ's kernels take")
+    group = group_size(fields, "group_size", "q_group_size")
+    found = formats.integer(bits, group, symmetric=not fields.flag("zero_point", default=True))
     return both("awq", found, patterns(fields, "modules_to_not_convert"))
 
 

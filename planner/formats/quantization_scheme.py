@@ -95,7 +95,11 @@ def block(fields: Fields, name: str) -> tuple[int, int] | None:
     return value[0], value[1]
 
 
-def group_size(fields: Fields, *, default: int = 128) -> int | None:
+def group_size(
+    fields: Fields, name: str = "group_size", *others: str, default: int = 128
+) -> int | None:
     """Group size; -1 or a null one means a scale per output."""
-    size = fields.integer("group_size", default=default, least=-1)
+    size = fields.integer(name, *others, default=default, least=-1)
+    if size == 0:
+        raise fields.refuse(name, "is 0: it must be -1 or at least 1")
     return size if size > 0 else None

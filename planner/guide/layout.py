@@ -57,6 +57,10 @@ def layout(case: Case) -> Decision:
 def separation(case: Case) -> Decision:
     """Prefill and decode apart where prompts slow answers down by half or more."""
     ratio = float(case.now.load.tpot_s) / case.now.tpot.seconds
+    if case.users == 1:
+        return Decision(
+            "prefill and decode", "together", "one user has no prompts of others to wait for", ratio
+        )
     because = (
         f"prompts of others stretch a token from {1e3 * case.now.tpot.seconds:.1f} ms to "
         f"{1e3 * float(case.now.load.tpot_s):.1f} ms"

@@ -18,6 +18,7 @@ from planner.hf_config.rope import rope_of
 from planner.hf_config.towers import vision_tower
 from planner.hf_config.wrappers import TOWERS, split
 from planner.model import Model
+from planner.run_dtype import SAVED_IN_FLOAT32, SERVED
 
 MAX_DEPTH = 60
 DTYPES = {"bfloat16", "float16", "float32"}
@@ -52,6 +53,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
         fields.ignore("expert_dtype")
         quantization = {"expert_dtype": text["expert_dtype"], **quantization}
     dtype = stated_dtype(text, outer)
+    saved = dtype or "bfloat16"
     declared = declared_cache(quantization)
     if text.get("use_sliding_window") is False and text.get("sliding_window") == 0:
         fields.settle("sliding_window", None)  # how transformers saves a window that is off
@@ -67,7 +69,8 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
     return model.model_copy(
         update={
             "source": source,
-            "dtype": dtype or "bfloat16",
+            "dtype": SERVED.get(saved, saved),
+            "saved_dtype": saved if saved in SERVED else None,
             "quantization": quantization,
             "declared_cache": declared,
             "max_position_embeddings": longest_position(text),
@@ -77,6 +80,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
             "notes": (
                 *model.notes,
                 *(() if dtype else ("torch_dtype is not given: bfloat16 is assumed.",)),
+                *((SAVED_IN_FLOAT32,) if saved in SERVED else ()),
                 *((ASKS.format(declared),) if declared else ()),
                 *((f"{bare} has no language-model head, so none is counted.",) if bare else ()),
                 *(f"{name} is the value of {model_type}'s class" for name in filled),
@@ -106,7 +110,7 @@ def longest_position(text: Mapping[str, Any]) -> int | None:
     fields = Fields(text)
     names = ("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length")
     for name in (*names, "max_seq_len", "model_max_length", "n_ctx"):
-        found = fields.optional(name, least=0)
+        found = fields.optional(name, least=1)
         if found:
             return found
     return None

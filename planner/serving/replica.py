@@ -14,6 +14,7 @@ from planner.footprint import footprint
 from planner.hardware import Gpu
 from planner.memory import stage_bytes
 from planner.model import Model
+from planner.run_dtype import as_run
 from planner.serving.clock import Clock, step_clock
 from planner.timing.speed import Speed
 from planner.units import ceil_div, format_bytes, round_up
@@ -115,6 +116,7 @@ def replica_of(
     binds; max_num_seqs defaults to DEFAULT_SEQUENCES or what memory holds at one block each.
     kv_cache_bytes: an engine's own figure instead. Raises PlanRefused where nothing is left.
     """
+    model = as_run(model, deployment.weights_dtype)
     compiled = footprint(model, gpu, deployment)
     longest = max_model_len or model.max_position_embeddings
     if longest is None:

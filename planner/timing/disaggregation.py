@@ -24,7 +24,8 @@ from planner.units import ceil_div
 from planner.workload import Workload
 
 BUSIEST = 0.8
-"""Prefill replicas are added until none is busier: beyond, waiting outweighs the prompt itself."""
+"""Prefill replicas are added until none is busier, up to one a user: beyond, waiting outweighs the
+prompt itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def disaggregate(
     ranks = decode.tensor_parallel_size * decode.pipeline_parallel_size
     transfer = float(send_s(size / ranks, link_between(gpu, GPUS_PER_MACHINE + 1)))
     rate = users / (alone + transfer + request.output_tokens * tpot)
-    pool = max(1, -int(-(rate * alone) // BUSIEST))
+    pool = min(users, max(1, -int(-(rate * alone) // BUSIEST)))
     busy = rate * alone / pool
     return Apart(
         prefill_replicas=pool,

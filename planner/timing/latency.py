@@ -19,6 +19,7 @@ from planner.errors import PlanRefused
 from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.model import Model
+from planner.run_dtype import as_run
 from planner.timing.breakdown import Time, decode_time, prefill_time, timer
 from planner.timing.passes import (
     decode_pass,
@@ -141,6 +142,7 @@ def latency(
 
     Raises PlanRefused where no rate of the GPU is known, or formats do not suit the model.
     """
+    model = as_run(model, deployment.weights_dtype)
     clock = timer(gpu, deployment, speed)
     sequences = ceil_div(users, deployment.data_parallel_size)
     prefill = prefill_pass(model, deployment, request.prompt_tokens, request.cached_tokens)

@@ -120,12 +120,19 @@ def stacked(costs: Costs) -> tuple[Rows, ...]:
 
 def expected_s(points: Sequence[KernelPoint], ideal: Floats) -> Floats:
     """Efficiencies.expected_s for an array of ideal times."""
-    at = [point.ideal_s for point in points]
-    took = [max(points[0].measured_s, at[0]), *(point.measured_s for point in points[1:])]
+    at, took = _curve(points)
     found: Floats = np.interp(ideal, at, took)
     found += np.minimum(ideal - at[0], 0.0)
     found += np.maximum(ideal - at[-1], 0.0) * (1 / points[-1].efficiency)
     return found
+
+
+@memo(maxsize=4096)
+def _curve(points: Sequence[KernelPoint]) -> tuple[Floats, Floats]:
+    """Ideal and expected times of the points."""
+    at = [point.ideal_s for point in points]
+    took = [max(points[0].measured_s, at[0]), *(point.measured_s for point in points[1:])]
+    return np.asarray(at), np.asarray(took)
 
 
 def _first_axis(values: Sequence[float]) -> Floats:
@@ -134,7 +141,9 @@ def _first_axis(values: Sequence[float]) -> Floats:
 
 def _stack(values: Sequence[Any]) -> Floats:
     """One row per launch, in front of the axes of a result."""
-    arrays = np.broadcast_arrays(*[np.asarray(value, dtype=np.float64) for value in values])
-    stack = np.stack(arrays)
-    missing = AXES - (stack.ndim - 1)
-    return stack.reshape(stack.shape[0], *[1] * missing, *stack.shape[1:])
+    shapes = {value.shape for value in values if isinstance(value, np.ndarray)}
+    shape = shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
+    stack = np.empty((len(values), *[1] * (AXES - len(shape)), *shape))
+    for row, value in enumerate(values):
+        stack[row] = value
+    return stack

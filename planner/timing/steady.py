@@ -54,12 +54,17 @@ def steady_load(
     batch, and alone_s, where given, what it takes from start to end.
 
     In every output_tokens steps each user's prompt is due once, so that users / output_tokens of
-    them meet in a step: n, at least one and at most `together`. A chunk that carries all `users`
-    answers takes its own time, theirs and the other prompts' at the chunk's pace per token, and
-    cache_s; where prompts queue, only those ride that have begun to answer. In one cycle every
-    user's prompt is computed and every answer grows by output_tokens:
+    them meet in a step: n, at least one and at most `together`. The others = users / n - 1 prompts
+    of other users are computed while an answer grows. A chunk takes its own time, that of the
+    answers of other users which ride along and of the other prompts in it at the chunk's pace per
+    token, and cache_s; where prompts queue, only those ride that have begun to answer. In one cycle
+    every user's prompt is computed, whose last chunk gives the first token, and every answer grows
+    by the rest, one token with each chunk of others and one with each step between them:
 
-        cycle = users / n x chunk + max(0, output_tokens - users / n x chunks) x decode
+        cycle = users / n x chunk + max(0, output_tokens - 1 - others x chunks) x decode
+        TPOT = (cycle - own prompt) / (output_tokens - 1)
+
+    A user who is alone so has TPOT = decode and cycle = TTFT + (output_tokens - 1) x TPOT.
 
     Waiting follows M/D/1 with its exponential tail, as busy as `together` at a time would make it;
     it is at most one chunk while there is room in the next, and never more than all other users'
@@ -70,20 +75,22 @@ def steady_load(
     several = together > 1
     beyond = (together_s - prefill_s) / (larger(together - 1, 1) * computed_tokens)
     pace = choose(several, beyond, prefill_s / computed_tokens)
-    riding = chunks * batch / n
+    rest = output_tokens - 1
+    riding = chunks * (batch / n - 1)
     own_s = prefill_s + pace * (n - 1) * computed_tokens
-    riders = smaller(batch, output_tokens * n / chunks)
+    riders = smaller(batch - n, output_tokens * n / chunks)
     prompt_s = own_s + chunks * (pace * riders + cache_s * riders / batch)
-    alone = larger(output_tokens - riding, 0)
+    alone = larger(rest - riding, 0)
     cycle = batch / n * prompt_s + alone * decode_s
-    saturated = riding > output_tokens * (1 + 1e-9)
-    tpot = choose(saturated, prompt_s / chunks, cycle / output_tokens)
+    saturated = riding > rest * (1 + 1e-9)
+    between = (cycle - prompt_s) / rest if rest else decode_s + 0 * cycle
+    tpot = choose(saturated, prompt_s / chunks, between)
     busy = batch / n * prompt_s / cycle
     full = waiting(smaller(busy * n / together, 0.999))
     queue = smaller(batch - 1, larger(full, smaller(waiting(smaller(busy, 0.999)), 1.0)))
     through = 1.0 if alone_s is None else alone_s / prefill_s
     queued = prompt_s * (through + queue)
-    ttft = choose(saturated, larger(cycle - output_tokens * tpot, queued), queued)
+    ttft = choose(saturated, larger(cycle - rest * tpot, queued), queued)
     return Load(
         tpot_s=tpot,
         ttft_p95_s=ttft,

@@ -10,7 +10,7 @@ are one grouped matmul. Links between GPUs are not in here.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from planner.attention import Heads, flops, heads_of
@@ -18,22 +18,15 @@ from planner.deployment import Deployment
 from planner.formats.dtypes import DTYPE_BYTES, NAME_OF_DTYPE, KvFormat, kv_format
 from planner.formats.gguf_assignment import Stored
 from planner.formats.quantization import Part, assign
-from planner.formats.weight_formats import WeightFormat
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import MoE
 from planner.kv_cache import entry_bytes
 from planner.model import LayerGroup, Model
-from planner.parallelism import shard
-from planner.tensors import CacheTensor, Weight
+from planner.tensors import CacheTensor
+from planner.timing.matrices import Matrices, fused, halves_of_experts, held_by_rank, spread
 from planner.timing.roofline import Costs, Work
 
 Phase = Literal["prefill", "decode"]
-FUSED = {
-    "k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj",
-    "experts.up_proj": "experts.gate_proj",
-}  # fmt: skip
-"""Projections that are one matmul with the one named, when the layer has that one."""
-
 NARROW_GROUP = 4
 """Query heads that share a KV head; with more, a decode step of the same cache takes up to a tenth
 longer on an H200."""
@@ -71,12 +64,6 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, (int, float)) else value.astype("int64")
 
 
-def multiplied_in(fmt: WeightFormat, otherwise: str) -> str:
-    """The arithmetic of a matmul over such weights where a card has it, inputs quantised alike."""
-    native = {"fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4", "int8": "int8"}
-    return native.get(fmt.name.split("_")[0], otherwise)
-
-
 class _Step:
     def __init__(
         self, model: Model, deployment: Deployment, phase: Phase, tokens: int,
@@ -88,6 +75,11 @@ class _Step:
         self.tokens = tokens
         self.contexts = contexts
         self.span = span
+        self.ranks = spread(
+            deployment.tensor_parallel_size,
+            deployment.data_parallel_size,
+            deployment.enable_expert_parallel,
+        )
         self.sequences: Any = sum(contexts.values())
         self.rows = tokens * self.sequences
         self.size = DTYPE_BYTES[model.dtype]
@@ -112,7 +104,7 @@ class _Step:
             next((pair for w, pair in outside.items() if pair[0].role == "embedding"), None),
         )
         if head is not None:
-            yield self.matmul("head", 1, [head], self.sequences)
+            yield self.matmul("head", 1, held_by_rank([head], self.ranks), self.sequences)
         yield self.elementwise("sample", 1, SAMPLED * self.sequences * self.model.vocab_size)
 
     def layer(self, part: Part, count: int) -> Iterator[Work]:
@@ -148,48 +140,26 @@ class _Step:
             activation_bytes=elements * self.size,
         )  # fmt: skip
 
-    def matmul(
-        self, name: str, launches: int, weights: Iterable[tuple[Weight, WeightFormat]], rows: Any
-    ) -> Work:
+    def matmul(self, name: str, launches: int, held: Matrices, rows: Any) -> Work:
         """Projections of the same input as one launch."""
-        arithmetic: Any = 0
-        stored = inputs = outputs = 0
-        numbers = self.numbers
-        for weight, fmt in weights:
-            shape = shard(weight, self.deployment).shape
-            stored += fmt.bytes(shape)
-            if len(shape) == 2:
-                arithmetic += 2 * rows * shape[0] * shape[1]
-                inputs, outputs = rows * shape[1], outputs + rows * shape[0]
-                numbers = multiplied_in(fmt, self.numbers)
+        numbers = held.numbers or self.numbers
         return Work(
-            "matmul", numbers, name, launches, numbers, arithmetic, stored,
-            activation_bytes=(inputs + outputs) * self.size,
+            "matmul", numbers, name, launches, numbers, held.row_flops * rows, held.stored_bytes,
+            activation_bytes=held.row_elements * rows * self.size,
         )  # fmt: skip
 
     def matrices(self, stored: Stored, group: LayerGroup, count: int) -> Iterator[Work]:
         """Every matmul of a layer but those of routed experts."""
-        fused: dict[str, list[tuple[Weight, WeightFormat]]] = {}
-        names = {weight.name for weight, _ in stored}
-        for weight, fmt in stored:
-            base = weight.name.removesuffix(".bias")
-            if weight.name.startswith("experts.") or base not in names:
-                continue
-            if weight.role in ("linear", "router", "bias"):
-                lead = FUSED.get(base, base)
-                fused.setdefault(lead if lead in names else base, []).append((weight, fmt))
         latent = any(isinstance(m, LatentAttention) for m in group.mixers)
-        for name, weights in fused.items():
-            if not any(len(w.shape) == 2 for w, _ in weights):
-                continue
+        for name, held in fused(stored, self.ranks):
             if name == "kv_b_proj" and latent and self.decode:
-                yield from self.absorbed(weights, count)
+                yield from self.absorbed(held, count)
             else:
-                yield self.matmul(name, count, weights, self.rows)
+                yield self.matmul(name, count, held, self.rows)
 
-    def absorbed(self, weights: list[tuple[Weight, WeightFormat]], count: int) -> Iterator[Work]:
+    def absorbed(self, held: Matrices, count: int) -> Iterator[Work]:
         """MLA decode folds the up-projection into query and output: half of it each."""
-        whole = self.matmul("kv_b_proj", count, weights, self.rows)
+        whole = self.matmul("kv_b_proj", count, held, self.rows)
         for name in ("absorbed keys", "absorbed values"):
             yield Work(
                 "matmul", self.numbers, name, count, self.numbers, whole.flops // 2,
@@ -288,19 +258,10 @@ class _Step:
         inner = (3 if moe.gated else 2) * moe.moe_intermediate_size
         yield self.elementwise("expert activation", count, rows * inner)
         yield self.elementwise("sum experts", count, (rows + tokens) * width)
-        halves: dict[str, Stored] = {"experts.gate_proj": (), "experts.down_proj": ()}
-        for weight, fmt in stored:
-            if weight.role == "expert":
-                down = weight.name.startswith("experts.down_proj")
-                key = "experts.down_proj" if down else "experts.gate_proj"
-                halves[key] = (*halves[key], (weight, fmt))
-        for name, weights in halves.items():
-            if not weights:
-                continue
-            one = self.matmul(name, count, weights, rows)
-            held = max(shard(w, self.deployment).copies for w, _ in weights)
-            touched = held * (1 - idle)
-            split = moe.num_experts / held
+        for name, held, copies in halves_of_experts(stored, self.ranks):
+            one = self.matmul(name, count, held, rows)
+            touched = copies * (1 - idle)
+            split = moe.num_experts / copies
             yield Work(
                 "grouped_matmul", one.numbers, name, count, one.numbers,
                 _whole(one.flops / split), _whole(one.weight_bytes * touched),

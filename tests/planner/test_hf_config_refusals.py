@@ -333,6 +333,7 @@ def test_numbers_that_json_cannot_hold_are_refused() -> None:
     [
         ("max_position_embeddings", "abc"),
         ("max_position_embeddings", -1),
+        ("max_position_embeddings", 0),
         ("max_position_embeddings", True),
         ("max_position_embeddings", 10**15),
         ("rope_scaling", "yes"),

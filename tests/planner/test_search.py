@@ -498,3 +498,37 @@ def test_a_prompt_within_the_smallest_chunk_is_one_pass_at_every_size() -> None:
         target.request, 1,
     )  # fmt: skip
     assert swept.prefill_s[0, :, 0].tolist() == pytest.approx([one.ttft.seconds] * len(CHUNKS))
+
+
+def test_nothing_is_recommended_on_a_speed_that_was_assumed() -> None:
+    """qwen3-30b-a3b for 32 users: a GH200 under llama.cpp came first on the times of vLLM."""
+    model, config = preset("qwen3-30b-a3b"), load_model_config("qwen3-30b-a3b")
+    target = Target(request=Request(), concurrency=32, ttft_p95_s=2.0, tpot_s=0.04)
+    offers = [
+        Offer(gpu=load_gpu(gpu_id), usd_per_gpu_hour=usd)
+        for gpu_id, usd in (("gh200-96gb", 2.29), ("h200-sxm-141gb", 3.99))
+    ]
+    space = Space(max_gpus=2, engines=SERVING)
+    found = search(model, offers, speed_of, target, space, config=config)
+    assert any(winner.speed_assumed for winner in found.winners)
+    assert not any(winner.speed_assumed for winner in found.frontier)
+    assert not found.winners[0].speed_assumed
+    order = [winner.speed_assumed for winner in found.winners]
+    assert order == sorted(order)
+    assert "speed assumed" in name(found.winners[-1])
+    alone = search(model, offers, speed_of, target, Space(max_gpus=2, engines=("llama.cpp",)))
+    assert alone.frontier
+    assert all(winner.speed_assumed for winner in alone.frontier)
+
+
+def test_one_user_needs_no_gpus_for_prompts_alone() -> None:
+    """30,000 + 10 tokens: TPOT was 121 ms on an H100 by the user's own prompt, 20 ms are asked."""
+    one = Target(
+        request=Request(prompt_tokens=30_000, output_tokens=10), concurrency=1, ttft_p95_s=2.0,
+        tpot_s=0.02,
+    )  # fmt: skip
+    found = search(preset("llama-3.1-8b"), OFFERS[:2], speed_of, one, Space(max_gpus=4, apart=True))
+    best = found.winners[0]
+    assert best.gpus == 1
+    assert best.prompts is None
+    assert best.tpot_s == pytest.approx(best.step_s)

@@ -1,7 +1,7 @@
 """A log laid beside the prediction: line by line, the largest difference explained."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.engines.engine import EngineFigures
 from planner.engines.logs.reading import Figure, LogReading
@@ -41,9 +41,17 @@ CAUSES = {
 }
 
 
+HELD = ("tokens", "blocks")
+HELD_SLACK = 0.02
+"""What rounding to blocks, padding and a null block may make of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure in the log and as predicted; bytes where is_size, else counts."""
+    """One figure in the log and as predicted; bytes where is_size, else counts.
+
+    contradicted: the log's own cache cannot hold that count, whatever was predicted.
+    """
 
     name: str
     logged: float
@@ -53,6 +61,7 @@ class Row:
     is_size: bool
     line: str
     half_digit: float
+    contradicted: bool = False
 
     @property
     def label(self) -> str:
@@ -70,7 +79,8 @@ class Row:
 
     @property
     def within_range(self) -> bool:
-        return self.low - self.half_digit <= self.logged <= self.high + self.half_digit
+        within = self.low - self.half_digit <= self.logged <= self.high + self.half_digit
+        return within and not self.contradicted
 
 
 def compare(reading: LogReading, figures: EngineFigures) -> tuple[Row, ...]:
@@ -94,7 +104,29 @@ def compare(reading: LogReading, figures: EngineFigures) -> tuple[Row, ...]:
         for name in LABELS
         if name in reading.counts and name in counts
     ]
+    if not _of_another_length(reading, figures):
+        cache = next((row for row in rows if row.name == "kv_cache"), None)
+        rows = [replace(row, contradicted=_contradicts(row, cache, figures)) for row in rows]
     return tuple(rows)
+
+
+def _of_another_length(reading: LogReading, figures: EngineFigures) -> bool:
+    """Whether tokens of the cache may cost otherwise than in the plan: with several groups of
+    layers a token's share depends on the length of a request."""
+    length = reading.counts.get("max_model_len")
+    alike = length is None or length.value == figures.settings.get("max_model_len")
+    return not alike and figures.num_blocks * figures.block_size != figures.kv_cache_tokens
+
+
+def _contradicts(row: Row, cache: Row | None, figures: EngineFigures) -> bool:
+    """Whether a count of tokens or blocks is another than the printed cache holds, at what one
+    takes in the plan."""
+    if cache is None or row.name not in HELD or not (row.predicted and cache.predicted > 0):
+        return False
+    held = cache.logged * row.predicted / cache.predicted
+    slack = (HELD_SLACK + cache.half_digit / cache.logged) * held if cache.logged else 0
+    block = figures.block_size if row.name == "tokens" else 1
+    return abs(row.logged - held) > slack + 2 * block
 
 
 def _row(name: str, found: Figure, value: float, low: float, high: float, *, is_size: bool) -> Row:
@@ -162,6 +194,9 @@ def explanation(rows: Sequence[Row]) -> str:
     row = largest(rows)
     if row is None:
         return "The log and the prediction share no size to compare."
+    odd = next((other for other in rows if other.contradicted), None)
+    if odd is not None:
+        return _contradiction(next(other for other in rows if other.name == "kv_cache"), odd)
     outside = [other.label for other in rows if not other.within_range]
     if all(abs(other.difference) <= other.half_digit for other in rows):
         return "The log says what was predicted, to its last printed digit."
@@ -181,6 +216,19 @@ def explanation(rows: Sequence[Row]) -> str:
     if row.within_range:
         return f"{text}, within the stated range. {_outside(outside)}"
     return f"{text}, outside the stated range. Usual causes: {CAUSES[row.name]}."
+
+
+def _contradiction(cache: Row, odd: Row) -> str:
+    each = "token" if odd.name == "tokens" else "block"
+    logged, planned = (
+        round(size / count)
+        for size, count in ((cache.logged, odd.logged), (cache.predicted, odd.predicted))
+    )
+    return (
+        f"The log's cache and its {each}s do not belong together for this plan: {logged:,} B a "
+        f"{each}, where the plan takes {planned:,}. They are of different starts, or of another "
+        "model, KV cache dtype or parallel size than the plan's."
+    )
 
 
 def _outside(labels: Sequence[str]) -> str:

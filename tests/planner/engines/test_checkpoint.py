@@ -71,3 +71,12 @@ def test_a_named_format_needs_nothing_of_a_checkpoint_that_states_none(
           "vllm", "--weights-dtype", "fp8", "--format", "json"])  # fmt: skip
     text = json.loads(capsys.readouterr().out)["engine"]["command"]
     assert "quantised to fp8 (FP8): its id here>" in text
+
+
+def test_8_bit_bitsandbytes_is_not_made_on_load(capsys: pytest.CaptureFixture[str]) -> None:
+    """vllm#8799: "only support 4-bit inflight quantisation"."""
+    text = command(capsys, "llama-3.1-8b", "vllm", "--weights-dtype", "int8_bnb")
+    assert "<meta-llama/Llama-3.1-8B quantised to int8_bnb (bitsandbytes): its id here>" in text
+    assert "--quantization" not in text
+    made = command(capsys, "llama-3.1-8b", "vllm", "--weights-dtype", "nf4")
+    assert "--quantization bitsandbytes" in made

@@ -121,7 +121,7 @@ def test_the_largest_difference_is_explained() -> None:
 
 def test_a_cache_that_no_printed_size_explains_is_said_to() -> None:
     """Weights differ by their last digit; the cache is 5 GiB short for a reason not in the log."""
-    text = LLAMA_LOG.replace("53.91", "48.91")
+    text = LLAMA_LOG.replace("53.91", "48.91").replace("441,632", "400,656")
     sentence = explanation(compare(read_log(text), llama()))
     assert sentence.startswith("The cache is ")
     assert "smaller than predicted" in sentence
@@ -211,3 +211,34 @@ def test_the_engines_refusal_is_kept() -> None:
     )
     assert found.refused is not None
     assert found.refused.startswith("ValueError: Loaded weights leave no GPU memory")
+
+
+def test_lines_of_different_starts_are_told_apart() -> None:
+    """10 GiB hold 81,920 tokens of 131,072 B, not the 441,632 of a cache of 53.91 GiB."""
+    mixed = LLAMA_LOG.replace("53.91", "10.00")
+    rows = {row.name: row for row in compare(read_log(mixed), llama())}
+    assert not rows["tokens"].within_range
+    assert rows["tokens"].contradicted
+    text = explanation(tuple(rows.values()))
+    assert "24,313 B a token, where the plan takes 131,0" in text
+    whole = compare(read_log(LLAMA_LOG), llama())
+    assert not any(row.contradicted for row in whole)
+    small = LLAMA_LOG.replace("53.91", "10.00").replace("441,632", "81,920")
+    assert not any(row.contradicted for row in compare(read_log(small), llama()))
+
+
+def test_no_recorded_start_contradicts_itself() -> None:
+    if not LOGS.exists():
+        pytest.skip("the shared start-up logs are not here")
+    compared = 0
+    for record in map(json.loads, LOGS.open()):
+        alike = record["model"] == "meta-llama/Llama-3.1-8B-Instruct" and record["tp"] == 1
+        if not alike or record["pp"] != 1 or record["kv_dtype"] != "auto(bf16)":
+            continue
+        try:
+            rows = compare(read_log("\n".join(record["verbatim_lines"])), llama())
+        except PlanRefused:
+            continue
+        compared += any(row.name == "kv_cache" for row in rows)
+        assert not any(row.contradicted for row in rows), record["id"]
+    assert compared

@@ -113,3 +113,17 @@ def test_what_it_has_not_is_refused() -> None:
     ):
         with pytest.raises(PlanRefused, match=message):
             transformers_figures(model(LLAMA_8B), H100, deployment, TransformersOptions())
+
+
+def test_a_gguf_file_is_dequantised_while_it_is_loaded() -> None:
+    """8,030,261,248 parameters at 2 bytes, not the 4.6 GiB of the file."""
+    found = transformers_figures(
+        model(LLAMA_8B), H100, Deployment(weights_dtype="q4_k_m"), TransformersOptions(),
+        name="me/llama",
+    )  # fmt: skip
+    plain = transformers_figures(model(LLAMA_8B), H100, Deployment(), TransformersOptions())
+    assert found.components["weights"].bytes == plain.components["weights"].bytes
+    assert found.components["weights"].bytes == pytest.approx(2 * 8_030_261_248, rel=3e-3)
+    assert 'gguf_file="' in found.command
+    assert '-Q4_K_M.gguf", dtype="bfloat16"' in found.command
+    assert any("dequantises" in note for note in found.notes)

@@ -38,6 +38,10 @@ def plan(
         (["--max-num-seqs", "9000"], "must be at least max_num_seqs"),
         (["--block-size", "8"], "a multiple of 16"),
         (["--block-size", "48", "--engine-version", "0.15.1"], "one of 16, 32"),
+        (["--max-loras", "1", "--max-lora-rank", "7"], "; 8 holds adapters of rank 7 too"),
+        (["--max-loras", "1", "--max-lora-rank", "513"], "takes 1, 8, 16, 32, 64, 128, 256, 320"),
+        (["--max-loras", "1", "--max-lora-rank", "1", "--engine-version", "0.8.5"], "takes 8, 16"),
+        (["--kv-cache-dtype", "fp8_e5m2", "--weights-dtype", "fp8"], "not take it with fp8 weight"),
     ],
 )
 def test_refused_values(capsys: pytest.CaptureFixture[str], words: list[str], why: str) -> None:
@@ -53,6 +57,7 @@ def test_refused_values(capsys: pytest.CaptureFixture[str], words: list[str], wh
         ["--kv-cache-dtype", "bf16", "--engine-version", "0.8.5"],
         ["--kv-cache-dtype", "nvfp4", *B200],
         ["--block-size", "48"],
+        ["--max-loras", "1", "--max-lora-rank", "320"],
         ["--max-model-len", "131072"],
         ["--max-num-seqs", "9000", "--max-num-batched-tokens", "16384"],
     ],
@@ -105,6 +110,7 @@ def test_without_a_length_vllm_assumes_2048(capsys: pytest.CaptureFixture[str]) 
     [
         ("sglang", ["--kv-cache-dtype", "q8_0"], "SGLang has no such cache"),
         ("tensorrt-llm", ["--kv-cache-dtype", "int8"], "TensorRT-LLM has no such cache"),
+        ("tensorrt-llm", ["--kv-cache-dtype", "fp8_e5m2"], "fp8_e5m2: TensorRT-LLM has no such"),
         ("llama.cpp", ["--kv-cache-dtype", "fp8"], "llama.cpp has no cache type fp8"),
         ("transformers", ["--kv-cache-dtype", "fp8"], "transformers keeps the model's dtype"),
         ("sglang", ["--context-length", "200000"], "beyond the 131,072 tokens"),
@@ -115,3 +121,22 @@ def test_other_engines_refuse_too(
 ) -> None:
     main(["plan", "--model", "llama-3.1-8b", "--gpu", CARD, "--engine", engine, *words])
     assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("engine", "asked", "flag"),
+    [
+        ("vllm", "fp8_e5m2", "--kv-cache-dtype fp8_e5m2"),
+        ("vllm", "fp8_e4m3", "--kv-cache-dtype fp8"),
+        ("sglang", "fp8_e5m2", "--kv-cache-dtype fp8_e5m2"),
+        ("sglang", "fp8", "--kv-cache-dtype fp8_e4m3"),
+    ],
+)
+def test_the_fp8_that_was_asked_for_is_printed(
+    capsys: pytest.CaptureFixture[str], engine: str, asked: str, flag: str
+) -> None:
+    main(["plan", "--model", "llama-3.1-8b", "--gpu", CARD, "--engine", engine,
+          "--kv-cache-dtype", asked, "--format", "json"])  # fmt: skip
+    found = json.loads(capsys.readouterr().out)["engine"]
+    assert f"{found['command']} ".count(f"{flag} ") == 1
+    assert found["kv_cache"]["bytes"] / found["kv_cache_tokens"] == pytest.approx(65_536, rel=1e-3)

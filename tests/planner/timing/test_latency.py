@@ -232,8 +232,9 @@ def test_one_user_waits_for_nobody() -> None:
         users=1, output_tokens=100, computed_tokens=1000, chunks=1, prefill_s=1.0, decode_s=0.01,
         cache_s=0.0,
     )  # fmt: skip
-    assert load.cycle_s == pytest.approx(1.001 + 99 * 0.01)
-    assert load.ttft_p95_s == pytest.approx(1.001)
+    assert load.cycle_s == pytest.approx(1.0 + 99 * 0.01)
+    assert load.ttft_p95_s == pytest.approx(1.0)
+    assert load.tpot_s == pytest.approx(0.01)
     assert load.requests_per_s == pytest.approx(1 / load.cycle_s)
 
 

@@ -206,3 +206,54 @@ def test_stages_compute_prompts_side_by_side() -> None:
     )  # fmt: skip
     assert one.load.saturated
     assert 3.2 < four.requests_per_s / one.requests_per_s < 4.1
+
+
+def test_a_user_alone_waits_for_no_prompt() -> None:
+    """TPOT 7.374 ms is what `serve` finds; nothing stretches it, and a cycle is one request."""
+    found = loaded("llama-3.1-8b", "h100-sxm5-80gb", 30_000, 10, 1)
+    assert found.load.tpot_s == pytest.approx(found.tpot.seconds)
+    assert found.load.tpot_s == pytest.approx(7.374e-3, rel=2e-3)
+    assert found.load.ttft_p95_s == pytest.approx(found.ttft.seconds)
+    alone = found.ttft.seconds + 9 * found.tpot.seconds
+    assert found.requests_per_s == pytest.approx(1 / alone)
+    one = loaded("llama-3.1-8b", "h100-sxm5-80gb", 30_000, 1, 1)
+    assert one.requests_per_s == pytest.approx(1 / one.ttft.seconds)
+    assert one.load.tpot_s == pytest.approx(one.tpot.seconds)
+
+
+@pytest.mark.parametrize(
+    ("users", "prompt", "output", "within"),
+    [
+        (1, 30_000, 10, 0.002),
+        (2, 30_000, 10, 0.01),
+        (2, 8192, 256, 0.01),
+        (4, 8192, 256, 0.01),
+        (4, 2000, 100, 0.01),
+        (8, 8192, 256, 0.01),
+        (16, 4096, 256, 0.03),
+    ],
+)
+def test_prompts_of_others_stretch_a_token_as_in_the_simulation(
+    users: int, prompt: int, output: int, within: float
+) -> None:
+    model, gpu = parse(load_model_config("llama-3.1-8b")), load_gpu("h100-sxm5-80gb")
+    replica = replica_of(
+        model, gpu, Deployment(), speed_of(gpu), max_num_seqs=256, max_model_len=40_000,
+        prefix_caching=False,
+    )  # fmt: skip
+    draw = random.Random(3)
+
+    def answer() -> int:
+        spread = 0 if prompt > 20_000 else output // 2
+        return draw.randint(output - spread, output + spread)
+
+    def after(request: Served, end: float) -> Served | None:
+        if request.turn == 60:
+            return None
+        return Served(end, prompt, answer(), 0, 0, request.session, request.turn + 1)
+
+    first = [Served(i * 1e-3, prompt, answer(), 0, 0, i, 0) for i in range(users)]
+    seen = simulate(first, replica, after=after)
+    found = loaded("llama-3.1-8b", "h100-sxm5-80gb", prompt, output, users)
+    assert float(found.load.tpot_s) == pytest.approx(seen.tpot.mean, rel=within)
+    assert found.requests_per_s == pytest.approx(seen.requests_per_s, rel=0.04)
