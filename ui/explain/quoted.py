@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from planner.lessons.claims import Claim, Figure, recompute
+from planner.lessons.claims import Claim, recompute
+from planner.lessons.quantities import Figure
 from presets.claims import claim_sources, load_claims, presets
 from ui.explain import charts, parts
 from ui.tables import html_table
@@ -23,7 +24,8 @@ def show() -> None:
     parts.idea(
         "Numbers people quote",
         "Claims from five articles and notes on attention, each computed again here from the same "
-        "inputs. Most hold; those that do not are usually off by a number of heads or by a unit.",
+        "inputs. Those that do not hold are off by a number of heads or by a unit, or leave out "
+        "what they depend on: the length, the baseline, the card.",
     )
     claims = load_claims()
     values = _values()
@@ -75,16 +77,17 @@ def _table(claims: Sequence[Claim], values: dict[str, Figure], title: str) -> st
 
 
 def _figure(value: Figure | str | None, unit: str) -> str:
-    """'0.125 GiB', '8 to 32 x', 'fits 40 GB'; a claim without a figure of its own has a dash."""
+    """'0.125 GiB', '8 and 32 ×', 'fits 40 GB'; a claim without a figure of its own has a dash."""
     if value is None:
         return "–"
     if isinstance(value, str):
         return value
     if unit == "of peak":
         unit, value = "%", _percent(value)
-    if isinstance(value, tuple):
-        return " and ".join(_number(v) for v in value) + f" {unit}"
-    return f"{_number(value)} {'×' if unit == 'x' else unit}".strip()
+    *others, last = value if isinstance(value, tuple) else (value,)
+    before = ", ".join(map(_number, others))
+    numbers = f"{before} and {_number(last)}" if before else _number(last)
+    return f"{numbers} {'×' if unit == 'x' else unit}".strip()
 
 
 def _percent(value: Figure) -> Figure:
