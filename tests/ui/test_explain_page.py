@@ -15,7 +15,7 @@ from ui.explain_view import TOPICS
 
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = {
-    "KV cache": 2, "Online softmax": 2, "Tiling": 4, "Heads": 3, "Paging": 2, "Parallelism": 1,
+    "KV cache": 3, "Online softmax": 2, "Tiling": 4, "Heads": 3, "Paging": 2, "Parallelism": 1,
     "Flash 1 to 4": 4, "Quoted numbers": 1,
 }  # fmt: skip
 
@@ -138,6 +138,15 @@ def test_experts_need_a_model_that_has_some() -> None:
     assert "no routed experts" in page("Parallelism", way="Expert").info[0].value
     app = page("Parallelism", way="Expert", model="qwen3-30b-a3b")
     assert "128 experts / 4 GPUs = 32 each; a token goes to 8" in text(app)
+
+
+def test_a_cache_in_time_depends_on_the_length() -> None:
+    said = text(page(model="llama-3.1-8b", gpu="h100-sxm5-80gb", before="512", answer="500"))
+    assert "512 + 500 tokens on H100" in said
+    assert ": 3.81 times as fast" in said
+    for ratio in ("1.7", "3.8", "5.3", "8.8"):
+        assert f"{ratio} ×</td>" in said
+    assert "estimate" in said
 
 
 def test_claims_are_78_and_can_be_filtered() -> None:
