@@ -12,7 +12,7 @@ TABS = {
     "Assumptions": tables.assumptions_html,
     "Model": tables.model_html,
     "Cache and attention": tables.cache_html,
-    "Longer contexts": tables.lengths_html,
+    "Cost of length": tables.lengths_html,
     "Inputs": tables.inputs_html,
 }
 

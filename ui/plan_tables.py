@@ -130,8 +130,8 @@ def cache_html(plan: Plan) -> str:
 
 LENGTHS = tuple(2**e for e in range(11, 28, 2))
 LENGTHS_NOTE = (
-    "One sequence alone: bytes are exact, times are estimates. Arithmetic is of the whole prompt; "
-    "where attention is most of it, doubling the prompt nearly quadruples its time."
+    "One sequence alone: bytes are exact, times are estimates. Where no window bounds it, "
+    "attention grows with the square of the prompt, and all other arithmetic with its length."
 )
 
 

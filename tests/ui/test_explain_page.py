@@ -154,6 +154,8 @@ def test_claims_are_78_and_can_be_filtered() -> None:
     said = text(app)
     assert "78 claims: holds 30, near 5, misleading 18, wrong 23, wrong for this model 2" in said
     assert said.count(SIGNS["holds"]) == 30
+    assert "1.7, 3.8, 5.3 and 8.8 × (estimate)" in said
+    assert "4.961, 16.87 and 32.74 ×<" in said
     wrong = text(page("Quoted numbers", verdict="misleading"))
     assert wrong.count(SIGNS["misleading"]) == 18
     assert SIGNS["holds"] not in wrong

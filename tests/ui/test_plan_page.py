@@ -303,7 +303,7 @@ def test_every_tab_has_its_table() -> None:
         ("Assumptions", "CUDA graphs"),
         ("Model", "8,030,261,248"),
         ("Cache and attention", "Score matrix"),
-        ("Longer contexts", "Attention in its arithmetic"),
+        ("Cost of length", "Attention in its arithmetic"),
         ("Inputs", "Source of the configuration"),
     ):
         app = page(show=tab)

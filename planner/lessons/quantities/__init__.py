@@ -16,5 +16,7 @@ QUANTITIES: dict[str, Quantity] = {
     **scores.QUANTITIES,
     **training.QUANTITIES,
 }
+ESTIMATES = frozenset({"answer speedup"})
+"""Those that rest on measured rates, and move when more of them are measured."""
 
-__all__ = ["QUANTITIES", "Figure", "Presets", "Quantity"]
+__all__ = ["ESTIMATES", "QUANTITIES", "Figure", "Presets", "Quantity"]

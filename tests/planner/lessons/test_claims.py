@@ -9,6 +9,7 @@ import pytest
 
 from planner.kinds.attention import Attention
 from planner.lessons.claims import Claim, agrees, recompute
+from planner.lessons.quantities import ESTIMATES
 from planner.training.recipe import Recipe
 from planner.training.states import states
 from planner.training.tensors import Held
@@ -41,7 +42,8 @@ def test_78_claims_each_with_a_source_and_a_sentence() -> None:
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 def test_the_planner_finds_what_the_table_ships(claim: Claim) -> None:
     found = recompute(claim, KNOWN)
-    assert numbers(found) == pytest.approx(numbers(claim.value), rel=1e-5)
+    off = 0.05 if claim.quantity in ESTIMATES else 1e-5
+    assert numbers(found) == pytest.approx(numbers(claim.value), rel=off)
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
