@@ -149,7 +149,13 @@ def lengths_html(plan: Plan) -> str:
         )
         for cost in found
     ]
-    head = ("Length", "Cache", "Prompt (TTFT)", "A step (TPOT)", "Attention in its arithmetic")
+    head = (
+        "Length",
+        "Cache",
+        "Prompt (TTFT)",
+        "A step (TPOT)",
+        "Attention in the prompt’s arithmetic",
+    )
     return f"<p class='sz-note'>{LENGTHS_NOTE}</p>" + html_table(
         head,
         rows,

@@ -149,6 +149,12 @@ def test_a_cache_in_time_depends_on_the_length() -> None:
     assert "estimate" in said
 
 
+def test_a_card_without_rates_has_the_rest_of_the_topic() -> None:
+    app = page(gpu="custom", memory="60000")
+    assert len(app.get("plotly_chart")) == CHARTS["KV cache"] - 1
+    assert "no memory bandwidth is known, so no time can be given." in text(app)
+
+
 def test_claims_are_78_and_can_be_filtered() -> None:
     app = page("Quoted numbers")
     said = text(app)

@@ -83,7 +83,7 @@ def _seconds(plan: Plan) -> None:
     try:
         speed = speed_of(plan.gpu)
     except PlanRefused as refused:
-        parts.note(f"{refused}, so no times can be estimated.")
+        parts.note(f"{refused}.")
         return
     a, b = st.columns(2)
     prompt = a.select_slider(
