@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cli import deployment_flags
+from cli import deployment_flags, long_contexts
 from cli.deployment_flags import chosen_deployment, chosen_gpu, tokens
 from cli.search_command import chosen_target
 from cli.source import read_model
@@ -14,7 +14,7 @@ from planner.guide import guide
 from planner.guide.case import Decision
 from planner.guide.speculation import speculation
 from planner.hf_config import parse
-from planner.long_context import ring_cost
+from planner.long_context import LengthCost, RingCost, costs, ring_cost
 from planner.positions import reach
 from planner.timing.breakdown import Time
 from planner.timing.latency import SERVER, Latency
@@ -57,6 +57,8 @@ def add_to(parser: ArgumentParser) -> None:
                         help="of draft tokens, 0 to 1")  # fmt: skip
     parser.add_argument("--usd-per-gpu-hour", type=float, metavar="USD", help="else a listed price")
     parser.add_argument("--watts", type=float, metavar="W", help="measured per GPU, else its limit")
+    parser.add_argument("--lengths", type=long_contexts.lengths, default=(), metavar="N,N",
+                        help="one sequence alone at each of these, as 8k,32k")  # fmt: skip
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.set_defaults(run=run, ttft=None, tpot=None)
 
@@ -76,16 +78,18 @@ def run(arguments: Namespace) -> str:
             model, gpu, deployment, speed, target.request, case.at_once,
             asked=target.concurrency, acceptance=arguments.acceptance,
         )  # fmt: skip
+    ring = ring_cost(model, gpu, deployment, speed, target.request.prompt_tokens)
+    lengths = costs(model, gpu, deployment, speed, arguments.lengths)
     if arguments.format == "json":
-        ring = ring_cost(model, gpu, deployment, speed, target.request.prompt_tokens)
         data = {
             **as_data(case, price, energy, decisions),
             "speculation": asdict(speculated),
             "ring": None if ring is None else asdict(ring),
             "reach": asdict(reach(model)),
+            "lengths": [asdict(length) for length in lengths],
         }
         return json.dumps(data, indent=1, allow_nan=False) + "\n"
-    return as_text(case, price, energy, decisions)
+    return as_text(case, price, energy, decisions, ring, lengths)
 
 
 def _price(arguments: Namespace, found: Latency) -> Cost | None:
@@ -167,7 +171,12 @@ def as_data(
 
 
 def as_text(
-    case: Queued, price: Cost | None, energy: Energy | None, decisions: tuple[Decision, ...]
+    case: Queued,
+    price: Cost | None,
+    energy: Energy | None,
+    decisions: tuple[Decision, ...],
+    ring: RingCost | None = None,
+    lengths: tuple[LengthCost, ...] = (),
 ) -> str:
     """The answer for a terminal; what does not fit comes before its times."""
     found = case.now
@@ -201,6 +210,9 @@ def as_text(
             f"energy       {energy.output_tokens_per_joule:.2f} tokens per joule at "
             f"{energy.watts_per_gpu:,g} W per GPU"
         )
+    if ring is not None:
+        lines.append(f"ring         {long_contexts.ring_line(ring)}")
+    lines += long_contexts.table(lengths)
     if decisions:
         lines += ["", "What to choose, and the figure that decides:"]
     lines += [f"  {d.topic}: {d.choice} ({d.because})" for d in decisions]

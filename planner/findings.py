@@ -114,6 +114,28 @@ def _positions(plan: Plan) -> Iterator[Finding]:
             f"{asked} tokens are beyond the {trained} the model saw before its positions were "
             f"extended. {found.sentence}",
         )
+    seen = found.seen_by_windows
+    if seen is not None and context > seen:
+        yield Finding(
+            "warning",
+            "beyond_windows",
+            f"Every layer has a window, so nothing further back than {format_tokens(seen)} tokens "
+            f"reaches an answer: of {asked} tokens the first {format_tokens(context - seen)} are "
+            "lost to it.",
+        )
+    elif seen is not None and context > (widest := _widest_window(plan)):
+        yield Finding(
+            "info",
+            "windows_only",
+            f"No layer sees further back than {format_tokens(widest)} tokens: of {asked}, earlier "
+            f"ones reach an answer only through the layers below, and none from beyond "
+            f"{format_tokens(seen)}.",
+        )
+
+
+def _widest_window(plan: Plan) -> int:
+    """Of a model whose layers all have one."""
+    return max(t.window for g in plan.model.groups for t in g.cache() if t.window is not None)
 
 
 def _load(plan: Plan) -> Iterator[Finding]:
@@ -135,7 +157,8 @@ def _load(plan: Plan) -> Iterator[Finding]:
             "attention_bound_prefill",
             f"Attention is {100 * share:.0f} % of the arithmetic of a prompt of "
             f"{format_tokens(context)} tokens, and doubling the prompt nearly quadruples it: reuse "
-            f"prefixes or prefill in chunks{_or_ring(plan)}.",
+            f"prefixes{_or_ring(plan)}. Chunks let other requests' steps in between and leave that "
+            "arithmetic as it is.",
         )
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from planner.hf_config import parse
-from planner.lessons.claims import Claim, Presets
+from planner.lessons.claims import Claim
+from planner.lessons.quantities import Presets
 from planner.model import Model
 from presets.gpus import load_gpu
 from presets.models import load_model_config
+from presets.speed import speed_of
 
 _FILE = Path(__file__).with_name("claims.json")
 
@@ -27,7 +29,7 @@ def claim_sources() -> dict[str, str]:
 
 def presets() -> Presets:
     """The presets that `planner.lessons.claims.recompute` looks up."""
-    return Presets(_model, load_gpu)
+    return Presets(_model, load_gpu, speed_of)
 
 
 @cache

@@ -2,14 +2,17 @@
 
 import streamlit as st
 
+from planner.errors import SizewellError
 from planner.plan import Plan
 from ui import plan_tables as tables
+from ui.sentence import as_sentence
 
 TABS = {
     "Derivation": tables.derivation_html,
     "Assumptions": tables.assumptions_html,
     "Model": tables.model_html,
     "Cache and attention": tables.cache_html,
+    "Cost of length": tables.lengths_html,
     "Inputs": tables.inputs_html,
 }
 
@@ -21,5 +24,9 @@ def show(plan: Plan) -> None:
         "How this was worked out", list(TABS), key="show", label_visibility="collapsed",
         bind="query-params",
     )  # fmt: skip
-    if opened is not None:
+    if opened is None:
+        return
+    try:
         st.html(TABS[opened](plan))
+    except SizewellError as error:
+        st.info(as_sentence(str(error)), icon=":material/info:")

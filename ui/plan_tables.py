@@ -2,10 +2,13 @@
 
 from planner.errors import SizewellError
 from planner.explain import COMPONENT_LABELS, derivation, runtime_label
+from planner.long_context import costs
 from planner.model import kind_name
 from planner.plan import Plan
-from planner.units import format_bytes, format_tokens
+from planner.positions import reach
+from planner.units import format_bytes, format_seconds, format_tokens
 from presets.models import load_model_source
+from presets.speed import speed_of
 from ui import report_markdown
 from ui.tables import html_table
 
@@ -123,6 +126,50 @@ def cache_html(plan: Plan) -> str:
     return html_table(
         ("KV cache of the whole model", "Size"), paging, numeric=(1,), caption="Cache"
     ) + html_table(("Attention", "Size"), attention, numeric=(1,), caption="Working memory")
+
+
+LENGTHS = tuple(2**e for e in range(11, 28, 2))
+LENGTHS_NOTE = (
+    "One sequence alone: bytes are exact, times are estimates. Where no window bounds it, "
+    "attention grows with the square of the prompt, and all other arithmetic with its length."
+)
+
+
+def lengths_html(plan: Plan) -> str:
+    """Cache, prompt and step of one sequence at lengths up to what the model supports."""
+    lengths = shown_lengths(plan)
+    found = costs(plan.model, plan.gpu, plan.deployment, speed_of(plan.gpu), lengths)
+    rows = [
+        (
+            f"{format_tokens(cost.tokens)} tokens",
+            format_bytes(cost.cache_bytes),
+            format_seconds(cost.prefill_s),
+            format_seconds(cost.decode_s),
+            f"{cost.attention_share:.0%}",
+        )
+        for cost in found
+    ]
+    head = (
+        "Length",
+        "Cache",
+        "Prompt (TTFT)",
+        "A step (TPOT)",
+        "Attention in the prompt’s arithmetic",
+    )
+    return f"<p class='sz-note'>{LENGTHS_NOTE}</p>" + html_table(
+        head,
+        rows,
+        numeric=range(1, 5),
+        strong=[lengths.index(plan.workload.context)],
+        stack=True,
+    )
+
+
+def shown_lengths(plan: Plan) -> list[int]:
+    """The plan's context among lengths up to the model's own, or to four times the context."""
+    context = plan.workload.context
+    most = max(reach(plan.model).supported_tokens or 4 * context, context)
+    return sorted({context, most, *(n for n in LENGTHS if n < most)})
 
 
 def inputs_html(plan: Plan) -> str:

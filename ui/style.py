@@ -54,8 +54,9 @@ border-bottom:1px solid rgba(128,140,160,.25)}
 padding:.1rem 0 .1rem .6rem;border-left:3px solid rgba(128,140,160,.6);overflow-wrap:anywhere}
 .sz-table .sz-hint{display:none}
 @media screen and (max-width:640px){.sz-wide{display:none}.sz-table tbody th{min-width:5rem}
-.sz-stack thead{display:none}.sz-stack,.sz-stack tbody,.sz-stack tr,.sz-stack th,
-.sz-stack td{display:block;width:100%}.sz-stack th,.sz-stack td{border:0;padding:.1rem 0}
+.sz-stack thead{display:none}.sz-stack,.sz-stack caption,.sz-stack tbody,.sz-stack tr,
+.sz-stack th,.sz-stack td{display:block;width:100%}
+.sz-stack th,.sz-stack td{border:0;padding:.1rem 0}
 .sz-stack tr{border-bottom:1px solid rgba(128,140,160,.35);padding:.35rem 0}
 .sz-stack td.num{text-align:left}.sz-stack .sz-hint{display:inline;opacity:.85}
 .sz-stack .num+td:not(.num){padding-left:0}

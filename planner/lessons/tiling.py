@@ -7,7 +7,14 @@ walk(1024, tile, causal=True)                 # 36 of 64 tiles
 
 from dataclasses import dataclass, replace
 
-from planner.attention import Heads, flash_traffic_bytes, flops, lse_bytes, naive_traffic_bytes
+from planner.attention import (
+    Heads,
+    flash_traffic_bytes,
+    flops,
+    lse_bytes,
+    naive_traffic_bytes,
+    score_matrix_bytes,
+)
 from planner.units import ceil_div
 
 FLOAT_BYTES = 4
@@ -141,3 +148,28 @@ def traffic(heads: Heads, n: int, *, element_bytes: int = 2) -> Traffic:
 def reachable_flops_per_s(intensity: float, peak: float, bandwidth: float) -> float:
     """The roofline: memory feeds intensity x bandwidth, arithmetic stops at its peak."""
     return min(peak, intensity * bandwidth)
+
+
+def ceiling(work: Traffic, peak: float, bandwidth: float, tiled_peak: float) -> float:
+    """How much faster the roofs let tiled attention be: with `tiled_peak`, re-reads from cache."""
+    tiled = reachable_flops_per_s(work.cached_intensity, tiled_peak, bandwidth)
+    return tiled / reachable_flops_per_s(work.naive_intensity, peak, bandwidth)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMemory:
+    """Bytes alive while one layer attends: Q, K, V and O, and the scores or their statistics."""
+
+    materialised_bytes: int
+    tiled_bytes: int
+
+    @property
+    def saving(self) -> float:
+        return self.materialised_bytes / self.tiled_bytes
+
+
+def layer_memory(heads: Heads, n: int, *, element_bytes: int = 2) -> LayerMemory:
+    """One prompt of n tokens, with one matrix of scores or with a log-sum-exp for each row."""
+    tiled = traffic(heads, n, element_bytes=element_bytes).cached_bytes
+    scores = score_matrix_bytes(heads, n, n, element_bytes=element_bytes)
+    return LayerMemory(tiled - lse_bytes(heads, n) + scores, tiled)

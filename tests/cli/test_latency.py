@@ -41,6 +41,42 @@ def test_a_ring_says_what_it_sends(capsys: pytest.CaptureFixture[str]) -> None:
     assert data["ring"]["ranks"] == 2
 
 
+def test_the_ring_is_in_the_text_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """70B on 4: 80 layers x 2 x 2 heads x 128 x 2 B = 80 KiB a token; half of 8,192 are sent."""
+    out = run(capsys, "--context-parallel-size", "2")
+    assert "ring         of 2 GPUs: each sends 320.00 MiB of a prompt in" in out
+    assert "1.5 times as long" in out
+    assert "ring         " not in run(capsys)
+
+
+def test_lengths_have_a_table_and_are_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """320 KiB a token over the whole model, whatever is divided."""
+    assert "One sequence alone" not in run(capsys)
+    out = run(capsys, "--lengths", "8k,32k,128k")
+    rows = re.findall(r"^ +([\d,]+) +([\d.]+) GiB +([\d.]+ m?s) +([\d.]+ ms) +(\d+)%$", out, re.M)
+    assert [(tokens, size) for tokens, size, *_ in rows] == [
+        ("8,192", "2.50"), ("32,768", "10.00"), ("131,072", "40.00"),
+    ]  # fmt: skip
+    shares = [int(share) for *_, share in rows]
+    assert shares == sorted(shares)
+    data = json.loads(run(capsys, "--lengths", "8k,32k", "--format", "json"))["lengths"]
+    assert [of["cache_bytes"] for of in data] == [8192 * 320 * 1024, 32768 * 320 * 1024]
+    assert json.loads(run(capsys, "--format", "json"))["lengths"] == []
+
+
+@pytest.mark.parametrize(
+    ("lengths", "words"), [("0", "1 to 134,217,728 tokens"), ("8k,much", "no number of tokens")]
+)
+def test_lengths_that_are_none_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], lengths: str, words: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*BASE, "--lengths", lengths])
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
 def test_a_card_without_rates_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["latency", "--model", "llama-3.1-8b", "--gpu", "custom"]
     assert main([*arguments, "--gpu-memory-bytes", str(2**36)]) == 2

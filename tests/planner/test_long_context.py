@@ -8,6 +8,7 @@ from planner.hf_config import parse
 from planner.long_context import costs, ring_cost
 from planner.plan import make_plan
 from planner.positions import reach
+from planner.timing.passes import attention_share
 from planner.workload import Workload
 from presets.gpus import load_gpu
 from presets.models import load_model_config
@@ -70,6 +71,36 @@ def test_plans_beyond_the_reach_say_so() -> None:
     assert "beyond_trained_context" not in found("llama-3.1-8b", 8192)
     assert found("opt-6.7b", 4096)["beyond_stated_context"] == "error"
     assert "beyond_stated_context" not in found("bloom-7b1", 100_000)
+
+
+def test_windows_that_cut_the_context_are_said() -> None:
+    """Mistral-7B: 32 layers of 4,096 tokens pass on 32 x 4,095 + 1 = 131,041."""
+
+    def found(name: str, context: int) -> dict[str, str]:
+        work = Workload(context=context)
+        plan = make_plan(parse(load_model_config(name)), GPU, Deployment(), work)
+        return {finding.code: finding.message for finding in findings(plan)}
+
+    assert not {"windows_only", "beyond_windows"} & set(found("mistral-7b-v0.1", 4096))
+    within, beyond = found("mistral-7b-v0.1", 131_041), found("mistral-7b-v0.1", 131_042)
+    assert "further back than 4,096 tokens" in within["windows_only"]
+    assert "none from beyond 131,041" in within["windows_only"]
+    assert "of 131,042 tokens the first 1 " in beyond["beyond_windows"]
+    assert "windows_only" not in beyond
+    for name in ("gemma-3-27b-it", "llama-3.1-8b", "mamba-2.8b-hf"):
+        assert not {"windows_only", "beyond_windows"} & set(found(name, 200_000))
+
+
+def test_chunks_are_no_remedy_for_quadratic_attention() -> None:
+    plan = make_plan(model(LLAMA_8B), GPU, Deployment(), Workload(context=120_000))
+    said = {f.code: f.message for f in findings(plan)}["attention_bound_prefill"]
+    assert "reuse prefixes. Chunks let other requests' steps in between" in said
+    assert "leave that arithmetic as it is" in said
+    whole, chunked = (
+        attention_share(plan.model, Deployment(max_num_batched_tokens=n), 120_000)
+        for n in (120_000, 2_000)
+    )
+    assert chunked == pytest.approx(whole, rel=0.01)
 
 
 def test_attention_grows_with_the_square_and_the_cache_with_the_length() -> None:

@@ -15,7 +15,7 @@ from ui.explain_view import TOPICS
 
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = {
-    "KV cache": 2, "Online softmax": 2, "Tiling": 4, "Heads": 3, "Paging": 2, "Parallelism": 1,
+    "KV cache": 3, "Online softmax": 2, "Tiling": 4, "Heads": 3, "Paging": 2, "Parallelism": 1,
     "Flash 1 to 4": 4, "Quoted numbers": 1,
 }  # fmt: skip
 
@@ -140,13 +140,30 @@ def test_experts_need_a_model_that_has_some() -> None:
     assert "128 experts / 4 GPUs = 32 each; a token goes to 8" in text(app)
 
 
-def test_claims_are_45_and_can_be_filtered() -> None:
+def test_a_cache_in_time_depends_on_the_length() -> None:
+    said = text(page(model="llama-3.1-8b", gpu="h100-sxm5-80gb", before="512", answer="500"))
+    assert "512 + 500 tokens on H100" in said
+    assert ": 3.81 times as fast" in said
+    for ratio in ("1.7", "3.8", "5.3", "8.8"):
+        assert f"{ratio} ×</td>" in said
+    assert "estimate" in said
+
+
+def test_a_card_without_rates_has_the_rest_of_the_topic() -> None:
+    app = page(gpu="custom", memory="60000")
+    assert len(app.get("plotly_chart")) == CHARTS["KV cache"] - 1
+    assert "no memory bandwidth is known, so no time can be given." in text(app)
+
+
+def test_claims_are_78_and_can_be_filtered() -> None:
     app = page("Quoted numbers")
     said = text(app)
-    assert "45 claims: holds 27, near 4, misleading 2, wrong 10, wrong for this model 2" in said
-    assert said.count(SIGNS["holds"]) == 27
+    assert "78 claims: holds 30, near 5, misleading 18, wrong 23, wrong for this model 2" in said
+    assert said.count(SIGNS["holds"]) == 30
+    assert "1.7, 3.8, 5.3 and 8.8 × (estimate)" in said
+    assert "4.961, 16.87 and 32.74 ×<" in said
     wrong = text(page("Quoted numbers", verdict="misleading"))
-    assert wrong.count(SIGNS["misleading"]) == 2
+    assert wrong.count(SIGNS["misleading"]) == 18
     assert SIGNS["holds"] not in wrong
 
 

@@ -303,12 +303,19 @@ def test_every_tab_has_its_table() -> None:
         ("Assumptions", "CUDA graphs"),
         ("Model", "8,030,261,248"),
         ("Cache and attention", "Score matrix"),
+        ("Cost of length", "Attention in the prompt’s arithmetic"),
         ("Inputs", "Source of the configuration"),
     ):
         app = page(show=tab)
         no_trace(app)
         assert word in text(app)
         assert word not in closed
+
+
+def test_what_length_costs_needs_a_card_with_rates() -> None:
+    app = page(gpu="custom", memory="60000", show="Cost of length")
+    no_trace(app)
+    assert "memory bandwidth" in app.info[0].value
 
 
 @pytest.mark.parametrize(

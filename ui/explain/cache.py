@@ -4,18 +4,25 @@ from itertools import accumulate
 
 import streamlit as st
 
+from planner.errors import PlanRefused
 from planner.lessons import decode_steps
 from planner.plan import Plan
-from planner.units import format_bytes, format_tokens
+from planner.units import format_bytes, format_seconds, format_tokens
+from presets.speed import speed_of
 from ui.capacity_map import short_tokens
 from ui.explain import charts, parts
 from ui.tables import html_table
 
 MOST = 200
+PROMPTS = (0, 128, 512, *(2**e for e in range(10, 16)))
+ANSWERS = (16, 64, 100, 128, 256, 500, 1024, 2048)
+TYPICAL = ((0, 100), (512, 500), (1024, 256), (2048, 128))
+"""Tokens before an answer, and of it: a sentence, a chat, an assistant's reply, a summary."""
 
 
 def show(plan: Plan) -> None:
     _projections(plan)
+    _seconds(plan)
     _growth(plan)
 
 
@@ -65,6 +72,68 @@ def _projections(plan: Plan) -> None:
 
 def _numbers(found: decode_steps.Step) -> tuple[int, int, int, int]:
     return found.without_cache, found.with_cache, found.total_without, found.total_with
+
+
+def _seconds(plan: Plan) -> None:
+    parts.idea(
+        "What that is in time",
+        "Every step reads all weights, with a cache or without one. So a cache gains little on "
+        "short texts, and the more the longer the prompt is that each step would compute again.",
+    )
+    try:
+        speed = speed_of(plan.gpu)
+    except PlanRefused as refused:
+        parts.note(f"{refused}.")
+        return
+    a, b = st.columns(2)
+    prompt = a.select_slider(
+        "Tokens before the answer", PROMPTS, 1024, format_func=format_tokens, key="before",
+        **parts.BOUND,
+    )  # fmt: skip
+    answer = b.select_slider(
+        "Tokens of the answer", ANSWERS, 256, format_func=format_tokens, key="answer",
+        **parts.BOUND,
+    )  # fmt: skip
+
+    def spent(before: int, own: int) -> decode_steps.Spent:
+        return decode_steps.seconds(
+            plan.model, plan.gpu, plan.deployment, speed, prompt=before, answer=own
+        )
+
+    shapes = [(prompt, answer), *(t for t in TYPICAL if t != (prompt, answer))]
+    found = [spent(*shape) for shape in shapes]
+    names = [f"{format_tokens(before)} + {format_tokens(own)}" for before, own in shapes]
+    own = found[0]
+    parts.formula(
+        f"{names[0]} tokens on {plan.gpu.name}, an estimate: without a cache "
+        f"{format_seconds(own.without_cache_s)}, with one {format_seconds(own.with_cache_s)}: "
+        f"{parts.times(own.ratio)} as fast",
+    )
+    times = {
+        "without a cache": [each.without_cache_s for each in found],
+        "with a cache": [each.with_cache_s for each in found],
+    }
+    chart = charts.bars(
+        names, times, "Estimated time of one user (s)", dark=parts.dark(),
+        labels=[[format_seconds(value) for value in row] for row in times.values()],
+    )  # fmt: skip
+    rows = [
+        [name, format_seconds(each.without_cache_s), format_seconds(each.with_cache_s),
+         f"{each.ratio:.2g} ×"]
+        for name, each in zip(names, found, strict=True)
+    ]  # fmt: skip
+    table = html_table(
+        ("Before + answer", "Without", "With", "Faster"), rows, numeric=range(1, 4), strong=(0,)
+    )
+    alt = "Bars of the estimated time with and without a cache: " + ", ".join(
+        f"{name} tokens {each.ratio:.2g} times as fast"
+        for name, each in zip(names, found, strict=True)
+    )
+    parts.figure(chart, "explain_cached_time", f"{alt}.", table)
+    parts.note(
+        "Without a cache each token takes a pass over all tokens so far. "
+        f"Source of the times: {speed.source}."
+    )
 
 
 def _growth(plan: Plan) -> None:

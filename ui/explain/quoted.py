@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from planner.lessons.claims import Claim, Figure, recompute
+from planner.lessons.claims import Claim, recompute
+from planner.lessons.quantities import ESTIMATES, Figure
 from presets.claims import claim_sources, load_claims, presets
 from ui.explain import charts, parts
 from ui.tables import html_table
@@ -23,7 +24,8 @@ def show() -> None:
     parts.idea(
         "Numbers people quote",
         "Claims from five articles and notes on attention, each computed again here from the same "
-        "inputs. Most hold; those that do not are usually off by a number of heads or by a unit.",
+        "inputs. Those that do not hold are off by a number of heads or by a unit, or leave out "
+        "what they depend on: the length, the baseline, the card.",
     )
     claims = load_claims()
     values = _values()
@@ -64,7 +66,7 @@ def _table(claims: Sequence[Claim], values: dict[str, Figure], title: str) -> st
         [
             claim.claim,
             _figure(claim.claimed, claim.unit),
-            _figure(values[claim.id], claim.unit),
+            _computed(claim, values[claim.id]),
             SIGNS[claim.verdict],
             claim.why,
         ]
@@ -74,24 +76,33 @@ def _table(claims: Sequence[Claim], values: dict[str, Figure], title: str) -> st
     return html_table(head, rows, caption=title, numeric=(1, 2), stack=True)
 
 
-def _figure(value: Figure | str | None, unit: str) -> str:
-    """'0.125 GiB', '8 to 32 x', 'fits 40 GB'; a claim without a figure of its own has a dash."""
+def _computed(claim: Claim, value: Figure) -> str:
+    """To four digits; an estimate says so and has two."""
+    if claim.quantity not in ESTIMATES:
+        return _figure(value, claim.unit)
+    return f"{_figure(value, claim.unit, digits=2)} (estimate)"
+
+
+def _figure(value: Figure | str | None, unit: str, *, digits: int = 4) -> str:
+    """'0.125 GiB', '8 and 32 ×', 'fits 40 GB'; a claim without a figure of its own has a dash."""
     if value is None:
         return "–"
     if isinstance(value, str):
         return value
     if unit == "of peak":
         unit, value = "%", _percent(value)
-    if isinstance(value, tuple):
-        return " and ".join(_number(v) for v in value) + f" {unit}"
-    return f"{_number(value)} {'×' if unit == 'x' else unit}".strip()
+    *others, last = value if isinstance(value, tuple) else (value,)
+    end = _number(last, digits)
+    before = ", ".join(_number(other, digits) for other in others)
+    numbers = f"{before} and {end}" if before else end
+    return f"{numbers} {'×' if unit == 'x' else unit}".strip()
 
 
 def _percent(value: Figure) -> Figure:
     return tuple(100 * v for v in value) if isinstance(value, tuple) else 100 * value
 
 
-def _number(value: float) -> str:
+def _number(value: float, digits: int) -> str:
     if value >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.4g}"
+    return f"{value:.{digits}g}"

@@ -56,3 +56,21 @@ def test_traffic_and_roof() -> None:
     assert found.saving == found.naive_bytes / found.flash_bytes > 1
     assert tiling.reachable_flops_per_s(100, 1e15, 2e12) == 2e14
     assert tiling.reachable_flops_per_s(1000, 1e15, 2e12) == 1e15
+
+
+def test_one_layer_with_its_scores_and_without() -> None:
+    found = tiling.layer_memory(Heads(8, 2, 64, 64, None), 1024)
+    # Q and O of 8 heads, K and V of 2
+    operands = 2 * (8 + 2) * 1024 * 64 * 2
+    assert found.tiled_bytes == operands + 4 * 8 * 1024
+    assert found.materialised_bytes == operands + 2 * 8 * 1024 * 1024
+    assert found.saving == found.materialised_bytes / found.tiled_bytes
+
+
+def test_the_ceiling_of_tiling_is_the_ratio_of_what_the_roofs_allow() -> None:
+    work = tiling.traffic(ONE, 1024)
+    # 4 x 64 n^2 FLOPs over 2 x (4 n^2 + 4 n x 64) B
+    naive = 4 * 64 * 1024**2 / (2 * (4 * 1024**2 + 4 * 1024 * 64))
+    assert tiling.ceiling(work, 1e14, 1e12, 1e14) == pytest.approx(100 / naive)
+    assert tiling.ceiling(work, 1e14, 1e12, 2e14) == pytest.approx(200 / naive)
+    assert tiling.ceiling(work, 1e12, 1e12, 1e12) == 1
