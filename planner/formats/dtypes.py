@@ -20,6 +20,7 @@ DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 """Bytes of one element in each of torch's names for a model's own dtype."""
 
 NAME_OF_DTYPE = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+DTYPE_OF_NAME = {name: dtype for dtype, name in NAME_OF_DTYPE.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ gguf 0.19.0 (GGML_QUANT_SIZES), bitsandbytes 0.49 (block sizes and lookup tables
 from dataclasses import dataclass
 
 from planner.errors import PlanRefused
+from planner.formats.dtypes import DTYPE_OF_NAME
 from planner.units import ceil_div
 
 WHOLE = 0
@@ -206,6 +207,15 @@ ALIASES = {
     "float": "fp32", "f32": "fp32", "fp8_e4m3": "fp8", "w8a8": "int8", "awq": "int4",
     "gptq": "int4", "int4_g128": "int4",
 }  # fmt: skip
+
+
+def computed_in(weights_dtype: str, own: str) -> str:
+    """The dtype (torch's name) of activations and arithmetic beside quantised matrices.
+
+    It is what weights are asked for in, where that is a plain one; the model's own otherwise.
+    """
+    asked = weights_dtype.lower()
+    return DTYPE_OF_NAME.get(ALIASES.get(asked, asked), own)
 
 
 def weight_format(name: str) -> WeightFormat:

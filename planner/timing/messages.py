@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from planner.deployment import Deployment
 from planner.formats.dtypes import DTYPE_BYTES
+from planner.formats.weight_formats import computed_in
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import MoE
 from planner.model import LayerGroup, Model
@@ -43,7 +44,7 @@ def messages(
     tokens and scattering the sums (slices).
     """
     tp, dp = deployment.tensor_parallel_size, deployment.data_parallel_size
-    size = DTYPE_BYTES[model.dtype]
+    size = DTYPE_BYTES[computed_in(deployment.weights_dtype, model.dtype)]
     hidden = rows * model.hidden_size * size
     for group in model.groups:
         count = layers_in(group, span)
@@ -85,7 +86,7 @@ def ring_messages(
 ) -> Iterator[Message]:
     """What a prefill ring whose ranks hold `block` tokens each passes around in a stage."""
     ring, tp = deployment.context_parallel_size, deployment.tensor_parallel_size
-    size = DTYPE_BYTES[model.dtype]
+    size = DTYPE_BYTES[computed_in(deployment.weights_dtype, model.dtype)]
     for group in model.groups:
         times = (ring - 1) * layers_in(group, span)
         for mixer in group.mixers if times else ():

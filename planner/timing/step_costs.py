@@ -18,7 +18,7 @@ from planner.deployment import Deployment
 from planner.formats.dtypes import DTYPE_BYTES, NAME_OF_DTYPE, KvFormat, kv_format
 from planner.formats.gguf_assignment import Stored
 from planner.formats.quantization import Part, assign
-from planner.formats.weight_formats import WeightFormat
+from planner.formats.weight_formats import WeightFormat, computed_in
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import MoE
 from planner.kv_cache import entry_bytes
@@ -90,8 +90,9 @@ class _Step:
         self.span = span
         self.sequences: Any = sum(contexts.values())
         self.rows = tokens * self.sequences
-        self.size = DTYPE_BYTES[model.dtype]
-        self.numbers = NAME_OF_DTYPE[model.dtype]
+        dtype = computed_in(deployment.weights_dtype, model.dtype)
+        self.size = DTYPE_BYTES[dtype]
+        self.numbers = NAME_OF_DTYPE[dtype]
         self.cache: KvFormat = kv_format(deployment.kv_cache_dtype, model.own_cache)
 
     def work(self) -> Iterator[Work]:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
+from planner.formats.dtypes import DTYPE_BYTES
 from planner.frozen import Frozen
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import MoE
@@ -108,9 +109,14 @@ class Recipe(Frozen):
         return sequences * self.sequence_length * self.data_parallel_size
 
     @property
+    def dtype(self) -> str:
+        """torch's name for what activations are in, and what is not multiplied in fp8."""
+        return {"fp32": "float32", "fp16": "float16"}.get(self.precision, "bfloat16")
+
+    @property
     def element_bytes(self) -> int:
         """An activation's element."""
-        return 4 if self.precision == "fp32" else 2
+        return DTYPE_BYTES[self.dtype]
 
     def deployment(self) -> Deployment:
         """The split of tensors and layers; data parallelism and experts are handled here."""

@@ -7,6 +7,7 @@ FLOPs only (Chowdhery et al. 2022, PaLM), HFU the recomputed ones too.
 
 from dataclasses import dataclass
 
+from planner.formats.dtypes import NAME_OF_DTYPE
 from planner.kinds.mlp import MoE
 from planner.model import Model
 from planner.parallelism import stage_groups
@@ -15,6 +16,7 @@ from planner.timing.roofline import Costs, Work, roofs_of, time_s
 from planner.timing.speed import Speed
 from planner.timing.step_costs import step_costs
 from planner.training.plan import TrainingPlan
+from planner.training.recipe import Recipe
 from planner.training.schedule import bubble
 from planner.units import ceil_div
 
@@ -107,22 +109,24 @@ def _forward(plan: TrainingPlan, stage: int) -> tuple[Costs, Costs]:
     """Launches of one micro-batch's forward pass on a rank of a stage, and attention's alone."""
     recipe, model = plan.recipe, plan.model
     span = stage_groups(model, recipe.pipeline_parallel_size)[stage][0][1]
+    model = model.model_copy(update={"dtype": recipe.dtype})
     s = recipe.sequence_length
     contexts = {s: recipe.micro_batch_size}
     deployment = recipe.deployment().replace(weights_dtype=recipe.precision)
     costs = step_costs(model, deployment, "prefill", s, contexts, span)
     work = [w for w in costs.work if w.part != "head"]
     if stage == recipe.pipeline_parallel_size - 1:
-        work.append(_head(model, recipe.micro_batch_size * s, recipe.tensor_parallel_size))
+        work.append(_head(model, recipe.micro_batch_size * s, recipe))
     core = tuple(w for w in work if w.part == "attention")
     return Costs(tuple(work)), Costs(core)
 
 
-def _head(model: Model, tokens: int, tp: int) -> Work:
-    rows = ceil_div(model.vocab_size, tp)
+def _head(model: Model, tokens: int, recipe: Recipe) -> Work:
+    rows, e = ceil_div(model.vocab_size, recipe.tensor_parallel_size), recipe.element_bytes
+    numbers = NAME_OF_DTYPE[recipe.dtype]
     return Work(
-        "matmul", "bf16", "head", 1, "bf16", 2 * tokens * rows * model.hidden_size,
-        2 * rows * model.hidden_size, activation_bytes=2 * tokens * (rows + model.hidden_size),
+        "matmul", numbers, "head", 1, numbers, 2 * tokens * rows * model.hidden_size,
+        e * rows * model.hidden_size, activation_bytes=e * tokens * (rows + model.hidden_size),
     )  # fmt: skip
 
 

@@ -170,6 +170,31 @@ def test_published_throughput_lies_in_the_range(
     assert low <= fastest
 
 
+@pytest.mark.parametrize("gpu", ["h100-sxm5-80gb", "a100-sxm4-80gb", "t4"])
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "fp32", "fp8"])
+def test_no_step_is_faster_than_the_peak_of_its_precision(gpu: str, precision: str) -> None:
+    plan = plan_training(
+        parse(LLAMA_8B), load_gpu(gpu), Recipe(precision=precision, sequence_length=8192)
+    )
+    time = step_time(plan, speed_of(plan.gpu))
+    assert 0 < time.mfu <= time.hfu < 1
+
+
+def test_the_precision_decides_not_the_file() -> None:
+    """H100: 989 TFLOP/s in bf16, 66.9 outside tensor cores: 15 times as long at equal shares."""
+    times = [
+        step_time(plan, speed_of(plan.gpu)).compute_s
+        for plan in (
+            planned({**LLAMA_8B, "torch_dtype": dtype}, precision=precision)
+            for precision in ("bf16", "fp32")
+            for dtype in ("bfloat16", "float32")
+        )
+    ]
+    assert times[0] == times[1]
+    assert times[2] == times[3] >= 6 * 7e9 * 4096 / 66.91e12
+    assert 5 < times[2] / times[0] < 15
+
+
 def test_a_quantised_file_is_trained_in_the_recipe_s_precision() -> None:
     """DeepSeek-V3's file is fp8; bf16 training of it does not compute in fp8."""
     config = load_model_config("deepseek-v3")
