@@ -6,7 +6,7 @@ Recipe(sequence_length=4096, optimizer="adamw", sharding="zero3", data_parallel_
 from math import gcd
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
@@ -46,6 +46,8 @@ class Recipe(Frozen):
     sequence_parallel splits what tensor parallelism leaves whole. dropout: masks are kept.
     fused_kernels: activation and gate are one kernel, which keeps its inputs only. loss: see
     `planner.training.loss`. virtual_stages: chunks of layers a pipeline rank holds, interleaved.
+    host_memory_bytes_per_s, nvme_bytes_per_s (reads): of one machine, as measured there; where they
+    are not given `planner.training.offload` assumes them.
     """
 
     sequence_length: int = Field(default=4096, ge=1, le=2**27)
@@ -73,6 +75,8 @@ class Recipe(Frozen):
     fused_kernels: bool = True
     loss: Loss = "eager"
     gpus_per_node: int = Field(default=8, ge=1, le=1024)
+    host_memory_bytes_per_s: PositiveFloat | None = None
+    nvme_bytes_per_s: PositiveFloat | None = None
 
     @property
     def gpus(self) -> int:

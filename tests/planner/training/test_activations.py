@@ -10,10 +10,8 @@ from planner.training.plan import TrainingPlan, plan_training
 from planner.training.recipe import Lora, Recipe
 from planner.training.saved import kept_bytes, layer_saved
 from planner.training.schedule import bubble, in_flight
-from planner.training.speed import step_time
 from presets.gpus import load_gpu
 from presets.models import load_model_config
-from presets.speed import speed_of
 from tests.planner.models import DEEPSEEK_V3, JAMBA, LLAMA_8B
 
 GPT = {"22B": (6144, 64, 48), "175B": (12288, 96, 96), "530B": (20480, 128, 105)}
@@ -137,70 +135,3 @@ def test_lowest_sharding_and_fewest_gpus() -> None:
     assert found.sharding == "zero1"
     assert found.fewest is not None
     assert found.fewest.gpus == 2
-
-
-def test_flops_of_a_step_are_six_per_parameter_and_token_and_attention() -> None:
-    plan = planned(sequence_length=4096, data_parallel_size=2, gradient_accumulation_steps=3)
-    time = step_time(plan, speed_of(plan.gpu))
-    matrices = 8_030_261_248 - 128256 * 4096 - 65 * 4096
-    causal = 6 * 32 * 2 * 32 * 128 * (4096 + 1) / 2
-    assert time.model_flops == pytest.approx(2 * 3 * 4096 * (6 * matrices + causal), rel=1e-6)
-    assert time.tokens == 2 * 3 * 4096
-    assert time.usd_per_billion_tokens(3.6) == pytest.approx(
-        3.6 * 2 * 1e9 / time.tokens_per_s / 3600
-    )
-
-
-@pytest.mark.parametrize(
-    ("gpu", "recipe", "low", "high"),
-    [
-        ("h100-sxm5-80gb", {"data_parallel_size": 8, "micro_batch_size": 2}, 5762, 6667),
-        ("a100-sxm4-80gb", {"data_parallel_size": 64}, 2876, 2973),
-    ],
-)
-def test_published_throughput_lies_in_the_range(
-    gpu: str, recipe: dict[str, Any], low: int, high: int
-) -> None:
-    """torchtitan, Llama 3 8B, FSDP2, 8,192 tokens (docs/performance.md), tokens/s per GPU."""
-    r = Recipe(sharding="fsdp2", sequence_length=8192, recomputation="selective", **recipe)
-    plan = plan_training(parse(LLAMA_8B), load_gpu(gpu), r)
-    time = step_time(plan, speed_of(plan.gpu))
-    slowest, fastest = (time.tokens / s / r.gpus for s in (time.high_s, time.low_s))
-    assert slowest <= high
-    assert low <= fastest
-
-
-@pytest.mark.parametrize("gpu", ["h100-sxm5-80gb", "a100-sxm4-80gb", "t4"])
-@pytest.mark.parametrize("precision", ["bf16", "fp16", "fp32", "fp8"])
-def test_no_step_is_faster_than_the_peak_of_its_precision(gpu: str, precision: str) -> None:
-    plan = plan_training(
-        parse(LLAMA_8B), load_gpu(gpu), Recipe(precision=precision, sequence_length=8192)
-    )
-    time = step_time(plan, speed_of(plan.gpu))
-    assert 0 < time.mfu <= time.hfu < 1
-
-
-def test_the_precision_decides_not_the_file() -> None:
-    """H100: 989 TFLOP/s in bf16, 66.9 outside tensor cores: 15 times as long at equal shares."""
-    times = [
-        step_time(plan, speed_of(plan.gpu)).compute_s
-        for plan in (
-            planned({**LLAMA_8B, "torch_dtype": dtype}, precision=precision)
-            for precision in ("bf16", "fp32")
-            for dtype in ("bfloat16", "float32")
-        )
-    ]
-    assert times[0] == times[1]
-    assert times[2] == times[3] >= 6 * 7e9 * 4096 / 66.91e12
-    assert 5 < times[2] / times[0] < 15
-
-
-def test_a_quantised_file_is_trained_in_the_recipe_s_precision() -> None:
-    """DeepSeek-V3's file is fp8; bf16 training of it does not compute in fp8."""
-    config = load_model_config("deepseek-v3")
-    plain = {k: v for k, v in config.items() if k != "quantization_config"}
-    times = [
-        step_time(plan, speed_of(plan.gpu)).compute_s
-        for plan in (planned(c, data_parallel_size=8) for c in (config, plain))
-    ]
-    assert times[0] == times[1]
