@@ -10,6 +10,7 @@ from planner.export import first_error
 from planner.training.optimizers import OPTIMIZERS
 from planner.training.recipe import (
     USUAL,
+    AttentionKernel,
     GradientDtype,
     Lora,
     Loss,
@@ -36,6 +37,8 @@ WORDS = {
     "none": "nothing",
     "cpu": "to host memory",
     "nvme": "to NVMe (ZeRO-Infinity)",
+    "naive": "probabilities stored, softmax in fp32 as transformers' eager attention",
+    "naive_16_bit": "softmax in 16 bits, as Megatron-LM",
     "eager": "PyTorch, fp32 logits",
     "in_place": "as Megatron-LM",
     "chunked": "fused with the head, in chunks",
@@ -84,7 +87,9 @@ def draw(gpus: int, gpus_per_node: int) -> Recipe:
         values["recomputation"] = _choice(
             "Recomputation", "recompute", get_args(Recomputation), USUAL.recomputation
         )
-        values["attention"] = _choice("Attention", "attention", ("flash", "naive"), USUAL.attention)
+        values["attention"] = _choice(
+            "Attention", "attention", get_args(AttentionKernel), USUAL.attention
+        )
         values["loss"] = _choice("Loss", "loss", get_args(Loss), USUAL.loss)
     with columns[3]:
         values["offload_optimizer"] = _choice(

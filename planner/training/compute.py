@@ -19,7 +19,7 @@ from planner.training.recipe import Recipe
 from planner.units import ceil_div
 
 MATMULS = ("matmul", "grouped_matmul")
-ATTENTION_BACKWARD = {"flash": 2.5, "naive": 2.0}
+ATTENTION_BACKWARD = {"flash": 2.5, "naive": 2.0, "naive_16_bit": 2.0}
 """Products of attention's backward pass over those of its forward pass."""
 ELEMENTWISE_BACKWARD = 2.0
 

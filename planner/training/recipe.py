@@ -26,6 +26,7 @@ Sharding = Literal["ddp", "zero1", "zero2", "zero3", "fsdp2"]
 Place = Literal["none", "cpu", "nvme"]
 Schedule = Literal["gpipe", "1f1b", "interleaved"]
 Recomputation = Literal["none", "selective", "full"]
+AttentionKernel = Literal["flash", "naive", "naive_16_bit"]
 Loss = Literal["eager", "in_place", "chunked"]
 Size = Field(default=1, ge=1, le=65536)
 
@@ -44,6 +45,8 @@ class Recipe(Frozen):
     gradient_dtype: "16-bit" as in the ZeRO paper, "fp32" as Megatron-LM keeps them, "both" as
     DeepSpeed's estimators count them; auto is fp32 for FSDP2, the parameters' own otherwise.
     sequence_parallel splits what tensor parallelism leaves whole. dropout: masks are kept.
+    attention: "naive" stores probabilities as transformers' eager attention does, whose softmax is
+    in fp32 and cast back; "naive_16_bit" as Megatron-LM does, whose softmax stays in 16 bits.
     fused_kernels: activation and gate are one kernel, which keeps its inputs only. loss: see
     `planner.training.loss`. virtual_stages: chunks of layers a pipeline rank holds, interleaved.
     host_memory_bytes_per_s, nvme_bytes_per_s (reads): of one machine, as measured there; where they
@@ -69,7 +72,7 @@ class Recipe(Frozen):
     pipeline_schedule: Schedule = "1f1b"
     virtual_stages: int = Field(default=2, ge=1, le=1024)
     expert_parallel_size: int = Size
-    attention: Literal["flash", "naive"] = "flash"
+    attention: AttentionKernel = "flash"
     recomputation: Recomputation = "none"
     dropout: bool = False
     fused_kernels: bool = True

@@ -110,7 +110,7 @@ def _sources(
 ) -> Iterator[str]:  # fmt: skip
     yield speed.source
     yield FRAMEWORK_SOURCE
-    if plan.recipe.attention == "naive":
+    if plan.recipe.attention != "flash":
         yield "attention is timed as flash attention; stored scores take longer"
     yield from (f"{t.name}: {t.source}" for t in moved)
 

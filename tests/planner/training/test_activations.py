@@ -25,7 +25,9 @@ def layer_bytes(size: str, **recipe: Any) -> tuple[float, float, float]:
         "model_type": "gpt2", "n_embd": h, "n_layer": layers, "n_head": heads,
         "vocab_size": 51200, "n_positions": S,
     })  # fmt: skip
-    r = Recipe(sequence_length=S, dropout=True, attention="naive", micro_batch_size=4, **recipe)
+    r = Recipe(
+        sequence_length=S, dropout=True, attention="naive_16_bit", micro_batch_size=4, **recipe
+    )  # fmt: skip
     kept = kept_bytes(layer_saved(model.groups[0], h, r), r, h)
     return kept / (S * 4 * h), heads * S / h, r.tensor_parallel_size
 
@@ -44,6 +46,37 @@ def test_korthikanti_table_2(size: str) -> None:
         size, tensor_parallel_size=8, sequence_parallel=False, recomputation="full"
     )
     assert kept == 2
+
+
+@pytest.mark.parametrize("attention", ["naive", "naive_16_bit"])
+@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_pairs_keep_what_autograd_saves_of_them(
+    attention: Any, dropout: bool, precision: Any
+) -> None:
+    """transformers' eager attention casts its fp32 softmax back: 6 B a pair, 2 if it did not."""
+    torch = pytest.importorskip("torch")
+    heads, s, width = 2, 64, 16
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    q, k, v = (torch.randn(heads, s, width, dtype=dtype, requires_grad=True) for _ in range(3))
+    softmax_in = torch.float32 if attention == "naive" else dtype
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Any) -> Any:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes() if tensor.shape[-2:] == (s, s) else 0
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        scores = (q @ k.transpose(-1, -2)) * width**-0.5
+        found = torch.softmax(scores, -1, dtype=softmax_in).to(dtype)
+        if dropout:
+            found = torch.native_dropout(found, 0.1, True)[0]
+        _ = found @ v
+    config = {**LLAMA_8B, "num_attention_heads": heads, "num_key_value_heads": heads}
+    r = Recipe(attention=attention, dropout=dropout, precision=precision)
+    saved = layer_saved(parse(config).groups[0], 4096, r)
+    assert sum(kept.values()) == s * s * sum(each.bytes_per_pair for each in saved)
 
 
 def planned(config: Any = LLAMA_8B, **recipe: Any) -> TrainingPlan:
