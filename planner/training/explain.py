@@ -130,8 +130,8 @@ def verdict(plan: TrainingPlan) -> str:
 
 
 STORED_SCORES = {
-    "naive": "Probabilities are stored as transformers' eager attention does: the softmax's in fp32 "
-    "and a copy cast back for the product with the values.",
+    "naive": "Probabilities are stored as transformers' eager attention does: the softmax's in "
+    "fp32 and a copy cast back for the product with the values.",
     "naive_16_bit": "Probabilities are stored once, in the precision of training, as Megatron-LM's "
     "softmax leaves them.",
 }  # fmt: skip
