@@ -110,19 +110,28 @@ def reductions(plan: TrainingPlan) -> int:
     return 1 if waits else recipe.gradient_accumulation_steps
 
 
-def _data_s(plan: TrainingPlan) -> float:
+def exchanges(plan: TrainingPlan) -> tuple[tuple[str, int, int], ...]:
+    """(what, times a step, bytes) of data parallelism: gathers, and reduce-scatters of as much.
+
+    An all-reduce is one of each. Of the bytes (n - 1) / n leave each of n ranks.
+    """
     recipe, states = plan.recipe, plan.stage.states
-    ranks = recipe.shards
-    if ranks == 1:
-        return 0.0
-    reach = ranks * recipe.tensor_parallel_size * recipe.pipeline_parallel_size
-    link = link_between(plan.gpu, reach)
     each = parameter_bytes(recipe)
     gradients = states.trainable * (4 if recipe.gradient_dtype == "fp32" else each)
+    reduced = ("gradients reduced", reductions(plan), gradients)
     if recipe.stage == 0:
-        return float(all_reduce_s(gradients, ranks, link))
-    seconds = reductions(plan) * float(all_gather_s(gradients, ranks, link))
+        return reduced, ("gradients gathered", 1, gradients)
     if recipe.stage < 3:
-        return seconds + float(all_gather_s(each * states.trainable, ranks, link))
+        return reduced, ("parameters gathered", 1, each * states.trainable)
     gathers = 2 * recipe.gradient_accumulation_steps
-    return seconds + gathers * float(all_gather_s(each * states.parameters, ranks, link))
+    return reduced, ("parameters gathered", gathers, each * states.parameters)
+
+
+def _data_s(plan: TrainingPlan) -> float:
+    recipe = plan.recipe
+    reach = recipe.shards * recipe.tensor_parallel_size * recipe.pipeline_parallel_size
+    link = link_between(plan.gpu, reach)
+    return sum(
+        times * float(all_gather_s(size, recipe.shards, link))
+        for _, times, size in exchanges(plan)
+    )  # fmt: skip

@@ -102,6 +102,7 @@ def test_no_step_is_faster_than_the_peak_of_its_precision(gpu: str, precision: s
     )
     time = step_time(plan, speed_of(plan.gpu))
     assert 0 < time.mfu <= time.hfu < 1
+    assert time.hfu * time.total_s / time.low_s < 1
 
 
 def test_the_precision_decides_not_the_file() -> None:
