@@ -101,18 +101,15 @@ def step_time(plan: TrainingPlan, speed: Speed) -> StepTime:
         hardware_flops=ranks * sum(stage.hardware_flops for stage in stages),
         peak_flops_per_s=roofs_of(plan.gpu).flops_per_s(recipe.precision),
         gpus=recipe.gpus,
-        source="; ".join(_sources(plan, speed, moved)),
+        source="; ".join(_sources(plan, speed)),
     )
 
 
-def _sources(
-    plan: TrainingPlan, speed: Speed, moved: tuple[Transfer, ...]
-) -> Iterator[str]:  # fmt: skip
+def _sources(plan: TrainingPlan, speed: Speed) -> Iterator[str]:
     yield speed.source
     yield FRAMEWORK_SOURCE
     if plan.recipe.attention != "flash":
         yield "attention is timed as flash attention; stored scores take longer"
-    yield from (f"{t.name}: {t.source}" for t in moved)
 
 
 def _optimizer_s(plan: TrainingPlan, speed: Speed) -> float:
