@@ -6,7 +6,9 @@ MFU counts the model's own FLOPs only (Chowdhery et al. 2022, PaLM), HFU the rec
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.timing.roofline import roofs_of
+from planner.errors import PlanRefused
+from planner.hardware import Gpu
+from planner.timing.roofline import peaks_of, roofs_of
 from planner.timing.speed import Speed
 from planner.training.compute import micro_batch
 from planner.training.offload import Transfer, transfers
@@ -99,10 +101,18 @@ def step_time(plan: TrainingPlan, speed: Speed) -> StepTime:
         tokens=recipe.step_tokens,
         model_flops=ranks * sum(stage.model_flops for stage in stages),
         hardware_flops=ranks * sum(stage.hardware_flops for stage in stages),
-        peak_flops_per_s=roofs_of(plan.gpu).flops_per_s(recipe.precision),
+        peak_flops_per_s=_peak(plan.gpu, recipe.precision),
         gpus=recipe.gpus,
         source="; ".join(_sources(plan, speed)),
     )
+
+
+def _peak(gpu: Gpu, precision: str) -> float:
+    """Published, also where the card was measured; its own roofs where nothing is published."""
+    try:
+        return peaks_of(gpu).flops_per_s(precision)
+    except PlanRefused:
+        return roofs_of(gpu).flops_per_s(precision)
 
 
 def _sources(plan: TrainingPlan, speed: Speed) -> Iterator[str]:

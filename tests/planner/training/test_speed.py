@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from planner.calibration import Calibration, KernelPoint, MemoryCalibration, Roofs
+from planner.hardware import gpu_calibrated
 from planner.hf_config import parse
 from planner.training.compute import ATTENTION_BACKWARD
 from planner.training.plan import TrainingPlan, plan_training
@@ -102,6 +104,27 @@ def test_no_step_is_faster_than_the_peak_of_its_precision(gpu: str, precision: s
     )
     time = step_time(plan, speed_of(plan.gpu))
     assert 0 < time.mfu <= time.hfu < 1
+    assert time.hfu * time.total_s / time.low_s < 1
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_measured_card_is_used_by_its_published_peak(precision: Any) -> None:
+    """Nobody measured its 32-bit rate: what is published of it, cut as for other cards."""
+    gpu = load_gpu("h100-sxm5-80gb")
+    roofs = Roofs(read_bytes_per_s=3e12, copy_bytes_per_s=3e12, bf16_flops_per_s=6.6e14)
+    point = KernelPoint(
+        kernel="matmul", variant="bf16", bound="compute", ideal_s=1e-3, measured_s=1e-3
+    )
+    measured = gpu_calibrated(
+        gpu,
+        Calibration(
+            gpu_name="H100", date="2026-11-01", memory_bytes=gpu.memory_bytes,
+            memory=MemoryCalibration(label="measured"), roofs=roofs, points=(point,),
+        ),
+    )  # fmt: skip
+    plan = plan_training(parse(LLAMA_8B), measured, Recipe(precision=precision))
+    time = step_time(plan, speed_of(plan.gpu))
+    assert time.peak_flops_per_s == {"bf16": 989e12, "fp32": 66.91e12}[precision]
     assert time.hfu * time.total_s / time.low_s < 1
 
 
