@@ -193,10 +193,11 @@ def as_text(
         f"{1e3 * float(load.tpot_s):,.1f} ms, {found.requests_per_s:,.3g} requests/s",
         f"throughput   {found.output_tokens_per_s:,.0f} tokens/s, "
         f"{found.output_tokens_per_s_per_gpu:,.0f} per GPU",
-        f"utilisation  MFU {_share(found.mfu_prefill, gpu.bf16_flops_per_s, 'FLOP/s')} in prefill, "
+        f"utilisation  MFU {_share(found.mfu_prefill, found.peak_flops_per_s, 'FLOP/s')} "
+        "in prefill, "
         f"MBU {_share(found.mbu_decode, gpu.memory_bandwidth_bytes_per_s, 'B/s')} in decode",
         f"ridge        {found.ridge_flops_per_byte:.0f} FLOP/B, of what is reached: "
-        f"{_rate(roofs.flops_per_s('bf16'), 'FLOP/s')} / {_rate(roofs.read_bytes_per_s, 'B/s')}; "
+        f"{_rate(found.reached_flops_per_s, 'FLOP/s')} / {_rate(roofs.read_bytes_per_s, 'B/s')}; "
         f"a decode step has {found.intensity_decode:.0f}",
     ]
     if price is not None:

@@ -26,6 +26,11 @@ CHOICES = (
     "precision", "gradient_dtype", "optimizer", "sharding", "offload_optimizer",
     "offload_parameters", "pipeline_schedule", "attention", "recomputation", "loss",
 )  # fmt: skip
+RATES = (
+    ("--host-memory-gb-per-s", "host_memory_bytes_per_s",
+     "what the optimizer reaches in a machine's host memory"),
+    ("--nvme-gb-per-s", "nvme_bytes_per_s", "reads of a machine's NVMe; writes are taken as half"),
+)  # fmt: skip
 METHODS = ("full", "lora", "qlora")
 ON = ("dropout",)
 OFF = ("master_weights", "sequence_parallel", "fused_kernels")
@@ -41,6 +46,8 @@ def add_to(parser: ArgumentParser) -> None:
     parser.add_argument("--calibration", metavar="RECORD", help="of this GPU, from validate")
     for name, help_text in SIZES:
         parser.add_argument(name, type=int, metavar="N", help=help_text)
+    for name, _, help_text in RATES:
+        parser.add_argument(name, type=float, metavar="GB/S", help=f"{help_text}; else assumed")
     for name in CHOICES:
         parser.add_argument(f"--{name.replace('_', '-')}", metavar="NAME")
     for name in ON:
@@ -70,6 +77,9 @@ def chosen_recipe(arguments: Namespace) -> Any:
         for name in (*names, *CHOICES)
         if getattr(arguments, name) is not None
     }
+    for flag, name, _ in RATES:
+        rate = getattr(arguments, flag.removeprefix("--").replace("-", "_"))
+        given |= {} if rate is None else {name: rate * 1e9}
     given |= {name: True for name in ON if getattr(arguments, name)}
     given |= {name: False for name in OFF if getattr(arguments, f"no_{name}")}
     lora = {
@@ -110,21 +120,23 @@ def run(arguments: Namespace) -> str:
     model = parse(read_model(arguments.model), arguments.model)
     plan = plan_training(model, chosen_gpu(arguments), chosen_recipe(arguments))
     found = limits(plan)
+    untimed = ""
     try:
         time = step_time(plan, speed_of(plan.gpu))
-    except SizewellError:
-        time = None
+    except SizewellError as error:
+        time, untimed = None, str(error)
     usd, source = arguments.price, "given"
     if usd is None and (listed := cheapest_price(plan.gpu.id, plan.recipe.gpus)) is not None:
         usd, source = listed.usd_per_gpu_hour, f"{listed.provider}, {listed.date.isoformat()}"
     if arguments.format == "json":
-        return json.dumps(as_data(plan, found, time, usd), indent=1, allow_nan=False) + "\n"
+        data = as_data(plan, found, time, usd, untimed)
+        return json.dumps(data, indent=1, allow_nan=False) + "\n"
     if arguments.format == "csv":
         return as_csv(plan)
     from ui.train_report import as_markdown, as_text
 
     report = as_markdown if arguments.format == "markdown" else as_text
-    return report(plan, found, time, usd, source)
+    return report(plan, found, time, usd, source, untimed)
 
 
 def as_csv(plan: Any) -> str:

@@ -28,8 +28,13 @@ class Roofs(Frozen):
     fp32_flops_per_s: PositiveFloat | None = None
 
     def flops_per_s(self, numbers: str) -> float:
-        """The arithmetic roof of a format; formats without one of their own run in 16 bits."""
+        """The arithmetic roof of a format; narrow ones without one of their own run in 16 bits."""
         own: float | None = getattr(self, f"{numbers}_flops_per_s", None)
+        if numbers == "fp32" and own is None:
+            raise PlanRefused(
+                "no 32-bit arithmetic rate is published for this GPU, so no times are predicted "
+                "in fp32: choose 16-bit weights, or another GPU"
+            )
         found = own or self.bf16_flops_per_s or self.fp16_flops_per_s or self.fp32_flops_per_s
         if found is None:
             raise PlanRefused(

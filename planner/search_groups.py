@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from planner.deployment import Deployment
 from planner.engines.platforms import not_on, not_run
 from planner.errors import PlanRefused
-from planner.formats.dtypes import kv_format
+from planner.formats.dtypes import NAME_OF_DTYPE, kv_format
 from planner.formats.format_support import missing
 from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.model import Model
+from planner.run_dtype import plain_dtype
 from planner.search_space import Offer
 from planner.timing.collectives import machine_gpus
 from planner.timing.speed import Speed
@@ -76,11 +77,15 @@ class Formats:
         self, offers: Sequence[Offer], asked: str, weights: str, cache: str
     ) -> list[Group]:
         alike: dict[tuple[int, int], list[tuple[Offer, Speed]]] = {}
+        numbers = NAME_OF_DTYPE[plain_dtype(asked) or self.model.dtype]
         for offer in offers:
             try:
                 found = self.speed(offer.gpu)
             except PlanRefused as error:
                 self.unsupported.add(str(error))
+                continue
+            if numbers == "fp32" and found.roofs.fp32_flops_per_s is None:
+                self.unsupported.add(f"{offer.gpu.name}: no 32-bit arithmetic rate is published")
                 continue
             key = (id(found.efficiencies), id(offer.gpu.calibration))
             alike.setdefault(key, []).append((offer, found))

@@ -10,6 +10,7 @@ from planner.export import first_error
 from planner.training.optimizers import OPTIMIZERS
 from planner.training.recipe import (
     USUAL,
+    AttentionKernel,
     GradientDtype,
     Lora,
     Loss,
@@ -36,6 +37,8 @@ WORDS = {
     "none": "nothing",
     "cpu": "to host memory",
     "nvme": "to NVMe (ZeRO-Infinity)",
+    "naive": "probabilities stored, softmax in fp32 as transformers' eager attention",
+    "naive_16_bit": "softmax in 16 bits, as Megatron-LM",
     "eager": "PyTorch, fp32 logits",
     "in_place": "as Megatron-LM",
     "chunked": "fused with the head, in chunks",
@@ -84,7 +87,9 @@ def draw(gpus: int, gpus_per_node: int) -> Recipe:
         values["recomputation"] = _choice(
             "Recomputation", "recompute", get_args(Recomputation), USUAL.recomputation
         )
-        values["attention"] = _choice("Attention", "attention", ("flash", "naive"), USUAL.attention)
+        values["attention"] = _choice(
+            "Attention", "attention", get_args(AttentionKernel), USUAL.attention
+        )
         values["loss"] = _choice("Loss", "loss", get_args(Loss), USUAL.loss)
     with columns[3]:
         values["offload_optimizer"] = _choice(
@@ -96,12 +101,34 @@ def draw(gpus: int, gpus_per_node: int) -> Recipe:
         values["gradient_dtype"] = _choice(
             "Gradients", "grads", get_args(GradientDtype), USUAL.gradient_dtype
         )
+    if not values["offload_optimizer"] == values["offload_parameters"] == "none":
+        values |= _rates()
     values["lora"] = _lora(method)
     values |= _parallel(gpus)
     try:
         return Recipe(**values)
     except ValidationError as error:
         raise PlanRefused(first_error(error)) from None
+
+
+def _rates() -> dict[str, Any]:
+    """What one machine's memory and drives sustain; nothing where they are left to be assumed."""
+    columns = st.columns(2)
+    asked = (
+        ("host_memory_bytes_per_s", "Host memory, GB/s", "host_gbs",
+         "What the optimizer reaches in a machine's memory. 0: assumed."),
+        ("nvme_bytes_per_s", "NVMe, GB/s", "nvme_gbs",
+         "Reads of a machine's drives; writes are taken as half. 0: assumed."),
+    )  # fmt: skip
+    found = {}
+    for column, (name, label, key, help_text) in zip(columns, asked, strict=True):
+        with column:
+            rate = st.number_input(
+                label, min_value=0, max_value=10_000, value=0, key=key, help=help_text, **BOUND
+            )
+        if rate:
+            found[name] = rate * 1e9
+    return found
 
 
 def _lora(method: str) -> Lora | None:

@@ -44,9 +44,10 @@ def moved_rows(plan: TrainingPlan) -> list[tuple[str, str]]:
 
 
 def as_text(
-    plan: TrainingPlan, found: Limits, time: StepTime | None, usd: float | None, price: str
-) -> str:
-    """Verdict, memory, limits, time and cost, notes."""
+    plan: TrainingPlan, found: Limits, time: StepTime | None, usd: float | None, price: str,
+    untimed: str = "",
+) -> str:  # fmt: skip
+    """Verdict, memory, limits, time and cost (or why there is none), notes."""
     low, high = plan.stage.range_bytes
     memory = [
         f"  {label:<30}{format_bytes(size):>14}" + ("  estimate" if estimated else "")
@@ -65,11 +66,15 @@ def as_text(
         "\n".join(("One GPU (the fullest)", *memory)),
         "\n".join(f"{name}: {value}" for name, value in moved_rows(plan)),
         "\n".join(f"{name}: {value}" for name, value in limit_rows(plan, found)),
-        "" if time is None else _lines(time_rows(time, usd, price)),
+        wrap(_untimed(untimed)) if time is None else _lines(time_rows(time, usd, price)),
         "\n".join(f"{what}: {theirs} (here {ours})" for what, theirs, ours in published_rows(plan)),
         "\n".join(wrap(f"note: {note}", indent="  ") for note in notes(plan)),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _untimed(why: str) -> str:
+    return f"No time is given: {why}."
 
 
 def _lines(rows: list[tuple[str, str]]) -> str:
@@ -77,8 +82,9 @@ def _lines(rows: list[tuple[str, str]]) -> str:
 
 
 def as_markdown(
-    plan: TrainingPlan, found: Limits, time: StepTime | None, usd: float | None, price: str
-) -> str:
+    plan: TrainingPlan, found: Limits, time: StepTime | None, usd: float | None, price: str,
+    untimed: str = "",
+) -> str:  # fmt: skip
     """The whole report; every number comes from the plan object."""
     memory = [
         (label + (" (estimate)" if estimated else ""), format_bytes(size), f"{size:,}")
@@ -102,6 +108,8 @@ def as_markdown(
         rows = time_rows(time, usd, price)
         sections.append(f"## Time and cost (estimate)\n\n{table(('What', 'Value'), rows)}\n\n"
                         f"Source: {cell(time.source)}")  # fmt: skip
+    else:
+        sections.append(f"## Time and cost\n\n{cell(_untimed(untimed))}")
     if theirs := published_rows(plan):
         sections.append("## Beside the frameworks' own estimators\n\n"
                         + table(("What", "Theirs", "Here"), theirs))  # fmt: skip

@@ -38,18 +38,18 @@ COLOURS = {
 def show(plan: TrainingPlan, top: DeltaGenerator) -> None:
     """Everything about one training plan; the answer goes to `top`, above the inputs."""
     found = limits(plan)
-    time, usd, price = _time(plan)
+    time, untimed, usd, price = _time(plan)
     with top:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.title(as_sentence(title(plan)).removesuffix("."), anchor=False)
-            _downloads(plan, found, time, usd, price)
+            _downloads(plan, found, time, untimed, usd, price)
         _verdict(plan)
         st.html(_key_figures(plan, found, time, usd))
     left, right = st.columns(2, gap="medium")
     with left:
         _memory(plan)
     with right:
-        _answers(plan, found, time, usd, price)
+        _answers(plan, found, time, untimed, usd, price)
     with st.expander("How this was worked out", key="open_train_steps", on_change="rerun") as panel:
         if panel.open:
             st.html(_derivation(plan))
@@ -67,15 +67,17 @@ def _verdict(plan: TrainingPlan) -> None:
         st.success(f"**{sentence}**", icon=":material/check_circle:")
 
 
-def _time(plan: TrainingPlan) -> tuple[StepTime | None, float | None, str]:
+def _time(plan: TrainingPlan) -> tuple[StepTime | None, str, float | None, str]:
+    """The time, or why there is none; dollars an hour, and whose."""
+    time, untimed = None, ""
     try:
         time = step_time(plan, speed_of(plan.gpu))
-    except SizewellError:
-        time = None
+    except SizewellError as error:
+        untimed = str(error)
     listed = cheapest_price(plan.gpu.id, plan.recipe.gpus)
     if listed is None:
-        return time, None, ""
-    return time, listed.usd_per_gpu_hour, f"{listed.provider}, {listed.date.isoformat()}"
+        return time, untimed, None, ""
+    return time, untimed, listed.usd_per_gpu_hour, f"{listed.provider}, {listed.date.isoformat()}"
 
 
 def _key_figures(
@@ -159,14 +161,17 @@ def bar(plan: TrainingPlan) -> str:
 
 
 def _answers(
-    plan: TrainingPlan, found: Limits, time: StepTime | None, usd: float | None, price: str
-) -> None:
+    plan: TrainingPlan, found: Limits, time: StepTime | None, untimed: str, usd: float | None,
+    price: str,
+) -> None:  # fmt: skip
     st.header("What else would fit", anchor=False)
     st.html(html_table(("Question", "Answer"), limit_rows(plan, found), stack=True))
     if time is not None:
         st.header("Time and cost (estimate)", anchor=False)
         st.html(html_table(("What", "Value"), time_rows(time, usd, price), stack=True))
         st.caption(as_sentence(time.source))
+    else:
+        st.caption(as_sentence(f"No time is given: {untimed}"))
     if theirs := published_rows(plan):
         st.header("Beside the frameworks' own estimators", anchor=False)
         st.html(html_table(("What", "Theirs", "Here"), theirs, numeric=(1, 2), stack=True))
@@ -193,13 +198,14 @@ def _derivation(plan: TrainingPlan) -> str:
 
 
 def _downloads(
-    plan: TrainingPlan, found: Limits, time: StepTime | None, usd: float | None, price: str
-) -> None:
+    plan: TrainingPlan, found: Limits, time: StepTime | None, untimed: str, usd: float | None,
+    price: str,
+) -> None:  # fmt: skip
     with st.popover("Download report", icon=":material/download:"):
         for label, extension, build in (
-            ("Markdown", "md", lambda: as_markdown(plan, found, time, usd, price)),
+            ("Markdown", "md", lambda: as_markdown(plan, found, time, usd, price, untimed)),
             ("JSON", "json", lambda: json.dumps(
-                as_data(plan, found, time, usd), indent=1, allow_nan=False)),
+                as_data(plan, found, time, usd, untimed), indent=1, allow_nan=False)),
         ):  # fmt: skip
             st.download_button(
                 label, data=build, file_name=f"training-plan.{extension}",

@@ -1,7 +1,8 @@
 """A planned model as a trainable stack: what `planner.training` says is kept is what is kept here.
 
 Norms and gates are single operations that keep their inputs only, as fused kernels do; attention is
-PyTorch's flash kernel or plain matrices with their scores; layers may be recomputed.
+PyTorch's flash kernel or plain matrices with their scores, whose softmax is in fp32 or in 16 bits;
+layers may be recomputed.
 """
 
 from typing import Any
@@ -175,7 +176,9 @@ class TrainingStack:
             k, v = k.repeat_interleave(times, 1), v.repeat_interleave(times, 1)
             hidden = torch.ones(s, s, dtype=torch.bool, device=x.device).triu_(1)
             scores = (q * mixer.head_dim**-0.5) @ k.transpose(-1, -2)
-            out = scores.masked_fill_(hidden, float("-inf")).softmax(-1) @ v
+            softmax_in = torch.float32 if self.recipe.attention == "naive" else scores.dtype
+            scores.masked_fill_(hidden, float("-inf"))
+            out = scores.softmax(-1, dtype=softmax_in).to(v.dtype) @ v
         return functional.linear(out.transpose(1, 2).reshape(rows * s, -1), own["o_proj"])
 
     def _turned(self, t: torch.Tensor) -> torch.Tensor:

@@ -75,6 +75,12 @@ def held(plan: Plan, users: int) -> int:
     return users if plan.max_concurrency is None else plan.max_concurrency
 
 
+def instead_of(seconds: float, now_s: float) -> str:
+    """'4.3 ms instead of 10.0 ms', or '10.0 ms as before' where both print alike."""
+    found, now = (f"{1e3 * each:.1f} ms" for each in (seconds, now_s))
+    return f"{found} as before" if found == now else f"{found} instead of {now}"
+
+
 def worth(ratio: float) -> str:
     """Why a choice that gains something is not taken; nothing where it is."""
     return "" if ratio > WORTH else ": less than a tenth is not worth it"

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from planner.formats.format_support import weights_support
-from planner.guide.case import LOSSY, WORTH, Case, Decision, held, worth
+from planner.guide.case import LOSSY, WORTH, Case, Decision, held, instead_of, worth
 from planner.timing.breakdown import timer
 from planner.timing.latency import Latency
 from planner.timing.passes import PrefillPass, prefill_pass
@@ -25,8 +25,7 @@ def attention_arithmetic(case: Case) -> Decision:
     return Decision(
         "attention arithmetic",
         f"fp8, {LOSSY}" if ratio > WORTH else "16 bits",
-        f"in fp8 a prompt takes {1e3 * faster:.1f} ms instead of {1e3 * seconds:.1f} ms"
-        f"{worth(ratio)}",
+        f"in fp8 a prompt takes {instead_of(faster, seconds)}{worth(ratio)}",
         ratio,
     )
 
@@ -53,8 +52,8 @@ def cache_format(case: Case) -> Decision:
     return Decision(
         "cache format",
         f"fp8, {LOSSY}" if gain > WORTH else "the model's own",
-        f"with fp8 a step takes {1e3 * other.tpot.seconds:.1f} ms instead of "
-        f"{1e3 * case.now.tpot.seconds:.1f} ms, and {room}{worth(gain)}",
+        f"with fp8 a step takes {instead_of(other.tpot.seconds, case.now.tpot.seconds)}, and "
+        f"{room}{worth(gain)}",
         gain,
     )
 
@@ -77,8 +76,8 @@ def weight_format(case: Case) -> Decision:
         "weights",
         f"{name}, {LOSSY}" if ratio > WORTH else "the model's own",
         f"reading weights is {100 * share:.0f} % of a step; {name} makes it "
-        f"{1e3 * tries[name].tpot.seconds:.1f} ms instead of "
-        f"{1e3 * case.now.tpot.seconds:.1f} ms{_unpacked(case, name, tries[name])}{worth(ratio)}",
+        f"{instead_of(tries[name].tpot.seconds, case.now.tpot.seconds)}"
+        f"{_unpacked(case, name, tries[name])}{worth(ratio)}",
         ratio,
     )
 
@@ -89,7 +88,7 @@ def _unpacked(case: Case, name: str, found: Latency) -> str:
         return ""
     return (
         f" by memory alone: {case.gpu.name} multiplies in 16 bits, so a prompt takes "
-        f"{1e3 * found.ttft.seconds:.1f} ms instead of {1e3 * case.now.ttft.seconds:.1f} ms"
+        f"{instead_of(found.ttft.seconds, case.now.ttft.seconds)}"
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
+from planner.formats.dtypes import NAME_OF_DTYPE
 from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.model import Model
@@ -75,7 +76,8 @@ class Request(Frozen):
 class Latency:
     """One deployment at `users` users. ttft and tpot: a prompt alone, and a step of all users.
 
-    load: both under steady load, where prompts and answers share the GPU.
+    load: both under steady load, where prompts and answers share the GPU. numbers: the arithmetic
+    beside quantised matrices, whose peak utilisation is measured by.
     """
 
     gpu: Gpu
@@ -86,6 +88,7 @@ class Latency:
     ttft: Time
     tpot: Time
     load: Load
+    numbers: str
 
     @cached_property
     def requests_per_s(self) -> float:
@@ -106,13 +109,22 @@ class Latency:
         return self.output_tokens_per_s / self.deployment.gpus
 
     @property
+    def peak_flops_per_s(self) -> int | None:
+        """Published, in 32 bits or in 16."""
+        return self.gpu.fp32_flops_per_s if self.numbers == "fp32" else self.gpu.bf16_flops_per_s
+
+    @property
+    def reached_flops_per_s(self) -> float:
+        return self.speed.roofs.flops_per_s("fp32" if self.numbers == "fp32" else "bf16")
+
+    @property
     def mfu_prefill(self) -> float | None:
-        """Part of the published 16-bit peak that a prompt's arithmetic uses."""
-        return _part(self.ttft.flops / self.ttft.seconds, self.gpu.bf16_flops_per_s)
+        """Part of the published peak that a prompt's arithmetic uses."""
+        return _part(self.ttft.flops / self.ttft.seconds, self.peak_flops_per_s)
 
     @property
     def mfu_decode(self) -> float | None:
-        return _part(self.tpot.flops / self.tpot.seconds, self.gpu.bf16_flops_per_s)
+        return _part(self.tpot.flops / self.tpot.seconds, self.peak_flops_per_s)
 
     @property
     def mbu_decode(self) -> float | None:
@@ -122,9 +134,8 @@ class Latency:
 
     @property
     def ridge_flops_per_byte(self) -> float:
-        """Arithmetic intensity from which 16-bit arithmetic binds, with the roofs in use."""
-        roofs = self.speed.roofs
-        return roofs.flops_per_s("bf16") / roofs.read_bytes_per_s
+        """Arithmetic intensity from which arithmetic binds, with the roofs in use."""
+        return self.reached_flops_per_s / self.speed.roofs.read_bytes_per_s
 
     @property
     def intensity_decode(self) -> float:
@@ -166,4 +177,5 @@ def latency(
         stages=deployment.pipeline_parallel_size,
         alone_s=ttft.seconds,
     )
-    return Latency(gpu, deployment, speed, request, users, ttft, tpot, load)
+    numbers = NAME_OF_DTYPE[model.dtype]
+    return Latency(gpu, deployment, speed, request, users, ttft, tpot, load, numbers)

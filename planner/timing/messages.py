@@ -9,6 +9,7 @@ from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import MoE
 from planner.model import LayerGroup, Model
 from planner.parallelism import layers_in
+from planner.run_dtype import plain_dtype
 from planner.timing.collectives import Link, all_gather_s, all_reduce_s, all_to_all_s, send_s
 from planner.timing.elementwise import Number
 from planner.timing.step_costs import Phase
@@ -43,7 +44,7 @@ def messages(
     tokens and scattering the sums (slices).
     """
     tp, dp = deployment.tensor_parallel_size, deployment.data_parallel_size
-    size = DTYPE_BYTES[model.dtype]
+    size = DTYPE_BYTES[plain_dtype(deployment.weights_dtype) or model.dtype]
     hidden = rows * model.hidden_size * size
     for group in model.groups:
         count = layers_in(group, span)
@@ -85,7 +86,7 @@ def ring_messages(
 ) -> Iterator[Message]:
     """What a prefill ring whose ranks hold `block` tokens each passes around in a stage."""
     ring, tp = deployment.context_parallel_size, deployment.tensor_parallel_size
-    size = DTYPE_BYTES[model.dtype]
+    size = DTYPE_BYTES[plain_dtype(deployment.weights_dtype) or model.dtype]
     for group in model.groups:
         times = (ring - 1) * layers_in(group, span)
         for mixer in group.mixers if times else ():

@@ -73,6 +73,11 @@ def roofs_of(gpu: Gpu) -> Roofs:
     """Measured roofs where the GPU carries a calibration, published peaks otherwise."""
     if gpu.calibration is not None and gpu.calibration.roofs is not None:
         return gpu.calibration.roofs
+    return peaks_of(gpu)
+
+
+def peaks_of(gpu: Gpu) -> Roofs:
+    """Published peaks. Raises PlanRefused where no memory bandwidth is."""
     if gpu.memory_bandwidth_bytes_per_s is None:
         raise PlanRefused(f"{gpu.name}: no memory bandwidth is known, so no time can be given")
     bandwidth = gpu.memory_bandwidth_bytes_per_s

@@ -90,6 +90,9 @@ def speed_of(gpu: Gpu, reference: Reference) -> Speed:
     roofs = roofs_of(gpu)
     own = gpu.calibration
     if own is not None and own.roofs is not None and own.points:
+        if roofs.fp32_flops_per_s is None and gpu.fp32_flops_per_s is not None:
+            share = reference.flops_shares.get("fp32_flops_per_s", 1.0)
+            roofs = roofs.model_copy(update={"fp32_flops_per_s": share * gpu.fp32_flops_per_s})
         return Speed(roofs, Efficiencies(own.points), *CALIBRATED, own.label, "calibrated")
     if gpu.id == reference.gpu_id:
         roofs = _cut(roofs, reference)

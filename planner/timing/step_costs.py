@@ -22,6 +22,7 @@ from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import MoE
 from planner.kv_cache import entry_bytes
 from planner.model import LayerGroup, Model
+from planner.run_dtype import plain_dtype
 from planner.tensors import CacheTensor
 from planner.timing.matrices import Matrices, fused, halves_of_experts, held_by_rank, spread
 from planner.timing.roofline import Costs, Work
@@ -82,8 +83,9 @@ class _Step:
         )
         self.sequences: Any = sum(contexts.values())
         self.rows = tokens * self.sequences
-        self.size = DTYPE_BYTES[model.dtype]
-        self.numbers = NAME_OF_DTYPE[model.dtype]
+        dtype = plain_dtype(deployment.weights_dtype) or model.dtype
+        self.size = DTYPE_BYTES[dtype]
+        self.numbers = NAME_OF_DTYPE[dtype]
         self.cache: KvFormat = kv_format(deployment.kv_cache_dtype, model.own_cache)
 
     def work(self) -> Iterator[Work]:

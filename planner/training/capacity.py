@@ -16,7 +16,8 @@ from planner.training.recipe import Lora, Recipe, Sharding
 MOST_SEQUENCES = 2**16
 LONGEST = 2**24
 LADDER: tuple[Sharding, ...] = ("ddp", "zero1", "zero2", "zero3")
-"""From least to most communication: stages 0 to 2 move 2 P a step, stage 3 moves 3 P."""
+"""From least to most communication: of m micro-batches the first two move 2 P, stage 2 m P + P and
+stage 3 3 m P."""
 
 
 @dataclass(frozen=True, slots=True)

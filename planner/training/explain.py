@@ -129,11 +129,21 @@ def verdict(plan: TrainingPlan) -> str:
     return f"{spare} With every estimate at its high end it would be {format_bytes(over)} short."
 
 
+STORED_SCORES = {
+    "naive": "Probabilities are stored as transformers' eager attention does: the softmax's in "
+    "fp32 and a copy cast back for the product with the values.",
+    "naive_16_bit": "Probabilities are stored once, in the precision of training, as Megatron-LM's "
+    "softmax leaves them.",
+}  # fmt: skip
+
+
 def notes(plan: TrainingPlan) -> tuple[str, ...]:
     """What the figures assume."""
     found = ["Attention, feed-forward and norms keep what fused kernels keep (one kernel for "
              "activation and gate)." if plan.recipe.fused_kernels else
              "Activation and gate are separate operations, each keeping its input."]  # fmt: skip
+    if plan.recipe.attention != "flash":
+        found.append(STORED_SCORES[plan.recipe.attention])
     if any(isinstance(part.group.mlp, MoE) for part in plan.stage.parts):
         found.append("Routing is taken to be balanced: a popular expert's GPU needs more.")
     if any(s.estimated for part in plan.stage.parts for s in part.saved):

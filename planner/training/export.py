@@ -75,9 +75,19 @@ def time_rows(time: StepTime, usd_per_gpu_hour: float | None, price: str) -> lis
         ("MFU", f"{time.mfu:.0%}" + ("" if time.hfu == time.mfu else f"; HFU {time.hfu:.0%}")),
         ("Compute", format_seconds(time.compute_s)),
         ("Tensor and expert parallel links", format_seconds(time.tensor_s)),
+        ("Context ring, what attention does not hide", format_seconds(time.ring_s)),
+        ("Sends between pipeline stages", format_seconds(time.stage_s)),
         ("Data parallel links, half of it hidden", format_seconds(time.data_s)),
         ("Pipeline bubble", format_seconds(time.bubble_s)),
         ("Optimizer", format_seconds(time.optimizer_s)),
+    ]
+    rows += [
+        (
+            t.name,
+            f"{format_seconds(t.seconds)} ({format_seconds(t.low_s)} to "
+            f"{format_seconds(t.high_s)}) for {format_bytes(t.bytes)}; {t.source}",
+        )
+        for t in time.transfers
     ]
     if usd_per_gpu_hour is not None:
         usd = time.usd_per_billion_tokens(usd_per_gpu_hour)
@@ -107,8 +117,9 @@ def as_data(
     found: Limits,
     time: StepTime | None,
     usd_per_gpu_hour: float | None = None,
+    untimed: str = "",
 ) -> dict[str, Any]:
-    """Everything a training plan says, ready for JSON."""
+    """Everything a training plan says, ready for JSON. untimed: why there is no time."""
     stage = plan.stage
     return {
         "schema_version": SCHEMA_VERSION,
@@ -145,6 +156,7 @@ def as_data(
             "fewest_gpus": None if found.fewest is None else found.fewest.gpus,
         },
         "time": None if time is None else _time(time, usd_per_gpu_hour),
+        "untimed": untimed or None,
         "published": [
             asdict(p) for p in published(plan.model, plan.recipe, count(plan.model).total)
         ],

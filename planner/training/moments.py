@@ -11,7 +11,7 @@ from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import Mlp, MoE
 from planner.model import LayerGroup
 from planner.training.recipe import Recipe
-from planner.training.saved import Saved, bytes_of
+from planner.training.saved import Saved, bytes_of, softmax_bytes
 from planner.training.states import parameter_bytes
 from planner.training.tensors import Held
 
@@ -68,10 +68,14 @@ def _feed_forward(mlp: Mlp | MoE | None, hidden: int, recipe: Recipe) -> int:
 
 
 def _attention(mixer: object, recipe: Recipe) -> int:
-    """Bytes per token: gradients of scores, or of queries, keys, values and an fp32 accumulator."""
+    """Bytes per token: gradients of probabilities and scores, less a cast copy freed by then; or of
+    queries, keys, values and an fp32 accumulator.
+    """
     if not isinstance(mixer, (Attention, LatentAttention)):
         return 0
     e, heads = recipe.element_bytes, mixer.num_attention_heads
-    if recipe.attention == "naive":
-        return 2 * e * heads * recipe.sequence_length
+    if recipe.attention != "flash":
+        softmax = softmax_bytes(recipe)
+        copy = e if softmax != e else 0
+        return (2 * softmax - copy) * heads * recipe.sequence_length
     return heads * (3 * e * mixer.head_dim + e * mixer.value_dim + 4 * mixer.head_dim)

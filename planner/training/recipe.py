@@ -6,10 +6,11 @@ Recipe(sequence_length=4096, optimizer="adamw", sharding="zero3", data_parallel_
 from math import gcd
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
+from planner.formats.dtypes import DTYPE_BYTES
 from planner.frozen import Frozen
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import MoE
@@ -25,6 +26,7 @@ Sharding = Literal["ddp", "zero1", "zero2", "zero3", "fsdp2"]
 Place = Literal["none", "cpu", "nvme"]
 Schedule = Literal["gpipe", "1f1b", "interleaved"]
 Recomputation = Literal["none", "selective", "full"]
+AttentionKernel = Literal["flash", "naive", "naive_16_bit"]
 Loss = Literal["eager", "in_place", "chunked"]
 Size = Field(default=1, ge=1, le=65536)
 
@@ -43,8 +45,12 @@ class Recipe(Frozen):
     gradient_dtype: "16-bit" as in the ZeRO paper, "fp32" as Megatron-LM keeps them, "both" as
     DeepSpeed's estimators count them; auto is fp32 for FSDP2, the parameters' own otherwise.
     sequence_parallel splits what tensor parallelism leaves whole. dropout: masks are kept.
+    attention: "naive" stores probabilities as transformers' eager attention does, whose softmax is
+    in fp32 and cast back; "naive_16_bit" as Megatron-LM does, whose softmax stays in 16 bits.
     fused_kernels: activation and gate are one kernel, which keeps its inputs only. loss: see
     `planner.training.loss`. virtual_stages: chunks of layers a pipeline rank holds, interleaved.
+    host_memory_bytes_per_s, nvme_bytes_per_s (reads): of one machine, as measured there; where they
+    are not given `planner.training.offload` assumes them.
     """
 
     sequence_length: int = Field(default=4096, ge=1, le=2**27)
@@ -66,12 +72,14 @@ class Recipe(Frozen):
     pipeline_schedule: Schedule = "1f1b"
     virtual_stages: int = Field(default=2, ge=1, le=1024)
     expert_parallel_size: int = Size
-    attention: Literal["flash", "naive"] = "flash"
+    attention: AttentionKernel = "flash"
     recomputation: Recomputation = "none"
     dropout: bool = False
     fused_kernels: bool = True
     loss: Loss = "eager"
     gpus_per_node: int = Field(default=8, ge=1, le=1024)
+    host_memory_bytes_per_s: PositiveFloat | None = None
+    nvme_bytes_per_s: PositiveFloat | None = None
 
     @property
     def gpus(self) -> int:
@@ -108,9 +116,14 @@ class Recipe(Frozen):
         return sequences * self.sequence_length * self.data_parallel_size
 
     @property
+    def dtype(self) -> str:
+        """torch's name for what activations are in, and what is not multiplied in fp8."""
+        return {"fp32": "float32", "fp16": "float16"}.get(self.precision, "bfloat16")
+
+    @property
     def element_bytes(self) -> int:
         """An activation's element."""
-        return 4 if self.precision == "fp32" else 2
+        return DTYPE_BYTES[self.dtype]
 
     def deployment(self) -> Deployment:
         """The split of tensors and layers; data parallelism and experts are handled here."""

@@ -103,19 +103,28 @@ def _all(group: LayerGroup, hidden: int, recipe: Recipe) -> Iterator[Saved]:
             yield Saved("feed-forward dropout mask", hidden, "mlp", split=False)
 
 
+def softmax_bytes(recipe: Recipe) -> int:
+    """Of one probability as the softmax puts it out, where they are stored."""
+    return 4 if recipe.attention == "naive" else recipe.element_bytes
+
+
 def _core(
     heads: int, kv_heads: int, score: int, value: int, recipe: Recipe, linear: int
 ) -> Iterator[Saved]:
     """Queries, keys, values, scores, output of one layer's attention."""
     e = recipe.element_bytes
-    naive = recipe.attention == "naive"
+    naive = recipe.attention != "flash"
     stored = heads if naive else kv_heads
     yield Saved("queries", e * heads * score, "attention")
     yield Saved("keys and values", e * stored * (score + value), "attention")
     if naive:
-        yield Saved("probabilities", 0, "attention", e * heads, core=True)
+        softmax = softmax_bytes(recipe)
+        yield Saved("softmax's probabilities", 0, "attention", softmax * heads, core=True)
+        if softmax != e:
+            yield Saved("probabilities, cast", 0, "attention", e * heads, core=True)
         if recipe.dropout:
-            yield Saved("dropout of probabilities", 0, "attention", (1 + e) * heads, core=True)
+            copies = 1 + (e if softmax == e else 0)
+            yield Saved("dropout of probabilities", 0, "attention", copies * heads, core=True)
         yield Saved("attention output", linear * heads * value, "attention", feeds=("o_proj",))
         return
     yield Saved("log-sum-exps", LSE_BYTES * heads, "attention", core=True)

@@ -1,22 +1,20 @@
 """Time of an optimizer step, MFU and cost, from the roofline: an estimate with its range.
 
-A backward pass does twice the work of a forward one (Kaplan et al. 2020: 6 FLOPs per parameter and
-token); full recomputation adds a forward pass, selective the attention. MFU counts the model's own
-FLOPs only (Chowdhery et al. 2022, PaLM), HFU the recomputed ones too.
+MFU counts the model's own FLOPs only (Chowdhery et al. 2022, PaLM), HFU the recomputed ones too.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.kinds.mlp import MoE
-from planner.model import Model
-from planner.parallelism import stage_groups
-from planner.timing.collectives import all_gather_s, all_reduce_s, all_to_all_s, link_between
-from planner.timing.roofline import Costs, Work, roofs_of, time_s
+from planner.errors import PlanRefused
+from planner.hardware import Gpu
+from planner.timing.roofline import peaks_of, roofs_of
 from planner.timing.speed import Speed
-from planner.timing.step_costs import step_costs
+from planner.training.compute import micro_batch
+from planner.training.offload import Transfer, transfers
 from planner.training.plan import TrainingPlan
 from planner.training.schedule import bubble
-from planner.units import ceil_div
+from planner.training.traffic import traffic
 
 SECONDS_PER_HOUR = 3600
 FRAMEWORK = (0.95, 1.2, 1.8)
@@ -30,14 +28,18 @@ FRAMEWORK_SOURCE = (
 class StepTime:
     """Seconds of one optimizer step by what they go into; low and high bound the total.
 
-    tensor_s is on the critical path; data_s is taken as half hidden behind the backward pass.
+    tensor_s, ring_s, stage_s and transfers are on the critical path; data_s is taken as half hidden
+    behind the backward pass.
     """
 
     compute_s: float
     tensor_s: float
+    ring_s: float
+    stage_s: float
     data_s: float
     bubble_s: float
     optimizer_s: float
+    transfers: tuple[Transfer, ...]
     low_s: float
     high_s: float
     tokens: int
@@ -49,7 +51,9 @@ class StepTime:
 
     @property
     def total_s(self) -> float:
-        return self.compute_s + self.tensor_s + self.data_s / 2 + self.bubble_s + self.optimizer_s
+        links = self.tensor_s + self.ring_s + self.stage_s + self.data_s / 2
+        moved = sum(t.seconds for t in self.transfers)
+        return self.compute_s + links + self.bubble_s + self.optimizer_s + moved
 
     @property
     def tokens_per_s(self) -> float:
@@ -69,106 +73,59 @@ class StepTime:
 
 
 def step_time(plan: TrainingPlan, speed: Speed) -> StepTime:
-    """The StepTime of `plan`. Raises PlanRefused where the GPU's rates are unknown."""
+    """The StepTime of `plan`. Raises PlanRefused where a rate that it needs is unknown."""
     recipe = plan.recipe
     batches = recipe.gradient_accumulation_steps
-    passes = [_forward(plan, i) for i in range(recipe.pipeline_parallel_size)]
-    slowest, flops = 0.0, [0.0, 0.0]
-    for costs, core in passes:
-        forward = time_s(costs, speed.roofs, speed.efficiencies)
-        again = forward if recipe.recomputation == "full" else 0.0
-        if recipe.recomputation == "selective":
-            again = time_s(core, speed.roofs, speed.efficiencies)
-        extra = {"full": costs.flops, "selective": core.flops, "none": 0}[recipe.recomputation]
-        weight_gradients = 2.0 if recipe.lora is None else 1.0
-        slowest = max(slowest, forward * (1 + weight_gradients) + again)
-        flops[0] += (1 + weight_gradients) * costs.flops
-        flops[1] += (1 + weight_gradients) * costs.flops + extra
-    scale = recipe.tensor_parallel_size * recipe.context_parallel_size
-    scale *= recipe.data_parallel_size * batches
+    stages = [micro_batch(plan, i, speed) for i in range(recipe.pipeline_parallel_size)]
+    slowest = max(stages, key=lambda stage: stage.seconds)
     low, usual, high = FRAMEWORK
-    compute = usual * batches * slowest / recipe.context_parallel_size
-    tensor, data = batches * _tensor_s(plan), _data_s(plan)
-    idle = float(bubble(recipe)) * (compute + tensor)
+    compute = usual * batches * slowest.seconds
+    links = traffic(plan, slowest)
+    beside = links.tensor_s + links.ring_s + links.stage_s
+    idle = float(bubble(recipe)) * (compute + beside)
     optimizer = _optimizer_s(plan, speed)
-    central = compute + tensor + data / 2 + idle + optimizer
-    roofs = roofs_of(plan.gpu)
-    cp = recipe.context_parallel_size
+    on_gpus = compute + beside + idle + optimizer
+    moved = transfers(plan)
+    ranks = batches * recipe.gpus / recipe.pipeline_parallel_size
     return StepTime(
-        compute, tensor, data, idle, optimizer,
-        low / usual * (central - data / 2), high / usual * (central + data / 2),
-        recipe.step_tokens, flops[0] * scale / cp, flops[1] * scale / cp,
-        roofs.flops_per_s(recipe.precision), recipe.gpus,
-        f"{speed.source}; {FRAMEWORK_SOURCE}",
-    )  # fmt: skip
+        compute_s=compute,
+        tensor_s=links.tensor_s,
+        ring_s=links.ring_s,
+        stage_s=links.stage_s,
+        data_s=links.data_s,
+        bubble_s=idle,
+        optimizer_s=optimizer,
+        transfers=moved,
+        low_s=low / usual * on_gpus + sum(t.low_s for t in moved),
+        high_s=high / usual * (on_gpus + links.data_s) + sum(t.high_s for t in moved),
+        tokens=recipe.step_tokens,
+        model_flops=ranks * sum(stage.model_flops for stage in stages),
+        hardware_flops=ranks * sum(stage.hardware_flops for stage in stages),
+        peak_flops_per_s=_peak(plan.gpu, recipe.precision),
+        gpus=recipe.gpus,
+        source="; ".join(_sources(plan, speed)),
+    )
 
 
-def _forward(plan: TrainingPlan, stage: int) -> tuple[Costs, Costs]:
-    """Launches of one micro-batch's forward pass on a rank of a stage, and attention's alone."""
-    recipe, model = plan.recipe, plan.model
-    span = stage_groups(model, recipe.pipeline_parallel_size)[stage][0][1]
-    s = recipe.sequence_length
-    contexts = {s: recipe.micro_batch_size}
-    deployment = recipe.deployment().replace(weights_dtype=recipe.precision)
-    costs = step_costs(model, deployment, "prefill", s, contexts, span)
-    work = [w for w in costs.work if w.part != "head"]
-    if stage == recipe.pipeline_parallel_size - 1:
-        work.append(_head(model, recipe.micro_batch_size * s, recipe.tensor_parallel_size))
-    core = tuple(w for w in work if w.part == "attention")
-    return Costs(tuple(work)), Costs(core)
+def _peak(gpu: Gpu, precision: str) -> float:
+    """Published, also where the card was measured; its own roofs where nothing is published."""
+    try:
+        return peaks_of(gpu).flops_per_s(precision)
+    except PlanRefused:
+        return roofs_of(gpu).flops_per_s(precision)
 
 
-def _head(model: Model, tokens: int, tp: int) -> Work:
-    rows = ceil_div(model.vocab_size, tp)
-    return Work(
-        "matmul", "bf16", "head", 1, "bf16", 2 * tokens * rows * model.hidden_size,
-        2 * rows * model.hidden_size, activation_bytes=2 * tokens * (rows + model.hidden_size),
-    )  # fmt: skip
-
-
-def _tensor_s(plan: TrainingPlan) -> float:
-    """All-reduces of one micro-batch: two a layer in each direction; experts' all-to-alls."""
-    recipe, model = plan.recipe, plan.model
-    size = recipe.micro_batch_tokens * model.hidden_size * recipe.element_bytes
-    layers = max(len(stage.layers) for stage in plan.stages)
-    passes = 3 if recipe.recomputation == "full" else 2
-    total = 0.0
-    tp, ep = recipe.tensor_parallel_size, recipe.expert_parallel_size
-    if tp > 1:
-        total += passes * layers * 2 * all_reduce_s(size, tp, link_between(plan.gpu, tp))
-    if ep > 1:
-        for stage in plan.stages[:1]:
-            for part in stage.parts:
-                if isinstance(part.group.mlp, MoE):
-                    sent = size * part.group.mlp.num_experts_per_tok
-                    each = all_to_all_s(sent, ep, link_between(plan.gpu, ep))
-                    total += passes * 2 * part.count * each
-    return total
-
-
-def _data_s(plan: TrainingPlan) -> float:
-    """Gradients once a step; ZeRO-3 and FSDP gather parameters twice a micro-batch besides."""
-    recipe = plan.recipe
-    ranks = recipe.shards
-    if ranks == 1:
-        return 0.0
-    reach = ranks * recipe.tensor_parallel_size * recipe.pipeline_parallel_size
-    link = link_between(plan.gpu, reach)
-    states = plan.stage.states
-    seconds = float(all_reduce_s(2 * states.trainable, ranks, link))
-    if recipe.stage == 3:
-        gathers = 2 * recipe.gradient_accumulation_steps - 1
-        seconds += gathers * float(all_gather_s(2 * states.parameters, ranks, link))
-    return seconds
+def _sources(plan: TrainingPlan, speed: Speed) -> Iterator[str]:
+    yield speed.source
+    yield FRAMEWORK_SOURCE
+    if plan.recipe.attention != "flash":
+        yield "attention is timed as flash attention; stored scores take longer"
 
 
 def _optimizer_s(plan: TrainingPlan, speed: Speed) -> float:
-    """States read and written once; what lies on the host crosses PCIe both ways."""
+    """States on the GPU read and written once; nothing where the optimizer runs on the host."""
+    if plan.recipe.offload_optimizer != "none":
+        return 0.0
     states = plan.stage.states.states
     here = sum(s.bytes for s in states if s.place == "none" and s.name != "frozen parameters")
-    seconds = 2 * here / speed.roofs.copy_bytes_per_s
-    moved = sum(s.bytes for s in states if s.place != "none" and s.name == "gradients")
-    if moved:
-        pcie = plan.gpu.pcie_bytes_per_s or 32 * 10**9
-        seconds += 2 * moved / pcie
-    return seconds
+    return 2 * here / speed.roofs.copy_bytes_per_s

@@ -34,10 +34,14 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """All states of one rank. gathered: ZeRO-3's largest module, parameters and gradients."""
+    """All states of one rank. gathered: ZeRO-3's largest module, parameters and gradients.
+
+    updated: parameters that its optimizer updates.
+    """
 
     parameters: int
     trainable: int
+    updated: int
     states: tuple[State, ...]
     gathered_bytes: int
 
@@ -112,7 +116,8 @@ def states(held: Iterable[Held], recipe: Recipe, largest_module: int) -> States:
     if recipe.sharding == "zero3":
         live = (parameter_bytes(recipe) + (2 if recipe.lora is None else 0)) * largest_module
     total = sum(t.parameters for t in tensors)
-    return States(total, n, tuple(row for row in rows if row.bytes), live)
+    rows = [row for row in rows if row.bytes]
+    return States(total, n, per_parameter(1, 1), tuple(rows), live)
 
 
 def _share(size: int, tensor: Held, recipe: Recipe, sharded: bool) -> int:

@@ -16,6 +16,20 @@ def run(capsys: pytest.CaptureFixture[str], *more: str) -> str:
     return capsys.readouterr().out
 
 
+def test_32_bit_weights_are_bounded_by_the_32_bit_peak(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """8.03 B parameters less the embedding, 8,192 tokens, 66.9 TFLOP/s: no less than 1.8 s."""
+    flags = ["latency", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", "--format", "json"]
+    found = {}
+    for name in ("bf16", "fp32"):
+        assert main([*flags, "--weights-dtype", name]) == 0
+        found[name] = json.loads(capsys.readouterr().out)
+    assert found["fp32"]["ttft"]["low_s"] > 2 * 7e9 * 8192 / 66.91e12
+    for each in found.values():
+        assert 0.3 < each["mfu_prefill"] < 1
+
+
 def test_text_has_times_with_ranges_cost_and_choices(capsys: pytest.CaptureFixture[str]) -> None:
     out = run(capsys)
     for word in ("TTFT alone", "TPOT alone", "under load", "MFU", "per million", "speculation:"):

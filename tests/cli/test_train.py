@@ -47,6 +47,27 @@ def test_json_has_places_limits_time_and_derivation(capsys: pytest.CaptureFixtur
     assert summed == data["total_bytes_per_gpu"]
 
 
+def test_offloading_says_what_it_assumes_and_takes_given_rates(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nvme = [*EIGHT, "--offload-optimizer", "nvme"]
+    said = " ".join(answer(capsys, *nvme).split())
+    assert "assumed 10 GB/s read and 5 written" in said
+    assert "assumed 54 GB/s" in said
+    rates = ["--nvme-gb-per-s", "48", "--host-memory-gb-per-s", "200"]
+    said = " ".join(answer(capsys, *nvme, *rates).split())
+    assert "assumed" not in said
+    assert "at the rate given" in said
+
+
+def test_no_time_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["train", "--model", "llama-3.1-8b", "--gpu", "gh200-96gb", "--sharding", "zero3",
+             "--offload-optimizer", "cpu"]  # fmt: skip
+    for form in ("text", "markdown", "json"):
+        assert main([*flags, "--format", form]) == 0
+        assert "its link to the host is not known" in " ".join(capsys.readouterr().out.split())
+
+
 def test_what_does_not_fit_says_what_would(capsys: pytest.CaptureFixture[str]) -> None:
     text = answer(capsys)
     assert text.startswith("Does not fit")

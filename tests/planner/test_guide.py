@@ -236,6 +236,16 @@ def test_four_bits_lose_the_fp8_units_that_prompts_had() -> None:
     assert 1.2 * now < later < 2 * now
 
 
+@pytest.mark.parametrize("gpu", ["a100-sxm4-80gb", "h100-sxm5-80gb", "l4"])
+def test_what_stays_as_it_is_is_not_instead_of_itself(gpu: str) -> None:
+    """Prompts are bound by 16-bit arithmetic, which four-bit weights leave as it was."""
+    found = of("llama-3.1-8b", gpu, 1)
+    for decision in found.values():
+        for later, now in re.findall(r"([\d.]+) ms instead of ([\d.]+) ms", decision.because):
+            assert later != now
+    assert re.search(r"a prompt takes [\d.]+ ms as before", found["weights"].because)
+
+
 def test_four_bits_on_a_card_without_fp4_units_only_save_memory() -> None:
     """FP4 tensor cores came with compute capability 10; an H200 has 9.0."""
     hopper = of("llama-3.1-70b", "h200-sxm-141gb", 1, tensor_parallel_size=2)["weights"]

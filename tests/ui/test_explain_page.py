@@ -134,6 +134,15 @@ def test_every_way_to_share_work(way: str) -> None:
     assert rows == {"GPU 0", "GPU 1", "GPU 2", "GPU 3"}
 
 
+def test_data_parallel_copies_and_stages() -> None:
+    """8.03 B parameters: 16 B each is 119.66 GiB; 24 exchanges of 8 batches for 2."""
+    app = page("Parallelism", way="Data")
+    assert not app.exception
+    said = text(app)
+    assert "8,030,261,248 parameters × 16 B = 119.66 GiB" in said
+    assert "4 B a parameter = 29.92 GiB, for 12 times the traffic" in said
+
+
 def test_experts_need_a_model_that_has_some() -> None:
     assert "no routed experts" in page("Parallelism", way="Expert").info[0].value
     app = page("Parallelism", way="Expert", model="qwen3-30b-a3b")

@@ -62,6 +62,15 @@ def test_the_link_sets_the_recipe() -> None:
     assert "DeepSpeed ZeRO-3 estimator" in found
 
 
+def test_rates_are_asked_for_where_something_is_offloaded() -> None:
+    assert not [n for n in page().number_input if n.key == "nvme_gbs"]
+    nvme = {"sharding": "zero3", "offload": "nvme"}
+    assert "assumed 10 GB/s read" in html(page(**nvme))
+    found = html(page(**nvme, nvme_gbs="48", host_gbs="200"))
+    assert "at the rate given" in found
+    assert "assumed" not in found
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [

@@ -16,7 +16,14 @@ TINY = {
 
 
 @pytest.mark.parametrize(
-    ("attention", "recomputation"), [("flash", "none"), ("flash", "full"), ("naive", "none")]
+    ("attention", "recomputation"),
+    [
+        ("flash", "none"),
+        ("flash", "full"),
+        ("naive", "none"),
+        ("naive", "full"),
+        ("naive_16_bit", "none"),
+    ],
 )
 def test_a_step_peaks_where_the_plan_says(
     attention: str, recomputation: str, monkeypatch: pytest.MonkeyPatch

@@ -11,11 +11,11 @@ from planner.lessons.ring_timeline import ring_attention
 from planner.plan import Plan
 from planner.units import format_tokens
 from ui.capacity_map import short_tokens
-from ui.explain import charts, parts
+from ui.explain import charts, data_parallel, parts
 from ui.tables import html_table
 
-TENSOR, STAGES, EXPERTS, RING, STRIPED = (
-    "Tensor", "Pipeline", "Expert", "Ring", "Striped ring",
+TENSOR, STAGES, EXPERTS, RING, STRIPED, DATA = (
+    "Tensor", "Pipeline", "Expert", "Ring", "Striped ring", "Data",
 )  # fmt: skip
 IDEAS = {
     TENSOR: (
@@ -43,6 +43,7 @@ IDEAS = {
         "The same ring, but every GPU holds tokens from the whole length, so all have about half a "
         "block to compute in every step.",
     ),
+    DATA: (data_parallel.TITLE, data_parallel.IDEA),
 }
 """Title and idea of each way."""
 
@@ -52,6 +53,9 @@ def show(plan: Plan) -> None:
         "Way", tuple(IDEAS), default=TENSOR, key="way", required=True, **parts.BOUND
     )
     parts.idea(*IDEAS[way])
+    if way == DATA:
+        data_parallel.show(plan)
+        return
     a, b, c = st.columns(3)
     ranks = a.select_slider("GPUs", (2, 4, 8), 4, key="ranks", **parts.BOUND)
     n = b.select_slider(

@@ -38,6 +38,21 @@ def test_a_prefill_of_llama_8b_by_hand() -> None:
     assert costs.flops == 2 * n * (MATRICES_8B - head) + 2 * head + 32 * 4 * 32 * 128 * pairs
 
 
+def test_32_bit_weights_are_multiplied_and_moved_in_32_bits() -> None:
+    """Twice the bytes; FLOPs at the 32-bit roof, and no time where that is unknown."""
+    n, fp32 = 2048, ROOFS.model_copy(update={"fp32_flops_per_s": 6e13})
+    plain, wide = (
+        step_costs(model(LLAMA_8B), Deployment(weights_dtype=name), "prefill", n, [n])
+        for name in ("bf16", "float32")
+    )
+    assert wide.flops == plain.flops
+    assert wide.activation_bytes == 2 * plain.activation_bytes
+    assert wide.weight_bytes == 2 * plain.weight_bytes
+    assert time_s(wide, fp32) >= wide.flops / 6e13
+    with pytest.raises(PlanRefused, match="32-bit"):
+        time_s(wide, ROOFS)
+
+
 def test_chunks_of_a_prompt_add_up_to_its_pairs() -> None:
     llama = model(LLAMA_8B)
     whole = named(step_costs(llama, ONE, "prefill", 4096, [4096]), "attention")[0].flops

@@ -89,10 +89,10 @@ def test_deepspeed_s_formulas_restated(sharding: str, offload: str, gpu: int, ho
     ("config", "recipe", "states", "activations", "kept_too"),
     [
         (GPT3, {"tensor_parallel_size": 8, "pipeline_parallel_size": 8, "sharding": "ddp",
-                "sequence_length": 2048, "attention": "naive", "dropout": True},
+                "sequence_length": 2048, "attention": "naive_16_bit", "dropout": True},
          50_339_273_472, 10_292_838_400, True),
         (GPT3, {"tensor_parallel_size": 8, "pipeline_parallel_size": 8, "data_parallel_size": 16,
-                "sequence_length": 2048, "attention": "naive", "dropout": True,
+                "sequence_length": 2048, "attention": "naive_16_bit", "dropout": True,
                 "pipeline_schedule": "interleaved", "virtual_stages": 3},
          18_877_227_552, 13_294_916_266, True),
         ("meta-llama-3-70b", {"tensor_parallel_size": 8, "pipeline_parallel_size": 4,

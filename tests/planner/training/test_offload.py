@@ -1,0 +1,101 @@
+"""What crosses host link, host memory and NVMe in a step: bytes by hand, times as reported."""
+
+from typing import Any
+
+import pytest
+
+from planner.errors import PlanRefused
+from planner.hf_config import parse
+from planner.training.offload import Transfer, transfers
+from planner.training.plan import TrainingPlan, plan_training
+from planner.training.recipe import Recipe
+from planner.training.speed import step_time
+from presets.gpus import load_gpu
+from presets.speed import speed_of
+from tests.planner.models import LLAMA_8B
+
+P = 8_030_261_248
+
+
+def planned(optimizer: str, parameters: str = "none", **recipe: Any) -> TrainingPlan:
+    given = {"sharding": "zero3", "data_parallel_size": 2, **recipe}
+    gpu = load_gpu(given.pop("gpu", "a100-sxm4-80gb"))
+    places = {"offload_optimizer": optimizer, "offload_parameters": parameters}
+    return plan_training(parse(LLAMA_8B), gpu, Recipe(**given, **places))
+
+
+def moved(*places: str, **recipe: Any) -> dict[str, Transfer]:
+    return {t.name.split()[0]: t for t in transfers(planned(*places, **recipe))}
+
+
+@pytest.mark.parametrize(
+    ("places", "recipe", "each"),
+    [
+        (("cpu",), {}, 2 + 2),
+        (("nvme",), {}, 2 + 2),
+        (("cpu",), {"gradient_accumulation_steps": 8}, 2 * 15 + 2),
+        (("cpu",), {"gradient_accumulation_steps": 8, "sharding": "zero2"}, 2 * 15 + 2),
+        (("cpu",), {"gradient_accumulation_steps": 8, "sharding": "zero1"}, 2 + 2),
+        (("cpu", "cpu"), {}, 2 + 2 * 2),
+        (("cpu", "cpu"), {"gradient_accumulation_steps": 8}, 2 * 15 + 16 * 2),
+        (("none", "cpu"), {}, 2 * 2 + 2),
+        (("cpu",), {"precision": "fp32"}, 4 + 4),
+    ],
+)
+def test_bytes_over_a_gpu_s_host_link(
+    places: tuple[str, ...], recipe: dict[str, Any], each: int
+) -> None:
+    """2 M and 2 M of a step (ZeRO-Offload 3.3), of this GPU's half; at 90 % of 32 GB/s."""
+    link = moved(*places, **recipe)["Host"]
+    assert link.bytes == pytest.approx(each * P / 2, rel=1e-6)
+    assert link.seconds == pytest.approx(link.bytes / 28.8e9)
+
+
+def test_adam_reads_and_writes_every_state_of_the_machine() -> None:
+    """Gradient 4 read; master and two moments read and written, 24; 2 written for the GPU."""
+    found = moved("cpu")["Optimizer"]
+    assert found.bytes == pytest.approx(30 * P, rel=1e-6)
+    given = moved("cpu", host_memory_bytes_per_s=200e9)["Optimizer"]
+    assert given.seconds == pytest.approx(30 * P / 200e9)
+    two_machines = moved("cpu", data_parallel_size=16)["Optimizer"]
+    assert two_machines.bytes == pytest.approx(15 * P, rel=1e-6)
+
+
+def test_adam_takes_what_was_reported_of_it() -> None:
+    """11.6 B parameters in 8.2 s (DeepSpeed PR 735); 72.7 B / 4 in some 10 s (issue 6834)."""
+    found = moved("cpu")["Optimizer"]
+    for parameters, seconds in ((11.6e9, 8.2), (72.7e9 / 4, 10)):
+        scale = parameters / P
+        assert found.low_s * scale < seconds < found.high_s * scale
+
+
+def test_nvme_is_read_and_written_once_for_states_and_read_for_every_pass() -> None:
+    """16 B a parameter each way; parameters besides: read twice a micro-batch, written once."""
+    states = moved("nvme")["NVMe"]
+    assert states.bytes == pytest.approx(32 * P, rel=1e-6)
+    assert states.seconds == pytest.approx(16 * P / 10e9 + 16 * P / 5e9)
+    whole = moved("nvme", "nvme", gradient_accumulation_steps=4, nvme_bytes_per_s=48e9)["NVMe"]
+    read, written = (16 + 8 * 2) * P, (16 + 2) * P
+    assert whole.bytes == pytest.approx(read + written, rel=1e-6)
+    assert whole.seconds == pytest.approx(read / 48e9 + written / 24e9)
+
+
+def test_each_place_further_away_takes_longer() -> None:
+    times = [
+        step_time(plan, speed_of(plan.gpu))
+        for plan in (
+            planned("none"), planned("cpu"), planned("cpu", "cpu"), planned("nvme"),
+            planned("nvme", "nvme"),
+        )
+    ]  # fmt: skip
+    totals = [time.total_s for time in times]
+    assert totals == sorted(totals)
+    assert totals[1] > 1.3 * totals[0]
+    assert all(time.low_s < time.total_s < time.high_s for time in times)
+    assert times[0].transfers == ()
+
+
+def test_no_time_where_the_link_is_not_known() -> None:
+    plan = planned("cpu", gpu="gh200-96gb")
+    with pytest.raises(PlanRefused, match="host is not known"):
+        step_time(plan, speed_of(plan.gpu))
