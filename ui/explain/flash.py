@@ -11,7 +11,7 @@ from planner.units import format_bytes
 from presets.gpus import load_gpu
 from presets.published import FlashVersion, flash_versions
 from ui.capacity_map import short_tokens
-from ui.explain import charts, parts
+from ui.explain import charts, narrow, parts
 from ui.tables import html_table
 from validate.record import Case, Record, shipped
 
@@ -34,6 +34,7 @@ def show(plan: Plan) -> None:
     )  # fmt: skip
     _loops(heads, n)
     _units(plan, heads, n)
+    narrow.show(heads)
 
 
 def _rates() -> None:
