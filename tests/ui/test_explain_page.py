@@ -15,7 +15,7 @@ from ui.explain_view import TOPICS
 
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = {
-    "KV cache": 2, "Online softmax": 2, "Tiling": 4, "Heads": 3, "Paging": 2, "Parallelism": 1,
+    "KV cache": 2, "Online softmax": 2, "Tiling": 5, "Heads": 3, "Paging": 2, "Parallelism": 1,
     "Flash 1 to 4": 5, "Quoted numbers": 1,
 }  # fmt: skip
 
@@ -117,6 +117,16 @@ def test_the_walk_can_be_walked() -> None:
     app.slider(key="walk").set_value(100).run()
     assert "Step 20 of 20" in text(app)
     assert "24.0" in text(app)
+
+
+def test_the_cards_own_memory_comes_first() -> None:
+    said = text(page("Tiling", gpu="h100-sxm5-80gb"))
+    assert "132 multiprocessors × 128 B × 1.98 GHz = 33.5 TB/s" in said
+    assert "Device memory: 3.35 TB/s, 9.99 times less" in said
+    assert said.index("228.00 KiB") < said.index("Shared memory: (128")
+    alone = text(page("Tiling", gpu="custom", memory="60000"))
+    assert "no figure" in alone
+    assert "multiprocessors ×" not in alone
 
 
 def test_paging_shows_the_copy_on_write() -> None:
