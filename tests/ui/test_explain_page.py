@@ -15,7 +15,7 @@ from ui.explain_view import TOPICS
 
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = {
-    "KV cache": 2, "Online softmax": 2, "Tiling": 5, "Heads": 3, "Paging": 2, "Parallelism": 1,
+    "KV cache": 2, "Online softmax": 3, "Tiling": 5, "Heads": 3, "Paging": 2, "Parallelism": 1,
     "Flash 1 to 4": 5, "Quoted numbers": 1,
 }  # fmt: skip
 
@@ -109,6 +109,21 @@ def test_scores_can_be_typed_and_mistakes_are_a_sentence() -> None:
         app.text_input(key="scores").set_value(wrong).run()
         assert not app.exception
         assert "no scores" in app.error[0].value
+
+
+def test_softmax_without_a_maximum_overflows_fp16() -> None:
+    assert "exp(5) = 148.413; fp16 ends at 65,504, exp(11.09)" in text(page("Online softmax"))
+    over = text(page("Online softmax", scores="12, 3"))
+    assert "exp(12) = 162,755; fp16 ends" in over
+    assert ">overflow<" in over
+    assert ">no number<" in over
+    assert "beyond 64-bit" in text(page("Online softmax", scores="5000"))
+
+
+def test_passes_are_counted_for_the_models_heads() -> None:
+    said = text(page("Online softmax", row="4k", gpu="h100-sxm5-80gb"))
+    assert f"2 B × (2 + 1) × 131,072 × 4,096 = {format_bytes(6 * 32 * 4096**2)}" in said
+    assert "At 3.35 TB/s" in said
 
 
 def test_the_walk_can_be_walked() -> None:
