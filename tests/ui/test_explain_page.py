@@ -144,6 +144,14 @@ def test_the_cards_own_memory_comes_first() -> None:
     assert "multiprocessors ×" not in alone
 
 
+def test_heads_can_be_compared_at_the_same_parameters() -> None:
+    said = text(page("Heads", model="llama-3.1-70b"))
+    assert all(f">{n} B<" in said for n in ("79.95", "69.38", "72.94"))
+    same = text(page("Heads", model="llama-3.1-70b", same_parameters="true"))
+    assert "79.95 B" not in same
+    assert "feed-forward 29,312 instead of 28,672" in same
+
+
 def test_paging_shows_the_copy_on_write() -> None:
     app = page("Paging", event="4")
     assert "copied first (copy-on-write)" in text(app)

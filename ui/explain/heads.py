@@ -23,7 +23,8 @@ def show(plan: Plan) -> None:
     window = b.select_slider(
         "Window", WINDOWS, 4096, format_func=short_tokens, key="window", **parts.BOUND
     )
-    found = forms(plan.model, plan.deployment, n, window)
+    same = st.toggle("Same parameters for all forms", key="same_parameters", **parts.BOUND)
+    found = forms(plan.model, plan.deployment, n, window, same_parameters=same)
     _bytes(plan, found, n)
     _flops(found, n)
     _quality()
@@ -52,13 +53,13 @@ def _bytes(plan: Plan, found: tuple[Form, ...], n: int) -> None:
         xaxis={"showticklabels": False},
     )
     rows = [
-        [f.name, format_bytes(f.bytes_per_token), format_bytes(f.cache_bytes),
-         f"{f.cache_bytes / max(1, own.cache_bytes):.3g}×"]
+        [f.name, f"{f.parameters / 1e9:,.2f} B", format_bytes(f.bytes_per_token),
+         format_bytes(f.cache_bytes), f"{f.cache_bytes / max(1, own.cache_bytes):.3g}×"]
         for f in found
     ]  # fmt: skip
     table = html_table(
-        ("Attention", "A token", f"{short_tokens(n)} tokens", "Of published"), rows,
-        numeric=(1, 2, 3),
+        ("Attention", "Parameters", "A token", f"{short_tokens(n)} tokens", "Of published"), rows,
+        numeric=range(1, 5),
     )  # fmt: skip
     alt = f"Bars of the cache of one sequence of {format_tokens(n)} tokens by form of attention."
     parts.figure(chart, "explain_heads", alt, table)
