@@ -3,6 +3,8 @@
 import streamlit as st
 
 from planner.lessons.heads import Form, forms
+from planner.parameters import in_words
+from planner.parameters import parts as shared_out
 from planner.plan import Plan
 from planner.units import format_bytes, format_tokens
 from presets.published import Quality, quality, remarks
@@ -43,6 +45,7 @@ def _bytes(plan: Plan, found: tuple[Form, ...], n: int) -> None:
         f"at {format_tokens(n)} tokens",
         f"{largest.name}: {format_bytes(largest.cache_bytes)}, "
         f"{parts.times(largest.cache_bytes / max(1, own.cache_bytes))} that",
+        f"Parameters as published: {in_words(shared_out(plan.model).shares())}",
     )
     chart = charts.bars(
         [f.name for f in found],
