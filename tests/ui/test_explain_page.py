@@ -15,7 +15,7 @@ from ui.explain_view import TOPICS
 
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = {
-    "KV cache": 2, "Online softmax": 3, "Tiling": 5, "Heads": 3, "Paging": 2, "Parallelism": 1,
+    "KV cache": 2, "Online softmax": 3, "Tiling": 5, "Heads": 4, "Paging": 2, "Parallelism": 1,
     "Flash 1 to 4": 5, "Quoted numbers": 1,
 }  # fmt: skip
 
@@ -150,6 +150,16 @@ def test_heads_can_be_compared_at_the_same_parameters() -> None:
     same = text(page("Heads", model="llama-3.1-70b", same_parameters="true"))
     assert "79.95 B" not in same
     assert "feed-forward 29,312 instead of 28,672" in same
+
+
+def test_linear_attention_is_the_same_both_ways() -> None:
+    """phi(1, -1) = (2, 1/e), value (0, 2), after phi(0, 0) = (1, 1), value (1, 0)."""
+    app = page("Heads", linear="2")
+    assert "128 × 128 + 128 = 16,512 numbers, as many as K and V of 64.5 tokens" in text(app)
+    assert "1, 4; 1, 0.736" in text(app)
+    by_token, at_once = traces(app, 2)
+    assert by_token["x"] == pytest.approx(at_once["x"], abs=1e-12)
+    assert by_token["x"][0] == 1.0
 
 
 def test_paging_shows_the_copy_on_write() -> None:

@@ -9,7 +9,7 @@ from planner.plan import Plan
 from planner.units import format_bytes, format_tokens
 from presets.published import Quality, quality, remarks
 from ui.capacity_map import short_tokens
-from ui.explain import charts, parts
+from ui.explain import charts, linear, parts
 from ui.tables import html_table
 
 LENGTHS = tuple(2**e for e in range(10, 21))
@@ -29,6 +29,8 @@ def show(plan: Plan) -> None:
     found = forms(plan.model, plan.deployment, n, window, same_parameters=same)
     _bytes(plan, found, n)
     _flops(found, n)
+    if plan.footprint.heads is not None:
+        linear.show(plan.footprint.heads)
     _quality()
 
 
