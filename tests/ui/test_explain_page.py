@@ -16,7 +16,7 @@ from ui.explain_view import TOPICS
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = {
     "KV cache": 2, "Online softmax": 3, "Tiling": 5, "Heads": 4, "Paging": 2, "Parallelism": 1,
-    "Flash 1 to 4": 5, "Quoted numbers": 1,
+    "Flash 1 to 4": 6, "Quoted numbers": 1,
 }  # fmt: skip
 
 
@@ -197,6 +197,22 @@ def test_fp8_is_computed_for_the_models_own_heads() -> None:
     said = text(page("Flash 1 to 4", model="deepseek-v3"))
     assert "√64 on each 64 of 192 entries" in said
     assert "times less at 8,192 tokens" in said
+
+
+def test_ping_pong_is_drawn_for_the_card() -> None:
+    app = page("Flash 1 to 4", gpu="h100-sxm5-80gb", tiles="1")
+    said = text(app)
+    assert "on one of 132 multiprocessors = 560 ns" in said
+    assert "8,192 in 259 ns, 46% of that" in said
+    assert "1 tile for both: 1,637 ns in turn" in said
+    rows = {row for trace in traces(app, 4) for row in trace["y"]}
+    assert rows == {"In turn, 1", "In turn, 2", "Ping-pong, 1", "Ping-pong, 2"}
+
+
+def test_a_card_without_known_units_still_has_the_rest() -> None:
+    app = page("Flash 1 to 4", gpu="mi300x")
+    assert "special-function" in app.info[0].value
+    assert "fp8, and a rotation" in "".join(header.value for header in app.header)
 
 
 def test_nothing_here_loads_torch() -> None:
