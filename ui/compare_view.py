@@ -63,8 +63,8 @@ def _pick(label: str, key: str, known: tuple[str, ...], default: tuple[str, ...]
 def _attention(plan: Plan) -> None:
     same = st.toggle(
         "Same parameters", key="same", bind="query-params",
-        help="Feed-forward layers are made wider or narrower until every form has as many "
-        "parameters as the published model, as papers compare them.",
+        help="Feed-forward layers become wider or narrower, in multiples of 128 and experts in "
+        "multiples of 16, until every form has about as many parameters as the published model.",
     )  # fmt: skip
     found = alternatives.attentions(plan, same_parameters=same)
     _answers(found, "Attention")

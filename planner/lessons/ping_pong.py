@@ -74,13 +74,13 @@ def _tasks(work: Work, steps: int) -> list[tuple[Doing, str, float]]:
 
 
 def _schedule(work: Work, steps: int, unit_of: dict[Doing, int]) -> Timeline:
-    """Each task as early as its group and its unit allow; a tie goes to the first group."""
+    """Each task as early as its group and its unit allow; a tie goes to who waits longest."""
     waiting = [_tasks(work, steps) for _ in range(GROUPS)]
     ready, free = [0.0] * GROUPS, [0.0, 0.0]
     spans: list[Span] = []
     while any(waiting):
-        start, group = min(
-            (max(ready[g], free[unit_of[tasks[0][0]]]), g)
+        start, _, group = min(
+            (max(ready[g], free[unit_of[tasks[0][0]]]), ready[g], g)
             for g, tasks in enumerate(waiting)
             if tasks
         )

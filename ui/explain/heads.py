@@ -25,7 +25,12 @@ def show(plan: Plan) -> None:
     window = b.select_slider(
         "Window", WINDOWS, 4096, format_func=short_tokens, key="window", **parts.BOUND
     )
-    same = st.toggle("Same parameters for all forms", key="same_parameters", **parts.BOUND)
+    same = st.toggle(
+        "Same parameters for all forms", key="same_parameters",
+        help="Feed-forward layers become wider or narrower, in multiples of 128 and experts in "
+        "multiples of 16, until every form has about as many parameters as the published model.",
+        **parts.BOUND,
+    )  # fmt: skip
     found = forms(plan.model, plan.deployment, n, window, same_parameters=same)
     _bytes(plan, found, n)
     _flops(found, n)

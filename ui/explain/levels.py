@@ -20,7 +20,7 @@ def show(plan: Plan, heads: Heads) -> None:
     chart = charts.bars(
         [level.name for level in found],
         {"size": [level.bytes for level in found]},
-        "Size on the whole card, each step of length ten times as much",
+        "Size on the whole card (log scale)",
         dark=parts.dark(),
         labels=[[_label(level) for level in found]],
         xaxis={"type": "log", "range": [5, 14], "showticklabels": False, "showgrid": False},
@@ -37,12 +37,12 @@ def show(plan: Plan, heads: Heads) -> None:
     ]
     table = html_table(
         ("Level", "One multiprocessor", "Whole card", "Reads", "Tokens of one head"), rows,
-        numeric=range(1, 5),
+        numeric=range(1, 5), stack=True,
     )  # fmt: skip
     alt = f"Bars of the memory of {gpu.name}: " + ", ".join(
         f"{level.name} {_label(level)}" for level in found
     )
-    parts.figure(chart, "explain_levels", f"{alt}.", table)
+    parts.figure(chart, "explain_levels", f"{alt}.", table, below=True)
     parts.note(
         "Tokens of one head: as many keys and values as one multiprocessor's part holds, or the "
         "whole cache or memory. A rate that no data gives and nothing derives is left out."

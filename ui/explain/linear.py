@@ -47,10 +47,12 @@ def show(heads: Heads) -> None:
         labels=[[f"{s.output[0]:.4f}" for s in steps], [f"{w[0]:.4f}" for w in whole]],
     )  # fmt: skip
     rows = [
-        [name, _state(step), _row(step.normaliser), f"{step.output[0]:.4f}", f"{row[0]:.4f}"]
-        for name, step, row in zip(names, steps, whole, strict=True)
+        [f"{i}", _state(step), _row(step.normaliser), f"{step.output[0]:.4f}", f"{row[0]:.4f}"]
+        for i, (step, row) in enumerate(zip(steps, whole, strict=True), 1)
     ]
-    table = html_table(("", "State S", "Normaliser z", "By token", "At once"), rows, numeric=(3, 4))
+    table = html_table(
+        ("Token", "State S", "Normaliser z", "By token", "At once"), rows, numeric=(3, 4)
+    )
     alt = f"Bars of the first number of the output of {n} tokens, the same both ways."
     parts.figure(chart, "explain_linear", alt, table)
     parts.note(

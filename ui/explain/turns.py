@@ -42,10 +42,11 @@ def show(plan: Plan, heads: Heads) -> None:
     chart = charts.timeline(lesson.above(turn, pong), dark=parts.dark(), names=ROWS)
     parts.figure(chart, "explain_ping_pong", alt, table)
     parts.note(
-        "At the published peaks of the card, one multiprocessor, no mask. In turn is the floor of "
-        "a kernel in which nothing overlaps; real ones overlap some by chance. FlashAttention-3 "
-        "reports 570 TFLOP/s without the turns and 620 to 640 with them, for heads of 128 on an "
-        "H100 (arXiv 2407.08608). Copies are not drawn: no data gives the rate of the L2 cache."
+        "At the published peaks of the card, one multiprocessor, no mask. In turn is the least "
+        "time of a kernel in which nothing overlaps; real ones overlap some by chance. "
+        "FlashAttention-3 reports 570 TFLOP/s without the turns and 620 to 640 with them, for "
+        "heads of 128 on an H100 (arXiv 2407.08608). Copies are not drawn: no data gives the rate "
+        "of the L2 cache."
     )
 
 
