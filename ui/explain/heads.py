@@ -68,13 +68,16 @@ def _bytes(plan: Plan, found: tuple[Form, ...], n: int) -> None:
         for f in found
     ]  # fmt: skip
     table = html_table(
-        ("Attention", "Parameters", "A token", f"{short_tokens(n)} tokens", "Of published"), rows,
+        ("Attention", "Parameters", "A token", f"{short_tokens(n)} tokens", "Ratio"), rows,
         numeric=range(1, 5),
     )  # fmt: skip
     alt = f"Bars of the cache of one sequence of {format_tokens(n)} tokens by form of attention."
     parts.figure(chart, "explain_heads", alt, table)
     parts.note(" ".join(f"{f.name}: {f.description}." for f in found))
-    parts.note(f"Cache format: {plan.footprint.kv_format.name}. A model must be trained that way.")
+    parts.note(
+        f"Ratio: to the cache as published. Cache format: {plan.footprint.kv_format.name}. A model "
+        "must be trained that way."
+    )
 
 
 def _flops(found: tuple[Form, ...], n: int) -> None:

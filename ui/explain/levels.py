@@ -28,7 +28,7 @@ def show(plan: Plan, heads: Heads) -> None:
     rows = [
         [
             level.name,
-            "" if level.each_bytes is None else format_bytes(level.each_bytes),
+            "shared" if level.each_bytes is None else format_bytes(level.each_bytes),
             format_bytes(level.bytes),
             _rate(level) or "no figure",
             f"{level.tokens(width):,}",

@@ -92,7 +92,7 @@ def _blocks() -> None:
 
 def _half(value: float) -> str:
     """A result of fp16: a number, or where it ended."""
-    return f"{value:,.4f}" if isfinite(value) else "overflow" if value > 0 else "no number"
+    return f"{value:,.4f}" if isfinite(value) else "overflow" if value > 0 else "none"
 
 
 def _unsafe_line(scores: list[float]) -> str:
