@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from planner.formats.dtypes import kv_format
 from planner.hf_config import parse
 from planner.kv_cache import cache_terms, state_bytes, whole
 from planner.model import Model, kind_name
-from planner.parameters import count
+from planner.parameters import count, in_words, parts
 from planner.units import format_bytes, format_tokens
 
 CONTEXTS = (1024, 8192, 32768, 131072)
@@ -67,6 +68,7 @@ def entry(source: str) -> dict[str, Any]:
             "status": "refused",
             "reason": str(error),
             "parameters": None,
+            "shares": None,
             "layers": None,
             "kv_cache": None,
         }
@@ -84,7 +86,9 @@ def figures(model: Model) -> dict[str, Any]:
             "embedding": parameters.embedding,
             "mtp": parameters.mtp,
             "towers": parameters.towers,
+            "parts": asdict(parts(model)),
         },
+        "shares": parts(model).shares(),
         "layers": model.layer_counts,
         "kv_cache": {
             "bytes_per_token": sum(t.bytes_per_entry // t.stride for t in terms),
@@ -109,6 +113,7 @@ def as_text(found: dict[str, Any]) -> str:
         found["source"],
         f"  parameters  {parameters['total']:,} ({parameters['active']:,} active, "
         f"{parameters['embedding']:,} in the embedding)",
+        f"  of which    {in_words(found['shares'])}",
         f"  layers      {layers}",
         f"  KV cache    {cache['bytes_per_token']:,} B per token (bf16): {at}",
     ]

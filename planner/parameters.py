@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from planner.attention import SOFTMAX
 from planner.model import LayerGroup, Model
 
 
@@ -48,3 +49,52 @@ def layer_parameters(model: Model, group: LayerGroup, *, active: bool = False) -
     if active:
         return sum(weight.active_parameters for weight in weights)
     return sum(weight.parameters for weight in weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The total of `count` by what the tensors do. recurrent: linear attention and state spaces.
+
+    feed_forward: experts and routers too. outside: embedding, head and what stands beside them.
+    other: norms, and what a layer has beyond mixer and feed-forward.
+    """
+
+    attention: int
+    recurrent: int
+    feed_forward: int
+    outside: int
+    other: int
+
+    def shares(self) -> dict[str, float]:
+        """Of the whole, by the words that people read; parts that are not there left out."""
+        named = {
+            "attention": self.attention, "recurrent": self.recurrent,
+            "feed-forward": self.feed_forward, "embedding and head": self.outside,
+            "other": self.other,
+        }  # fmt: skip
+        whole = sum(named.values())
+        return {name: n / whole for name, n in named.items() if n}
+
+
+def parts(model: Model) -> Parts:
+    """Where the parameters of `model` are."""
+    attention = recurrent = feed_forward = other = 0
+    for group in model.groups:
+        for mixer in group.mixers:
+            n = group.count * sum(w.parameters for w in mixer.weights(model.hidden_size))
+            if isinstance(mixer, SOFTMAX):
+                attention += n
+            else:
+                recurrent += n
+        if group.mlp is not None:
+            weights = group.mlp.weights(model.hidden_size)
+            feed_forward += group.count * sum(w.parameters for w in weights)
+        other += group.count * sum(w.parameters for w in group.norms)
+    outside = sum(weight.parameters for weight in model.outside())
+    return Parts(attention, recurrent, feed_forward, outside, other)
+
+
+def in_words(shares: dict[str, float]) -> str:
+    """'feed-forward 70.2%, attention 16.7%, ...', largest first, without what rounds to 0."""
+    found = sorted(shares.items(), key=lambda part: -part[1])
+    return ", ".join(f"{name} {share:.1%}" for name, share in found if share >= 0.0005)

@@ -10,8 +10,11 @@ It is a comparison of architectures and not a conversion: a model has to be trai
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from planner.errors import PlanRefused
 from planner.kinds.attention import Attention, LatentAttention
 from planner.model import Mixer, Model
+from planner.parameters import count
+from planner.same_parameters import widths, with_parameters
 
 WINDOW = 4096
 """Mistral 7B's window (arXiv 2310.06825)."""
@@ -30,12 +33,42 @@ class Variant:
     model: Model
 
 
-def attention_variants(model: Model, window: int = WINDOW) -> tuple[Variant, ...]:
+def attention_variants(
+    model: Model, window: int = WINDOW, *, same_parameters: bool = False
+) -> tuple[Variant, ...]:
     """`model` as published, then with MHA, GQA, MQA, MLA and a sliding window on every layer.
 
     Only the published form for a model without softmax attention. Grouped-query attention uses
-    the largest number of KV heads up to GROUPED_KV_HEADS that divides the query heads.
+    the largest number of KV heads up to GROUPED_KV_HEADS that divides the query heads. With
+    same_parameters the feed-forward layers make up the difference, and a form for which they
+    cannot is left out.
     """
+    found = _variants(model, window)
+    if not same_parameters:
+        return found
+    total = count(model).total
+    return tuple(same for variant in found if (same := at_parameters(variant, total)) is not None)
+
+
+def at_parameters(variant: Variant, total: int) -> Variant | None:
+    """The form with `total` parameters, or None where feed-forward layers cannot give them."""
+    before = widths(variant.model)
+    try:
+        model = with_parameters(variant.model, total)
+    except PlanRefused:
+        return None
+    after = widths(model)
+    if before == after:
+        return Variant(variant.name, variant.description, model)
+    changed = f"feed-forward {_list(after)} instead of {_list(before)}"
+    return Variant(variant.name, f"{variant.description}, {changed}", model)
+
+
+def _list(sizes: tuple[int, ...]) -> str:
+    return " / ".join(f"{size:,}" for size in sizes)
+
+
+def _variants(model: Model, window: int) -> tuple[Variant, ...]:
     published = Variant("As published", "the attention that the configuration describes", model)
     if not any(isinstance(m, Softmax) for g in model.groups for m in g.mixers):
         return (published,)

@@ -29,9 +29,10 @@ class Alternative:
     refusal: str = ""
 
 
-def attentions(plan: Plan) -> list[Alternative]:
-    """The model with every form of attention."""
-    variants = {v.name: v for v in attention_variants(plan.model)}
+def attentions(plan: Plan, *, same_parameters: bool = False) -> list[Alternative]:
+    """The model with every form of attention, at its own or at the same number of parameters."""
+    found_forms = attention_variants(plan.model, same_parameters=same_parameters)
+    variants = {v.name: v for v in found_forms}
     found = _each(plan, list(variants), lambda name: {"model": variants[name].model})
     return [replace(a, note=variants[a.name].description) for a in found]
 
@@ -103,18 +104,20 @@ def _each(
 def table(found: Sequence[Alternative], first: str) -> str:
     """The alternatives in numbers; a refused one says why."""
     head = (
-        first, "Weights, whole model", "KV cache per token", "One sequence", "Per GPU", "Left",
-        "Verdict", "Most users", "Longest context",
+        first, "Parameters", "Weights, whole model", "KV cache per token", "One sequence",
+        "Per GPU", "Left", "Verdict", "Most users", "Longest context",
     )  # fmt: skip
-    return html_table(head, [_row(a) for a in found], numeric=(1, 2, 3, 4, 5, 7, 8), stack=True)
+    return html_table(head, [_row(a) for a in found], numeric=(1, 2, 3, 4, 5, 6, 8, 9), stack=True)
 
 
 def _row(alternative: Alternative) -> tuple[str, ...]:
     plan = alternative.plan
     if plan is None:
-        return (alternative.name, "", "", "", "", "", f"Refused: {alternative.refusal}", "", "")
+        refused = f"Refused: {alternative.refusal}"
+        return (alternative.name, "", "", "", "", "", "", refused, "", "")
     return (
         alternative.name,
+        f"{plan.parameters.total / 1e9:,.2f} B",
         format_bytes(plan.weights_bytes),
         format_bytes(plan.kv_bytes_per_token),
         format_bytes(plan.kv_bytes_per_sequence + plan.state_bytes_per_sequence),

@@ -61,11 +61,17 @@ def _pick(label: str, key: str, known: tuple[str, ...], default: tuple[str, ...]
 
 
 def _attention(plan: Plan) -> None:
-    found = alternatives.attentions(plan)
+    same = st.toggle(
+        "Same parameters", key="same", bind="query-params",
+        help="Feed-forward layers become wider or narrower, in multiples of 128 and experts in "
+        "multiples of 16, until every form has about as many parameters as the published model.",
+    )  # fmt: skip
+    found = alternatives.attentions(plan, same_parameters=same)
     _answers(found, "Attention")
+    changes = "Attention and the width of feed-forward layers change"
     st.caption(
-        "Only attention changes; a model would have to be trained that way. "
-        + " ".join(f"{a.name}: {a.note}." for a in found)
+        f"{changes if same else 'Only attention changes'}; a model would have to be trained that "
+        "way. " + " ".join(f"{a.name}: {a.note}." for a in found)
     )
     st.header("Cache of one sequence by length", anchor=False)
     names = [a.name for a in found if a.plan is not None]

@@ -11,7 +11,7 @@ from ui.sentence import as_sentence
 
 TOPICS: dict[str, Callable[[Plan], None]] = {
     "KV cache": cache.show,
-    "Online softmax": lambda _: softmax.show(),
+    "Online softmax": softmax.show,
     "Tiling": tiles.show,
     "Heads": heads.show,
     "Paging": paging.show,

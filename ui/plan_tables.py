@@ -4,6 +4,7 @@ from planner.errors import SizewellError
 from planner.explain import COMPONENT_LABELS, derivation, runtime_label
 from planner.long_context import costs
 from planner.model import kind_name
+from planner.parameters import in_words, parts
 from planner.plan import Plan
 from planner.positions import reach
 from planner.units import format_bytes, format_seconds, format_tokens
@@ -70,6 +71,7 @@ def model_html(plan: Plan) -> str:
         ("Active per token", f"{parameters.active:,}"),
         ("In the embedding", f"{parameters.embedding:,}"),
         ("In the output head", f"{parameters.head:,}" if parameters.head else "tied"),
+        ("Shares", in_words(parts(model).shares())),
         ("Hidden size", f"{model.hidden_size:,}"),
         ("Vocabulary", f"{model.vocab_size:,}"),
         ("Number format", model.dtype),

@@ -4,7 +4,7 @@ for form in forms(model, deployment, tokens=32768):
     print(form.name, form.cache_bytes, form.flops)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
@@ -13,8 +13,9 @@ from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.linear_attention import LightningAttention
 from planner.kv_cache import cache_terms, state_bytes, whole
 from planner.model import Mixer, Model
+from planner.parameters import count
 from planner.timing.passes import decode_pass
-from planner.variants import WINDOW, attention_variants
+from planner.variants import WINDOW, Variant, at_parameters, attention_variants
 
 LINEAR = "Linear"
 
@@ -23,42 +24,52 @@ LINEAR = "Linear"
 class Form:
     """One form, for one sequence of `tokens`.
 
-    bytes_per_token: what one more token adds while windows have room. cache_bytes: cache and
-    state. flops: attention of one decode step over the whole model.
+    parameters: of the whole model. bytes_per_token: what one more token adds while windows have
+    room. cache_bytes: cache and state. flops: attention of one decode step over the whole model.
     """
 
     name: str
     description: str
+    parameters: int
     bytes_per_token: int
     cache_bytes: int
     flops: int
 
 
 def forms(
-    model: Model, deployment: Deployment, tokens: int, window: int = WINDOW
+    model: Model,
+    deployment: Deployment,
+    tokens: int,
+    window: int = WINDOW,
+    *,
+    same_parameters: bool = False,
 ) -> tuple[Form, ...]:
     """As published, MHA, GQA, MQA, MLA, a window and linear attention, as far as they apply.
 
     Raises PlanRefused for a model without softmax attention that could be exchanged. A form that
-    the cache format has no layout for is left out.
+    the cache format has no layout for is left out; so is one, with same_parameters, that the
+    feed-forward layers cannot bring to the published number.
     """
     found = []
     variants = attention_variants(model, window)
     if len(variants) == 1:
         raise PlanRefused("this model has no softmax attention that another form could replace")
-    for variant in variants:
+    linear, own = _linear(model)
+    changed = [
+        *variants,
+        Variant(LINEAR, "a matrix of d × d per head instead of a cache, updated by every token",
+                linear),
+    ]  # fmt: skip
+    if same_parameters:
+        total = count(model).total
+        changed = [same for v in changed if (same := at_parameters(v, total)) is not None]
+    for variant in changed:
         try:
             form = _form(variant.name, variant.description, variant.model, deployment, tokens)
         except PlanRefused:
             continue
         found.append(form)
-    linear, own = _linear(model)
-    base = _form(
-        LINEAR, "a matrix of d × d per head instead of a cache, updated by every token", linear,
-        deployment, tokens,
-    )  # fmt: skip
-    found.append(Form(base.name, base.description, base.bytes_per_token, base.cache_bytes, own))
-    return tuple(found)
+    return tuple(replace(f, flops=own) if f.name == LINEAR else f for f in found)
 
 
 def _form(name: str, text: str, model: Model, deployment: Deployment, tokens: int) -> Form:
@@ -70,6 +81,7 @@ def _form(name: str, text: str, model: Model, deployment: Deployment, tokens: in
     return Form(
         name=name,
         description=text,
+        parameters=count(model).total,
         bytes_per_token=sum(term.bytes_per_entry // term.stride for term in terms),
         cache_bytes=sum(term.bytes(tokens) for term in terms)
         + state_bytes(whole(model), model.dtype),

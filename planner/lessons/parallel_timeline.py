@@ -21,7 +21,8 @@ from planner.timing.roofline import roofs_of
 from planner.units import ceil_div, format_bytes
 
 ELEMENT_BYTES = 2
-Doing = Literal["compute", "send", "wait"]
+Doing = Literal["compute", "send", "wait", "products", "exponentials"]
+"""The last two are of one GPU's units, where a row is a group of warps."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,10 +45,17 @@ def test_inspect_answers_in_order_and_goes_on_after_a_bad_file(
     ok = found[1]
     assert ok["parameters"]["total"] == 8_030_261_248
     assert ok["parameters"]["embedding"] == 128256 * 4096
+    assert ok["parameters"]["parts"]["feed_forward"] == 32 * 3 * 4096 * 14336
+    assert round(ok["shares"]["feed-forward"], 3) == 0.702
     assert ok["layers"] == {"full": 32}
     assert ok["kv_cache"]["bytes_per_token"] == 131072
     assert ok["kv_cache"]["bytes_at"]["8192"] == 2**30
     assert ok["kv_cache"]["state_bytes"] == 0
+
+
+def test_inspect_says_where_the_parameters_are(capsys: pytest.CaptureFixture[str]) -> None:
+    said = answer(capsys, "inspect", "llama-2-7b-hf")
+    assert "of which    feed-forward 64.2%, attention 31.9%, embedding and head 3.9%\n" in said
 
 
 def test_inspect_of_nothing_but_unknown_names_is_an_error(

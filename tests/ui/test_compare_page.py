@@ -55,6 +55,16 @@ def test_attention_has_a_row_a_bar_and_a_line_each() -> None:
     assert mla["y"][0] == 1024 * 32 * (512 + 64) * 2
 
 
+def test_forms_can_be_compared_at_the_same_parameters() -> None:
+    """MQA saves 32 x 2 x 4096 x 7 x 128; a step of 128 in width costs 32 x 3 x 4096 x 128."""
+    assert ">7.80 B<" in html(page())
+    app = page(same="true")
+    assert round((32 * 2 * 4096 * 7 * 128) / (32 * 3 * 4096 * 128)) == 5
+    assert "feed-forward 14,976 instead of 14,336" in "".join(c.value for c in app.caption)
+    assert html(app).count(">8.03 B<") >= 3
+    assert ">7.80 B<" not in html(app)
+
+
 @pytest.mark.parametrize("by", ["KV cache", "Weights", "GPUs", "Models"])
 def test_every_question_is_answered(by: str) -> None:
     app = page(by=by)

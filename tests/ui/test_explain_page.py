@@ -15,8 +15,8 @@ from ui.explain_view import TOPICS
 
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = {
-    "KV cache": 3, "Online softmax": 2, "Tiling": 4, "Heads": 3, "Paging": 2, "Parallelism": 1,
-    "Flash 1 to 4": 4, "Quoted numbers": 1,
+    "KV cache": 3, "Online softmax": 3, "Tiling": 5, "Heads": 4, "Paging": 2, "Parallelism": 1,
+    "Flash 1 to 4": 6, "Quoted numbers": 1,
 }  # fmt: skip
 
 
@@ -111,12 +111,55 @@ def test_scores_can_be_typed_and_mistakes_are_a_sentence() -> None:
         assert "no scores" in app.error[0].value
 
 
+def test_softmax_without_a_maximum_overflows_fp16() -> None:
+    assert "exp(5) = 148.413; fp16 ends at 65,504, exp(11.09)" in text(page("Online softmax"))
+    over = text(page("Online softmax", scores="12, 3"))
+    assert "exp(12) = 162,755; fp16 ends" in over
+    assert ">overflow<" in over
+    assert ">none<" in over
+    assert "beyond 64-bit" in text(page("Online softmax", scores="5000"))
+
+
+def test_passes_are_counted_for_the_models_heads() -> None:
+    said = text(page("Online softmax", row="4k", gpu="h100-sxm5-80gb"))
+    assert f"2 B × (2 + 1) × 131,072 × 4,096 = {format_bytes(6 * 32 * 4096**2)}" in said
+    assert "At 3.35 TB/s" in said
+
+
 def test_the_walk_can_be_walked() -> None:
     app = page("Tiling", walk="0")
     assert "Step 1 of 20" in text(app)
     app.slider(key="walk").set_value(100).run()
     assert "Step 20 of 20" in text(app)
     assert "24.0" in text(app)
+
+
+def test_the_cards_own_memory_comes_first() -> None:
+    said = text(page("Tiling", gpu="h100-sxm5-80gb"))
+    assert "132 multiprocessors × 128 B × 1.98 GHz = 33.5 TB/s" in said
+    assert "Device memory: 3.35 TB/s, 9.99 times less" in said
+    assert said.index("228.00 KiB") < said.index("Shared memory: (128")
+    alone = text(page("Tiling", gpu="custom", memory="60000"))
+    assert "no figure" in alone
+    assert "multiprocessors ×" not in alone
+
+
+def test_heads_can_be_compared_at_the_same_parameters() -> None:
+    said = text(page("Heads", model="llama-3.1-70b"))
+    assert all(f">{n} B<" in said for n in ("79.95", "69.38", "72.94"))
+    same = text(page("Heads", model="llama-3.1-70b", same_parameters="true"))
+    assert "79.95 B" not in same
+    assert "feed-forward 29,312 instead of 28,672" in same
+
+
+def test_linear_attention_is_the_same_both_ways() -> None:
+    """phi(1, -1) = (2, 1/e), value (0, 2), after phi(0, 0) = (1, 1), value (1, 0)."""
+    app = page("Heads", linear="2")
+    assert "128 × 128 + 128 = 16,512 numbers, as many as K and V of 64.5 tokens" in text(app)
+    assert "1, 4; 1, 0.736" in text(app)
+    by_token, at_once = traces(app, 2)
+    assert by_token["x"] == pytest.approx(at_once["x"], abs=1e-12)
+    assert by_token["x"][0] == 1.0
 
 
 def test_paging_shows_the_copy_on_write() -> None:
@@ -174,6 +217,28 @@ def test_claims_are_78_and_can_be_filtered() -> None:
     wrong = text(page("Quoted numbers", verdict="misleading"))
     assert wrong.count(SIGNS["misleading"]) == 18
     assert SIGNS["holds"] not in wrong
+
+
+def test_fp8_is_computed_for_the_models_own_heads() -> None:
+    said = text(page("Flash 1 to 4", model="deepseek-v3"))
+    assert "√64 on each 64 of 192 entries" in said
+    assert "times less at 8,192 tokens" in said
+
+
+def test_ping_pong_is_drawn_for_the_card() -> None:
+    app = page("Flash 1 to 4", gpu="h100-sxm5-80gb", tiles="1")
+    said = text(app)
+    assert "on one of 132 multiprocessors = 560 ns" in said
+    assert "8,192 in 259 ns, 46% of that" in said
+    assert "1 tile for both: 1,637 ns in turn" in said
+    rows = {row for trace in traces(app, 4) for row in trace["y"]}
+    assert rows == {"In turn, 1", "In turn, 2", "Ping-pong, 1", "Ping-pong, 2"}
+
+
+def test_a_card_without_known_units_still_has_the_rest() -> None:
+    app = page("Flash 1 to 4", gpu="mi300x")
+    assert "special-function" in app.info[0].value
+    assert "fp8, and a rotation" in "".join(header.value for header in app.header)
 
 
 def test_nothing_here_loads_torch() -> None:

@@ -18,9 +18,11 @@ ON_COLOUR = "#10151c"
 DOING = {
     "compute": ("computes", "#3d7edb", ""),
     "send": ("sends", "#d2691e", "/"),
+    "products": ("tensor cores", "#3d7edb", ""),
+    "exponentials": ("exponentials", "#d2691e", "/"),
     "wait": ("waits", "#9aa1ab", "."),
 }
-"""What a GPU does: word, colour and pattern."""
+"""What a GPU or a group of warps does: word, colour and pattern."""
 
 
 def layout(dark: bool, x: str, y: str, height: int = 340, **more: Any) -> dict[str, Any]:
@@ -146,9 +148,10 @@ def cells(
     return go.Figure(data=[trace], layout=found)
 
 
-def timeline(found: Timeline, *, dark: bool) -> go.Figure:
-    """A row for each GPU, time to the right; pattern and colour say what it does."""
+def timeline(found: Timeline, *, dark: bool, names: Sequence[str] = ()) -> go.Figure:
+    """A row for each GPU, or of the given names; pattern and colour say what it does."""
     unit, scale = ("ms", 1e3) if found.seconds >= 1e-3 else ("µs", 1e6)
+    rows = list(names) or [f"GPU {rank}" for rank in range(found.ranks)]
     traces = []
     for doing, (name, colour, pattern) in DOING.items():
         spans = [s for s in found.spans if s.doing == doing]
@@ -157,7 +160,7 @@ def timeline(found: Timeline, *, dark: bool) -> go.Figure:
         traces.append(
             {
                 "type": "bar", "orientation": "h", "name": name,
-                "y": [f"GPU {s.rank}" for s in spans],
+                "y": [rows[s.rank] for s in spans],
                 "base": [s.start_s * scale for s in spans],
                 "x": [(s.end_s - s.start_s) * scale for s in spans],
                 "marker": {
@@ -165,7 +168,7 @@ def timeline(found: Timeline, *, dark: bool) -> go.Figure:
                     "line": {"color": INK[not dark], "width": 1},
                 },
                 "hovertext": [
-                    f"GPU {s.rank} {s.what}: {(s.end_s - s.start_s) * scale:,.1f} {unit}"
+                    f"{rows[s.rank]} {s.what}: {(s.end_s - s.start_s) * scale:,.2f} {unit}"
                     for s in spans
                 ],
                 "hoverinfo": "text",
@@ -175,6 +178,6 @@ def timeline(found: Timeline, *, dark: bool) -> go.Figure:
     shape["barmode"] = "overlay"
     shape["yaxis"] |= {
         "autorange": "reversed", "type": "category",
-        "categoryorder": "array", "categoryarray": [f"GPU {r}" for r in range(found.ranks)],
+        "categoryorder": "array", "categoryarray": rows,
     }  # fmt: skip
     return go.Figure(data=traces, layout=shape)

@@ -11,7 +11,8 @@ from planner.units import format_bytes
 from presets.gpus import load_gpu
 from presets.published import FlashVersion, flash_versions
 from ui.capacity_map import short_tokens
-from ui.explain import charts, parts
+from ui.explain import charts, narrow, parts, turns
+from ui.sentence import as_sentence
 from ui.tables import html_table
 from validate.record import Case, Record, shipped
 
@@ -33,7 +34,12 @@ def show(plan: Plan) -> None:
         **parts.BOUND,
     )  # fmt: skip
     _loops(heads, n)
-    _units(plan, heads, n)
+    try:
+        _units(plan, heads, n)
+        turns.show(plan, heads)
+    except PlanRefused as error:
+        st.info(as_sentence(str(error)), icon=":material/info:")
+    narrow.show(heads)
 
 
 def _rates() -> None:

@@ -3,11 +3,13 @@
 import streamlit as st
 
 from planner.lessons.heads import Form, forms
+from planner.parameters import in_words
+from planner.parameters import parts as shared_out
 from planner.plan import Plan
 from planner.units import format_bytes, format_tokens
 from presets.published import Quality, quality, remarks
 from ui.capacity_map import short_tokens
-from ui.explain import charts, parts
+from ui.explain import charts, linear, parts
 from ui.tables import html_table
 
 LENGTHS = tuple(2**e for e in range(10, 21))
@@ -23,9 +25,17 @@ def show(plan: Plan) -> None:
     window = b.select_slider(
         "Window", WINDOWS, 4096, format_func=short_tokens, key="window", **parts.BOUND
     )
-    found = forms(plan.model, plan.deployment, n, window)
+    same = st.toggle(
+        "Same parameters for all forms", key="same_parameters",
+        help="Feed-forward layers become wider or narrower, in multiples of 128 and experts in "
+        "multiples of 16, until every form has about as many parameters as the published model.",
+        **parts.BOUND,
+    )  # fmt: skip
+    found = forms(plan.model, plan.deployment, n, window, same_parameters=same)
     _bytes(plan, found, n)
     _flops(found, n)
+    if plan.footprint.heads is not None:
+        linear.show(plan.footprint.heads)
     _quality()
 
 
@@ -42,6 +52,7 @@ def _bytes(plan: Plan, found: tuple[Form, ...], n: int) -> None:
         f"at {format_tokens(n)} tokens",
         f"{largest.name}: {format_bytes(largest.cache_bytes)}, "
         f"{parts.times(largest.cache_bytes / max(1, own.cache_bytes))} that",
+        f"Parameters as published: {in_words(shared_out(plan.model).shares())}",
     )
     chart = charts.bars(
         [f.name for f in found],
@@ -52,18 +63,21 @@ def _bytes(plan: Plan, found: tuple[Form, ...], n: int) -> None:
         xaxis={"showticklabels": False},
     )
     rows = [
-        [f.name, format_bytes(f.bytes_per_token), format_bytes(f.cache_bytes),
-         f"{f.cache_bytes / max(1, own.cache_bytes):.3g}×"]
+        [f.name, f"{f.parameters / 1e9:,.2f} B", format_bytes(f.bytes_per_token),
+         format_bytes(f.cache_bytes), f"{f.cache_bytes / max(1, own.cache_bytes):.3g}×"]
         for f in found
     ]  # fmt: skip
     table = html_table(
-        ("Attention", "A token", f"{short_tokens(n)} tokens", "Of published"), rows,
-        numeric=(1, 2, 3),
+        ("Attention", "Parameters", "A token", f"{short_tokens(n)} tokens", "Ratio"), rows,
+        numeric=range(1, 5),
     )  # fmt: skip
     alt = f"Bars of the cache of one sequence of {format_tokens(n)} tokens by form of attention."
     parts.figure(chart, "explain_heads", alt, table)
     parts.note(" ".join(f"{f.name}: {f.description}." for f in found))
-    parts.note(f"Cache format: {plan.footprint.kv_format.name}. A model must be trained that way.")
+    parts.note(
+        f"Ratio: to the cache as published. Cache format: {plan.footprint.kv_format.name}. A model "
+        "must be trained that way."
+    )
 
 
 def _flops(found: tuple[Form, ...], n: int) -> None:

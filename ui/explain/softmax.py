@@ -1,11 +1,14 @@
 """Online softmax: a running maximum and sum that end where one shot does."""
 
-from math import isfinite
+from math import exp, isfinite, log
 from random import Random
 
 import streamlit as st
 
-from planner.lessons.online_softmax import Block, one_shot, online
+from planner.lessons.online_softmax import FORMS, FP16_LARGEST, Block, one_shot, online, unsafe
+from planner.plan import Plan
+from planner.units import format_bytes
+from ui.capacity_map import short_tokens
 from ui.explain import charts, parts
 from ui.tables import html_table
 
@@ -13,9 +16,18 @@ DEFAULT = "2, 5, 3"
 MOST = 24
 LIMIT = 10_000.0
 MANY = 4096
+LENGTHS = tuple(2**e for e in range(9, 18))
+OFTEN = 700.0
+"""exp of more is beyond 64-bit numbers."""
 
 
-def show() -> None:
+def show(plan: Plan) -> None:
+    _blocks()
+    _passes(plan)
+    _exact()
+
+
+def _blocks() -> None:
     parts.idea(
         "Softmax without seeing the whole row",
         "Softmax divides by a sum over all scores, and a tile sees only some. A running maximum "
@@ -43,6 +55,7 @@ def show() -> None:
         _sum_line(blocks),
         f"One shot: Σ exp(score − {whole.maximum:g}) = {whole.denominator:.4f}; the difference is "
         f"{abs(last.denominator - whole.denominator):.1g}",
+        _unsafe_line(scores),
     )
     names = [f"{i}: {_list(b.scores)}" for i, b in enumerate(blocks, 1)]
     carried = [0.0] + [b.denominator for b in blocks[:-1]]
@@ -63,9 +76,11 @@ def show() -> None:
     rows.append(
         ["One shot", f"{whole.maximum:g}", "", f"{whole.denominator:.4f}", f"{whole.result:.4f}"]
     )
+    half = unsafe(scores, values)
+    rows.append(["fp16, no maximum", "", "", _half(half.denominator), _half(half.result)])
     table = html_table(
         ("Block", "Maximum", "Scaled by", "Sum", "Output"), rows,
-        numeric=range(1, 5), strong=(len(rows) - 1,),
+        numeric=range(1, 5), strong=(len(rows) - 2,),
     )  # fmt: skip
     alt = (
         f"Bars of the running sum after each of {len(blocks)} blocks; the last is "
@@ -73,7 +88,70 @@ def show() -> None:
     )
     parts.figure(chart, "explain_softmax", alt, table)
     parts.note("Output: the mean of the values 1, 2, 3, … weighed by softmax, which is attention.")
-    _exact()
+
+
+def _half(value: float) -> str:
+    """A result of fp16: a number, or where it ended."""
+    return f"{value:,.4f}" if isfinite(value) else "overflow" if value > 0 else "none"
+
+
+def _unsafe_line(scores: list[float]) -> str:
+    top = max(scores)
+    ends = f"fp16 ends at {FP16_LARGEST:,}, exp({log(FP16_LARGEST):.2f})"
+    if top > OFTEN:
+        return f"Without a maximum: exp({top:g}) is beyond 64-bit numbers; {ends}"
+    return f"Without a maximum: exp({top:g}) = {exp(top):,.6g}; {ends}"
+
+
+def _passes(plan: Plan) -> None:
+    parts.idea(
+        "Three passes, or two",
+        "Naive softmax reads a row twice and overflows. Made safe it reads the row once more, for "
+        "the maximum; a running maximum saves that pass again. Flash attention computes in "
+        "tiles, so its scores do not travel at all.",
+    )
+    n = st.select_slider(
+        "Scores in a row", LENGTHS, 8192, format_func=short_tokens, key="row", **parts.BOUND
+    )
+    heads, speed = plan.footprint.heads, plan.gpu.memory_bandwidth_bytes_per_s
+    rows_of = 1 if heads is None else heads.num_heads * n
+    moved = [2 * form.accesses * rows_of * n for form in FORMS]
+    whose = "One row" if heads is None else f"{heads.num_heads} heads of one layer, {n:,} rows each"
+    online_form = FORMS[-1]
+    parts.formula(
+        f"{whose}, 16-bit, online: 2 B × ({online_form.loads} + {online_form.stores}) × "
+        f"{rows_of:,} × {n:,} = {format_bytes(moved[-1])}",
+        *(
+            []
+            if speed is None
+            else [
+                f"At {speed / 1e12:.3g} TB/s of {plan.gpu.name}: {parts.seconds(moved[-1] / speed)}"
+            ]
+        ),
+    )
+    chart = charts.bars(
+        [form.name for form in FORMS],
+        {"read": [form.loads for form in FORMS], "written": [form.stores for form in FORMS]},
+        "Accesses to memory for each score", dark=parts.dark(), stacked=True,
+        labels=[[f"{form.loads} reads" for form in FORMS],
+                [f"{form.stores} write" for form in FORMS]],
+        xaxis={"dtick": 1},
+    )  # fmt: skip
+    rows = [
+        [form.name, f"{form.accesses}", format_bytes(size),
+         "" if speed is None else parts.seconds(size / speed)]
+        for form, size in zip(FORMS, moved, strict=True)
+    ]  # fmt: skip
+    rows.append(["In tiles, for attention", "0", "0 B", ""])
+    table = html_table(("Softmax", "Accesses", "Bytes", "Time"), rows, numeric=(1, 2, 3))
+    alt = "Accesses to memory for each score: " + ", ".join(
+        f"{form.name} {form.accesses}" for form in FORMS
+    )
+    parts.figure(chart, "explain_passes", f"{alt}.", table)
+    parts.note(
+        "For rows that do not stay on the chip between passes (Milakov and Gimelshein 2018, arXiv "
+        "1805.02867). Time: at the published bandwidth of the card."
+    )
 
 
 def _sum_line(blocks: list[Block]) -> str:

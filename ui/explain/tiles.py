@@ -10,7 +10,7 @@ from planner.lessons.tiling import Tile
 from planner.plan import Plan
 from planner.units import KIB, format_bytes, format_tokens
 from ui.capacity_map import short_tokens
-from ui.explain import charts, parts, roofs
+from ui.explain import charts, levels, parts, roofs
 from ui.tables import html_table
 
 SIZES = (16, 32, 64, 128, 256)
@@ -27,6 +27,7 @@ def show(plan: Plan) -> None:
             f"{plan.model.source} has no softmax attention, so there is nothing to tile: choose "
             "another model in the sidebar"
         )
+    levels.show(plan, heads)
     _walk(plan, heads)
     _traffic(plan, heads)
     _sources(plan)

@@ -50,3 +50,17 @@ def test_a_wider_window_is_named() -> None:
 def test_nothing_to_exchange_is_refused() -> None:
     with pytest.raises(PlanRefused, match="no softmax attention"):
         forms(model_of("mamba-2.8b-hf"), Deployment(), N)
+
+
+def test_parameters_of_each_form() -> None:
+    """K and V of a head are 2 x 4096 x 128 in each layer; a step of 128 in width 3 x 4096 x 128."""
+    llama, published = model_of("llama-3.1-8b"), 8_030_261_248
+    head, step = LAYERS * 2 * 4096 * 128, LAYERS * 3 * 4096 * 128
+    own = {f.name: f.parameters for f in forms(llama, Deployment(), N)}
+    assert own["MHA"] == published + 24 * head
+    assert own["MQA"] == published - 7 * head
+    same = {f.name: f for f in forms(llama, Deployment(), N, same_parameters=True)}
+    assert list(same) == list(own)
+    assert same["MHA"].parameters == published + 24 * head - 16 * step
+    assert same["MQA"].parameters == published - 7 * head + 5 * step
+    assert all(abs(f.parameters - published) <= step / 2 for f in same.values())
