@@ -16,10 +16,8 @@ from planner.guide.speculation import drafting
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.timing.latency import Request
+from planner.timing.speculation import ACCEPTANCE
 from planner.timing.speed import Speed
-
-ACCEPTANCE = 0.7
-"""Where none is given: between the 0.6 to 0.8 that draft heads report on chat and code."""
 
 
 def guide(
