@@ -112,7 +112,7 @@ def _drafted(arguments: Namespace, model: Model, case: Queued) -> Drafted | None
         check_fits(draft, model, config.method)
     most = case.plan.max_concurrency
     return drafted(
-        case.now, model, drafter_for(config.method, model, draft, tokens), tokens,
+        case.now, model, drafter_for(model, config.method, draft, tokens), tokens,
         arguments.acceptance, UNLIMITED if most is None else most,
     )  # fmt: skip
 

@@ -39,7 +39,11 @@ def add_to(parser: ArgumentParser) -> None:
     parser.add_argument("--max-num-seqs", type=int, metavar="N", help="or the engine's")
     parser.add_argument("--max-model-len", type=int, metavar="N", help="or the engine's")
     parser.add_argument("--no-enable-prefix-caching", action="store_true")
-    parser.add_argument("--lookahead", type=int, default=0, metavar="N", help="draft slots")
+    parser.add_argument("--lookahead", type=int, default=0, metavar="N",
+                        help="tokens drafted a step, by an EAGLE-like layer")  # fmt: skip
+    parser.add_argument("--speculative-config", metavar="JSON", help="as vLLM takes it")
+    parser.add_argument("--acceptance", type=float, metavar="A",
+                        help="of each draft token, 0 to 1; 0.7 is assumed")  # fmt: skip
     parser.add_argument("--batching", choices=("continuous", "static"), default="continuous")
     parser.add_argument("--reserve", default="paged",
                         choices=("paged", "longest", "power_of_two", "exact"))  # fmt: skip
@@ -102,9 +106,9 @@ def run(arguments: Namespace) -> str:
     gpu = load_gpu(arguments.gpu)
     config = read_model(arguments.model)
     slo = Slo(arguments.ttft, arguments.tpot, arguments.share)
+    model = parse(config, arguments.model)
     replica = study.replica_for(
-        study.Setup(parse(config, arguments.model), gpu, speed_of(gpu), slo, (), config),
-        case_of(arguments, ()),
+        study.Setup(model, gpu, speed_of(gpu), slo, (), config), case_of(arguments, (), model)
     )
     data: dict[str, Any] = {}
     note = ""

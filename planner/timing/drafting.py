@@ -1,6 +1,6 @@
 """What drafts, in time: the passes that propose tokens, and what they gain at a number of users.
 
-    drafter = drafter_for("eagle3", model, head)
+    drafter = drafter_for(model, "eagle3", head)
     speculated(found, model, drafter, draft_tokens=3, acceptance=0.7).speedup
 
 A draft model or head runs once for each token that it proposes; Medusa and DFlash propose all in
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from planner.deployment import Deployment
 from planner.engines.drafter import first_apart, medusa, self_drafting
 from planner.errors import PlanRefused
+from planner.memo import memo
 from planner.model import LayerGroup, Model
 from planner.tensors import Weight
 from planner.timing.breakdown import decode_time
@@ -30,7 +31,6 @@ LABELS = {
     "eagle3": "an EAGLE3 head", "dflash": "a DFlash head", "medusa": "Medusa heads",
     "draft_model": "a draft model",
 }  # fmt: skip
-LIKE_ITS_OWN = "of one layer of the model's own shape"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Drafter:
 
 
 def drafter_for(
-    method: str, target: Model, draft: Model | None = None, draft_tokens: int = 1
+    target: Model, method: str, draft: Model | None = None, draft_tokens: int = 1
 ) -> Drafter:
     """The drafter of a method; draft: its model or head, else a head of the target's own shape.
 
@@ -82,51 +82,67 @@ def drafter_for(
     if method in COPIED:
         return Drafter(method, label)
     if method == "mtp":
-        own = self_drafting(target)
-        if not own.mtp:
-            raise PlanRefused(
-                f"{target.source} has no multi-token-prediction layers that are sized; use ngram, "
-                "eagle or a draft model"
-            )
-        head = own.head or _logits(own)
-        layers = _joined(_numbered(own.mtp[:1]), own.mtp_extras)
-        found = own.model_copy(
-            update={"groups": layers, "head": head, "extras": (), "mtp": (), "mtp_extras": ()}
-        )
-        return Drafter(method, label, found, shares_weights=True)
-    if method == "draft_model":
-        if draft is None:
-            raise PlanRefused("a draft model drafts only if it is named: give its 'model'")
-        return Drafter(method, f"{label}, {draft.source}", draft)
-    if method == "medusa":
-        heads = draft or medusa(
-            target.hidden_size, target.vocab_size, draft_tokens, target.dtype, target.source
-        )
-        whose = " of the model's own width" if draft is None else f", {draft.source}"
-        return Drafter(method, label + whose, heads)
+        return Drafter(method, label, _own_layers(target), shares_weights=True)
+    if method == "draft_model" and draft is None:
+        raise PlanRefused("a draft model drafts only if it is named: give its 'model'")
     if draft is None:
+        if method == "medusa":
+            return Drafter(
+                method, f"{label} of the model's own width", _medusa_like(target, draft_tokens)
+            )
         return eagle_like(target, method)
-    head = draft.head or _logits(target)
-    layers = _joined(draft.groups, draft.extras)
-    return Drafter(
-        method, f"{label}, {draft.source}",
-        draft.model_copy(update={"groups": layers, "head": head, "extras": ()}),
-    )  # fmt: skip
+    if method not in ("draft_model", "medusa"):
+        source, draft = draft.source, _head(draft, target.vocab_size, target.hidden_size)
+        return Drafter(method, f"{label}, {source}", draft)
+    return Drafter(method, f"{label}, {draft.source}", draft)
 
 
+@memo(maxsize=64)
 def eagle_like(target: Model, method: str = "eagle") -> Drafter:
     """One more layer of the model behind a projection of two hidden states, with its head."""
     hidden = target.hidden_size
     last = _numbered((target.layer_of(target.num_hidden_layers - 1),))
     fc = Weight("fc", (hidden, 2 * hidden))
-    found = target.model_copy(
+    label = f"{LABELS[method]} of one layer of the model's own shape"
+    return Drafter(method, label, _of_layers(target, _joined(last, (fc,))), shares_weights=True)
+
+
+@memo(maxsize=64)
+def _own_layers(target: Model) -> Model:
+    """A model's own prediction layers, of which vLLM runs the first again for further tokens."""
+    own = self_drafting(target)
+    if not own.mtp:
+        raise PlanRefused(
+            f"{target.source} has no multi-token-prediction layers that are sized; use ngram, "
+            "eagle or a draft model"
+        )
+    return _of_layers(own, _joined(_numbered(own.mtp[:1]), own.mtp_extras))
+
+
+@memo(maxsize=64)
+def _medusa_like(target: Model, heads: int) -> Model:
+    return medusa(target.hidden_size, target.vocab_size, heads, target.dtype, target.source)
+
+
+@memo(maxsize=64)
+def _head(draft: Model, vocab: int, hidden: int) -> Model:
+    """A head with what it computes before its layers, and the target's logits if it has none."""
+    return draft.model_copy(
         update={
-            "groups": _joined(last, (fc,)), "head": target.head or _logits(target),
-            "extras": (), "mtp": (), "mtp_extras": (),
+            "groups": _joined(draft.groups, draft.extras), "extras": (),
+            "head": draft.head or _logits(vocab, hidden),
         }
     )  # fmt: skip
-    label = f"{LABELS[method]} {LIKE_ITS_OWN}"
-    return Drafter(method, label, found, shares_weights=True)
+
+
+def _of_layers(target: Model, layers: tuple[LayerGroup, ...]) -> Model:
+    """Layers between the target's embedding and its head."""
+    return target.model_copy(
+        update={
+            "groups": layers, "extras": (), "mtp": (), "mtp_extras": (),
+            "head": target.head or _logits(target.vocab_size, target.hidden_size),
+        }
+    )  # fmt: skip
 
 
 def speculated(
@@ -214,8 +230,6 @@ def _joined(groups: tuple[LayerGroup, ...], inputs: tuple[Weight, ...]) -> tuple
     return first.model_copy(update={"norms": first.norms + joins}), *rest
 
 
-def _logits(target: Model) -> tuple[Weight, ...]:
-    """The head that a draft reads its logits through where it has none: the target's."""
-    if target.head:
-        return target.head
-    return (Weight("lm_head", (target.vocab_size, target.hidden_size), "embedding", "vocab"),)
+def _logits(vocab: int, hidden: int) -> tuple[Weight, ...]:
+    """The head that logits are read through where a model has none of its own."""
+    return (Weight("lm_head", (vocab, hidden), "embedding", "vocab"),)

@@ -42,9 +42,9 @@ def at(users: int = 1, gpu_id: str = "rtx-4090", model: Model = TARGET, **sizes:
 
 DRAFTERS = {
     # The 1B ties its embedding, which it reads once as its head: all 1,235,814,400 parameters.
-    "draft_model": (drafter_for("draft_model", TARGET, SMALL), 4 * 1_235_814_400),
+    "draft_model": (drafter_for(TARGET, "draft_model", SMALL), 4 * 1_235_814_400),
     "eagle": (eagle_like(TARGET), 4 * (LAYER + 2 * HIDDEN * HIDDEN + EMBEDDING)),
-    "medusa": (drafter_for("medusa", TARGET, None, 4), 4 * (HIDDEN * HIDDEN + EMBEDDING)),
+    "medusa": (drafter_for(TARGET, "medusa", None, 4), 4 * (HIDDEN * HIDDEN + EMBEDDING)),
 }
 
 
@@ -80,7 +80,7 @@ def test_a_model_of_a_small_vocabulary_gains_what_is_claimed_of_eagle() -> None:
 
 
 def test_copying_from_the_prompt_takes_no_time_on_the_gpu() -> None:
-    found = speculated(at(), TARGET, drafter_for("ngram", TARGET), 4, 0.7)
+    found = speculated(at(), TARGET, drafter_for(TARGET, "ngram"), 4, 0.7)
     assert found.draft_s == 0
     assert found.speedup == pytest.approx((1 - 0.7**5) / 0.3, rel=0.01)
 
@@ -109,14 +109,14 @@ def test_checking_computes_logits_of_every_token() -> None:
 def test_own_prediction_layers_draft_where_there_are_any() -> None:
     model = parse(load_model_config("deepseek-v3"))
     now = at(gpu_id="h200-sxm-141gb", model=model, tensor_parallel_size=8)
-    drafter = drafter_for("mtp", model)
+    drafter = drafter_for(model, "mtp")
     one = speculated(now, model, drafter, 1, 0.85)
     # One of 61 layers, with the head of 129,280 x 7,168 rows.
     assert 1 / 61 < one.draft_s / now.tpot.seconds < 4 / 61
     with pytest.raises(PlanRefused, match="no multi-token-prediction layers"):
-        drafter_for("mtp", TARGET)
+        drafter_for(TARGET, "mtp")
     with pytest.raises(PlanRefused, match="only if it is named"):
-        drafter_for("draft_model", TARGET)
+        drafter_for(TARGET, "draft_model")
 
 
 def test_a_draft_runs_on_one_stage_in_its_own_format() -> None:
