@@ -12,6 +12,7 @@ from planner.errors import PlanRefused, SizewellError
 from planner.hf_config.document import read_document
 from planner.model import Model
 from planner.parameters import count
+from planner.timing.speculation import ACCEPTANCE, ASSUMED
 from presets.models import served_name
 from ui import options
 from ui.model_source import NothingYet, fetch_from_hub, from_preset
@@ -41,10 +42,12 @@ UNNAMED = "/path/to/draft"
 
 @dataclass(frozen=True)
 class Draft:
-    """values: the engine's options that say it; model: what is loaded beside the target."""
+    """values: the engine's options that say it; model: what is loaded beside the target;
+    acceptance: of each draft token, None where it is left to be assumed."""
 
     values: dict[str, Any] = field(default_factory=dict)
     model: Model | None = None
+    acceptance: float | None = None
 
 
 def choose(engine: str, target: Model) -> Draft:
@@ -61,21 +64,25 @@ def choose(engine: str, target: Model) -> Draft:
     }
     if st.session_state.get("spec") not in (None, OFF, *known):
         st.session_state["spec"] = OFF
-    left, middle, right = st.columns((2, 2, 3), vertical_alignment="top")
+    left, middle, other, right = st.columns((2, 2, 2, 3), vertical_alignment="top")
     chosen = left.selectbox("Speculative decoding", (OFF, *known), key="spec", help=HELP, **KEPT)
     if chosen in (None, OFF):
         return Draft()
     method = known[chosen]
     tokens = int(middle.number_input("Draft tokens a step", 1, 64, 3, key="spec_tokens", **KEPT))
+    acceptance = other.number_input(
+        "Acceptance", 0.0, 1.0, None, 0.05, key="acceptance", placeholder=f"{ACCEPTANCE:g}",
+        help=f"Of each draft token. Left empty, the {ASSUMED}.", **KEPT,
+    )  # fmt: skip
     if method in DRAFTLESS:
-        return Draft(_values(engine, method, tokens, None))
+        return Draft(_values(engine, method, tokens, None), None, acceptance)
     with right:
         name, model = _model(method, tokens)
     st.caption(
         f"Draft: {count(model).total / 1e9:,.2f} B parameters with its embedding, "
         f"{model.num_hidden_layers} layer{'' if model.num_hidden_layers == 1 else 's'}."
     )
-    return Draft(_values(engine, method, tokens, name), model)
+    return Draft(_values(engine, method, tokens, name), model, acceptance)
 
 
 def _values(engine: str, method: str, tokens: int, name: str | None) -> dict[str, Any]:

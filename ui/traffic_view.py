@@ -40,7 +40,7 @@ def show(chosen: Chosen) -> None:
         work = traffic_work.choose()
         one = pool.replica(chosen)
         times = as_sentence(f"Times: {speed_of(chosen.gpu).source}")
-        note.caption(f"{as_sentence(_replica_note(chosen, pool, one))} {times}")
+        note.caption(f"{as_sentence(_replica_note(chosen, one))} {times}")
         found = simulate(
             work.requests(), one, replicas=work.replicas, router=work.router, slo=work.slo
         )
@@ -59,8 +59,8 @@ def show(chosen: Chosen) -> None:
     _claims(one, work)
 
 
-def _replica_note(chosen: Chosen, pool: Pool, one: Replica) -> str:
-    drafts = "; drafting takes its memory, but steps are timed without it" if pool.drafts else ""
+def _replica_note(chosen: Chosen, one: Replica) -> str:
+    drafts = f". Drafting: {one.drafting}" if one.drafting else ""
     return (
         f"{chosen.model.source} on {chosen.deployment.gpus} × {chosen.gpu.name} a replica: "
         f"{report.pool(one)}. Requests are scheduled as vLLM schedules them{drafts}"

@@ -9,6 +9,7 @@ import streamlit as st
 from planner.deployment import Deployment
 from planner.engines.registry import ENGINES, options_of
 from planner.errors import PlanRefused
+from planner.serving.drafted_steps import Drafting
 from planner.serving.engine_replica import FLAGS, engine_replica
 from planner.serving.metrics import Slo
 from planner.serving.objective import Traffic
@@ -69,18 +70,14 @@ class Pool:
 
     engine: EngineChoice | None
 
-    @property
-    def drafts(self) -> bool:
-        """Whether the engine was told to draft tokens."""
-        given = () if self.engine is None else dict(self.engine.options).items()
-        return any(name.startswith("speculative") and value for name, value in given)
-
     def replica(self, chosen: Chosen) -> Replica:
         """One replica of what is chosen on the left."""
         if self.engine is not None:
+            one = self.engine
+            drafting = Drafting.asked(one.options, chosen.model, one.draft, one.acceptance)
             return engine_replica(
-                self.engine.figures(chosen), chosen.model, chosen.gpu, chosen.deployment,
-                speed_of(chosen.gpu),
+                one.figures(chosen), chosen.model, chosen.gpu, chosen.deployment,
+                speed_of(chosen.gpu), drafting=drafting,
             )  # fmt: skip
         longest = chosen.model.max_position_embeddings or chosen.workload.context
         return replica_of(

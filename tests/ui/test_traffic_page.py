@@ -126,9 +126,12 @@ def test_an_engine_that_would_not_start_leaves_the_inputs() -> None:
     assert not any("refuse" in box.value for box in app.error)
 
 
-def test_drafting_is_said_to_take_memory_only() -> None:
-    assert "steps are timed without it" in "".join(c.value for c in page(spec="n-gram").caption)
-    assert "steps are timed without it" not in "".join(c.value for c in page().caption)
+def test_drafting_gives_tokens_as_well_as_taking_memory() -> None:
+    said = "".join(c.value for c in page(spec="n-gram", acceptance="0.5").caption)
+    # 1 + 0.5 + 0.25 + 0.125 tokens of a step that checks 4.
+    assert "3 drafted a step by n-grams of the prompt, acceptance 0.5: 1.88 tokens a step" in said
+    assert "drafted" not in "".join(c.value for c in page().caption)
+    assert "is an assumption" in "".join(c.value for c in page(spec="n-gram").caption)
 
 
 def test_requests_too_long_for_the_model_have_no_figures() -> None:
