@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from planner.frozen import Frozen
     from planner.model import Model
     from planner.serving.drafted_steps import Drafting
-    from planner.serving.requests import Request
+    from planner.serving.requests import Request, Sampler
     from planner.serving.study import Case
 
 
@@ -110,9 +110,9 @@ def trace_of(arguments: Namespace, speedup: float) -> "Iterator[Request]":
         yield from _trace(lines, speedup)
 
 
-def requests_of(arguments: Namespace, rate: float, seed: int) -> "Iterator[Request]":
-    """Requests of the flags, without a trace."""
-    from planner.serving.requests import always, synthetic
+def lengths_of(arguments: Namespace) -> "tuple[Sampler, Sampler]":
+    """Prompt and answer lengths of the flags."""
+    from planner.serving.requests import always
     from presets.traffic import sampler
     from presets.workloads import load_trace_summary
 
@@ -126,6 +126,14 @@ def requests_of(arguments: Namespace, rate: float, seed: int) -> "Iterator[Reque
         prompt = always(arguments.prompt_tokens)
     if arguments.output_tokens:
         output = always(arguments.output_tokens)
+    return prompt, output
+
+
+def requests_of(arguments: Namespace, rate: float, seed: int) -> "Iterator[Request]":
+    """Requests of the flags, without a trace."""
+    from planner.serving.requests import synthetic
+
+    prompt, output = lengths_of(arguments)
     return synthetic(
         rate=rate, count=arguments.requests, prompt=prompt, output=output,
         cv=arguments.variation, shared_tokens=max(0, arguments.shared_prefix_tokens), seed=seed,

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from planner.deployment import Deployment
-from planner.engines.registry import ENGINES, options_of
 from planner.errors import PlanRefused
 from planner.serving.drafted_steps import Drafting
-from planner.serving.engine_replica import FLAGS, engine_replica
+from planner.serving.engine_replica import engine_replica, moved
 from planner.serving.metrics import Slo
 from planner.serving.objective import Traffic
 from planner.serving.replica import Replica, replica_of
@@ -86,14 +85,12 @@ class Pool:
         )  # fmt: skip
 
     def moved(self, chosen: Chosen, deployment: Deployment) -> Replica:
-        """The replica of another deployment; another block size is the engine's flag too."""
-        pool, size = self, deployment.block_size
-        if self.engine is not None and size != chosen.deployment.block_size:
-            field = FLAGS.get(self.engine.name, {}).get("block_size")
-            if field is None:
-                raise PlanRefused(f"{ENGINES[self.engine.name].label} has no blocks to choose")
-            changed = options_of(self.engine.name, {**dict(self.engine.options), field: size})
-            pool = Pool(replace(self.engine, options=changed))
+        """The replica of another deployment; what it changes may be the engine's flag too."""
+        pool = self
+        if self.engine is not None:
+            one = self.engine
+            options = moved(one.name, one.options, chosen.deployment, deployment)
+            pool = Pool(replace(one, options=options))
         return pool.replica(replace(chosen, deployment=deployment))
 
 

@@ -9,7 +9,7 @@ Nothing is a rule of thumb: every sentence is computed for this model, card and 
 from collections.abc import Iterator
 
 from planner.deployment import Deployment
-from planner.guide import cache, formats, layout
+from planner.guide import cache, chunks, formats, layout
 from planner.guide.attention import attention_choice
 from planner.guide.case import Case, Decision
 from planner.guide.speculation import drafting
@@ -50,3 +50,4 @@ def _decisions(case: Case, acceptance: float) -> Iterator[Decision]:
     yield drafting(case, acceptance)
     yield layout.layout(case)
     yield layout.separation(case)
+    yield chunks.prompt_chunks(case)

@@ -65,6 +65,22 @@ def options_for(engine: str, asked: Mapping[str, Any]) -> Frozen:
     return options_of(engine, values)
 
 
+def moved(engine: str, options: Frozen, base: Deployment, to: Deployment) -> Frozen:
+    """The options with what `to` changes of `base` in the engine's own flags.
+
+    Tokens of a batch are said in any case: without, an engine takes its own number, not the
+    deployment's. Raises PlanRefused for what the engine does not let one choose.
+    """
+    known, values = FLAGS.get(engine, {}), dict(options)
+    if to.block_size != base.block_size:
+        if "block_size" not in known:
+            raise PlanRefused(f"{ENGINES[engine].label} has no blocks to choose")
+        values[known["block_size"]] = to.block_size
+    if "max_num_batched_tokens" in known:
+        values[known["max_num_batched_tokens"]] = to.max_num_batched_tokens
+    return options_of(engine, values)
+
+
 def figures_for(
     engine: str,
     options: Frozen,

@@ -164,3 +164,51 @@ def test_a_draft_takes_the_engines_memory_and_gives_tokens(
     assert "assumption" in drafted["drafting"]["how"]
     assert main([*BASE, "--speculative-config", config]) == 0
     assert "Drafting: 3 drafted a step by a draft model, llama-3.2-1b" in capsys.readouterr().out
+
+
+def test_all_claims_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*BASE, "--claims", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)["claims"]
+    assert len(found) == 6
+    both = next(c for c in found if "24 times" in c["claim"])
+    rates = [float(row["Requests/s"]) for row in both["rows"]]
+    assert rates[0] == min(rates)
+    assert float(both["rows"][-1]["Times as fast"]) == pytest.approx(rates[-1] / rates[0], rel=0.01)
+    assert main([*BASE, "--claims"]) == 0
+    out = capsys.readouterr().out
+    assert all(c["found"] in out for c in found)
+
+
+def test_sensitivity_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--sensitivity", "--requests", "60", "--rate", "2"]
+    assert main([*BASE, *flags, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["moves"]
+    assert {row["change"] for row in rows} == {
+        "KV cache", "Block size", "Shared prefix", "Tokens a step",
+    }  # fmt: skip
+    alone = {}
+    for tokens in ("512", "8192"):
+        assert main([*BASE, "--requests", "60", "--rate", "2", "--max-num-batched-tokens", tokens,
+                     "--format", "json"]) == 0  # fmt: skip
+        alone[f"{int(tokens):,}"] = json.loads(capsys.readouterr().out)["ttft_s"]["p95"]
+    steps = {row["value"]: row["ttft_p95_s"] for row in rows if row["change"] == "Tokens a step"}
+    for value, expected in alone.items():
+        assert steps[value] == pytest.approx(expected)
+    assert main([*BASE, *flags]) == 0
+    assert "Tokens a step 512" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--claims", "--format", "csv"], "take text or json"),
+        (["--claims", "--sensitivity"], "answer of its own"),
+        (["--sensitivity", "--try", "replicas=1,2"], "answer of its own"),
+        (["--sensitivity", "--trace", "t.csv"], "leave out --trace"),
+    ],
+)
+def test_questions_stand_alone(
+    flags: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*BASE, *flags]) == 2
+    assert says in capsys.readouterr().err

@@ -70,8 +70,9 @@ def asked_for(said: str) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(("number", "word"), [(0, "on demand"), (1, "static, 32 sequences"),
-                                              (2, "with prefix caching"), (3, "Free, scattered"),
-                                              (4, "beam search, 8")])  # fmt: skip
+                                              (2, "continuous, blocks on demand"),
+                                              (3, "with prefix caching"), (4, "Free, scattered"),
+                                              (5, "beam search, 8")])  # fmt: skip
 def test_every_claim_is_tried(number: int, word: str) -> None:
     app = page()
     app.button(key=f"claim_{number}").click().run()
@@ -89,7 +90,8 @@ def test_what_moves_the_rate() -> None:
     app = page()
     app.button(key="find_moves").click().run()
     assert not app.exception
-    for word in ("KV cache", "fp8", "256 tokens", "Shared prefix", "2,048 tokens"):
+    for word in ("KV cache", "fp8", "256 tokens", "Shared prefix", "2,048 tokens",
+                 "Tokens a step", "TPOT p95, one replica at 4/s"):  # fmt: skip
         assert word in html(app)
 
 

@@ -90,13 +90,11 @@ def _by_tokens(plan: Plan, now: Latency, acceptance: float, k: int) -> None:
         chart, "explain_drafts", f"{alt}.", html_table(head, rows, numeric=range(1, 5)), below=True
     )
     small = _smaller(plan.model)
-    whose = f"The draft model is {small}, the smallest preset of the same vocabulary. " * bool(
-        small
-    )
+    whose = f"The draft model is {small}, the smallest preset of the same vocabulary. "
     parts.note(
-        f"{whose}The {ASSUMED}. Drafts are chains, as vLLM runs them; EAGLE-2 and Medusa as published "
-        "check a tree, which has more accepted and more to check. n-grams take the GPU no time and "
-        "give nothing where an answer repeats nothing. Claims: "
+        f"{whose if small else ''}The {ASSUMED}. Drafts are chains, as vLLM runs them; EAGLE-2 and "
+        "Medusa as published check a tree, which has more accepted and more to check. n-grams take "
+        "the GPU no time and give nothing where an answer repeats nothing. Claims: "
         "KV Cache, Flash Attention & Inference Optimization (course lesson)."
     )
 
