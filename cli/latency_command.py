@@ -30,8 +30,6 @@ from presets.prices import cheapest_price
 from presets.speed import speed_of
 
 FORMATS = ("text", "json")
-UNLIMITED = 1024
-"""Users up to whom a gain is followed where memory sets no limit."""
 ALONE = (
     "Users are counted by bytes alone; an engine keeps some memory back and may run fewer at once: "
     "plan --engine vllm says how many."
@@ -110,10 +108,9 @@ def _drafted(arguments: Namespace, model: Model, case: Queued) -> Drafted | None
     draft = draft_of(config)
     if draft is not None:
         check_fits(draft, model, config.method)
-    most = case.plan.max_concurrency
     return drafted(
         case.now, model, drafter_for(model, config.method, draft, tokens), tokens,
-        arguments.acceptance, UNLIMITED if most is None else most,
+        arguments.acceptance, case.plan.max_concurrency,
     )  # fmt: skip
 
 
@@ -128,7 +125,7 @@ def drafting_data(of: Drafted) -> dict[str, Any]:
         "low_s": low,
         "high_s": high,
         "by_users": {users: asdict(found) for users, found in of.by_users.items()},
-        "users_in_memory": of.most,
+        "followed_to_users": of.most,
         "loses_from_users": of.loses_from,
     }
 

@@ -99,8 +99,6 @@ def run(arguments: Namespace) -> str:
             raise PlanRefused(f"--{name.replace('_', '-')} {value} must be at least 1")
     if not 0 < arguments.share <= 1:
         raise PlanRefused(f"--share {arguments.share:g} must be above 0 and at most 1")
-    if not 0 <= arguments.lookahead <= 1024:
-        raise PlanRefused(f"--lookahead {arguments.lookahead:,} must be from 0 to 1,024")
     question = serve_questions.asked(arguments)
     if arguments.tried and arguments.format == "requests-csv":
         raise PlanRefused("--format requests-csv is of one simulation: leave out --try")

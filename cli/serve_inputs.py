@@ -46,8 +46,10 @@ def drafting_of(arguments: Namespace, model: "Model") -> "tuple[Drafting | None,
     from planner.timing.drafting import eagle_like
 
     config, tokens = speculative_config(arguments.speculative_config), arguments.lookahead
+    if not 0 <= tokens <= 1024:
+        raise PlanRefused(f"--lookahead {tokens:,} must be from 0 to 1,024")
     if config is None and not tokens:
-        if arguments.acceptance is not None:
+        if arguments.acceptance is not None and not arguments.tried:
             raise PlanRefused("--acceptance is of draft tokens: add --lookahead 3")
         return None, None
     if config is None:

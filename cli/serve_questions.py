@@ -36,11 +36,13 @@ def asked(arguments: Namespace) -> str | None:
 
 
 def claims(arguments: Namespace, setup: "Setup") -> str:
-    """Every claim about serving, tried on the replica of the flags."""
+    """Every claim about serving, tried on the replica of the flags; none of them drafts."""
+    from dataclasses import replace
+
     from planner.serving import claims as found
     from planner.serving.study import replica_for
 
-    one = replica_for(setup, case_of(arguments, (), setup.model))
+    one = replica_for(setup, replace(case_of(arguments, (), setup.model), drafting=None))
     outcomes = list(found.tried(one, *lengths_of(arguments)))
     if arguments.format == "json":
         data = [found.as_data(name, outcome) for name, outcome in outcomes]

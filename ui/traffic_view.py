@@ -57,7 +57,7 @@ def show(chosen: Chosen) -> None:
             on_click="ignore", icon=":material/download:",
         )  # fmt: skip
     _limits(chosen, pool, one, work)
-    _claims(one, work)
+    _claims(pool.replica(chosen, drafts=False) if one.drafting else one, work)
 
 
 def _replica_note(chosen: Chosen, one: Replica) -> str:

@@ -69,14 +69,14 @@ class Pool:
 
     engine: EngineChoice | None
 
-    def replica(self, chosen: Chosen) -> Replica:
-        """One replica of what is chosen on the left."""
+    def replica(self, chosen: Chosen, *, drafts: bool = True) -> Replica:
+        """One replica of what is chosen on the left. drafts: whether those asked for are taken."""
         if self.engine is not None:
             one = self.engine
-            drafting = Drafting.asked(one.options, chosen.model, one.draft, one.acceptance)
+            asked = Drafting.asked(one.options, chosen.model, one.draft, one.acceptance)
             return engine_replica(
                 one.figures(chosen), chosen.model, chosen.gpu, chosen.deployment,
-                speed_of(chosen.gpu), drafting=drafting,
+                speed_of(chosen.gpu), drafting=asked if drafts else None,
             )  # fmt: skip
         longest = chosen.model.max_position_embeddings or chosen.workload.context
         return replica_of(

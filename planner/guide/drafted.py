@@ -12,11 +12,14 @@ from planner.timing.latency import Latency
 from planner.timing.speculation import ACCEPTANCE, ACCEPTANCE_RANGE, ASSUMED, Speculation
 from planner.units import counted
 
+UNLIMITED = 1024
+"""Users up to whom a gain is followed where memory sets no limit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Drafted:
     """at_once: for the users of `now`; low, high: the same at the ends of ACCEPTANCE_RANGE where
-    the acceptance is assumed. by_users: up to `most`, as many as memory holds.
+    the acceptance is assumed. by_users: up to `most`, of whom `held` says why.
     """
 
     now: Latency
@@ -28,6 +31,7 @@ class Drafted:
     high: Speculation
     by_users: dict[int, Speculation]
     most: int
+    held: str
     loses_from: int | None
 
     @property
@@ -62,13 +66,23 @@ class Drafted:
     @property
     def limit(self) -> str:
         """Where it turns into a loss."""
-        held = f"the {counted(self.most, 'user')} that memory holds"
+        held = self.held
         if self.loses_from is None:
             last = self.by_users[self.most].speedup
-            return f"It gains up to {held}: {last:.2f} times with those."
+            return f"It gains up to {held} ({last:.2f} times there)."
         if self.loses_from == 1:
             return "It loses with any number of users, one included."
         return f"It loses from {counted(self.loses_from, 'user')} on, of {held}."
+
+
+def followed(most: int | None) -> tuple[int, str]:
+    """Up to how many users a gain is followed, and those in words; most: what memory holds, None
+    where it sets no limit."""
+    if most is None:
+        return UNLIMITED, f"{counted(UNLIMITED, 'user')}, to whom memory sets no limit"
+    if not most:
+        return 1, "one user, as if memory held it"
+    return most, f"the {counted(most, 'user')} that memory holds"
 
 
 def drafted(
@@ -77,9 +91,9 @@ def drafted(
     drafter: Drafter,
     draft_tokens: int,
     acceptance: float | None,
-    most: int,
+    most: int | None,
 ) -> Drafted:
-    """The drafter for the users of `now`, and for 1 to `most` of them.
+    """The drafter for the users of `now`, and for 1 to `most` of them, as many as memory holds.
 
     acceptance: of each draft token, None where nothing is known. Raises PlanRefused for one that
     is no probability.
@@ -89,9 +103,9 @@ def drafted(
     at, low, high = (
         speculated(now, model, drafter, draft_tokens, a) for a in (given, *ends)
     )  # fmt: skip
-    most = max(1, most)
+    users, held = followed(most)
     return Drafted(
         now, drafter, given, acceptance is None, at, low, high,
-        gains(now, model, drafter, draft_tokens, given, counts(most)), most,
-        loses_from(now, model, drafter, draft_tokens, given, most),
+        gains(now, model, drafter, draft_tokens, given, counts(users)), users, held,
+        loses_from(now, model, drafter, draft_tokens, given, users),
     )  # fmt: skip

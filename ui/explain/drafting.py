@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from planner.guide.drafted import followed
 from planner.model import Model
 from planner.parameters import count
 from planner.plan import Plan
@@ -17,8 +18,6 @@ from ui.model_source import from_preset
 from ui.tables import html_table
 
 MOST_TOKENS, TYPICAL = 8, range(3, 6)
-UNLIMITED = 1024
-"""Users up to whom a gain is drawn where memory sets no limit."""
 CLAIMED = {
     "EAGLE-like": "2 to 3 × (EAGLE-2)", "Medusa": "2 to 3 ×",
     "Draft model": "2 to 4 × on consumer hardware",
@@ -122,7 +121,7 @@ def _by_users(
         "own, and then every rejected draft is paid for. Long contexts keep a step waiting: their "
         "cache is read once for all the tokens that are checked.",
     )
-    most = max(1, plan.max_concurrency or UNLIMITED)
+    most, held = followed(plan.max_concurrency)
     lines = {
         name: gains(now, plan.model, drafter, k, acceptance, counts(most))
         for name, drafter in drafters.items()
@@ -132,7 +131,7 @@ def _by_users(
         for name, drafter in drafters.items()
     }
     parts.formula(
-        f"k = {k}, acceptance {acceptance:g}, up to the {most:,} users that memory holds: "
+        f"k = {k}, acceptance {acceptance:g}, up to {held}: "
         + ", ".join(
             f"{name} {'never loses' if n is None else f'loses from {n:,}'}"
             for name, n in lost.items()

@@ -8,7 +8,7 @@ import pytest
 
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
-from planner.guide.drafted import drafted
+from planner.guide.drafted import drafted, followed
 from planner.hf_config import parse
 from planner.model import Model
 from planner.timing.drafting import (
@@ -139,3 +139,10 @@ def test_an_assumed_acceptance_has_a_range_and_says_so() -> None:
     assert "45 users that memory holds" in given.limit
     many = drafted(at(), TARGET, eagle_like(TARGET), 4, 0.7, 500)
     assert f"It loses from {many.loses_from} users on" in many.limit
+
+
+def test_gains_are_followed_to_what_memory_holds() -> None:
+    assert followed(45) == (45, "the 45 users that memory holds")
+    assert followed(0)[0] == 1
+    assert "as if memory held it" in followed(0)[1]
+    assert followed(None)[0] == 1024
