@@ -87,15 +87,12 @@ def figures_of(
 
     from planner.engines.room import with_room
     from planner.engines.vllm import vllm_figures
-    from planner.engines.vllm_options import SpeculativeConfig, VllmOptions
+    from planner.engines.vllm_options import VllmOptions
 
     if "engine_version" in given:
         given["version"] = given.pop("engine_version")
-    speculative = _speculative(given.pop("speculative_config", None))
-    drafts = None
+    drafts = speculative_config(given.pop("speculative_config", None))
     try:
-        if speculative is not None:
-            drafts = SpeculativeConfig(**speculative)
         options = VllmOptions(
             **given,
             speculative_config=_named(drafts),
@@ -105,9 +102,7 @@ def figures_of(
         )
     except ValidationError as error:
         raise PlanRefused(first_error(error)) from None
-    draft = None
-    if drafts is not None and drafts.model is not None and drafts.needs_draft:
-        draft = read_draft(drafts.model, drafts.method)
+    draft = draft_of(drafts)
     return with_room(
         "vllm", options, deployment, workload, model, gpu,
         lambda changed, spread: vllm_figures(
@@ -117,7 +112,8 @@ def figures_of(
     )  # fmt: skip
 
 
-def _speculative(text: str | None) -> dict[str, Any] | None:
+def speculative_config(text: str | None) -> "SpeculativeConfig | None":
+    """--speculative-config, read; None without it."""
     if text is None:
         return None
     try:
@@ -129,7 +125,21 @@ def _speculative(text: str | None) -> dict[str, Any] | None:
             "--speculative-config takes a JSON object such as "
             '\'{"method": "ngram", "num_speculative_tokens": 3}\''
         )
-    return found
+    from pydantic import ValidationError
+
+    from planner.engines.vllm_options import SpeculativeConfig
+
+    try:
+        return SpeculativeConfig(**found)
+    except ValidationError as error:
+        raise PlanRefused(first_error(error)) from None
+
+
+def draft_of(drafts: "SpeculativeConfig | None") -> Model | None:
+    """The model or head that it names."""
+    if drafts is None or drafts.model is None or not drafts.needs_draft:
+        return None
+    return read_draft(drafts.model, drafts.method, drafts.num_speculative_tokens)
 
 
 def _named(drafts: "SpeculativeConfig | None") -> "SpeculativeConfig | None":

@@ -7,18 +7,24 @@ from typing import Any
 
 from cli import deployment_flags, long_contexts
 from cli.deployment_flags import chosen_deployment, chosen_gpu, tokens
+from cli.engine_flags import draft_of, speculative_config
 from cli.search_command import chosen_target
 from cli.source import read_model
 from planner.cost import Cost, cost, tokens_per_joule
+from planner.engines.drafter import check_fits
 from planner.guide import guide
 from planner.guide.case import Decision
+from planner.guide.drafted import Drafted, drafted
 from planner.guide.speculation import speculation
 from planner.hf_config import parse
 from planner.long_context import LengthCost, RingCost, costs, ring_cost
+from planner.model import Model
 from planner.positions import reach
 from planner.timing.breakdown import Time
+from planner.timing.drafting import drafter_for
 from planner.timing.latency import SERVER, Latency
 from planner.timing.queueing import Queued, queued
+from planner.timing.speculation import ACCEPTANCE
 from planner.units import counted
 from presets.prices import cheapest_price
 from presets.speed import speed_of
@@ -53,8 +59,10 @@ def add_to(parser: ArgumentParser) -> None:
                           ("--cached-tokens", 0), ("--concurrency", 1)):  # fmt: skip
         reader = tokens if name.endswith("-tokens") else int
         parser.add_argument(name, type=reader, default=default, metavar="N")
-    parser.add_argument("--acceptance", type=float, default=0.7, metavar="A",
-                        help="of draft tokens, 0 to 1")  # fmt: skip
+    parser.add_argument("--speculative-config", metavar="JSON", help="as vLLM takes it; a head "
+                        "without a model is taken to be one of the model's own shape")  # fmt: skip
+    parser.add_argument("--acceptance", type=float, metavar="A",
+                        help="of each draft token, 0 to 1; 0.7 is assumed")  # fmt: skip
     parser.add_argument("--usd-per-gpu-hour", type=float, metavar="USD", help="else a listed price")
     parser.add_argument("--watts", type=float, metavar="W", help="measured per GPU, else its limit")
     parser.add_argument("--lengths", type=long_contexts.lengths, default=(), metavar="N,N",
@@ -71,12 +79,14 @@ def run(arguments: Namespace) -> str:
     case = queued(model, gpu, deployment, speed, target.request, target.concurrency)
     found = case.now
     price, energy = _price(arguments, found), _energy(arguments, found)
-    speculated = speculation(found, model, arguments.acceptance)
+    acceptance = ACCEPTANCE if arguments.acceptance is None else arguments.acceptance
+    speculated = speculation(found, model, acceptance)
+    drafts = _drafted(arguments, model, case)
     decisions: tuple[Decision, ...] = ()
     if case.at_once:
         decisions = guide(
             model, gpu, deployment, speed, target.request, case.at_once,
-            asked=target.concurrency, acceptance=arguments.acceptance,
+            asked=target.concurrency, acceptance=acceptance,
         )  # fmt: skip
     ring = ring_cost(model, gpu, deployment, speed, target.request.prompt_tokens)
     lengths = costs(model, gpu, deployment, speed, arguments.lengths)
@@ -84,12 +94,44 @@ def run(arguments: Namespace) -> str:
         data = {
             **as_data(case, price, energy, decisions),
             "speculation": asdict(speculated),
+            "drafting": None if drafts is None else drafting_data(drafts),
             "ring": None if ring is None else asdict(ring),
             "reach": asdict(reach(model)),
             "lengths": [asdict(length) for length in lengths],
         }
         return json.dumps(data, indent=1, allow_nan=False) + "\n"
-    return as_text(case, price, energy, decisions, ring, lengths)
+    return as_text(case, price, energy, decisions, drafts, ring, lengths)
+
+
+def _drafted(arguments: Namespace, model: Model, case: Queued) -> Drafted | None:
+    """What --speculative-config gives."""
+    config = speculative_config(arguments.speculative_config)
+    if config is None:
+        return None
+    tokens = config.num_speculative_tokens
+    draft = draft_of(config)
+    if draft is not None:
+        check_fits(draft, model, config.method)
+    return drafted(
+        case.now, model, drafter_for(model, config.method, draft, tokens), tokens,
+        arguments.acceptance, case.plan.max_concurrency,
+    )  # fmt: skip
+
+
+def drafting_data(of: Drafted) -> dict[str, Any]:
+    """What drafting gives, by number of users as well; low_s and high_s bound tpot_s."""
+    low, high = of.range_s
+    return {
+        "drafter": of.drafter.label,
+        "acceptance": of.acceptance,
+        "acceptance_assumed": of.assumed,
+        **asdict(of.at_once),
+        "low_s": low,
+        "high_s": high,
+        "by_users": {users: asdict(found) for users, found in of.by_users.items()},
+        "followed_to_users": of.most,
+        "loses_from_users": of.loses_from,
+    }
 
 
 def _price(arguments: Namespace, found: Latency) -> Cost | None:
@@ -175,6 +217,7 @@ def as_text(
     price: Cost | None,
     energy: Energy | None,
     decisions: tuple[Decision, ...],
+    drafts: Drafted | None = None,
     ring: RingCost | None = None,
     lengths: tuple[LengthCost, ...] = (),
 ) -> str:
@@ -214,6 +257,13 @@ def as_text(
     if ring is not None:
         lines.append(f"ring         {long_contexts.ring_line(ring)}")
     lines += long_contexts.table(lengths)
+    if drafts is not None:
+        lines += ["", "Drafting, without other prompts beside it:"]
+        lines += [f"  {sentence}" for sentence in drafts.sentences]
+        lines.append("  users  " + "  ".join(f"{n:>5,}" for n in drafts.by_users))
+        each = "  ".join(f"{found.speedup:>5.2f}" for found in drafts.by_users.values())
+        lines.append("  times  " + each)
+        lines.append("  The draft's own memory is not taken off: plan --engine vllm does that.")
     if decisions:
         lines += ["", "What to choose, and the figure that decides:"]
     lines += [f"  {d.topic}: {d.choice} ({d.because})" for d in decisions]

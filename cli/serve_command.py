@@ -39,7 +39,11 @@ def add_to(parser: ArgumentParser) -> None:
     parser.add_argument("--max-num-seqs", type=int, metavar="N", help="or the engine's")
     parser.add_argument("--max-model-len", type=int, metavar="N", help="or the engine's")
     parser.add_argument("--no-enable-prefix-caching", action="store_true")
-    parser.add_argument("--lookahead", type=int, default=0, metavar="N", help="draft slots")
+    parser.add_argument("--lookahead", type=int, default=0, metavar="N",
+                        help="tokens drafted a step, by an EAGLE-like layer")  # fmt: skip
+    parser.add_argument("--speculative-config", metavar="JSON", help="as vLLM takes it")
+    parser.add_argument("--acceptance", type=float, metavar="A",
+                        help="of each draft token, 0 to 1; 0.7 is assumed")  # fmt: skip
     parser.add_argument("--batching", choices=("continuous", "static"), default="continuous")
     parser.add_argument("--reserve", default="paged",
                         choices=("paged", "longest", "power_of_two", "exact"))  # fmt: skip
@@ -68,6 +72,10 @@ def add_to(parser: ArgumentParser) -> None:
     parser.add_argument("--try", dest="tried", type=choice, action="append", default=[],
                         metavar="NAME=V,V", help="compare values, such as replicas=1,2,4; "
                         "may be repeated")  # fmt: skip
+    parser.add_argument("--claims", action="store_true",
+                        help="claims about serving, tried on this replica")  # fmt: skip
+    parser.add_argument("--sensitivity", action="store_true",
+                        help="what moves the highest rate, TTFT and TPOT")  # fmt: skip
     parser.add_argument("--ray", metavar="ADDRESS", help="spread what --try compares over Ray")
     parser.add_argument("--format", choices=FORMATS, default="text",
                         help="csv: the course over time, or a line for each try; requests-csv: "
@@ -77,7 +85,7 @@ def add_to(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> str:
     """The simulation in the chosen format."""
-    from cli import serve_study
+    from cli import serve_questions, serve_study
     from planner.hf_config import parse
     from planner.serving import objective, report, study
     from planner.serving.metrics import Slo
@@ -91,8 +99,7 @@ def run(arguments: Namespace) -> str:
             raise PlanRefused(f"--{name.replace('_', '-')} {value} must be at least 1")
     if not 0 < arguments.share <= 1:
         raise PlanRefused(f"--share {arguments.share:g} must be above 0 and at most 1")
-    if not 0 <= arguments.lookahead <= 1024:
-        raise PlanRefused(f"--lookahead {arguments.lookahead:,} must be from 0 to 1,024")
+    question = serve_questions.asked(arguments)
     if arguments.tried and arguments.format == "requests-csv":
         raise PlanRefused("--format requests-csv is of one simulation: leave out --try")
     if arguments.tried:
@@ -102,10 +109,13 @@ def run(arguments: Namespace) -> str:
     gpu = load_gpu(arguments.gpu)
     config = read_model(arguments.model)
     slo = Slo(arguments.ttft, arguments.tpot, arguments.share)
-    replica = study.replica_for(
-        study.Setup(parse(config, arguments.model), gpu, speed_of(gpu), slo, (), config),
-        case_of(arguments, ()),
-    )
+    model = parse(config, arguments.model)
+    setup = study.Setup(model, gpu, speed_of(gpu), slo, (), config)
+    if question == "claims":
+        return serve_questions.claims(arguments, setup)
+    if question == "sensitivity":
+        return serve_questions.sensitivity(arguments, setup)
+    replica = study.replica_for(setup, case_of(arguments, (), model))
     data: dict[str, Any] = {}
     note = ""
     replicas = arguments.replicas

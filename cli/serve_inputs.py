@@ -12,14 +12,17 @@ from planner.search_space import IDEAL
 if TYPE_CHECKING:
     from planner.deployment import Deployment
     from planner.frozen import Frozen
-    from planner.serving.requests import Request
+    from planner.model import Model
+    from planner.serving.drafted_steps import Drafting
+    from planner.serving.requests import Request, Sampler
     from planner.serving.study import Case
 
 
-def case_of(arguments: Namespace, chosen: tuple[tuple[str, str], ...]) -> "Case":
+def case_of(arguments: Namespace, chosen: tuple[tuple[str, str], ...], model: "Model") -> "Case":
     """The simulation of the flags, but for what arrives."""
     from planner.serving.study import Case
 
+    drafting, draft = drafting_of(arguments, model)
     return Case(
         chosen=chosen,
         deployment=deployment_of(arguments),
@@ -27,12 +30,37 @@ def case_of(arguments: Namespace, chosen: tuple[tuple[str, str], ...]) -> "Case"
         max_num_seqs=arguments.max_num_seqs,
         max_model_len=arguments.max_model_len,
         prefix_caching=not arguments.no_enable_prefix_caching,
-        lookahead=arguments.lookahead,
+        drafting=drafting,
+        draft=draft,
         reserve=arguments.reserve,
         batching=arguments.batching,
         replicas=arguments.replicas,
         router=arguments.router,
     )
+
+
+def drafting_of(arguments: Namespace, model: "Model") -> "tuple[Drafting | None, Model | None]":
+    """How tokens are drafted, and the model that is loaded for it."""
+    from cli.engine_flags import draft_of, speculative_config
+    from planner.serving.drafted_steps import Drafting
+    from planner.timing.drafting import eagle_like
+
+    config, tokens = speculative_config(arguments.speculative_config), arguments.lookahead
+    if not 0 <= tokens <= 1024:
+        raise PlanRefused(f"--lookahead {tokens:,} must be from 0 to 1,024")
+    if config is None and not tokens:
+        if arguments.acceptance is not None and not arguments.tried:
+            raise PlanRefused("--acceptance is of draft tokens: add --lookahead 3")
+        return None, None
+    if config is None:
+        return Drafting(eagle_like(model), tokens, arguments.acceptance, tokens), None
+    if tokens:
+        raise PlanRefused("--speculative-config says how many are drafted: leave out --lookahead")
+    if arguments.engine != "vllm":
+        raise PlanRefused("--speculative-config is a flag of --engine vllm: use --lookahead")
+    draft, options = draft_of(config), options_of(arguments)
+    assert options is not None
+    return Drafting.asked(options[1], model, draft, arguments.acceptance), draft
 
 
 def deployment_of(arguments: Namespace) -> "Deployment":
@@ -63,6 +91,7 @@ def options_of(arguments: Namespace) -> "tuple[str, Frozen] | None":
                 flag = name.replace("_", "-")
                 raise PlanRefused(f"--{flag} is an engine's flag: leave out --engine {IDEAL}")
         return None
+    from cli.engine_flags import speculative_config
     from planner.serving.engine_replica import options_for
 
     asked = {
@@ -71,6 +100,7 @@ def options_of(arguments: Namespace) -> "tuple[str, Frozen] | None":
                      "gpu_memory_utilization")
     }  # fmt: skip
     asked["version"] = arguments.engine_version
+    asked["speculative_config"] = speculative_config(arguments.speculative_config)
     if arguments.no_enable_prefix_caching:
         asked["enable_prefix_caching"] = False
     return arguments.engine, options_for(arguments.engine, asked)
@@ -82,9 +112,9 @@ def trace_of(arguments: Namespace, speedup: float) -> "Iterator[Request]":
         yield from _trace(lines, speedup)
 
 
-def requests_of(arguments: Namespace, rate: float, seed: int) -> "Iterator[Request]":
-    """Requests of the flags, without a trace."""
-    from planner.serving.requests import always, synthetic
+def lengths_of(arguments: Namespace) -> "tuple[Sampler, Sampler]":
+    """Prompt and answer lengths of the flags."""
+    from planner.serving.requests import always
     from presets.traffic import sampler
     from presets.workloads import load_trace_summary
 
@@ -98,6 +128,14 @@ def requests_of(arguments: Namespace, rate: float, seed: int) -> "Iterator[Reque
         prompt = always(arguments.prompt_tokens)
     if arguments.output_tokens:
         output = always(arguments.output_tokens)
+    return prompt, output
+
+
+def requests_of(arguments: Namespace, rate: float, seed: int) -> "Iterator[Request]":
+    """Requests of the flags, without a trace."""
+    from planner.serving.requests import synthetic
+
+    prompt, output = lengths_of(arguments)
     return synthetic(
         rate=rate, count=arguments.requests, prompt=prompt, output=output,
         cv=arguments.variation, shared_tokens=max(0, arguments.shared_prefix_tokens), seed=seed,

@@ -30,6 +30,8 @@ TRIED: dict[str, type[int] | type[float] | type[str]] = {
     "block_size": int,
     "max_num_batched_tokens": int,
     "max_num_seqs": int,
+    "lookahead": int,
+    "acceptance": float,
 }
 MOST_CASES = 10_000
 HEAD = (
@@ -94,6 +96,8 @@ def _setup(arguments: Namespace) -> tuple[Any, list[Any]]:
     if arguments.find_rate or arguments.find_replicas:
         raise PlanRefused("--try compares what it names: leave out --find-rate and --find-replicas")
     gpu = load_gpu(arguments.gpu)
+    config = read_model(arguments.model)
+    model = parse(config, arguments.model)
     traffics: dict[float, tuple[Any, ...]] = {}
     cases = []
     for chosen in _combinations(tried):
@@ -108,13 +112,11 @@ def _setup(arguments: Namespace) -> tuple[Any, list[Any]]:
             traffics[rate] = tuple(requests)
         cases.append(
             replace(
-                case_of(one, tuple((name, str(value)) for name, value in chosen.items())),
+                case_of(one, tuple((name, str(value)) for name, value in chosen.items()), model),
                 traffic=list(traffics).index(rate),
                 speedup=one.speedup,
             )
         )
-    config = read_model(arguments.model)
-    model = parse(config, arguments.model)
     slo = Slo(arguments.ttft, arguments.tpot, arguments.share)
     return Setup(model, gpu, speed_of(gpu), slo, tuple(traffics.values()), config), cases
 

@@ -45,11 +45,11 @@ def read_model(reference: str) -> dict[str, Any]:
     return load_model_config(reference)
 
 
-def read_draft(reference: str, method: str) -> "Model":
+def read_draft(reference: str, method: str, draft_tokens: int | None = None) -> "Model":
     """The model that drafts by `method`, named as --model names one."""
     from planner.engines.drafter import drafter
 
-    return drafter(read_model(reference), reference, method)
+    return drafter(read_model(reference), reference, method, draft_tokens)
 
 
 def named(reference: str) -> str:

@@ -12,6 +12,7 @@ from planner.errors import PlanRefused, SizewellError
 from planner.hf_config.document import read_document
 from planner.model import Model
 from planner.parameters import count
+from planner.timing.speculation import ACCEPTANCE, ASSUMED
 from presets.models import served_name
 from ui import options
 from ui.model_source import NothingYet, fetch_from_hub, from_preset
@@ -21,28 +22,32 @@ KEPT: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
 OFF = "Off"
 METHODS = {
     "n-gram": "ngram", "MTP": "mtp", "EAGLE": "eagle", "EAGLE3": "eagle3", "DFlash": "dflash",
-    "Draft model": "draft_model",
+    "Medusa": "medusa", "Draft model": "draft_model",
 }  # fmt: skip
 """The choice as it stands in the link -> vLLM's method."""
 SGLANG = {
     "ngram": "NGRAM", "mtp": "NEXTN", "eagle": "EAGLE", "eagle3": "EAGLE3",
     "draft_model": "STANDALONE",
 }  # fmt: skip
-"""How SGLang calls them; it has no DFlash."""
+"""How SGLang calls them; it has no DFlash and no Medusa."""
+HEAD_ONLY = (*HEADS, "medusa")
 HELP = (
     "Tokens are drafted cheaply and checked in one pass; the draft's weights and cache come out of "
     "the same memory. n-gram: copied from the prompt. MTP: the model's own extra layers. EAGLE, "
-    "EAGLE3, DFlash: a head on the model's states. Draft model: a smaller model."
+    "EAGLE3, DFlash: a head on the model's states. Medusa: a head for each token. Draft model: a "
+    "smaller model."
 )
 UNNAMED = "/path/to/draft"
 
 
 @dataclass(frozen=True)
 class Draft:
-    """values: the engine's options that say it; model: what is loaded beside the target."""
+    """values: the engine's options that say it; model: what is loaded beside the target;
+    acceptance: of each draft token, None where it is left to be assumed."""
 
     values: dict[str, Any] = field(default_factory=dict)
     model: Model | None = None
+    acceptance: float | None = None
 
 
 def choose(engine: str, target: Model) -> Draft:
@@ -59,21 +64,25 @@ def choose(engine: str, target: Model) -> Draft:
     }
     if st.session_state.get("spec") not in (None, OFF, *known):
         st.session_state["spec"] = OFF
-    left, middle, right = st.columns((2, 2, 3), vertical_alignment="top")
+    left, middle, other, right = st.columns((2, 2, 2, 3), vertical_alignment="top")
     chosen = left.selectbox("Speculative decoding", (OFF, *known), key="spec", help=HELP, **KEPT)
     if chosen in (None, OFF):
         return Draft()
     method = known[chosen]
     tokens = int(middle.number_input("Draft tokens a step", 1, 64, 3, key="spec_tokens", **KEPT))
+    acceptance = other.number_input(
+        "Acceptance", 0.0, 1.0, None, 0.05, key="acceptance", placeholder=f"{ACCEPTANCE:g}",
+        help=f"Of each draft token. Left empty, the {ASSUMED}.", **KEPT,
+    )  # fmt: skip
     if method in DRAFTLESS:
-        return Draft(_values(engine, method, tokens, None))
+        return Draft(_values(engine, method, tokens, None), None, acceptance)
     with right:
-        name, model = _model(method)
+        name, model = _model(method, tokens)
     st.caption(
         f"Draft: {count(model).total / 1e9:,.2f} B parameters with its embedding, "
         f"{model.num_hidden_layers} layer{'' if model.num_hidden_layers == 1 else 's'}."
     )
-    return Draft(_values(engine, method, tokens, name), model)
+    return Draft(_values(engine, method, tokens, name), model, acceptance)
 
 
 def _values(engine: str, method: str, tokens: int, name: str | None) -> dict[str, Any]:
@@ -88,9 +97,9 @@ def _values(engine: str, method: str, tokens: int, name: str | None) -> dict[str
     return {k: v for k, v in found.items() if v is not None}
 
 
-def _model(method: str) -> tuple[str, Model]:
+def _model(method: str, tokens: int) -> tuple[str, Model]:
     """The draft's name in the command, and the draft. Heads are no presets."""
-    sources = ("config.json", "Hub") if method in HEADS else ("Preset", "config.json", "Hub")
+    sources = ("config.json", "Hub") if method in HEAD_ONLY else ("Preset", "config.json", "Hub")
     if st.session_state.get("draft_from") not in (None, *sources):
         st.session_state["draft_from"] = sources[0]
     source = st.segmented_control(
@@ -106,8 +115,8 @@ def _model(method: str) -> tuple[str, Model]:
         model = from_preset(chosen).model
         return served_name(model.source), model
     if source == "Hub":
-        return _from_hub(method)
-    example = "yuhuili/EAGLE3-LLaMA3.1-Instruct-8B" if method in HEADS else "organisation/name"
+        return _from_hub(method, tokens)
+    example = "yuhuili/EAGLE3-LLaMA3.1-Instruct-8B" if method in HEAD_ONLY else "organisation/name"
     name = st.text_input(
         "Name of the draft in the command", key="draft_name", max_chars=200,
         placeholder=example, **KEPT,
@@ -125,7 +134,7 @@ def _model(method: str) -> tuple[str, Model]:
         raise PlanRefused(complaint)
     if not (text or "").strip():
         raise NothingYet("Open or paste the config.json of the draft to plan with it.")
-    return name or UNNAMED, _read(text, name or "Pasted draft", method)
+    return name or UNNAMED, _read(text, name or "Pasted draft", method, tokens)
 
 
 def _forget_complaint() -> None:
@@ -143,7 +152,7 @@ def _read_draft_file() -> None:
         st.session_state["draft_complaint"] = str(error)
 
 
-def _from_hub(method: str) -> tuple[str, Model]:
+def _from_hub(method: str, tokens: int) -> tuple[str, Model]:
     hub_id = st.text_input(
         "Hub id of the draft", key="draft_hub", placeholder="AngelSlim/Qwen3-8B_eagle3",
         max_chars=200, **KEPT,
@@ -157,12 +166,12 @@ def _from_hub(method: str) -> tuple[str, Model]:
         raise NothingYet("Give the draft's Hub id. Nothing is read before you press the button.")
     if hub_id not in fetched:
         raise NothingYet(f"Press the button to read the configuration of {hub_id} from the Hub.")
-    return hub_id, _read(fetched[hub_id], hub_id, method)
+    return hub_id, _read(fetched[hub_id], hub_id, method, tokens)
 
 
 @lru_cache(maxsize=8)
-def _read(text: str, source: str, method: str) -> Model:
+def _read(text: str, source: str, method: str, tokens: int) -> Model:
     try:
-        return drafter(read_document(text), source, method)
+        return drafter(read_document(text), source, method, tokens)
     except SizewellError as error:
         raise type(error)(f"the draft's configuration: {error}") from None

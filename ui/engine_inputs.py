@@ -29,11 +29,12 @@ EAGER = {
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """The engine's name, its options, and the model that drafts."""
+    """The engine's name, its options, the model that drafts, and how many drafts are accepted."""
 
     name: str
     options: Frozen
     draft: Model | None = None
+    acceptance: float | None = None
 
     def figures(self, chosen: Chosen, **changes: Any) -> EngineFigures:
         """What the engine does with the plan on the left."""
@@ -61,7 +62,8 @@ def choose(chosen: Chosen) -> EngineChoice:
         values = _flags(name)
     st.session_state[CHOSEN] = None
     draft = engine_draft.choose(name, chosen.model)
-    kept = (name, {**values, **draft.values, "version": version}, draft.model)
+    kept = (name, {**values, **draft.values, "version": version}, draft.model,
+            draft.acceptance)  # fmt: skip
     st.session_state[CHOSEN] = kept
     return _choice(chosen, *kept)
 
@@ -75,11 +77,13 @@ def figures_kept(chosen: Chosen) -> EngineFigures | None:
     return None if kept is None else _choice(chosen, *kept).figures(chosen)
 
 
-def _choice(chosen: Chosen, name: str, values: dict[str, Any], draft: Model | None) -> EngineChoice:
+def _choice(
+    chosen: Chosen, name: str, values: dict[str, Any], draft: Model | None, acceptance: float | None
+) -> EngineChoice:
     eager = EAGER.get(name)
     if eager is not None and chosen.deployment.enforce_eager:
         values = {**values, eager: True}
-    return EngineChoice(name, options_of(name, values), draft)
+    return EngineChoice(name, options_of(name, values), draft, acceptance)
 
 
 def _flags(name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from planner.engines.gap import Gap, gap
 from planner.engines.registry import ENGINES
 from planner.plan import Plan
 from planner.units import counted, format_bytes, format_tokens
-from ui import engine_deploy, engine_log, summary
+from ui import drafting_view, engine_deploy, engine_log, summary
 from ui.engine_bar import budget_table, engine_bar
 from ui.engine_inputs import EngineChoice
 from ui.inputs import Chosen
@@ -44,6 +44,7 @@ def show(chosen: Chosen, plan: Plan, choice: EngineChoice) -> None:
         st.html(_gap_table(gap(plan, figures), plan, figures))
         _notes(figures)
         _printed(figures, label)
+    drafting_view.show(plan, figures, choice)
     st.header("Start it", anchor=False)
     language = "python" if choice.name == "transformers" else "bash"
     st.code(figures.start, language=language, wrap_lines=True)

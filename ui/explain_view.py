@@ -1,4 +1,4 @@
-"""The Explain page: eight topics, of which only the chosen one is computed and drawn."""
+"""The Explain page: nine topics, of which only the chosen one is computed and drawn."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import streamlit as st
 
 from planner.errors import SizewellError
 from planner.plan import Plan
-from ui.explain import cache, flash, heads, paging, parallel, quoted, softmax, tiles
+from ui.explain import cache, drafting, flash, heads, paging, parallel, quoted, softmax, tiles
 from ui.sentence import as_sentence
 
 TOPICS: dict[str, Callable[[Plan], None]] = {
@@ -16,6 +16,7 @@ TOPICS: dict[str, Callable[[Plan], None]] = {
     "Heads": heads.show,
     "Paging": paging.show,
     "Parallelism": parallel.show,
+    "Drafting": drafting.show,
     "Flash 1 to 4": flash.show,
     "Quoted numbers": lambda _: quoted.show(),
 }

@@ -9,7 +9,8 @@ from math import ceil
 import streamlit as st
 
 from planner.errors import SizewellError
-from planner.serving import experiments, objective, report
+from planner.serving import objective, report
+from planner.serving.claims import CLAIMS
 from planner.serving.experiments import Outcome
 from planner.serving.metrics import Served
 from planner.serving.replica import Replica
@@ -40,7 +41,7 @@ def show(chosen: Chosen) -> None:
         work = traffic_work.choose()
         one = pool.replica(chosen)
         times = as_sentence(f"Times: {speed_of(chosen.gpu).source}")
-        note.caption(f"{as_sentence(_replica_note(chosen, pool, one))} {times}")
+        note.caption(f"{as_sentence(_replica_note(chosen, one))} {times}")
         found = simulate(
             work.requests(), one, replicas=work.replicas, router=work.router, slo=work.slo
         )
@@ -56,11 +57,11 @@ def show(chosen: Chosen) -> None:
             on_click="ignore", icon=":material/download:",
         )  # fmt: skip
     _limits(chosen, pool, one, work)
-    _claims(one, work)
+    _claims(pool.replica(chosen, drafts=False) if one.drafting else one, work)
 
 
-def _replica_note(chosen: Chosen, pool: Pool, one: Replica) -> str:
-    drafts = "; drafting takes its memory, but steps are timed without it" if pool.drafts else ""
+def _replica_note(chosen: Chosen, one: Replica) -> str:
+    drafts = f". Drafting: {one.drafting}" if one.drafting else ""
     return (
         f"{chosen.model.source} on {chosen.deployment.gpus} × {chosen.gpu.name} a replica: "
         f"{report.pool(one)}. Requests are scheduled as vLLM schedules them{drafts}"
@@ -224,11 +225,13 @@ def _moves(chosen: Chosen, pool: Pool, work: Work) -> None:
     )  # fmt: skip
     rows = [
         (m.change, m.value, f"{m.rate:,.2f}" if m.rate else m.refused,
-         f"{m.replicas:,}" if m.replicas else "")
+         f"{m.replicas:,}" if m.replicas else "", *m.times)
         for m in found
     ]  # fmt: skip
-    head = ("Change", "To", "Highest rate of one replica (/s)", f"Replicas for {work.rate:g}/s")
-    st.html(html_table(head, rows, numeric=(2, 3), stack=True))
+    at = f"one replica at {work.rate:g}/s"
+    head = ("Change", "To", "Highest rate of one replica (/s)", f"Replicas for {work.rate:g}/s",
+            f"TTFT p95, {at}", f"TPOT p95, {at}")  # fmt: skip
+    st.html(html_table(head, rows, numeric=(2, 3, 4, 5), stack=True))
     st.caption(
         f"Each rate is from runs of {COMPARED} requests, to within 5 %: coarser than 'Highest rate "
         "that holds', and replicas are the asked rate divided by it."
@@ -237,21 +240,12 @@ def _moves(chosen: Chosen, pool: Pool, work: Work) -> None:
 
 def _claims(one: Replica, work: Work) -> None:
     st.header("Claims, tried on this replica", anchor=False)
-    tries: dict[str, Callable[[], Outcome]] = {
-        "Paged against contiguous": lambda: experiments.paged_memory(one, work.prompt, work.output),
-        "Continuous against static": lambda: experiments.continuous_batching(
-            one, work.prompt, work.output
-        ),
-        "Prefix caching for agents": lambda: experiments.agent_prefixes(one),
-        "1,000 chats": lambda: experiments.thousand_chats(one, work.prompt, work.output),
-        "Beams, copy-on-write": lambda: experiments.beam_sharing(one),
-    }
     with st.container(horizontal=True):
         pressed = [
-            run for i, (name, run) in enumerate(tries.items()) if st.button(name, key=f"claim_{i}")
+            run for i, (name, run) in enumerate(CLAIMS.items()) if st.button(name, key=f"claim_{i}")
         ]
     for run in pressed:
-        _try(lambda run=run: _outcome(run()))  # type: ignore[misc]
+        _try(lambda run=run: _outcome(run(one, work.prompt, work.output)))  # type: ignore[misc]
 
 
 def _outcome(outcome: Outcome) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from planner.deployment import Deployment
-from planner.engines.registry import ENGINES, options_of
 from planner.errors import PlanRefused
-from planner.serving.engine_replica import FLAGS, engine_replica
+from planner.serving.drafted_steps import Drafting
+from planner.serving.engine_replica import engine_replica, moved
 from planner.serving.metrics import Slo
 from planner.serving.objective import Traffic
 from planner.serving.replica import Replica, replica_of
@@ -69,18 +69,14 @@ class Pool:
 
     engine: EngineChoice | None
 
-    @property
-    def drafts(self) -> bool:
-        """Whether the engine was told to draft tokens."""
-        given = () if self.engine is None else dict(self.engine.options).items()
-        return any(name.startswith("speculative") and value for name, value in given)
-
-    def replica(self, chosen: Chosen) -> Replica:
-        """One replica of what is chosen on the left."""
+    def replica(self, chosen: Chosen, *, drafts: bool = True) -> Replica:
+        """One replica of what is chosen on the left. drafts: whether those asked for are taken."""
         if self.engine is not None:
+            one = self.engine
+            asked = Drafting.asked(one.options, chosen.model, one.draft, one.acceptance)
             return engine_replica(
-                self.engine.figures(chosen), chosen.model, chosen.gpu, chosen.deployment,
-                speed_of(chosen.gpu),
+                one.figures(chosen), chosen.model, chosen.gpu, chosen.deployment,
+                speed_of(chosen.gpu), drafting=asked if drafts else None,
             )  # fmt: skip
         longest = chosen.model.max_position_embeddings or chosen.workload.context
         return replica_of(
@@ -89,14 +85,12 @@ class Pool:
         )  # fmt: skip
 
     def moved(self, chosen: Chosen, deployment: Deployment) -> Replica:
-        """The replica of another deployment; another block size is the engine's flag too."""
-        pool, size = self, deployment.block_size
-        if self.engine is not None and size != chosen.deployment.block_size:
-            field = FLAGS.get(self.engine.name, {}).get("block_size")
-            if field is None:
-                raise PlanRefused(f"{ENGINES[self.engine.name].label} has no blocks to choose")
-            changed = options_of(self.engine.name, {**dict(self.engine.options), field: size})
-            pool = Pool(replace(self.engine, options=changed))
+        """The replica of another deployment; what it changes may be the engine's flag too."""
+        pool = self
+        if self.engine is not None:
+            one = self.engine
+            options = moved(one.name, one.options, chosen.deployment, deployment)
+            pool = Pool(replace(one, options=options))
         return pool.replica(replace(chosen, deployment=deployment))
 
 

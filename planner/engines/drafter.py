@@ -1,9 +1,10 @@
-"""What drafts for another model: a model of its own, or an EAGLE, EAGLE3 or DFlash head.
+"""What drafts for another model: a model of its own, an EAGLE, EAGLE3 or DFlash head, or Medusa's.
 
 A head is a few decoder layers that read the target's hidden states through a projection (`fc`),
 which every rank holds whole. It has no embedding of its own in memory: the target's serves both.
 EAGLE's logits go through the target's head too; EAGLE3 and DFlash may have one over a smaller
-vocabulary. Source: vLLM 0.29.0, models/llama_eagle, llama_eagle3, qwen3_dflash and
+vocabulary. Medusa's heads are a few linear layers and an output head for each token, without a
+cache. Source: vLLM 0.29.0, models/llama_eagle, llama_eagle3, qwen3_dflash, medusa and
 v1/worker/gpu/spec_decode/eagle/utils.
 
     drafter(config, "yuhuili/EAGLE3-LLaMA3.1-Instruct-8B", "eagle3")
@@ -30,6 +31,8 @@ OWN = (
     "block_size", "bias", "truncated_vocab_size", "parallel_drafting", "tie_word_embeddings",
 )  # fmt: skip
 """Fields of a head's configuration that no decoder has; `bias` is of EAGLE's fc, and left out."""
+MEDUSA_HEADS = 5
+"""Where a Medusa configuration names no number."""
 UNSTATED_MTP = ("qwen3_next",)
 """vLLM's qwen3_next_mtp has num_nextn_predict_layers or else one such layer."""
 AUX_STATES = 3
@@ -38,11 +41,16 @@ MAP_ENTRY = 4
 """The map from draft to target tokens is int64: four 16-bit elements."""
 
 
-def drafter(config: Mapping[str, Any], source: str, method: str) -> Model:
+def drafter(
+    config: Mapping[str, Any], source: str, method: str, draft_tokens: int | None = None
+) -> Model:
     """The tensors that drafting by `method` adds to the target's, as a model.
 
-    Raises ConfigRefused for configurations that are not understood.
+    draft_tokens: those of a step, for which Medusa has a head each. Raises ConfigRefused for
+    configurations that are not understood.
     """
+    if method == "medusa":
+        return _medusa(config, source, draft_tokens)
     if method not in HEADS:
         return parse(dict(config), source)
     layers, own = _split(config)
@@ -78,6 +86,29 @@ def drafter(config: Mapping[str, Any], source: str, method: str) -> Model:
     )
 
 
+def medusa(
+    hidden: int, vocab: int, heads: int, dtype: str, source: str, *, layers: int = 1,
+    bias: bool = False, shared: bool = False,
+) -> Model:  # fmt: skip
+    """`heads` stacks of `layers` linear layers, each whole on every rank, with an output head each
+    or one for all (shared)."""
+    blocks = tuple(
+        weight
+        for head in range(heads)
+        for layer in range(layers)
+        for weight in linear(f"blocks.{head}.layers.{layer}", hidden, hidden, bias=bias)
+    )
+    outputs = tuple(
+        Weight(f"lm_heads.{i}", (vocab, hidden), "embedding", "vocab")
+        for i in range(1 if shared else heads)
+    )
+    return Model(
+        source=source, model_type="medusa", hidden_size=hidden, vocab_size=vocab,
+        tie_word_embeddings=False, groups=(LayerGroup(layers=(0,), norms=blocks),),
+        embedding=(), head=outputs, dtype=dtype,
+    )  # fmt: skip
+
+
 def self_drafting(model: Model) -> Model:
     """The model with the multi-token-prediction layers that its checkpoint has but its
     configuration does not state: one full-attention layer of Qwen3-Next."""
@@ -100,6 +131,11 @@ def check_fits(draft: Model, model: Model, method: str) -> None:
             f"speculative_config: the draft model's vocabulary has {draft.vocab_size:,} tokens and "
             f"the model's {model.vocab_size:,}; vLLM wants the same"
         )
+    if method == "medusa" and draft.hidden_size != model.hidden_size:
+        raise PlanRefused(
+            f"speculative_config: Medusa's heads read hidden states {draft.hidden_size:,} wide and "
+            f"the model's are {model.hidden_size:,}: they draft for another"
+        )
     check_width(draft, model, "speculative_config")
 
 
@@ -116,6 +152,30 @@ def check_width(draft: Model, model: Model, option: str) -> None:
         )
 
 
+def _medusa(config: Mapping[str, Any], source: str, draft_tokens: int | None) -> Model:
+    """num_speculative_tokens says how many heads vLLM builds; fields of their number and depth go
+    by any name that has `num` with `heads` or `layers` in it, as it reads them."""
+    if config.get("model_type", "medusa") != "medusa":
+        raise ConfigRefused(f"model_type: {config['model_type']} is no configuration of Medusa's")
+    read = {}
+    for name, value in config.items():
+        kind = next((k for k in ("heads", "layers") if "num" in name and k in name), None)
+        read[f"num_{kind}" if kind else name] = value
+    own = Fields(read)
+    known = own.integer("num_heads", default=MEDUSA_HEADS)
+    heads = known if draft_tokens is None else draft_tokens
+    if heads > known:
+        raise ConfigRefused(f"num_heads: {known} heads propose no {heads} tokens")
+    vocab = own.integer("vocab_size")
+    return medusa(
+        own.integer("hidden_size"), own.integer("truncated_vocab_size", default=vocab), heads,
+        own.text("torch_dtype", "dtype", default="float16"), source,
+        layers=own.integer("num_layers", default=1),
+        bias=own.flag("medusa_fc_bias", default=False),
+        shared=own.flag("original_lm_head", default=False),
+    )  # fmt: skip
+
+
 def _split(config: Mapping[str, Any]) -> tuple[dict[str, Any], Fields]:
     """The decoder's configuration and the head's own fields, in either published form."""
     inner = config.get("transformer_layer_config") or config.get("model")
@@ -130,7 +190,7 @@ def _child(own: Fields, name: str) -> Fields:
     return own.child(name) or Fields({}, f"{name}.")
 
 
-def _first_apart(groups: tuple[LayerGroup, ...]) -> tuple[LayerGroup, tuple[LayerGroup, ...]]:
+def first_apart(groups: tuple[LayerGroup, ...]) -> tuple[LayerGroup, tuple[LayerGroup, ...]]:
     """Layer 0 by itself, and the others."""
     home = next(group for group in groups if 0 in group.layers)
     rest = home.model_copy(update={"layers": tuple(i for i in home.layers if i)})
@@ -141,7 +201,7 @@ def _first_apart(groups: tuple[LayerGroup, ...]) -> tuple[LayerGroup, tuple[Laye
 
 def _eagle_layers(groups: tuple[LayerGroup, ...]) -> tuple[LayerGroup, ...]:
     """The first layer has no norm before its attention; no norm follows the last."""
-    first, rest = _first_apart(groups)
+    first, rest = first_apart(groups)
     return first.model_copy(update={"norms": first.norms[1:]}), *rest
 
 
@@ -151,7 +211,7 @@ def _eagle3_layers(groups: tuple[LayerGroup, ...], hidden: int) -> tuple[LayerGr
     apart = norm("hidden_norm", hidden)
     first, rest = (
         [g.model_copy(update={"norms": g.norms + apart}) for g in part]
-        for part in ((_first_apart(groups)[0],), _first_apart(groups)[1])
+        for part in ((first_apart(groups)[0],), first_apart(groups)[1])
     )
     (attention,) = first[0].mixers
     assert isinstance(attention, Attention)

@@ -147,7 +147,7 @@ def vllm_figures(
         host_bytes=int((options.kv_offloading_size or 0) * GIB),
         binding_stage=binding,
         outside_budget={"before": before, **_outside(stage)},
-        drafts=bool(drafted),
+        drafts=bool(drafted) or draft is not None,
         mtp_bytes=mtp_bytes(model, deployment, binding) if drafts_itself(options) else 0,
     )
 
@@ -174,7 +174,7 @@ def _draft(model: Model, options: VllmOptions, draft: Model | None) -> tuple[Lay
     if draft is None:
         return ()
     check_fits(draft, model, speculative.method)
-    return draft.groups
+    return tuple(group for group in draft.groups if group.mixers)
 
 
 def _left(size: int, stage: Budget, *, fixed: bool) -> Estimate:

@@ -25,7 +25,7 @@ LARGE_BYTES, LARGEST_BYTES = 70 * GIB, 160 * GIB
 ASSUMED_LENGTH = 2048
 """What vLLM takes, with a warning, where the configuration states no length."""
 DRAFTLESS = ("ngram", "suffix", "mtp")
-NAMED = (("eagle-", "eagle"), ("eagle3", "eagle3"), ("dflash", "dflash"))
+NAMED = (("eagle-", "eagle"), ("eagle3", "eagle3"), ("dflash", "dflash"), ("medusa", "medusa"))
 ALIASES = {"deepseek_mtp": "mtp", "qwen3_next_mtp": "mtp", "glm4_moe_mtp": "mtp"}
 
 
@@ -38,7 +38,7 @@ def method_of(name: object) -> str:
 class SpeculativeConfig(Frozen):
     """vLLM's --speculative-config: how tokens are drafted, and how many a step."""
 
-    method: Literal["ngram", "suffix", "mtp", "eagle", "eagle3", "draft_model", "dflash"]
+    method: Literal["ngram", "suffix", "mtp", "eagle", "eagle3", "draft_model", "dflash", "medusa"]
     num_speculative_tokens: int = Field(ge=1, le=64)
     model: str | None = None
     prompt_lookup_max: int | None = Field(default=None, ge=1, le=1024)
@@ -70,7 +70,7 @@ class SpeculativeConfig(Frozen):
     @property
     def lookahead_tokens(self) -> int:
         """Slots that every running request is given beyond its tokens."""
-        if self.method in ("ngram", "suffix"):
+        if self.method in ("ngram", "suffix", "medusa"):
             return 0
         return self.num_speculative_tokens + (self.method == "dflash")
 

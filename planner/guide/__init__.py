@@ -9,17 +9,15 @@ Nothing is a rule of thumb: every sentence is computed for this model, card and 
 from collections.abc import Iterator
 
 from planner.deployment import Deployment
-from planner.guide import cache, formats, layout
+from planner.guide import cache, chunks, formats, layout
 from planner.guide.attention import attention_choice
 from planner.guide.case import Case, Decision
 from planner.guide.speculation import drafting
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.timing.latency import Request
+from planner.timing.speculation import ACCEPTANCE
 from planner.timing.speed import Speed
-
-ACCEPTANCE = 0.7
-"""Where none is given: between the 0.6 to 0.8 that draft heads report on chat and code."""
 
 
 def guide(
@@ -52,3 +50,4 @@ def _decisions(case: Case, acceptance: float) -> Iterator[Decision]:
     yield drafting(case, acceptance)
     yield layout.layout(case)
     yield layout.separation(case)
+    yield chunks.prompt_chunks(case)

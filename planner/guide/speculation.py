@@ -2,11 +2,13 @@
 
 from planner.guide.case import WORTH, Case, Decision, worth
 from planner.model import Model
-from planner.timing.breakdown import decode_time
+from planner.timing.drafting import best_speculation, eagle_like
 from planner.timing.latency import Latency
-from planner.timing.passes import decode_pass
-from planner.timing.speculation import Speculation, best
+from planner.timing.speculation import Speculation
 from planner.units import counted
+
+MOST = 6
+"""Draft tokens tried: heads are trained for no more."""
 
 
 def drafting(case: Case, acceptance: float) -> Decision:
@@ -29,15 +31,5 @@ def drafting(case: Case, acceptance: float) -> Decision:
 
 
 def speculation(now: Latency, model: Model, acceptance: float) -> Speculation:
-    """The best number of draft tokens for `now`, drafted by one extra layer and the head.
-
-    That is what multi-token-prediction layers and EAGLE heads are: one layer's share of a step.
-    """
-    draft_s = now.tpot.seconds * 2 / model.num_hidden_layers
-    replica, context = now.users_per_replica, now.request.mean_context
-
-    def step_s(tokens: int) -> float:
-        found = decode_pass(model, now.deployment, replica, context, tokens)
-        return decode_time(found, now.gpu, now.deployment, now.speed).seconds
-
-    return best(step_s, draft_s, acceptance, most=6)
+    """The best number of draft tokens for `now`, drafted by an EAGLE-like layer."""
+    return best_speculation(now, model, eagle_like(model), acceptance, MOST)

@@ -53,8 +53,8 @@ class StepClock:
     """The Clock of a plan's latency model.
 
     decode_rest, chunk_rest: all but attention, by sequences and by prompt tokens; head: what the
-    output head takes for so many sequences; contexts and decode_rows: attention of answers;
-    chunk_rates: attention of a chunk per pair of tokens, by tokens, each a table by context.
+    output head takes for so many tokens; tokens: those of each answer in a step; attention: of
+    answers; chunk_rates: attention of a chunk per pair of tokens, each a table by context.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class StepClock:
         attention: Callable[[int], Table],
         chunk_rates: list[tuple[int, Table]],
         least_s: float,
+        tokens: int = 1,
     ) -> None:
         self._decode_rest = decode_rest
         self._chunk_rest = chunk_rest
@@ -72,6 +73,7 @@ class StepClock:
         self._attention = attention
         self._rates = chunk_rates
         self._least_s = least_s
+        self._tokens = tokens
         self._rows: dict[int, tuple[float, Table]] = {}
 
     def _row(self, sequences: int) -> tuple[float, Table]:
@@ -87,13 +89,13 @@ class StepClock:
         return found if found > self._least_s else self._least_s
 
     def mixed_s(self, sequences: int, context: float, chunks: Sequence[Chunk]) -> float:
-        rows = sequences
+        rows = sequences * self._tokens
         found = 0.0
         for tokens, reach in chunks:
             rows += tokens
             found += self.chunk_attention_s(tokens, reach)
         found += self._chunk_rest(rows)
-        heads = sequences + len(chunks)
+        heads = sequences * self._tokens + len(chunks)
         if heads > 1:
             found += max(0.0, self._head(heads) - self._head(1))
         if sequences:
@@ -133,9 +135,11 @@ def step_clock(
     speed: Speed,
     max_num_seqs: int,
     max_model_len: int,
+    tokens: int = 1,
 ) -> StepClock:
     """The clock of one replica, for batches and lengths up to those given.
 
+    tokens: of each answer in a step, more than one where drafts are checked.
     Pipeline stages work on equal parts of a batch at the same time, so a step takes stages x the
     slowest one's part. Raises PlanRefused as the latency model does.
     """
@@ -145,7 +149,7 @@ def step_clock(
     counts = powers(max(2, max_num_seqs), halves=True)
     contexts = [max(16, n) for n in powers(max(64, max_model_len)) if n >= 16]
     passes = {
-        (n, c): decode_pass(model, deployment, n, c).stages
+        (n, c): decode_pass(model, deployment, n, c, tokens).stages
         for n in counts
         for c in (contexts if n in powers(max(2, max_num_seqs)) else contexts[:1])
     }
@@ -162,29 +166,30 @@ def step_clock(
                    for i in range(len(contexts))]  # fmt: skip
         return Table([float(c) for c in contexts], [max(0.0, col(sequences)) for col in columns])
 
-    def chunk(tokens: int, reach: int) -> tuple[StagePass, ...]:
-        mine = ceil_div(ceil_div(tokens, stages), ring)
+    def chunk(size: int, reach: int) -> tuple[StagePass, ...]:
+        mine = ceil_div(ceil_div(size, stages), ring)
         return _stages(model, deployment, "prefill", mine, {reach: 1})
 
-    most = max(2, deployment.max_num_batched_tokens + max_num_seqs)
+    most = max(2, deployment.max_num_batched_tokens + max_num_seqs * tokens)
     sizes = powers(most, halves=True)
     chunk_rest = []
-    for tokens in sizes:
-        found = chunk(tokens, tokens)
+    for size in sizes:
+        found = chunk(size, size)
         chunk_rest.append(stages * (_slowest(found, graphs) - _attention(found, graphs)))
     rates: list[tuple[int, Table]] = []
-    for tokens in powers(most):
-        reaches = [n for n in powers(max(64, max_model_len, 2 * tokens)) if n >= tokens]
-        times = [stages * _attention(chunk(tokens, n), graphs) / pairs(tokens, n) for n in reaches]
-        rates.append((tokens, Table([float(n) for n in reaches], times)))
+    for size in powers(most):
+        reaches = [n for n in powers(max(64, max_model_len, 2 * size)) if n >= size]
+        times = [stages * _attention(chunk(size, n), graphs) / pairs(size, n) for n in reaches]
+        rates.append((size, Table([float(n) for n in reaches], times)))
     launches = sum(stage.costs.launches for stage in passes[1, contexts[0]])
     return StepClock(
         Table([float(n) for n in counts], rest),
         Table([float(n) for n in sizes], chunk_rest),
-        Table([float(n) for n in counts], heads),
+        Table([float(n * tokens) for n in counts], heads),
         attention,
         rates,
         launches * LAUNCH_S if deployment.enforce_eager else 0.0,
+        tokens,
     )
 
 

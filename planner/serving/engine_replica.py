@@ -18,6 +18,7 @@ from planner.errors import PlanRefused
 from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.model import Model
+from planner.serving.drafted_steps import Drafting
 from planner.serving.replica import Replica, replica_of
 from planner.timing.speed import Speed
 
@@ -25,7 +26,8 @@ FLAGS = {
     "vllm": {
         name: name
         for name in ("block_size", "max_num_batched_tokens", "max_num_seqs", "max_model_len",
-                     "enable_prefix_caching", "gpu_memory_utilization", "version")
+                     "enable_prefix_caching", "gpu_memory_utilization", "version",
+                     "speculative_config")
     },
     "sglang": {
         "block_size": "page_size", "max_num_batched_tokens": "chunked_prefill_size",
@@ -63,6 +65,22 @@ def options_for(engine: str, asked: Mapping[str, Any]) -> Frozen:
     return options_of(engine, values)
 
 
+def moved(engine: str, options: Frozen, base: Deployment, to: Deployment) -> Frozen:
+    """The options with what `to` changes of `base` in the engine's own flags.
+
+    Tokens of a batch are said in any case: without, an engine takes its own number, not the
+    deployment's. Raises PlanRefused for what the engine does not let one choose.
+    """
+    known, values = FLAGS.get(engine, {}), dict(options)
+    if to.block_size != base.block_size:
+        if "block_size" not in known:
+            raise PlanRefused(f"{ENGINES[engine].label} has no blocks to choose")
+        values[known["block_size"]] = to.block_size
+    if "max_num_batched_tokens" in known:
+        values[known["max_num_batched_tokens"]] = to.max_num_batched_tokens
+    return options_of(engine, values)
+
+
 def figures_for(
     engine: str,
     options: Frozen,
@@ -70,13 +88,16 @@ def figures_for(
     gpu: Gpu,
     deployment: Deployment,
     config: Mapping[str, Any] | None = None,
+    draft: Model | None = None,
 ) -> EngineFigures:
     """What `plan --engine` says of the deployment. Raises PlanRefused as that does."""
     check_runs(engine, model, gpu, deployment)
     figures = ENGINES[engine].figures
+    more = {} if draft is None else {"draft": draft}
     return with_remedies(
-        engine, options, lambda changed: figures(model, gpu, deployment, changed, config=config)
-    )
+        engine, options,
+        lambda changed: figures(model, gpu, deployment, changed, config=config, **more),
+    )  # fmt: skip
 
 
 def engine_replica(
@@ -87,7 +108,7 @@ def engine_replica(
     speed: Speed,
     *,
     prefix_caching: bool = True,
-    lookahead: int = 0,
+    drafting: Drafting | None = None,
 ) -> Replica:
     """The replica of an engine's answer. Raises PlanRefused where it would not start."""
     label = f"{ENGINES[figures.name].label} {figures.version}"
@@ -111,7 +132,7 @@ def engine_replica(
                                        max_num_batched_tokens=batched), speed,
         max_num_seqs=min(int(settings["max_num_seqs"]), batched),
         max_model_len=int(settings["max_model_len"]), kv_cache_bytes=figures.kv_cache.bytes,
-        prefix_caching=bool(prefix_caching and reused), lookahead=lookahead,
+        prefix_caching=bool(prefix_caching and reused), drafting=drafting,
     )  # fmt: skip
     kept = NULL_BLOCKS.get(figures.name, 0)
     changes: dict[str, Any] = {"memory": label, "kv_cache_bytes": figures.kv_cache.bytes}

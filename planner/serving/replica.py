@@ -16,6 +16,7 @@ from planner.memory import stage_bytes
 from planner.model import Model
 from planner.run_dtype import as_run
 from planner.serving.clock import Clock, step_clock
+from planner.serving.drafted_steps import Drafting
 from planner.timing.speed import Speed
 from planner.units import ceil_div, format_bytes, round_up
 from planner.workload import Size
@@ -35,8 +36,10 @@ class Replica:
     block_size: tokens of a block; fixed_blocks: what a request takes besides, for windows and
     states that stop growing. reserve: blocks on demand, or contiguous room for max_model_len, the
     next power of two, or the request's exact length, taken when it starts. lookahead: slots for
-    draft tokens that each request is given beyond its own. memory: the engine whose pool it is,
-    kept_blocks: those it counts but gives to nobody, kv_cache_bytes: what it says of the pool.
+    draft tokens that each request is given beyond its own. draft_tokens: those checked in a step,
+    which yields tokens_per_step on average; drafting: how, in words. memory: the engine whose pool
+    it is, kept_blocks: those it counts but gives to nobody, kv_cache_bytes: what it says of the
+    pool.
     """
 
     num_blocks: int
@@ -49,6 +52,9 @@ class Replica:
     fixed_blocks: int = 0
     prefix_caching: bool = True
     lookahead: int = 0
+    draft_tokens: int = 0
+    tokens_per_step: float = 1.0
+    drafting: str = ""
     reserve: Reserve = "paged"
     batching: Batching = "continuous"
     memory: str = BYTES_ALONE
@@ -87,7 +93,8 @@ class Replica:
     def fits(self, prompt_tokens: int, output_tokens: int) -> bool:
         """Whether such a request can ever be served."""
         tokens = prompt_tokens + output_tokens
-        return tokens <= self.max_model_len and self.most_blocks(tokens) <= self.num_blocks
+        most = self.most_blocks(tokens + self.draft_tokens)
+        return tokens <= self.max_model_len and most <= self.num_blocks
 
     def requests_at_once(self, tokens: int) -> int:
         """Requests of `tokens` each that hold their whole length: capacity in closed form."""
@@ -109,12 +116,14 @@ def replica_of(
     kv_cache_bytes: int | None = None,
     prefix_caching: bool = True,
     lookahead: int = 0,
+    drafting: Drafting | None = None,
 ) -> Replica:
     """A replica of the deployment, its memory and times those of the plan.
 
     The pool is what weights, run time and the buffers of the fullest batch leave on the GPU that
     binds; max_num_seqs defaults to DEFAULT_SEQUENCES or what memory holds at one block each.
-    kv_cache_bytes: an engine's own figure instead. Raises PlanRefused where nothing is left.
+    kv_cache_bytes: an engine's own figure instead. drafting: how tokens are drafted, with the slots
+    that it takes. Raises PlanRefused where nothing is left.
     """
     model = as_run(model, deployment.weights_dtype)
     compiled = footprint(model, gpu, deployment)
@@ -159,11 +168,29 @@ def replica_of(
         num_blocks=blocks,
         block_size=tokens if grows else MAX_BLOCKS,
         block_bytes=block_bytes,
-        clock=step_clock(model, gpu, deployment, speed, sequences, longest),
+        clock=_clock(model, gpu, deployment, speed, sequences, longest, drafting),
         max_num_seqs=sequences,
         max_num_batched_tokens=deployment.max_num_batched_tokens,
         max_model_len=longest,
         fixed_blocks=held if grows else 0,
         prefix_caching=prefix_caching and grows and not held,
-        lookahead=lookahead,
+        lookahead=lookahead if drafting is None else drafting.lookahead,
+        draft_tokens=0 if drafting is None else drafting.draft_tokens,
+        tokens_per_step=1.0 if drafting is None else drafting.tokens_per_step,
+        drafting="" if drafting is None else drafting.words,
     )
+
+
+def _clock(
+    model: Model, gpu: Gpu, deployment: Deployment, speed: Speed, sequences: int, longest: int,
+    drafting: Drafting | None,
+) -> Clock:  # fmt: skip
+    if drafting is None:
+        return step_clock(model, gpu, deployment, speed, sequences, longest)
+    drafts, drafter = drafting.draft_tokens, drafting.drafter
+    target = step_clock(model, gpu, deployment, speed, sequences, longest, 1 + drafts)
+    if drafter.model is None:
+        return drafting.clock(target, None)
+    runs, width = drafter.deployment(deployment), drafter.width(drafts)
+    draft = step_clock(drafter.model, gpu, runs, speed, sequences, longest, width)
+    return drafting.clock(target, draft)

@@ -46,6 +46,14 @@ def as_data(found: Result) -> dict[str, Any]:
             "max_num_seqs": replica.max_num_seqs,
             "max_num_batched_tokens": replica.max_num_batched_tokens,
         },
+        "drafting": None
+        if not replica.draft_tokens
+        else {
+            "draft_tokens": replica.draft_tokens,
+            "tokens_per_step": replica.tokens_per_step,
+            "lookahead": replica.lookahead,
+            "how": replica.drafting,
+        },
         "requests": {
             "arrived": recorder.arrived_count,
             "finished": found.finished,
@@ -142,6 +150,8 @@ def as_text(found: Result) -> str:
     if found.finished and found.refused:
         lines.append(f"{refusals(found)}.")
     lines.append(f"One replica: {pool(found.replica)}.")
+    if found.replica.drafting:
+        lines.append(f"Drafting: {found.replica.drafting}.")
     if not found.finished:
         return "\n".join(lines) + "\n"
     lines.append("")

@@ -4,7 +4,11 @@ First come, first served. Every step, running requests come first: one token for
 next chunk for each unfinished prompt, out of a budget of batched tokens. Where blocks run out the
 request that started last is preempted and computed again later. Then waiting requests start while
 there is budget, a free place and blocks for their first chunk. Steps in which nothing of that
-changes are taken together. Source: vLLM v1/core/sched/scheduler.
+changes are taken together.
+
+Where tokens are drafted a step yields several of every answer: over runs of steps their mean, in a
+step with prompts whole ones, so that what is left over counts in the next. Source: vLLM
+v1/core/sched/scheduler.
 """
 
 from collections import deque
@@ -54,7 +58,7 @@ class Engine:
         self.computing: dict[int, Job] = {}
         self.finishing: list[tuple[int, int, Job]] = []
         self.batch_open = True
-        self.steps = 0
+        self.steps = 0.0
         self.prompt_tokens_stored = 0
         self._number = 0
         self._paged = replica.reserve == "paged"
@@ -62,6 +66,7 @@ class Engine:
         self.padding = 0
         self.mean_used_blocks = 0.0
         self.mean_stored_tokens = 0.0
+        self._yield, self._due = 1, 0.0
         self._held: list[tuple[Job, int]] = []
         self._preempted_now = False
 
@@ -95,17 +100,20 @@ class Engine:
 
     def step(self, until: float = inf) -> None:
         """One step, or as many equal ones as fit before the next event."""
+        replica = self.replica
+        self._yield = int(self._due + replica.tokens_per_step)
         self._make_room()
         chunks = self._next_chunks()
         if self._static and not self.running:
             self._open_batch()
         if not self._preempted_now or not self.running:
             self._start_waiting(chunks)
-        growth, replica = self.growth, self.replica
+        growth = self.growth
         rows = growth.count + self.padding
         context = growth.tokens / growth.count + 1 if growth.count else 0.0
         if chunks:
-            steps = 1
+            steps = self._yield
+            self._due += replica.tokens_per_step - steps
             reach = [(tokens, job.computed + tokens) for job, tokens in chunks]
             seconds = replica.clock.mixed_s(rows, context, reach)
         else:
@@ -113,19 +121,19 @@ class Engine:
             steps, seconds = self._run(rows, context, again)
         self.mean_used_blocks = float(self.pool.used)
         if self._paged and growth.count:
-            first, last = growth.blocks(1), growth.blocks(steps)
+            first, last = growth.blocks(self._yield if chunks else 1), growth.blocks(steps)
             self.pool.take(last)
             self.mean_used_blocks += (first + last) / 2
         self.mean_stored_tokens = self.stored_tokens + growth.count * (steps + 1) / 2
         self.mean_stored_tokens += sum(tokens for _, tokens in chunks)
-        self.steps += steps
+        self.steps += 1 if chunks else steps / replica.tokens_per_step
         self.sink.spent(self, seconds)
         self.now += seconds
         growth.advance(steps)
         self._end(chunks)
 
     def _run(self, rows: int, context: float, until: float) -> tuple[int, float]:
-        """How many decode steps in a row, and their time, which grows evenly.
+        """How many tokens of every answer in a row, and their time, which grows evenly.
 
         A waiting request whose kept blocks are taken during the run is looked at again after it.
         """
@@ -135,10 +143,11 @@ class Engine:
         most = self.finishing[0][0] - growth.steps
         if self._paged:
             most = growth.most_steps(self.pool.free, most)
-        first = self.replica.clock.decode_s(rows, context)
+        clock, each = self.replica.clock, self.replica.tokens_per_step
+        first = clock.decode_s(rows, context) / each
         if most == 1:
             return 1, first
-        last = self.replica.clock.decode_s(rows, context + most - 1)
+        last = clock.decode_s(rows, context + most - 1) / each
         left = until - self.now
         total = most * (first + last) / 2
         if left >= total:
@@ -155,9 +164,9 @@ class Engine:
         return steps, steps * (first + slope * (steps - 1) / 2)
 
     def _make_room(self) -> None:
-        """Preempt until every answer can take its next token."""
+        """Preempt until every answer can take its next tokens."""
         self._preempted_now = False
-        while self._paged and self.growth.count and self.growth.blocks(1) > self.pool.free:
+        while self._paged and self.growth.count and self._next_blocks > self.pool.free:
             self._preempt()
 
     def _preempt(self) -> None:
@@ -187,7 +196,7 @@ class Engine:
     def _next_chunks(self) -> list[tuple[Job, int]]:
         """The next chunk of every prompt that has started."""
         found: list[tuple[Job, int]] = []
-        budget = self.replica.max_num_batched_tokens - self.growth.count
+        budget = self._budget
         for number, job in list(self.computing.items()):
             tokens = min(job.target - job.computed, budget)
             if tokens <= 0 or number not in self.running:
@@ -210,7 +219,18 @@ class Engine:
 
     def _spare(self) -> int:
         """Free blocks beyond those that the answers take in this step."""
-        return self.pool.free - (self.growth.blocks(1) if self.growth.count else 0)
+        return self.pool.free - (self._next_blocks if self.growth.count else 0)
+
+    @property
+    def _next_blocks(self) -> int:
+        """What the answers take in a step."""
+        return self.growth.blocks(self._yield)
+
+    @property
+    def _budget(self) -> int:
+        """Tokens of a step that answers and their drafts leave."""
+        replica = self.replica
+        return replica.max_num_batched_tokens - self.growth.count * (1 + replica.draft_tokens)
 
     def _take(self, job: Job, blocks: int) -> None:
         self.pool.take(blocks)
@@ -220,8 +240,7 @@ class Engine:
         replica, pool, waiting = self.replica, self.pool, self.waiting
         if not waiting or (self._static and self.running and not self.batch_open):
             return
-        budget = replica.max_num_batched_tokens - self.growth.count
-        budget -= sum(tokens for _, tokens in chunks)
+        budget = self._budget - sum(tokens for _, tokens in chunks)
         while waiting and budget > 0 and len(self.running) + self.padding < replica.max_num_seqs:
             job = waiting[0]
             shared = own = revived = 0

@@ -1,6 +1,6 @@
-"""How rate and replicas move with cache format, block size and shared prefix."""
+"""How rate, replicas and times move with cache format, blocks, shared prefix and prompt chunks."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from planner.deployment import Deployment
@@ -8,18 +8,22 @@ from planner.errors import SizewellError
 from planner.serving.metrics import Slo
 from planner.serving.objective import Traffic, highest_rate
 from planner.serving.replica import Replica
-from planner.units import ceil_div
+from planner.serving.simulator import simulate
+from planner.units import ceil_div, counted
 
 KV_FORMATS = ("auto", "fp8", "int4_per_token_head")
 BLOCK_SIZES = (16, 64, 256)
 PREFIX_TOKENS = (0, 512, 2048)
+CHUNKS = (512, 2048, 8192)
+"""max_num_batched_tokens: a prompt longer than what answers leave of it is computed in chunks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
     """One change: the highest rate of one replica, and replicas for the asked rate by it.
 
-    Both are 0 where `refused` says why.
+    Both are 0 where `refused` says why. ttft_p95_s, tpot_p95_s: of one replica at the asked rate,
+    None where nothing is served.
     """
 
     change: str
@@ -27,6 +31,14 @@ class Moved:
     rate: float
     replicas: int
     refused: str = ""
+    ttft_p95_s: float | None = None
+    tpot_p95_s: float | None = None
+
+    @property
+    def times(self) -> tuple[str, str]:
+        """TTFT and TPOT with their units; nothing where there are none."""
+        ttft = "" if self.ttft_p95_s is None else f"{self.ttft_p95_s:,.2f} s"
+        return ttft, "" if self.tpot_p95_s is None else f"{1e3 * self.tpot_p95_s:,.1f} ms"
 
 
 def variants(base: Deployment) -> Iterator[tuple[str, str, Deployment, int]]:
@@ -37,6 +49,9 @@ def variants(base: Deployment) -> Iterator[tuple[str, str, Deployment, int]]:
         yield "Block size", f"{size} tokens", base.replace(block_size=size), 0
     for tokens in PREFIX_TOKENS:
         yield "Shared prefix", f"{tokens:,} tokens", base, tokens
+    for tokens in sorted({base.max_num_batched_tokens, *CHUNKS}):
+        changed = base.replace(max_num_batched_tokens=tokens)
+        yield "Tokens a step", f"{tokens:,}", changed, 0
 
 
 def sensitivity(
@@ -50,9 +65,32 @@ def sensitivity(
     beginning."""
     for change, value, deployment, shared in variants(base):
         try:
-            found = highest_rate(make(deployment), traffic(shared), slo, precision=0.05)
+            one, drawn = make(deployment), traffic(shared)
+            found = highest_rate(one, drawn, slo, precision=0.05)
+            asked = simulate(drawn(rate, 0), one, slo=slo)
         except SizewellError as error:
             yield Moved(change, value, 0.0, 0, str(error))
             continue
         needed = ceil_div(round(rate * 1e6), max(1, round(found * 1e6))) if found else 0
-        yield Moved(change, value, found, needed, "" if found else "no rate holds the SLO")
+        yield Moved(
+            change, value, found, needed, "" if found else "no rate holds the SLO",
+            asked.ttft.quantile(0.95) if asked.ttft.count else None,
+            asked.tpot.quantile(0.95) if asked.tpot.count else None,
+        )  # fmt: skip
+
+
+def as_text(rows: Sequence[Moved], rate: float) -> str:
+    """For a terminal."""
+    lines = [f"What moves the highest rate of one replica, and p95 times of one at {rate:g}/s:"]
+    for row in rows:
+        name = f"  {row.change + ' ' + row.value:<30}"
+        if not row.rate and row.ttft_p95_s is None:
+            lines.append(f"{name} refused: {row.refused}")
+            continue
+        highest = f"{row.rate:8,.2f}/s, {counted(row.replicas, 'replica')} for {rate:g}/s"
+        ttft, tpot = row.times
+        lines.append(
+            f"{name} {highest if row.rate else row.refused}; TTFT {ttft or 'none'}, TPOT "
+            f"{tpot or 'none'}"
+        )
+    return "\n".join(lines) + "\n"

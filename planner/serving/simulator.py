@@ -157,7 +157,7 @@ def simulate(
             if coming is not None and coming.arrival_s < request.arrival_s:
                 raise PlanRefused("requests must be given in order of arrival")
         choose(request).submit(request)
-    return Result(replica, replicas, recorder, sum(engine.steps for engine in engines))
+    return Result(replica, replicas, recorder, round(sum(engine.steps for engine in engines)))
 
 
 def _router(name: Router, engines: list[Engine]) -> Callable[[Request], Engine]:

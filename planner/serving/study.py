@@ -14,6 +14,7 @@ from planner.errors import SizewellError
 from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.model import Model
+from planner.serving.drafted_steps import Drafting
 from planner.serving.engine_replica import engine_replica, figures_for
 from planner.serving.metrics import Slo
 from planner.serving.replica import Batching, Replica, Reserve, replica_of
@@ -39,7 +40,8 @@ class Setup:
 class Case:
     """One simulation. chosen: what distinguishes it, as it is printed. traffic: which of the
     setup's; its requests arrive `speedup` times as fast. options: the engine whose memory it is,
-    with its flags, max_num_seqs and max_model_len among them; None: bytes alone."""
+    with its flags, max_num_seqs and max_model_len among them; None: bytes alone. draft: what it
+    loads to draft with."""
 
     chosen: tuple[tuple[str, str], ...]
     deployment: Deployment
@@ -47,7 +49,8 @@ class Case:
     max_num_seqs: int | None = None
     max_model_len: int | None = None
     prefix_caching: bool = True
-    lookahead: int = 0
+    drafting: Drafting | None = None
+    draft: Model | None = None
     reserve: Reserve = "paged"
     batching: Batching = "continuous"
     replicas: int = 1
@@ -63,13 +66,13 @@ def replica_for(setup: Setup, case: Case) -> Replica:
         one = replica_of(
             model, gpu, case.deployment, speed, max_num_seqs=case.max_num_seqs,
             max_model_len=case.max_model_len, prefix_caching=case.prefix_caching,
-            lookahead=case.lookahead,
+            drafting=case.drafting,
         )  # fmt: skip
     else:
-        figures = figures_for(*case.options, model, gpu, case.deployment, setup.config)
+        figures = figures_for(*case.options, model, gpu, case.deployment, setup.config, case.draft)
         one = engine_replica(
             figures, model, gpu, case.deployment, speed, prefix_caching=case.prefix_caching,
-            lookahead=case.lookahead,
+            drafting=case.drafting,
         )  # fmt: skip
     return one.changed(reserve=case.reserve, batching=case.batching)
 

@@ -48,7 +48,8 @@ def step_costs(
     contexts: one length per sequence, or the number of sequences of each length, which may be an
     int64 array: the figures are then arrays too. span: the layers of one pipeline stage, of which
     the first has the embedding and the last the head. Prefill computes the head for the last token
-    of each sequence. Raises PlanRefused where the deployment's formats do not suit the model.
+    of each sequence, a decode step for all of its tokens. Raises PlanRefused where the deployment's
+    formats do not suit the model.
     """
     counts = contexts if isinstance(contexts, Mapping) else Counter(contexts)
     span = range(model.num_hidden_layers) if span is None else span
@@ -99,15 +100,16 @@ class _Step:
                 yield from self.layer(part, held)
         if self.span.stop < self.model.num_hidden_layers:
             return
-        yield self.elementwise("final norm", 1, 2 * self.sequences * hidden)
-        outside = {w.name: (w, fmt) for w, fmt in assignment.outside}
-        head = next(
-            (pair for name, pair in outside.items() if name.startswith("lm_head")),
-            next((pair for w, pair in outside.items() if pair[0].role == "embedding"), None),
-        )
-        if head is not None:
-            yield self.matmul("head", 1, held_by_rank([head], self.ranks), self.sequences)
-        yield self.elementwise("sample", 1, SAMPLED * self.sequences * self.model.vocab_size)
+        answered = self.rows if self.decode else self.sequences
+        yield self.elementwise("final norm", 1, 2 * answered * hidden)
+        outside = [pair for pair in assignment.outside if len(pair[0].shape) == 2]
+        heads = [pair for pair in outside if pair[0].name.startswith("lm_head")] or [
+            pair for pair in outside if pair[0].role == "embedding"
+        ][:1]
+        if heads:
+            yield self.matmul("head", 1, held_by_rank(heads, self.ranks), answered)
+        logits = sum(weight.shape[0] for weight, _ in heads) or self.model.vocab_size
+        yield self.elementwise("sample", 1, SAMPLED * answered * logits)
 
     def layer(self, part: Part, count: int) -> Iterator[Work]:
         group = part.group

@@ -225,3 +225,44 @@ def test_a_card_without_a_rate_is_not_sent_to_a_validation_that_needs_cuda(
     error = failed(capsys, "--model", "llama-3.1-8b", "--gpu", "apple-m2-ultra")
     assert "no times are predicted for it" in error
     assert "if it runs CUDA" in error
+
+
+def drafted(capsys: pytest.CaptureFixture[str], config: str, *more: str) -> str:
+    base = ["latency", "--model", "llama-3.1-8b", "--gpu", "rtx-4090", "--prompt-tokens", "1000",
+            "--output-tokens", "200"]  # fmt: skip
+    assert main([*base, "--speculative-config", config, *more]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        '{"method": "ngram", "num_speculative_tokens": 3}',
+        '{"method": "medusa", "num_speculative_tokens": 3}',
+        '{"method": "eagle", "num_speculative_tokens": 3}',
+        '{"model": "llama-3.2-1b", "num_speculative_tokens": 3}',
+    ],
+)
+def test_every_drafter_has_a_time(capsys: pytest.CaptureFixture[str], config: str) -> None:
+    data = json.loads(drafted(capsys, config, "--acceptance", "0.7", "--format", "json"))
+    found = data["drafting"]
+    assert found["tokens_per_step"] == pytest.approx((1 - 0.7**4) / 0.3)
+    assert found["tpot_s"] == pytest.approx(found["step_s"] / found["tokens_per_step"])
+    assert found["speedup"] == pytest.approx(data["tpot"]["seconds"] / found["tpot_s"])
+    assert found["low_s"] < found["tpot_s"] < found["high_s"]
+    assert found["by_users"]["1"]["speedup"] == pytest.approx(found["speedup"])
+    assert (found["draft_s"] == 0) == ("ngram" in config)
+
+
+def test_an_assumed_acceptance_is_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
+    config = '{"method": "eagle", "num_speculative_tokens": 4}'
+    assert "acceptance is an assumption" in drafted(capsys, config)
+    assert "is an assumption" not in drafted(capsys, config, "--acceptance", "0.5")
+    assert "loses with any number" in drafted(capsys, config, "--acceptance", "0")
+
+
+def test_a_draft_of_another_vocabulary_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    config = '{"model": "qwen3-0.6b", "num_speculative_tokens": 3}'
+    error = failed(capsys, "--model", "llama-3.1-8b", "--gpu", "rtx-4090",
+                   "--speculative-config", config)  # fmt: skip
+    assert "vocabulary" in error

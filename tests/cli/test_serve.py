@@ -39,6 +39,9 @@ def test_text_and_csv(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
         (["--rate", "1e9"], "rate 1,000,000,000 must be above 0 and below 1,000,000,000"),
         (["--share", "2"], "--share 2 must be above 0 and at most 1\n"),
         (["--lookahead", "2000"], "--lookahead 2,000 must be from 0 to 1,024\n"),
+        (["--acceptance", "0.7"], "add --lookahead"),
+        (["--lookahead", "3", "--acceptance", "7"], "acceptance is a probability"),
+        (["--speculative-config", "3"], "--speculative-config takes a JSON object"),
         (["--max-num-seqs", "0"], "max-num-seqs"),
         (["--prompt-tokens", "0"], "prompt-tokens"),
         (["--replicas", "0"], "replicas"),
@@ -134,3 +137,78 @@ def test_a_pool_too_small_for_a_request_is_named(capsys: pytest.CaptureFixture[s
     assert f"20 of 20 requests refused, needing more than the pool's {room:,} tokens" in (
         capsys.readouterr().out
     )
+
+
+def test_lookahead_has_its_tokens_as_well_as_its_slots(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--rate", "0.5", "--format", "json"]
+    found = []
+    for more in ([], ["--lookahead", "3", "--acceptance", "0.7"]):
+        assert main([*BASE, *flags, *more]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0]["drafting"] is None
+    assert found[1]["drafting"]["tokens_per_step"] == pytest.approx((1 - 0.7**4) / 0.3)
+    assert 1.6 < found[0]["tpot_s"]["mean"] / found[1]["tpot_s"]["mean"] < 2.2
+    assert found[1]["requests"]["finished"] == 200
+
+
+def test_a_draft_takes_the_engines_memory_and_gives_tokens(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = '{"model": "llama-3.2-1b", "num_speculative_tokens": 3}'
+    assert main([*BASE, "--format", "json"]) == 0
+    without = json.loads(capsys.readouterr().out)
+    assert main([*BASE, "--format", "json", "--speculative-config", config]) == 0
+    drafted = json.loads(capsys.readouterr().out)
+    assert drafted["pool"]["num_blocks"] < without["pool"]["num_blocks"]
+    assert drafted["tpot_s"]["mean"] < without["tpot_s"]["mean"]
+    assert "assumption" in drafted["drafting"]["how"]
+    assert main([*BASE, "--speculative-config", config]) == 0
+    assert "Drafting: 3 drafted a step by a draft model, llama-3.2-1b" in capsys.readouterr().out
+
+
+def test_all_claims_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*BASE, "--claims", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)["claims"]
+    assert len(found) == 6
+    both = next(c for c in found if "24 times" in c["claim"])
+    rates = [float(row["Requests/s"]) for row in both["rows"]]
+    assert rates[0] == min(rates)
+    assert float(both["rows"][-1]["Times as fast"]) == pytest.approx(rates[-1] / rates[0], rel=0.01)
+    assert main([*BASE, "--claims"]) == 0
+    out = capsys.readouterr().out
+    assert all(c["found"] in out for c in found)
+
+
+def test_sensitivity_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--sensitivity", "--requests", "60", "--rate", "2"]
+    assert main([*BASE, *flags, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["moves"]
+    assert {row["change"] for row in rows} == {
+        "KV cache", "Block size", "Shared prefix", "Tokens a step",
+    }  # fmt: skip
+    alone = {}
+    for tokens in ("512", "8192"):
+        assert main([*BASE, "--requests", "60", "--rate", "2", "--max-num-batched-tokens", tokens,
+                     "--format", "json"]) == 0  # fmt: skip
+        alone[f"{int(tokens):,}"] = json.loads(capsys.readouterr().out)["ttft_s"]["p95"]
+    steps = {row["value"]: row["ttft_p95_s"] for row in rows if row["change"] == "Tokens a step"}
+    for value, expected in alone.items():
+        assert steps[value] == pytest.approx(expected)
+    assert main([*BASE, *flags]) == 0
+    assert "Tokens a step 512" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--claims", "--format", "csv"], "take text or json"),
+        (["--claims", "--sensitivity"], "answer of its own"),
+        (["--sensitivity", "--try", "replicas=1,2"], "answer of its own"),
+        (["--sensitivity", "--trace", "t.csv"], "leave out --trace"),
+    ],
+)
+def test_questions_stand_alone(
+    flags: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*BASE, *flags]) == 2
+    assert says in capsys.readouterr().err

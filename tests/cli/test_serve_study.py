@@ -113,3 +113,12 @@ def test_answers_of_one_token_are_compared_without_a_tpot(
 ) -> None:
     out = run(capsys, "--output-tokens", "1", "--try", "replicas=1")
     assert "TPOT p95 none" in out
+
+
+def test_drafting_is_compared_with_none(capsys: pytest.CaptureFixture[str]) -> None:
+    out = run(capsys, "--acceptance", "0.7", "--try", "lookahead=0,3", "--format", "json")
+    without, drafted = json.loads(out)["cases"]
+    assert without["drafting"] is None
+    assert drafted["drafting"]["tokens_per_step"] == pytest.approx((1 - 0.7**4) / 0.3)
+    assert drafted["tpot_s"]["p50"] < without["tpot_s"]["p50"]
+    assert main([*BASE, "--try", "lookahead=-1,3"]) == 2

@@ -253,3 +253,27 @@ def test_four_bits_on_a_card_without_fp4_units_only_save_memory() -> None:
     assert "multiplies in 16 bits" in hopper.because
     blackwell = of("llama-3.1-70b", "b200-sxm-180gb", 1, tensor_parallel_size=2)["weights"]
     assert blackwell.choice.startswith("nvfp4") == ("multiplies" not in blackwell.because)
+
+
+def test_chunks_shorten_a_tokens_longest_wait() -> None:
+    """32,768 tokens at about 2 x 7.5e9 FLOP and their attention: whole, everybody waits for all of
+    it; in chunks, for a part of it."""
+    long = Request(prompt_tokens=32768, output_tokens=256)
+    found = of("llama-3.1-8b", "h100-sxm5-80gb", 4, long, max_num_batched_tokens=32768)
+    decision = found["prompt chunks"]
+    assert decision.choice.startswith("max_num_batched_tokens ")
+    chunk = int(decision.choice.split()[-1].replace(",", ""))
+    assert 512 <= chunk <= 8192
+    # Chunks late in a prompt read all of it, so that waits shrink by less than the chunk does.
+    assert 3 < decision.figure < 32768 / chunk
+    small = of("llama-3.1-8b", "h100-sxm5-80gb", 4, long, max_num_batched_tokens=chunk)
+    assert small["prompt chunks"].choice == f"{chunk:,}, as it is"
+    alone = of("llama-3.1-8b", "h100-sxm5-80gb", 1, long)["prompt chunks"]
+    assert alone.choice == "no matter"
+
+
+def test_chunks_too_small_to_fill_the_card_make_prompts_slow() -> None:
+    """64 tokens read all weights for 64 rows: at the ridge of an H100 a pass has room for more."""
+    slow = of("llama-3.1-8b", "h100-sxm5-80gb", 8, max_num_batched_tokens=64)["prompt chunks"]
+    assert slow.choice.startswith("max_num_batched_tokens ")
+    assert slow.figure > 2

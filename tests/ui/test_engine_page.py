@@ -301,3 +301,17 @@ def test_the_plans_report_has_the_engine_chosen() -> None:
     app.selectbox("weights").set_value("fp8").run()
     assert not app.exception
     assert any("Without the engine chosen" in c.value for c in app.caption)
+
+
+def test_a_drafter_has_its_gain_by_users() -> None:
+    app = page()
+    assert "Drafting, in time" not in text(app)
+    app.selectbox("spec").set_value("n-gram").run()
+    assert not app.exception
+    assert "is an assumption" in text(app)
+    app.number_input("acceptance").set_value(0.5).run()
+    said = text(app)
+    assert "3 tokens a step by n-grams of the prompt, acceptance 0.5: TPOT" in said
+    assert "yields 1.88 tokens" in said
+    assert "Times as fast" in said
+    assert "is an assumption" not in said

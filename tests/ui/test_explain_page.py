@@ -16,7 +16,7 @@ from ui.explain_view import TOPICS
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = {
     "KV cache": 3, "Online softmax": 3, "Tiling": 5, "Heads": 4, "Paging": 2, "Parallelism": 1,
-    "Flash 1 to 4": 6, "Quoted numbers": 1,
+    "Drafting": 2, "Flash 1 to 4": 6, "Quoted numbers": 1,
 }  # fmt: skip
 
 
@@ -251,3 +251,15 @@ def test_nothing_here_loads_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_drafting_gains_less_with_more_users() -> None:
+    """0.5 accepted of 2: 1 + 0.5 + 0.25 tokens a step, which n-grams give one user for nothing."""
+    app = page("Drafting", accepted="0.5", drafts="2", context="512")
+    assert "Tokens a step: 1 + 0.5^1 + 0.5^2 = 1.75 for k = 2" in text(app)
+    for trace in traces(app, 1)[:-1]:
+        assert trace["y"][0] >= trace["y"][-1]
+    ngram = traces(app, 1)[0]
+    assert ngram["name"] == "n-gram"
+    assert ngram["y"][0] == pytest.approx(1.75, rel=0.01)
+    assert "2 to 4 × on consumer hardware" in text(app)

@@ -70,8 +70,9 @@ def asked_for(said: str) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(("number", "word"), [(0, "on demand"), (1, "static, 32 sequences"),
-                                              (2, "with prefix caching"), (3, "Free, scattered"),
-                                              (4, "beam search, 8")])  # fmt: skip
+                                              (2, "continuous, blocks on demand"),
+                                              (3, "with prefix caching"), (4, "Free, scattered"),
+                                              (5, "beam search, 8")])  # fmt: skip
 def test_every_claim_is_tried(number: int, word: str) -> None:
     app = page()
     app.button(key=f"claim_{number}").click().run()
@@ -89,7 +90,8 @@ def test_what_moves_the_rate() -> None:
     app = page()
     app.button(key="find_moves").click().run()
     assert not app.exception
-    for word in ("KV cache", "fp8", "256 tokens", "Shared prefix", "2,048 tokens"):
+    for word in ("KV cache", "fp8", "256 tokens", "Shared prefix", "2,048 tokens",
+                 "Tokens a step", "TPOT p95, one replica at 4/s"):  # fmt: skip
         assert word in html(app)
 
 
@@ -126,9 +128,12 @@ def test_an_engine_that_would_not_start_leaves_the_inputs() -> None:
     assert not any("refuse" in box.value for box in app.error)
 
 
-def test_drafting_is_said_to_take_memory_only() -> None:
-    assert "steps are timed without it" in "".join(c.value for c in page(spec="n-gram").caption)
-    assert "steps are timed without it" not in "".join(c.value for c in page().caption)
+def test_drafting_gives_tokens_as_well_as_taking_memory() -> None:
+    said = "".join(c.value for c in page(spec="n-gram", acceptance="0.5").caption)
+    # 1 + 0.5 + 0.25 + 0.125 tokens of a step that checks 4.
+    assert "3 drafted a step by n-grams of the prompt, acceptance 0.5: 1.88 tokens a step" in said
+    assert "drafted" not in "".join(c.value for c in page().caption)
+    assert "is an assumption" in "".join(c.value for c in page(spec="n-gram").caption)
 
 
 def test_requests_too_long_for_the_model_have_no_figures() -> None:

@@ -266,3 +266,36 @@ def test_the_command_line_reads_heads_and_names_drafts(
     engine = json.loads(capsys.readouterr().out)["engine"]
     assert engine["components"]["draft_weights"]["bytes"] / GIB == pytest.approx(2.32, rel=0.01)
     assert "meta-llama/Llama-3.2-1B" in engine["command"]
+
+
+MEDUSA = {"model_type": "medusa", "hidden_size": 4096, "vocab_size": 32000, "medusa_num_heads": 5,
+          "medusa_num_layers": 1, "torch_dtype": "float16"}  # fmt: skip
+
+
+def test_medusa_has_a_head_for_each_token_of_a_step() -> None:
+    """A linear layer and an output head each; as many as num_speculative_tokens asks for."""
+    each = 4096 * 4096 + 32000 * 4096
+    assert elements(drafter(MEDUSA, "heads", "medusa")) == 5 * each
+    assert elements(drafter(MEDUSA, "heads", "medusa", 3)) == 3 * each
+    shared = drafter({**MEDUSA, "original_lm_head": True}, "heads", "medusa", 3)
+    assert elements(shared) == 3 * 4096 * 4096 + 32000 * 4096
+    fewer = drafter({**MEDUSA, "truncated_vocab_size": 8000}, "heads", "medusa", 1)
+    assert elements(fewer) == 4096 * 4096 + 8000 * 4096
+    with pytest.raises(ConfigRefused, match="5 heads propose no 6 tokens"):
+        drafter(MEDUSA, "heads", "medusa", 6)
+
+
+def test_medusas_heads_take_memory_and_no_cache() -> None:
+    target = model(LLAMA_8B)
+    heads = drafter({**MEDUSA, "vocab_size": 128256}, "heads", "medusa", 3)
+    found, without = planned("medusa", heads), vllm_figures(
+        target, H100, Deployment(), VllmOptions(max_model_len=8192, max_num_seqs=64)
+    )  # fmt: skip
+    size = 2 * 3 * (4096 * 4096 + 128256 * 4096)
+    assert found.components["draft_weights"].bytes == pytest.approx(size, rel=0.01)
+    per_token = found.kv_cache.bytes / found.kv_cache_tokens
+    assert per_token == pytest.approx(without.kv_cache.bytes / without.kv_cache_tokens, rel=1e-3)
+    assert found.drafts
+    other = drafter({**MEDUSA, "hidden_size": 2048}, "heads", "medusa", 3)
+    with pytest.raises(PlanRefused, match="draft for another"):
+        planned("medusa", other)

@@ -4,13 +4,15 @@ import random
 
 import pytest
 
+from planner.deployment import Deployment
 from planner.errors import PlanRefused
-from planner.serving import experiments
+from planner.serving import claims, experiments
 from planner.serving.beams import beam_search
 from planner.serving.chats import FirstFit, contiguous, paged
 from planner.serving.metrics import Slo
 from planner.serving.objective import interval, rate_interval, replicas_for
 from planner.serving.requests import always, geometric, synthetic
+from planner.serving.sensitivity import as_text, sensitivity
 from tests.planner.serving.worlds import Plain, replica
 
 
@@ -105,3 +107,55 @@ def test_every_claim_comes_out() -> None:
     assert len(static.rows) == 6
     agents = experiments.agent_prefixes(replica(num_blocks=60_000, max_model_len=32768))
     assert float(agents.found.split()[0]) > 1.5
+
+
+def test_both_against_neither_is_the_whole_batch_over_one() -> None:
+    """A step takes a second whatever is in it, prompts of 100 and answers of 50 take 50 steps: one
+    at a time 1/50 a second; 50 at once one a second. The batch is the factor."""
+    one = replica(clock=Plain(1.0), num_blocks=100_000, max_num_seqs=50, max_model_len=4096,
+                  max_num_batched_tokens=8192)  # fmt: skip
+    found = experiments.both_against_neither(one, always(100), always(50))
+    rates = {row[0]: float(row[2]) for row in found.rows}
+    first, *_, last = rates.values()
+    assert first == pytest.approx(1 / 50)
+    assert last == pytest.approx(1.0, rel=0.1)
+    assert float(found.rows[-1][3]) == pytest.approx(50, rel=0.1)
+    for size in (4, 8, 16):
+        assert rates[f"static, batches of {size}, 2,048 tokens each"] == pytest.approx(
+            size / 50, rel=0.05
+        )
+
+
+def test_every_claim_is_there_by_name_with_as_many_cells_as_columns() -> None:
+    one = replica(num_blocks=60_000, max_num_seqs=64, max_model_len=32768,
+                  max_num_batched_tokens=2048)  # fmt: skip
+    outcomes = dict(claims.tried(one, geometric(300), geometric(200)))
+    assert list(outcomes) == list(claims.CLAIMS)
+    assert len(outcomes) == 6
+    for name, outcome in outcomes.items():
+        data = claims.as_data(name, outcome)
+        assert all(list(row) == list(outcome.head) for row in data["rows"])
+        text = claims.as_text(name, outcome)
+        assert text.startswith(name)
+        assert text.count("\n") == 5 + len(outcome.rows)
+
+
+def test_fewer_tokens_a_step_make_prompts_wait_for_more_steps() -> None:
+    """Steps of 10 ms: a prompt of 2,000 takes one of 2,048 tokens, and four of 512."""
+
+    def make(deployment: Deployment):  # type: ignore[no-untyped-def]
+        return replica(clock=Plain(0.01), num_blocks=4000, max_model_len=4096,
+                       max_num_batched_tokens=deployment.max_num_batched_tokens)  # fmt: skip
+
+    def drawn(shared):  # type: ignore[no-untyped-def]
+        return lambda rate, seed: synthetic(
+            rate=rate, count=200, prompt=always(2000), output=always(2), cv=0.0, seed=seed,
+            shared_tokens=shared,
+        )  # fmt: skip
+
+    rows = list(sensitivity(make, Deployment(), drawn, Slo(1.0, 1.0), 1.0))
+    steps = {row.value: row.ttft_p95_s for row in rows if row.change == "Tokens a step"}
+    assert list(steps) == ["512", "2,048", "8,192"]
+    assert steps["512"] == pytest.approx(0.04, rel=0.02)
+    assert steps["2,048"] == pytest.approx(0.01, rel=0.02)
+    assert "Tokens a step 512" in as_text(rows, 1.0)

@@ -40,15 +40,17 @@ class Watching(Recorder):
     reserve=st.sampled_from(["paged", "longest", "power_of_two", "exact"]),
     batching=st.sampled_from(["continuous", "static"]),
     lookahead=st.sampled_from([0, 3]),
+    drafts=st.sampled_from([(0, 1.0), (3, 2.53), (4, 5.0)]),
 )
 def test_blocks_tokens_and_requests_are_conserved(
     seed: int, blocks: int, size: int, shared: int, caching: bool, reserve: str, batching: str,
-    lookahead: int,
+    lookahead: int, drafts: tuple[int, float],
 ) -> None:  # fmt: skip
     work = traffic(40, seed, shared=shared)
     one = replica(
         num_blocks=blocks * 16 // size, block_size=size, prefix_caching=caching, reserve=reserve,
         batching=batching, lookahead=lookahead, max_model_len=1200,
+        draft_tokens=drafts[0], tokens_per_step=drafts[1],
     )  # fmt: skip
     sink = Watching()
     engine = Engine(one, sink)

@@ -35,17 +35,18 @@ def test_limits() -> None:
 
 
 def test_a_step_that_costs_nothing_more_gains_its_tokens() -> None:
-    found = speculate(lambda tokens: 0.01, 0.0, 0.5, 3)
+    found = speculate(lambda tokens: 0.01, lambda k: 0.0, 0.5, 3)
     assert found.speedup == pytest.approx(1.875)
     assert found.tpot_s == pytest.approx(0.01 / 1.875)
 
 
 def test_drafts_that_cost_a_step_are_not_worth_it() -> None:
-    assert best(lambda tokens: 0.01, 0.01, 0.5).draft_tokens == 0
-    assert best(lambda tokens: 0.01 * tokens, 0.0, 0.9).draft_tokens == 0
+    assert best(lambda tokens: 0.01, lambda k: 0.01 * k, 0.5).draft_tokens == 0
+    assert best(lambda tokens: 0.01 * tokens, lambda k: 0.0, 0.9).draft_tokens == 0
 
 
 def test_the_best_number_of_drafts_grows_with_acceptance() -> None:
-    chosen = [best(lambda tokens: 0.01, 0.0005, a, most=16).draft_tokens for a in (0.3, 0.6, 0.9)]
+    chosen = [best(lambda tokens: 0.01, lambda k: 0.0005 * k, a, most=16).draft_tokens
+              for a in (0.3, 0.6, 0.9)]  # fmt: skip
     assert chosen == sorted(chosen)
     assert chosen[0] < chosen[-1]
