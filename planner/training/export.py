@@ -59,7 +59,7 @@ def limit_rows(plan: TrainingPlan, found: Limits) -> list[tuple[str, str]]:
 
 
 def time_rows(time: StepTime, usd_per_gpu_hour: float | None, price: str) -> list[tuple[str, str]]:
-    """Time, utilisation and cost, each with its range."""
+    """Time, utilisation and cost, each with its range; without parts that take none."""
     rows = [
         (
             "Time of a step",
@@ -73,14 +73,17 @@ def time_rows(time: StepTime, usd_per_gpu_hour: float | None, price: str) -> lis
             f"{time.tokens / time.low_s:,.0f})",
         ),
         ("MFU", f"{time.mfu:.0%}" + ("" if time.hfu == time.mfu else f"; HFU {time.hfu:.0%}")),
-        ("Compute", format_seconds(time.compute_s)),
-        ("Tensor and expert parallel links", format_seconds(time.tensor_s)),
-        ("Context ring, what attention does not hide", format_seconds(time.ring_s)),
-        ("Sends between pipeline stages", format_seconds(time.stage_s)),
-        ("Data parallel links, half of it hidden", format_seconds(time.data_s)),
-        ("Pipeline bubble", format_seconds(time.bubble_s)),
-        ("Optimizer", format_seconds(time.optimizer_s)),
     ]
+    parts = {
+        "Compute": time.compute_s,
+        "Tensor and expert parallel links": time.tensor_s,
+        "Context ring, what attention does not hide": time.ring_s,
+        "Sends between pipeline stages": time.stage_s,
+        "Data parallel links, half of it hidden": time.data_s,
+        "Pipeline bubble": time.bubble_s,
+        "Optimizer": time.optimizer_s,
+    }
+    rows += [(name, format_seconds(seconds)) for name, seconds in parts.items() if seconds]
     rows += [
         (
             t.name,
