@@ -115,6 +115,7 @@ def running() -> list[Progress]:
 def progress(folder: Path) -> Progress:
     """Everything a run has said so far."""
     said = _said(folder) or {}
+    alive = _alive(int(said.get("pid", 0)))  # asked first: what a dead run said is complete
     state: dict[str, Any] = {"share": 0.0}
     cases: list[Case] = []
     for event in _events(folder):
@@ -134,13 +135,12 @@ def progress(folder: Path) -> Progress:
         elif kind == "refused":
             state |= {"error": event["reason"]}
     ended = "verdict" in state or "error" in state
-    alive = not ended and _alive(int(said.get("pid", 0)))
     if not ended and not alive and (folder / CANCELLED).exists():  # before it could answer
         state["verdict"] = "Nothing was measured. The run was cancelled."
     elif not ended and not alive:
         state["error"] = _last_words(folder)
     return Progress(
-        folder, said.get("device", ""), alive, cases=tuple(cases),
+        folder, said.get("device", ""), alive and not ended, cases=tuple(cases),
         replay=bool(said.get("replay")), **state,
     )  # fmt: skip
 

@@ -1,10 +1,14 @@
 """The Validate page without a browser: what it says, what it starts, what it shows."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +126,22 @@ def wait(folder: Path, seconds: float = 30.0) -> validation_runs.Progress:
     raise AssertionError("the run did not end")
 
 
+def pid_of(folder: Path) -> int:
+    return int(json.loads((folder / "run.json").read_text())["pid"])
+
+
+def held(start: Callable[..., Path], *told: str) -> Path:
+    """Start a run and stop its process once it said its card, so that it is still on when drawn."""
+    folder = start(*told)
+    while not validation_runs.progress(folder).card:
+        time.sleep(0.01)
+    os.kill(pid_of(folder), signal.SIGSTOP)
+    return folder
+
+
 def test_a_played_back_run_goes_through_a_real_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(validation_runs.REPLAY, str(H200))
-    monkeypatch.setenv(f"{validation_runs.REPLAY}_SECONDS", "8")  # still on when a page is drawn
+    monkeypatch.setattr(validation_runs, "start", partial(held, validation_runs.start))
     machine_with(monkeypatch, reason="none")
     app = page()
     assert "will be played back: h200-full.json" in text(app)
@@ -134,6 +151,7 @@ def test_a_played_back_run_goes_through_a_real_process(monkeypatch: pytest.Monke
     again = page()  # another session, as after a reload
     assert "Playing back the run on" in str([p.proto.text for p in again.get("progress")])
     assert "Cancel" in [b.label for b in again.button]
+    os.kill(pid_of(folder), signal.SIGCONT)
     run = wait(folder)
     assert len(run.cases) == len(read(H200).cases)
     assert "NVIDIA H200" in run.verdict
@@ -195,6 +213,23 @@ def test_a_run_that_died_says_its_last_words(own_state: Path) -> None:
     run = validation_runs.progress(folder)
     assert not run.running
     assert run.error == "the run ended without a verdict: MemoryError: no more"
+
+
+def test_a_run_that_ends_while_it_is_asked_after_is_heard_to_the_end(
+    own_state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = own_state / "20260101-000000-cpu"
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps({"pid": 2**22 + 1, "device": "cpu"}))
+    (folder / "events.jsonl").write_text("")
+
+    def ends(pid: int) -> bool:
+        (folder / "events.jsonl").write_text('{"event": "end", "verdict": "All held."}\n')
+        return False
+
+    monkeypatch.setattr(validation_runs, "_alive", ends)
+    run = validation_runs.progress(folder)
+    assert (run.running, run.verdict, run.error) == (False, "All held.", "")
 
 
 def test_the_scatter_holds_every_judged_case_with_its_spread() -> None:
