@@ -4,7 +4,7 @@ from html import escape
 
 import streamlit as st
 
-from planner.engines.answer import lifted, room, serves, shorter, too_few
+from planner.engines.answer import lifted, room, serves, shorter, the_rest, too_few
 from planner.engines.engine import EngineFigures
 from planner.engines.gap import Gap, gap
 from planner.engines.registry import ENGINES
@@ -74,8 +74,10 @@ def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
     else:
         more = ""
         if served < wanted:
-            more = f" {format_tokens(wanted)} were asked for; the rest would wait.{room(figures)}"
-        st.warning(f"**{sentence}**{more}", icon=":material/warning:")
+            verb = "was" if wanted == 1 else "were"
+            more = f" {format_tokens(wanted)} {verb} asked for; {the_rest(served)}.{room(figures)}"
+        box, icon = (st.warning, "warning") if served else (st.error, "cancel")
+        box(f"**{sentence}**{more}", icon=f":material/{icon}:")
 
 
 def _key_figures(plan: Plan, figures: EngineFigures) -> str:
