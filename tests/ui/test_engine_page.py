@@ -69,6 +69,15 @@ def test_every_engine_answers(name: str) -> None:
     assert any(found.command.split()[0] in element.value for element in app.code)
 
 
+def test_only_what_an_engine_prints_is_said_to_be_printed() -> None:
+    assert "as the engine prints it" in text(page())
+    said = text(page(engine="transformers", users="4"))
+    assert "as the engine prints it" not in said
+    assert "has room to cache" in said
+    assert "16.00 GiB" in said  # 4 x 32,768 x 128 KiB, fewer tokens than there is room for
+    assert "Tokens in it" not in said
+
+
 def test_flags_are_the_options_own() -> None:
     for name, flags in FLAGS.items():
         fields = ENGINES[name].options.model_fields
