@@ -56,7 +56,7 @@ def choose(chosen: Chosen) -> Asked:
         ttft = _limit("Time to first token, 95 % (s)", "s_ttft", USUAL_TTFT_P95_S, 0.1)
     with first[2]:
         most = st.selectbox(
-            "At most so many GPUs", GPU_COUNTS, index=GPU_COUNTS.index(16), key="s_gpus", **BOUND
+            "GPUs, at most", GPU_COUNTS, index=GPU_COUNTS.index(16), key="s_gpus", **BOUND
         )
     with second[0]:
         cached = _count("Prompt tokens in the prefix cache", "s_cached", 0, least=0)
