@@ -1,1 +1,1 @@
-"""Rotary positions: their frequencies, what scaling does to them, and how far it extends a model."""
+"""Rotary positions: their frequencies, and what scaling makes of them and of a model's reach."""

@@ -104,9 +104,7 @@ def extend(
     if method not in METHODS:
         raise PlanRefused(_unknown(method))
     found = reach(model)
-    stated = found.supported_tokens
-    _refuse(model, found.method, stated)
-    assert stated is not None
+    stated = _stretchable(model, found.method, found.supported_tokens)
     whole, *rest = rotary_layers(model)
     start = original or stated
     if not 1 <= start <= stated:
@@ -157,8 +155,8 @@ def _unknown(method: str) -> str:
     return f"scaling {method[:40]!r} is not known: choose {', '.join(METHODS)}"
 
 
-def _refuse(model: Model, method: str, stated: int | None) -> None:
-    """Raise PlanRefused with why this model cannot or need not be scaled."""
+def _stretchable(model: Model, method: str, stated: int | None) -> int:
+    """The stated length; raises PlanRefused with why this model cannot or need not be scaled."""
     if method == "learned":
         raise PlanRefused(
             f"the model learned a table of {format_tokens(stated or 0)} positions: beyond its end "
@@ -172,8 +170,8 @@ def _refuse(model: Model, method: str, stated: int | None) -> None:
         )
     if method in SCALED:
         raise PlanRefused(
-            f"the model's positions are scaled already ({method}), as it was trained with: a second "
-            "scaling on top is not published, so choose a model with a longer context"
+            f"the model's positions are scaled already ({method}), as it was trained with: a "
+            "second scaling on top is not published, so choose a model with a longer context"
         )
     if method != "default":
         raise PlanRefused(f"rotary scaling {method!r} is not described")
@@ -197,3 +195,4 @@ def _refuse(model: Model, method: str, stated: int | None) -> None:
             f"none is longer than it was trained on, so there is nothing to scale, and "
             f"{ONLY_THE_CHECK}"
         )
+    return stated

@@ -16,7 +16,7 @@ PUBLISHED: dict[str, tuple[float, str]] = {
     "linear": (
         16,
         "Published: LLaMA at up to 16 times its 2,048 tokens, within 1,000 steps of fine-tuning "
-        "(Chen et al. 2023), which is where the sources' 1,000 steps come from.",
+        "(Chen et al. 2023): the sources' number of steps is this paper's.",
     ),
     "dynamic": (
         2,
@@ -27,8 +27,8 @@ PUBLISHED: dict[str, tuple[float, str]] = {
 ALWAYS = {
     "yarn": "Engines scale every text, short ones too: leave it out where texts are short.",
     "linear": "Without fine-tuning with the same factor all lengths get worse.",
-    "dynamic": "Engines that fix the base at the start scale short texts too (vLLM), others change "
-    "it while the text grows, and earlier keys no longer fit.",
+    "dynamic": "The base changes while a text grows, and keys computed before no longer fit it; "
+    "where an engine fixes it at the start (vLLM), short texts are scaled too.",
 }
 
 

@@ -10,15 +10,23 @@ from planner.units import format_tokens
 
 def remedy(model: Model, context: int) -> str:
     """What would take the model to `context`, or why nothing does, in one sentence."""
-    try:
-        found = extend(model, context)
-    except PlanRefused as why:
-        said = str(why)
-        return f"{said[:1].upper()}{said[1:]}."
+    why = cannot_extend(model, context)
+    if why:
+        return f"{why[:1].upper()}{why[1:]}."
+    found = extend(model, context)
     return (
         f"Stretched {found.factor:.4g} times by {found.label} its positions reach "
         f"{format_tokens(context)}: an engine's command then sets that scaling."
     )
+
+
+def cannot_extend(model: Model, context: int) -> str:
+    """Why scaling does not take the model to `context`, as a clause; empty where it does."""
+    try:
+        extend(model, context)
+    except PlanRefused as why:
+        return str(why)
+    return ""
 
 
 def headline(found: Extension) -> str:
@@ -59,6 +67,9 @@ def lines(found: Extension) -> tuple[tuple[str, str], ...]:
     if found.local is not None:
         theta = found.local.rope.get("rope_theta")
         said.append(
-            ("windowed layers", f"as they are, with theta {theta:g}: no distance is beyond a window")
+            (
+                "windowed layers",
+                f"as they are, with theta {theta:g}: distances end at the window",
+            )
         )
     return tuple(said)

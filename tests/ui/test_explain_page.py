@@ -15,7 +15,7 @@ from ui.explain_view import TOPICS
 
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = {
-    "KV cache": 3, "Online softmax": 3, "Tiling": 5, "Heads": 4, "Paging": 2, "Parallelism": 1,
+    "KV cache": 3, "Online softmax": 3, "Tiling": 5, "Heads": 4, "Positions": 2, "Paging": 2, "Parallelism": 1,
     "Drafting": 2, "Flash 1 to 4": 6, "Quoted numbers": 1,
 }  # fmt: skip
 
