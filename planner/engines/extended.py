@@ -67,12 +67,15 @@ def _rewritten(config: Mapping[str, Any] | None, found: Extension) -> Mapping[st
     if config is None:
         return None
     nested = text_name(config)
-    text = dict(config if nested is None else config[nested])
-    text.pop("rope_scaling", None)
-    text["rope_parameters"] = found.rope_parameters
-    if found.max_position_embeddings is not None:
-        text["max_position_embeddings"] = found.max_position_embeddings
-    return text if nested is None else {**config, nested: text}
+    changed = overrides(found, config, new=_is_new(config))
+    return {**config, **(changed if nested is None else {nested: config[nested] | changed[nested]})}
+
+
+def _is_new(config: Mapping[str, Any] | None) -> bool:
+    """Whether the file has `rope_parameters`, as transformers 5 writes it."""
+    nested = text_name(config)
+    text = (config or {}) if nested is None else (config or {})[nested]
+    return text.get("rope_parameters") is not None
 
 
 def text_name(config: Mapping[str, Any] | None) -> str | None:
@@ -177,7 +180,5 @@ def in_config_file(engine: str, found: Extension, config: Mapping[str, Any] | No
 
 def in_copy(found: Extension, config: Mapping[str, Any] | None) -> str:
     """The fields to write, under the name that the file itself gives them."""
-    nested = text_name(config)
-    text = (config or {}) if nested is None else (config or {})[nested]
-    fields = overrides(found, config, new=text.get("rope_parameters") is not None)
+    fields = overrides(found, config, new=_is_new(config))
     return f"write {json.dumps(fields)} into a copy of config.json"

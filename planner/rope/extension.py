@@ -21,7 +21,7 @@ from planner.units import format_tokens
 
 Method = Literal["yarn", "linear", "dynamic"]
 METHODS: tuple[str, ...] = get_args(Method)
-LABELS = {"yarn": "YaRN", "linear": "position interpolation", "dynamic": "dynamic NTK scaling"}
+LABELS = {"yarn": "YaRN", "linear": "position interpolation", "dynamic": "dynamic NTK"}
 ORIGINAL = "original_max_position_embeddings"
 ONLY_THE_CHECK = "an engine only needs its length check overridden"
 SCALED = ("linear", "dynamic", "yarn", "longrope", "llama3", "proportional")

@@ -69,7 +69,7 @@ def lines(found: Extension) -> tuple[tuple[str, str], ...]:
         said.append(
             (
                 "windowed layers",
-                f"as they are, with theta {theta:g}: distances end at the window",
+                f"as they are, with theta {theta:,.0f}: distances end at the window",
             )
         )
     return tuple(said)

@@ -20,7 +20,7 @@ from ui.tables import html_table
 FACTORS = (2, 4, 8, 16, 32, 64)
 OWN = {
     "linear": "position interpolation",
-    "dynamic": "dynamic NTK scaling",
+    "dynamic": "dynamic NTK",
     "yarn": "YaRN",
     "longrope": "LongRoPE",
     "llama3": "Llama 3's scaling",
@@ -32,7 +32,7 @@ PAPERS = (
     "come from a search on the model: 8 times without fine-tuning and 2,048k tokens with up to "
     "1,000 steps, says its abstract."
 )
-DISTANCES = tuple(2**e for e in range(17))
+DISTANCES = tuple(2 ** (e / 4) for e in range(57))
 HEADS_WITHOUT = 32
 
 
@@ -41,7 +41,7 @@ def show(plan: Plan) -> None:
         "Every pair of dimensions turns at its own speed",
         "Rotary positions turn pairs of a head's dimensions by an angle that grows with the "
         "position. Fast pairs have seen every angle; a slow pair that never came round in training "
-        "meets new angles beyond the trained length. Scaling slows pairs down until it does not.",
+        "meets new ones beyond the trained length. Slowed down, it meets none there either.",
     )
     _rotary(plan)
     _alibi(plan)
@@ -99,7 +99,8 @@ def _rows(found: Stretched) -> dict[str, list[float]]:
     drawn = [w if w < float("inf") else float("nan") for w in found.before.wavelengths]
     rows = {"before": drawn}
     rows["after"] = [w if w < float("inf") else float("nan") for w in found.after.wavelengths]
-    for tokens, name in ((found.trained_tokens, "trained"), (found.reached_tokens, "reached")):
+    first = "trained" if found.extension is None else "stated"
+    for tokens, name in ((found.trained_tokens, first), (found.reached_tokens, "reached")):
         if tokens is not None:
             rows[f"{name}: {short_tokens(tokens)} tokens"] = [float(tokens)] * len(drawn)
     return rows
@@ -107,7 +108,7 @@ def _rows(found: Stretched) -> dict[str, list[float]]:
 
 def _said(plan: Plan, found: Stretched) -> tuple[str, ...]:
     theta = (plan.model.rope or {}).get("rope_theta", 0)
-    pair = f"Pair i turns by {theta:g}^(-2i/{found.width}) radians a token"
+    pair = f"Pair i turns by {theta:,.0f}^(-2i/{found.width}) radians a token"
     if found.trained_tokens is not None:
         trained = format_tokens(found.trained_tokens)
         pair += (
@@ -122,7 +123,9 @@ def _said(plan: Plan, found: Stretched) -> tuple[str, ...]:
         pair,
         f"The configuration's own: {OWN[found.method]}, pairs turn {min(found.slowed):.3g} to "
         f"{max(found.slowed):.3g} times slower",
-        f"Cosines and sines times {factor:.4f}, scores times {factor**2:.4f}",
+        "Scores as before"
+        if factor == 1
+        else f"Cosines and sines times {factor:.4f}, scores times {factor**2:.4f}",
     )
 
 
@@ -139,17 +142,19 @@ def _alibi(plan: Plan) -> None:
         HEADS_WITHOUT,
     )
     found = slopes(heads)
-    shown = tuple(dict.fromkeys((0, heads // 4, heads // 2, heads - 1)))
+    steepest, flattest = max(found), min(found)
+    order = sorted(range(heads), key=lambda i: -found[i])
+    shown = tuple(dict.fromkeys(order[i] for i in (0, heads // 4, heads // 2, heads - 1)))
     parts.idea(
         "ALiBi: farther is worth less",
         "Without any positions, each head takes a fixed amount off a score for every token of "
         "distance. Nothing ends at a length, but steep heads soon see nothing far away.",
     )
     parts.formula(
-        f"{heads} heads, slopes 1 / {1 / found[0]:,.4g} to 1 / {1 / min(found):,.4g}: score minus "
+        f"{heads} heads, slopes 1 / {1 / steepest:,.4g} to 1 / {1 / flattest:,.4g}: score minus "
         "slope × distance, then softmax",
         "A penalty of 10 leaves a weight of exp(-10) = 1 / 22,026: after "
-        f"{reach_of(found[0]):,.0f} tokens in the steepest head, {reach_of(min(found)):,.0f} in "
+        f"{reach_of(steepest):,.0f} tokens in the steepest head, {reach_of(flattest):,.0f} in "
         "the flattest",
     )
     rows = {f"head {i + 1}": [-found[i] * d for d in DISTANCES] for i in shown}
@@ -166,7 +171,8 @@ def _alibi(plan: Plan) -> None:
     )  # fmt: skip
     alt = f"What {len(shown)} of {heads} heads take off a score by distance."
     parts.figure(chart, "explain_alibi", alt, table)
+    own = " This model is one." if reach(plan.model).method == "alibi" else ""
     parts.note(
         "Press et al. 2021 (arXiv 2108.12409) show twice the trained length without loss. A model "
-        "must be trained that way: scaling does not make one."
+        f"must be trained that way: scaling makes none.{own}"
     )
