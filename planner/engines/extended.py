@@ -21,6 +21,7 @@ from planner.model import Model
 from planner.positions import reach
 from planner.rope.extension import Extension, extend
 from planner.rope.layers import LOCAL
+from planner.rope.words import cannot_extend
 from planner.units import format_tokens
 from planner.workload import Workload
 
@@ -43,8 +44,7 @@ def extended(
 
     asked: the engine's own flag for the longest sequence, which goes before the workload's context.
     """
-    wanted = asked or (workload.context if workload is not None else 0)
-    stated = reach(model).supported_tokens
+    wanted, stated = _wanted(workload, asked), reach(model).supported_tokens
     if stated is None or wanted <= stated:
         return model, config, None
     try:
@@ -52,6 +52,10 @@ def extended(
     except PlanRefused:
         return model, config, None
     return stretched(model, found), _rewritten(config, found), found
+
+
+def _wanted(workload: Workload | None, asked: int | None) -> int:
+    return asked or (workload.context if workload is not None else 0)
 
 
 def stretched(model: Model, found: Extension) -> Model:
@@ -157,6 +161,21 @@ def commands(
         ("SGLang", shlex.join(sglang), ""),
         ("llama.cpp", shlex.join(["-c", length, *llama_cpp_flags(found)]), llama_cpp_cap(found)),
         *last,
+    )
+
+
+def notes_on(
+    found: Extension | None, model: Model, workload: Workload | None, asked: int | None = None
+) -> tuple[str, ...]:
+    """What an engine's plan says of a context beyond the stated positions; nothing within them."""
+    if found is not None:
+        return (note(found),)
+    wanted, stated = _wanted(workload, asked), reach(model).supported_tokens
+    if stated is None or wanted <= stated:
+        return ()
+    return (
+        f"{format_tokens(wanted)} tokens are beyond the {format_tokens(stated)} that the "
+        f"configuration states, and {cannot_extend(model, wanted)}.",
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures, exactly, within
-from planner.engines.extended import extended, llama_cpp_cap, llama_cpp_flags, note
+from planner.engines.extended import extended, llama_cpp_cap, llama_cpp_flags, notes_on
 from planner.engines.llama_cpp_buffers import (
     PAD,
     cell_bytes,
@@ -193,7 +193,8 @@ def llama_cpp_figures(
         ),
         refused=refused,
         log_lines=() if refused else log_lines(placement, ctx, gpu.vendor),
-        notes=(() if longer is None else (note(longer), llama_cpp_cap(longer)))
+        notes=notes_on(longer, model, workload)
+        + (() if longer is None else (llama_cpp_cap(longer),))
         + _notes(placement, ctx, longest, options, deployment.data_parallel_size),
         host_bytes=placement.weights(-1) + placement.cache(-1, ctx),
         binding_stage=max(0, device),

@@ -20,7 +20,7 @@ from planner.engines.cache_dtypes import E5M2, check_cache_dtype, check_length
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import self_drafting
 from planner.engines.engine import WITHOUT_DRAFT, EngineFigures, exactly, within
-from planner.engines.extended import extended, note, sglang_flags
+from planner.engines.extended import extended, notes_on, sglang_flags
 from planner.engines.loaded_weights import mtp_bytes
 from planner.engines.sglang_command import QUANTISED_ON_LOAD, launch_command, log_lines, notes
 from planner.engines.sglang_options import (
@@ -152,7 +152,7 @@ def sglang_figures(
         refused=refused,
         log_lines=log_lines(model, rank.cell, components, kept, settings, options, free, running),
         notes=(
-            *([] if longer is None else [note(longer)]),
+            *notes_on(longer, model, workload, options.context_length),
             *([checkpoint.note] if checkpoint.note else []),
             *notes(kept, rank.cell, settings, outside, gpu),
             *([WITHOUT_DRAFT] if draft_layers(options, model, draft) else []),

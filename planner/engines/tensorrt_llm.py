@@ -17,7 +17,7 @@ from planner.deployment import Deployment
 from planner.engines.cache_dtypes import check_cache_dtype
 from planner.engines.checkpoint import Checkpoint, checkpoint_of
 from planner.engines.engine import EngineFigures, within
-from planner.engines.extended import extended, in_config_file
+from planner.engines.extended import extended, in_config_file, notes_on
 from planner.engines.stages import StageWeights, draft_weights, left_of, shared_requests, stages
 from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, config_file, serve_command
 from planner.errors import PlanRefused
@@ -111,7 +111,11 @@ def tensorrt_llm_figures(
         command=serve_command(_loaded(checkpoint, longer), deployment, options),
         refused=refused,
         log_lines=() if refused else _log_lines(blocks, rank, options, longest),
-        notes=(() if longer is None else (in_config_file("TensorRT-LLM", longer, config),))
+        notes=(
+            notes_on(None, model, workload, options.max_seq_len)
+            if longer is None
+            else (in_config_file("TensorRT-LLM", longer, config),)
+        )
         + _notes(model, rank, blocks, options, longest),
         host_bytes=options.host_cache_size,
         binding_stage=binding,

@@ -14,7 +14,7 @@ from planner.activations import ActivationTerms, activation_terms
 from planner.deployment import Deployment
 from planner.engines.checkpoint import Checkpoint, checkpoint_of
 from planner.engines.engine import EngineFigures, exactly, within
-from planner.engines.extended import extended, note, transformers_arguments
+from planner.engines.extended import extended, notes_on, transformers_arguments
 from planner.engines.stages import left_of, stages
 from planner.engines.transformers_cache import (
     QUANTISED_ON_LOAD,
@@ -115,7 +115,7 @@ def transformers_figures(
             () if longer is None else transformers_arguments(longer, config),
         ),
         refused=refused,
-        notes=(() if longer is None else (note(longer),))
+        notes=notes_on(longer, model, workload)
         + _loaded(model, deployment, checkpoint)
         + _held(batch, context, held, tokens, refused)
         + _notes(model, caches, options, left_of(room, components.values(), "").low_bytes),

@@ -17,7 +17,7 @@ from planner.engines import vllm_overheads as overheads
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import check_fits, self_drafting
 from planner.engines.engine import EngineFigures, exactly, within
-from planner.engines.extended import extended, note, vllm_flags
+from planner.engines.extended import extended, notes_on, vllm_flags
 from planner.engines.loaded_weights import mtp_bytes
 from planner.engines.requests import most_running, requests_in
 from planner.engines.vllm_budget import Budget, drafts_itself, has_packed_experts, stage_budget
@@ -145,7 +145,7 @@ def vllm_figures(
         ),
         refused=refused,
         log_lines=log_lines(stage.components, left[binding], kept, settings),
-        notes=(() if longer is None else (note(longer),))
+        notes=notes_on(longer, model, workload, options.max_model_len)
         + vllm_notes.general(model, gpu, options, settings, refused, checkpoint.note)
         + vllm_notes.drafting(model, deployment, settings, drafted)
         + vllm_notes.longest(options, settings, workload)

@@ -117,6 +117,14 @@ def test_commands_stay_as_they_are_where_nothing_is_stretched(
     assert not any("stretch" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "llama.cpp", "tensorrt-llm", "transformers"])
+def test_where_nothing_stretches_it_the_engine_page_says_why(engine: str) -> None:
+    notes = figures(engine, "llama-3.1-8b", 262144).notes
+    assert any(
+        "262,144 tokens are beyond the 131,072" in n and "scaled already" in n for n in notes
+    )
+
+
 def test_a_length_that_is_asked_for_is_kept() -> None:
     assert "rope" not in figures("vllm", max_model_len=32768).command
     longer = figures("vllm", context=1024, max_model_len=81920)
