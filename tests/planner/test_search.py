@@ -7,17 +7,16 @@ import pytest
 
 from planner.admission.admission import Asked
 from planner.admission.rules import rule_of
-from planner.candidates import Candidate, Found
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.hardware import custom_gpu
 from planner.hf_config import parse
 from planner.model import Model
 from planner.plan import make_plan
-from planner.search import search, user_steps
-from planner.search_data import as_data
-from planner.search_engine import engine_figures
-from planner.search_report import (
+from planner.search.candidates import Candidate, Found
+from planner.search.data import as_data
+from planner.search.engine import engine_figures
+from planner.search.report import (
     headline,
     limits,
     name,
@@ -26,7 +25,8 @@ from planner.search_report import (
     users,
     why,
 )
-from planner.search_space import (
+from planner.search.search import search, user_steps
+from planner.search.space import (
     CACHES,
     CHUNKS,
     IDEAL,
@@ -37,7 +37,7 @@ from planner.search_space import (
     Target,
     deployments,
 )
-from planner.search_sweep import compile_deployment, sweep
+from planner.search.sweep import compile_deployment, sweep
 from planner.timing.disaggregation import disaggregate
 from planner.timing.latency import Request, latency
 from planner.timing.speed_grid import GpuGrid
