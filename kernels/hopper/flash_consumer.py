@@ -8,9 +8,7 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma
 
-from kernels.hopper_names import fence, mma, mma_wait, store_tile
-from kernels.hopper_notes import told
-from kernels.hopper_producer import (
+from kernels.hopper.flash_producer import (
     BATCH,
     BEGIN_Q,
     FAR,
@@ -22,7 +20,9 @@ from kernels.hopper_producer import (
     key_tiles,
     unit,
 )
-from kernels.hopper_softmax import operand, partial_sums, rescale, settled, softmax
+from kernels.hopper.names import fence, mma, mma_wait, store_tile
+from kernels.hopper.notes import told
+from kernels.hopper.softmax import operand, partial_sums, rescale, settled, softmax
 
 
 @gluon.jit

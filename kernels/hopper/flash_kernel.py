@@ -1,7 +1,7 @@
 """Flash attention for Hopper in Gluon: one producer warp feeds two or three consumer warpgroups.
 
-Each consumer owns 64 query rows (hopper_consumer.py). K and V pass through rings of STAGES tiles,
-filled by TMA (hopper_producer.py). Rank-4 descriptors [batch, head, row, dim] keep every load and
+Each consumer owns 64 query rows (flash_consumer.py). K and V pass through rings of STAGES tiles,
+filled by TMA (flash_producer.py). Rank-4 descriptors [batch, head, row, dim] keep every load and
 store inside its head. Works with the Gluon of Triton 3.6 to 3.9.
 """
 
@@ -11,9 +11,9 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
-from kernels.hopper_consumer import consume
-from kernels.hopper_names import barrier, fence
-from kernels.hopper_producer import NOTES, produce
+from kernels.hopper.flash_consumer import consume
+from kernels.hopper.flash_producer import NOTES, produce
+from kernels.hopper.names import barrier, fence
 
 FIRST, SECOND, THIRD = gl.constexpr(0), gl.constexpr(1), gl.constexpr(2)
 
