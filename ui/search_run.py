@@ -5,10 +5,10 @@ from typing import Any
 
 import streamlit as st
 
-from planner.candidates import Found
 from planner.deployment import Deployment
-from planner.search import checked, merged, search_part
-from planner.search_space import deployments
+from planner.search.candidates import Found
+from planner.search.search import checked, merged, search_part
+from planner.search.space import deployments
 from presets.speed import speed_of
 from ui.inputs import Chosen
 from ui.search_inputs import Asked
