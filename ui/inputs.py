@@ -237,17 +237,19 @@ def _saved_plan() -> None:
         )
         if complaint := st.session_state.get("plan_complaint"):
             st.error(complaint, icon=":material/error:")
+        if missing := st.session_state.get("plan_lost"):
+            st.warning(missing, icon=":material/warning:")
 
 
 def _open_plan() -> None:
     file = st.session_state["plan_file"]
-    st.session_state["plan_complaint"] = None
+    st.session_state["plan_complaint"] = st.session_state["plan_lost"] = None
     if file is None:
         return
     try:
         values = values_of_saved(text_of(file))
         _set(values)
         if missing := lost(text_of(file), values):
-            st.session_state["plan_complaint"] = f"{file.name} was opened, but {missing}."
+            st.session_state["plan_lost"] = f"{file.name} was opened, but {missing}."
     except SizewellError as error:
         st.session_state["plan_complaint"] = f"{file.name} was not opened: {error}"

@@ -118,7 +118,7 @@ def _engine(plan: Plan, engine: "EngineFigures | None") -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in engine.notes)
     return (
         f"<p>{escape(in_short(engine, plan.workload.context))}</p>"
-        + html_table(head, engine_rows(engine), numeric=(1,))
+        + html_table(head, engine_rows(engine), numeric=(1,), stack=True)
         + html_table(("Setting in force", "Value"), setting_rows(engine))
         + (f"<ul>{notes}</ul>" if notes else "")
         + f"<pre>{escape(lines)}</pre>"

@@ -95,6 +95,8 @@ def test_an_engines_lines_wrap_and_its_name_is_the_pages() -> None:
     html = as_html(plan, choice.config, engine=engine)
     assert f"<h2>TensorRT-LLM {engine.version}</h2>" in html
     assert f"## TensorRT-LLM {engine.version}\n" in as_markdown(plan, engine)
+    section = html.partition("<h2>TensorRT-LLM")[2].partition("<h2>")[0]
+    assert "sz-stack" in section
     style = html.partition("<style>")[2].partition("</style>")[0]
     assert "pre{white-space:pre-wrap" in style
 
