@@ -18,7 +18,7 @@ from ui.engine_options import FLAGS, Flag, value_of
 from ui.inputs import ENGINE_CHOSEN as CHOSEN
 from ui.inputs import Chosen
 from ui.model_source import name_in_command
-from ui.whole import whole
+from ui.whole import tokens, whole
 
 KEPT: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
 EAGER = {
@@ -108,7 +108,8 @@ def _widget(name: str, flag: Flag) -> Any:
             flag.label, min_value=float(flag.least), max_value=float(flag.most), value=None,
             step=0.01, format="%.3f", key=key, help=flag.help, placeholder="default", **KEPT,
         )  # fmt: skip
-    return whole(
+    box = tokens if flag.tokens else whole
+    return box(
         flag.label, key, int(flag.least), int(flag.most), None,
         help=flag.help, placeholder="default", **KEPT,
     )  # fmt: skip

@@ -120,7 +120,7 @@ def choose() -> Work:
     )
     share = c.number_input("Kept by (%)", 1.0, 100.0, 100 * USUAL.share, key="share", **BOUND)
     with d:
-        shared = whole.count("Shared prefix (tokens)", "common", 0, 2**20, 0, **BOUND)
+        shared = whole.token_count("Shared prefix (tokens)", "common", 0, 2**20, 0, **BOUND)
     more = st.expander("Number of requests, bursts, seed", key="open_draws")
     a, b, c = more.columns(3)
     with a:
@@ -140,9 +140,9 @@ def choose() -> Work:
     elif name == FIXED:
         left, right = st.columns(2)
         with left:
-            prompt = always(whole.count("Prompt tokens", "p", 1, 10**6, 1000, **BOUND))
+            prompt = always(whole.token_count("Prompt tokens", "p", 1, 10**6, 1000, **BOUND))
         with right:
-            output = always(whole.count("Answer tokens", "o", 1, 10**6, 200, **BOUND))
+            output = always(whole.token_count("Answer tokens", "o", 1, 10**6, 200, **BOUND))
     else:
         file = st.file_uploader(
             f"TIMESTAMP, ContextTokens, GeneratedTokens (up to {MAX_UPLOAD_MIB} MiB)",

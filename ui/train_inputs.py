@@ -22,7 +22,8 @@ from planner.training.recipe import (
     Sharding,
 )
 from planner.units import counted
-from ui.whole import count
+from planner.workload import MAX_TOKENS
+from ui.whole import count, token_count
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
 METHODS = ("Full", "LoRA", "QLoRA")
@@ -66,9 +67,10 @@ def draw(gpus: int, gpus_per_node: int) -> Recipe:
     )
     columns = st.columns(4)
     with columns[0]:
-        values["sequence_length"] = _count(
-            "Sequence", "seq", USUAL.sequence_length, "Tokens a sequence.", 2**27
-        )
+        values["sequence_length"] = token_count(
+            "Sequence", "seq", 1, MAX_TOKENS, USUAL.sequence_length, help="Tokens a sequence.",
+            **BOUND,
+        )  # fmt: skip
         values["micro_batch_size"] = _count(
             "Micro-batch", "micro", USUAL.micro_batch_size, "Sequences a GPU takes."
         )

@@ -1,8 +1,10 @@
-"""A box for a whole number. Streamlit's own reads 1e3 as 1: it stops at the first letter."""
+"""Boxes for whole numbers: Streamlit's own reads 1e3 as 1 and 32k as 32, and says nothing."""
 
 from typing import Any
 
 import streamlit as st
+
+from planner.units import format_tokens, parse_tokens
 
 
 def whole(
@@ -29,4 +31,33 @@ def whole(
 def count(label: str, key: str, least: int, most: int, default: int, **drawn: Any) -> int:
     """The same for a box that is never empty: emptied, it holds its default."""
     found = whole(label, key, least, most, default, **drawn)
+    return default if found is None else found
+
+
+def tokens(
+    label: str, key: str, least: int, most: int, default: int | None, **drawn: Any
+) -> int | None:
+    """A box for a number of tokens, typed as text: 32k means what it means to the command line.
+
+    default where it is empty, or holds something else, which is said.
+    """
+    shown = "" if default is None else str(default)
+    written = st.text_input(label, shown, max_chars=20, key=key, **drawn) or ""
+    if not written.strip():
+        return default
+    try:
+        found = parse_tokens(written)
+        if least <= found <= most:
+            return found
+        wrong = f"{format_tokens(found)} is outside {format_tokens(least)} to {format_tokens(most)}"
+    except ValueError as error:
+        wrong = str(error)
+    used = "the engine's own choice" if default is None else format_tokens(default)
+    st.error(f"{wrong}. Used until then: {used}.")
+    return default
+
+
+def token_count(label: str, key: str, least: int, most: int, default: int, **drawn: Any) -> int:
+    """The same for a box with a default."""
+    found = tokens(label, key, least, most, default, **drawn)
     return default if found is None else found

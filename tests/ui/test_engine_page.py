@@ -90,9 +90,9 @@ def test_a_flag_changes_the_answer() -> None:
     assert not app.exception
     found = figures(gpu_memory_utilization=0.5)
     assert f"{found.kv_cache_tokens:,} tokens" in text(app)
-    app.number_input("vllm_max_model_len").set_value(1000).run()
+    app.text_input("vllm_max_model_len").set_value("1k").run()
     assert not app.exception
-    assert "1,000 tokens" in text(app)
+    assert "1,024 tokens" in text(app)
 
 
 def test_a_refusal_is_one_sentence_and_keeps_the_inputs() -> None:

@@ -48,3 +48,37 @@ def test_a_fix_fills_the_boxes() -> None:
     app.button(key="fix_1").click().run()
     assert app.number_input(key="users").value == 4
     assert "4 sequences of 16,384 tokens" in app.warning[0].value
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("engine", "vllm_max_model_len"), ("search", "s_output"), ("traffic", "common"),
+     ("train", "seq")],
+)  # fmt: skip
+def test_tokens_are_typed_as_on_the_command_line(name: str, key: str) -> None:
+    app = page(name)
+    app.text_input(key=key).set_value("2k").run()
+    assert not app.exception
+    assert not app.error
+
+
+def test_a_sequence_of_2k_is_one_of_2048() -> None:
+    app = page("train", seq="2k")
+    said = [box.value for box in app.success]
+    app.text_input(key="seq").set_value("2048").run()
+    assert [box.value for box in app.success] == said != []
+    app.text_input(key="seq").set_value("4096").run()
+    assert [box.value for box in app.success] != said
+
+
+def test_what_is_no_number_of_tokens_is_said_with_what_is_used() -> None:
+    app = page("train", seq="32q")
+    assert app.error[0].value == (
+        "'32q' is no number of tokens: write 32768 or 32k. Used until then: 4,096."
+    )
+    app.text_input(key="seq").set_value("8k").run()
+    assert not app.error
+    app.text_input(key="seq").set_value("999m").run()
+    assert app.error[0].value == (
+        "1,047,527,424 is outside 1 to 134,217,728. Used until then: 4,096."
+    )
