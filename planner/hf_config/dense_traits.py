@@ -239,6 +239,7 @@ TRAITS: dict[str, Traits] = {
     "qwen2_vl": QWEN2_VL,
     "qwen2_vl_text": QWEN2_VL,
     "qwen2_5_vl": QWEN2_VL,
+    "qwen2_5_omni_text": QWEN2_VL,
     "qwen2_5_vl_text": QWEN2_VL,
     "qwen3": QWEN3,
     "qwen3_vl_text": replace(QWEN3, windows="none", window=None),

@@ -14,6 +14,9 @@ TOWERS = (
     "img_processor", "talker_config", "code2wav_config", "token2wav_config",
 )  # fmt: skip
 
+NO_TOWERS = ("quantization_config", "compression_config", "generation_config", "thinker_config",
+             "img_token_compression_config")  # fmt: skip
+
 # Wrappers of a text model, and the text model type where the nested object does not say it.
 WRAPPERS = {
     "aya_vision": "cohere2", "blip-2": "opt", "cohere2_vision": "cohere2",
@@ -44,7 +47,7 @@ BESIDE = re.compile(
     r"""(image|video|vision|visual|audio|speech|mm|multi_?modal|projector|projection|patch|pixel
         |boi|eoi|boa|eoa|im|media|frame|slice|newline|spatial|downsample|merger?|merged|aligner
         |alignment|low_res_image|max_value_projector)s?(_.*)?
-    |use_unified_vision_chunk|use_image_newline_parameter|process_image_mode|num_reward_heads|system_message|.*_config|model_type|tie_word_embeddings|num_query_tokens|use_decoder_only_language_model
+    |use_unified_vision_chunk|has_lora_adapter|window_size|default_num_delay_tokens|use_image_newline_parameter|process_image_mode|num_reward_heads|system_message|.*_config|model_type|tie_word_embeddings|num_query_tokens|use_decoder_only_language_model
     |use_image_text_matching_head|image_text_hidden_size|scale_factor|_pad_token_id|ignore_index
     |vocabulary_map|(dynamic|force)_image_size|(max|min)_dynamic_patch|use_thumbnail|ps_version
     |select_layer|template|pad2square|drop_vision_last_layer|seconds_per_chunk|num_channels
@@ -107,3 +110,14 @@ def from_wrapper(config: Mapping[str, Any], nested: Mapping[str, Any], name: str
     defaults = CLASS_DEFAULTS.get(str(text["model_type"]), {})
     filled = tuple(field for field in defaults if field not in text)
     return Parts({**defaults, **text}, config, filled)
+
+
+def parts(text: Mapping[str, Any], outer: Mapping[str, Any]) -> list[str]:
+    """The objects of a file that describe weights outside the text decoder."""
+    found = [name for name in TOWERS if outer.get(name) or text.get(name)]
+    if all(name in text for name in outer):
+        return found
+    others = [
+        n for n, value in outer.items() if n.endswith("_config") and isinstance(value, Mapping)
+    ]
+    return found + [n for n in others if outer[n] and n not in (*found, *TEXT_CONFIGS, *NO_TOWERS)]
