@@ -57,5 +57,8 @@ CLASS_DEFAULTS: dict[str, dict[str, Any]] = {
     "qwen3": sizes(151936, 4096, 22016, 32, 32),
     "qwen3_vl_text": sizes(151936, 4096, 22016, 32, 32),
     "smollm3": sizes(128256, 2048, 11008, 36, 16),
+    "molmo2_text": sizes(151936, 4096, 12288, 36, 32),
+    "qwen2_5_omni_text": sizes(152064, 3584, 18944, 28, 28),
+    "voxtral_realtime_text": sizes(32000, 4096, 14336, 32, 32),
     "stablelm": sizes(50304, 2560, 6912, 32, 32),
 }  # fmt: skip

@@ -59,7 +59,7 @@ def phi4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, 
     fields.fill(hidden_size=1024, intermediate_size=1536, num_blocks=24, num_attention_heads=16)
     fields.fill(ext_pw_out_channel=1024, depthwise_separable_out_channel=1024, kernel_size=3)
     fields.fill(nemo_conv_channels=1024, input_size=80, time_reduction=8, bias_max_distance=1000)
-    fields.ignore("chunk_size", "left_chunk", "feature_layer", "nemo_final_size")
+    fields.ignore("chunk_size", "left_chunk", "feature_layer")
     fields.ignore("activation", "conv_activation", "conv_glu_type", "nemo_activation")
     size, inner = fields.integer("hidden_size"), fields.integer("intermediate_size")
     outward, separated = (
@@ -70,6 +70,7 @@ def phi4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, 
     halvings = fields.integer("time_reduction").bit_length() - 1
     for _ in range(halvings):
         bins = (bins + 1) // 2
+    bins = fields.integer("nemo_final_size", default=bins)
     distances = fields.integer("bias_max_distance")
     if not fields.flag("bias_symmetric", default=False):
         distances *= 2

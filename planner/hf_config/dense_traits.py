@@ -235,6 +235,7 @@ TRAITS: dict[str, Traits] = {
         ignored=("interpolate_factor",),
     ),
     "phi3_v": replace(BIASLESS, windows="every", ignored=("embd_layer", "img_processor")),
+    "phi4_multimodal": replace(BIASLESS, num_key_value_heads=8, windows="every"),
     "qwen2": QWEN2,
     "qwen2_vl": QWEN2_VL,
     "qwen2_vl_text": QWEN2_VL,

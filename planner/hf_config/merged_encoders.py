@@ -37,6 +37,7 @@ def kimi(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, 
     fields.expect("text_hidden_size", text_hidden_size)
     outer.expect("projection_hidden_size", size)
     fields.ignore("projector_ln_eps")
+    outer.ignore("projection_layer_norm_eps")
     sides = fields.sequence("merge_kernel_size") or [2, 2]
     if len(sides) != 2 or not all(type(side) is int and 0 < side < 100 for side in sides):
         raise fields.refuse("merge_kernel_size", f"{short(sides)} is not two whole numbers")
@@ -95,6 +96,7 @@ def minicpm(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
     fields.ignore("insert_layer_id")
     fields.expect("window_kernel_size", [2, 2])
     outer.expect("merge_kernel_size", [2, 2])
+    outer.ignore("downsample_mode")
     times = outer.integer("merger_times", default=1, most=8)
     size, inner = fields.integer("hidden_size"), fields.integer("intermediate_size")
     found = headless(fields, positions(fields))
@@ -113,26 +115,53 @@ def minicpm(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
 
 
 def lfm3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
-    """LFM3-VL: layers of gated convolutions in place of attention."""
-    fields.fill(hidden_size=1024, intermediate_size=2560, num_hidden_layers=12, patch_size=16)
-    fields.ignore("num_key_value_heads")
+    """LFM3-VL: gated convolutions over the grid in most layers, attention in the others."""
+    fields.fill(hidden_size=1024, intermediate_size=2560, num_hidden_layers=14, patch_size=16)
+    fields.fill(num_attention_heads=16, num_key_value_heads=8)
     size, inner = fields.integer("hidden_size"), fields.integer("intermediate_size")
-    kernel = fields.integer("conv_kernel_size", default=3)
-    layer = (
-        *linear("conv.in_proj", 3 * size, size),
-        Weight("conv.spatial", (size, kernel**2), "conv"),
-        *linear("conv.out_proj", size, size),
+    count, kernel = (
+        fields.integer("num_hidden_layers"),
+        fields.integer("conv_kernel_size", default=3),
+    )
+    head = size // fields.integer("num_attention_heads")
+    kinds = fields.sequence("layer_types", length=count)
+    if kinds is None:
+        kinds = ["conv" if i < 2 or i % 2 else "full_attention" for i in range(count)]
+    mixing = {
+        "conv": (
+            *linear("conv.in_proj", 3 * size, size),
+            Weight("conv.spatial", (size, kernel**2), "conv"),
+            *linear("conv.out_proj", size, size),
+        ),
+        "full_attention": (
+            *linear("attn.q_proj", size, size),
+            *linear("attn.kv_proj", 2 * head * fields.integer("num_key_value_heads"), size),
+            *linear("attn.out_proj", size, size),
+            *norm("attn.head_norm", head) * 2,
+        ),
+    }
+    every = (
         *linear("mlp.gate", inner, size),
         *linear("mlp.up", inner, size),
         *linear("mlp.down", size, inner),
         *norm("norm", size) * 2,
     )
-    count = fields.integer("num_hidden_layers")
-    wide, bias = outer.integer("projector_hidden_size"), outer.flag("projector_bias", default=True)
+    if not set(kinds) <= set(mixing):
+        raise fields.refuse("layer_types", f"{short(kinds)} holds a type that is not known here")
+    parts = [(every, count), *((mixing[kind], kinds.count(kind)) for kind in mixing)]
+    wide, bias = (
+        outer.integer("projector_hidden_size", default=4096),
+        outer.flag("projector_bias", default=True),
+    )
     return (
         *clip_of_frames(fields, size, bias=False),
         *norm("vision.embedding_norm", size),
-        *(Weight(f"vision.{w.name}", w.shape, w.role, copies=count) for w in layer),
+        *(
+            Weight(f"vision.{w.name}", w.shape, w.role, copies=n)
+            for ws, n in parts
+            for w in ws
+            if n
+        ),
         *norm("projector.norm", size, bias=True),
         *linear("projector.linear_1", wide, side_by_side(fields, size), bias=bias),
         *linear("projector.linear_2", text_hidden_size, wide, bias=bias),

@@ -144,10 +144,12 @@ def glm4v(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight,
 
 
 def glm_ocr(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
-    """GLM-OCR: rotary positions, normalised heads, and a merger three times the text's width."""
+    """GLM-OCR: rotary positions, normalised heads, and a merger as many text widths wide as an
+    image has channels."""
     fields.fill(depth=24, hidden_size=1024, image_size=336, patch_size=14, num_heads=16)
     joins(fields, "out_hidden_size", text_hidden_size, default=1536)
     size, bias = fields.integer("hidden_size"), fields.flag("attention_bias", default=True)
+    channels = fields.integer("in_channels", default=3)
     heads = norm("attn.head_norm", size // fields.integer("num_heads")) * 2
     found = blocks(
         fields.integer("depth"), size, fields.integer("intermediate_size", default=4096),
@@ -157,7 +159,7 @@ def glm_ocr(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
         *clip_of_frames(fields, size, bias=True),
         *found,
         *norm("vision.post_layernorm", size),
-        *glm_merger(fields, size, text_hidden_size, 3 * text_hidden_size),
+        *glm_merger(fields, size, text_hidden_size, channels * text_hidden_size),
     )
 
 

@@ -4,7 +4,9 @@ Each takes the vision fields, the outer fields and the text decoder's hidden siz
 classes of the outer `model_type` in Hugging Face transformers 5.24.
 """
 
+from planner.hf_config.encoder_blocks import blocks
 from planner.hf_config.reader import Fields
+from planner.hf_config.vision_encoders import patches
 from planner.hf_config.vision_projectors import encoder
 from planner.tensors import Weight, linear, norm
 
@@ -129,3 +131,45 @@ def aria(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, 
         *linear("projector.linear_in", text_hidden_size, size),
         *linear("projector.linear_out", text_hidden_size, text_hidden_size),
     )
+
+
+def molmo2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Molmo 2: attention pools neighbouring patches of two layers, then a gated projection."""
+    fields.fill(hidden_size=1152, intermediate_size=4304, num_hidden_layers=25, patch_size=14)
+    count, inner = fields.integer("num_hidden_layers"), fields.integer("intermediate_size")
+    size, vision = fields.integer("hidden_size"), widths_of(fields)
+    places = fields.integer("num_position_embeddings", default=729)
+    bias = fields.flag("attention_bias", default=True)
+    layer = blocks(
+        count, size, inner, qkv_bias=bias, out_bias=bias, width=vision[0], kv_width=vision[1]
+    )
+    adapter = outer.child("adapter_config") or Fields({}, "adapter_config.")
+    adapter.fill(hidden_size=1152, intermediate_size=18944, vision_feature_layer=[24, 18])
+    if adapter.integer("text_hidden_size", default=3584) != text_hidden_size:
+        raise adapter.refuse("text_hidden_size", f"is not the text model's {text_hidden_size}")
+    pooled, (wide, kv) = adapter.integer("hidden_size"), widths_of(adapter)
+    joined = pooled * len(adapter.sequence("vision_feature_layer") or [])
+    middle = adapter.integer("intermediate_size")
+    with_bias = adapter.flag("attention_bias", default=True)
+    mlp_bias = adapter.flag("mlp_bias", default=False)
+    adapter.finish()
+    return (
+        *patches(fields, size, frames=1, bias=True),
+        Weight("vision.positions", (places, size), "embedding"),
+        *layer,
+        *linear("projector.q_proj", wide, joined, bias=with_bias),
+        *linear("projector.k_proj", kv, joined, bias=with_bias),
+        *linear("projector.v_proj", kv, joined, bias=with_bias),
+        *linear("projector.o_proj", pooled, wide, bias=with_bias),
+        *linear("projector.gate_proj", middle, pooled, bias=mlp_bias),
+        *linear("projector.up_proj", middle, pooled, bias=mlp_bias),
+        *linear("projector.down_proj", text_hidden_size, middle),
+    )
+
+
+def widths_of(fields: Fields) -> tuple[int, int]:
+    """Widths of queries, and of keys and values, of sixteen heads of 72 unless they are given."""
+    head = fields.integer("head_dim", default=72)
+    names = ("num_attention_heads", "num_key_value_heads")
+    heads, kv = (fields.integer(name, default=16) for name in names)
+    return heads * head, kv * head

@@ -14,7 +14,7 @@ GLOBAL = [2, 5, 8, 11]
 
 
 def sam(fields: Fields) -> tuple[Weight, ...]:
-    """The encoder: windows in most layers, the whole image in some, and a neck of two convolutions."""
+    """The encoder: windows in most layers, the whole image in some, and a convolving neck."""
     fields.fill(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, output_channels=256)
     fields.fill(image_size=1024, patch_size=16, window_size=14, global_attn_indexes=GLOBAL)
     fields.ignore("num_pos_feats", "scale")
@@ -54,7 +54,7 @@ def got_ocr(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
 
 
 def deepseek_vl_hybrid(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
-    """DeepSeek-VL 7B: SigLIP beside Segment Anything, whose first whole-image layer counts twice."""
+    """DeepSeek-VL 7B: SigLIP beside Segment Anything, which has a second neck."""
     found = encoder(fields)
     high = outer.child("high_res_vision_config") or Fields({}, "high_res_vision_config.")
     found += sam(high)

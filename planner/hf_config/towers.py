@@ -34,7 +34,7 @@ NUMERICS = (
 JOINING = re.compile(
     r""".*project(or|ion)_.*|(adapter|alignment|downsample|spatial|merger?)_.*
     |vision_feature_layers?|scale_factor|audio_(length_per_tok|merge_size)|num_query_tokens
-    |(qformer|perceiver|high_res_vision|projector|text)_config|window_size|hidden_size""",
+    |(qformer|perceiver|high_res_vision|projector|adapter|text)_config|window_size|hidden_size""",
     re.VERBOSE,
 )
 """Outer fields that a projector is made by."""
@@ -115,6 +115,7 @@ VISION: dict[str, Tower] = {
     "minicpmv4_7": merged_encoders.minicpm,
     "minimax_m3_vl": patch_mergers.minimax_m3,
     "mistral3": vision_projectors.mistral3,
+    "molmo2": resamplers.molmo2,
     "ovis2": vision_projectors.ovis2,
     "paddleocr_vl": merged_encoders.paddle,
     "paligemma": vision_projectors.paligemma,

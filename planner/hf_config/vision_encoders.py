@@ -216,9 +216,10 @@ def aimv2(fields: Fields) -> tuple[Weight, ...]:
     fields.fill(hidden_size=1024, intermediate_size=2816, num_hidden_layers=24)
     fields.fill(image_size=224, patch_size=14)
     size = fields.integer("hidden_size")
+    bias, mlp_bias = (fields.flag(name, default=False) for name in ("qkv_bias", "mlp_bias"))
     found = blocks(
-        fields.integer("num_hidden_layers"), size, fields.integer("intermediate_size"), gated=True,
-        bias=fields.flag("qkv_bias", default=False), mlp_bias=fields.flag("mlp_bias", default=False),
+        fields.integer("num_hidden_layers"), size, fields.integer("intermediate_size"),
+        gated=True, bias=bias, mlp_bias=mlp_bias,
     )  # fmt: skip
     return (
         *around(fields, found, positions(fields), norms=0),

@@ -42,6 +42,9 @@ TEXT_TIES = (
     "llava_onevision", "minimax_m3_vl", "video_llama_3",
 )  # fmt: skip
 
+# Wrappers whose own class sizes the head, and the vocabulary where their file gives none.
+HEADS = {"ovis2": 151643}
+
 # Fields beside the text model's object that belong to towers, projectors and their tokens.
 BESIDE = re.compile(
     r"""(image|video|vision|visual|audio|speech|mm|multi_?modal|projector|projection|patch|pixel
@@ -91,6 +94,13 @@ def from_wrapper(config: Mapping[str, Any], nested: Mapping[str, Any], name: str
                 f"{field}: {short(value)} beside {name} is not understood, and could change memory",
                 field=field,
             )
+    vocabulary = config.get("vocab_size", HEADS.get(str(wrapper)))
+    if wrapper in HEADS and vocabulary != text.get("vocab_size", vocabulary):
+        raise ConfigRefused(
+            f"vocab_size: {short(vocabulary)} is not {name}.vocab_size, and transformers sizes the "
+            "head by the first where vLLM goes by the second: give both the same",
+            field="vocab_size",
+        )
     if text.get("use_resampler") is False:
         text.pop("perceiver_config", None)
     if wrapper == "paligemma":  # its prompt is seen both ways, which costs no memory
