@@ -6,6 +6,7 @@ classes of the outer `model_type` in Hugging Face transformers 5.24.
 
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.resamplers import qformer
+from planner.hf_config.vision_projectors import embedder
 from planner.tensors import Weight, linear, norm
 
 
@@ -111,25 +112,69 @@ def gemma4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight
     )  # fmt: skip
     size, out = fields.integer("hidden_size"), fields.integer("output_proj_dims")
     head = size // fields.integer("num_attention_heads")
-    channels = fields.sequence("subsampling_conv_channels") or []
-    if len(channels) != 2 or not all(type(n) is int and n > 0 for n in channels):
-        raise fields.refuse("subsampling_conv_channels", f"{short(channels)} is not two widths")
-    first, second = channels
-    layer = (
+    first, second = two_widths(fields, "subsampling_conv_channels")
+    kernel = fields.integer("conv_kernel_size")
+    return (
+        *subsampling(first, second, size, first // 4 * second),
+        *repeated(conformer(size, head, kernel), fields.integer("num_hidden_layers")),
+        *linear("audio.out", out, size, bias=True),
+        *linear("projector", text_hidden_size, out),
+    )
+
+
+def gemma3n(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Gemma 3n's ear: Gemma 4's, whose convolutions keep all frequencies."""
+    fields.fill(hidden_size=1536, conf_num_hidden_layers=12, conf_num_attention_heads=8)
+    fields.fill(conf_conv_kernel_size=5, input_feat_size=128, sscp_conv_channel_size=[128, 32])
+    fields.ignore(
+        "conf_attention_chunk_size", "conf_attention_context_left", "gradient_clipping",
+        "conf_attention_context_right", "conf_attention_logit_cap", "conf_reduction_factor",
+        "conf_residual_weight", "sscp_conv_eps", "sscp_conv_group_norm_eps", "vocab_offset",
+    )  # fmt: skip
+    for name, only in (("sscp_conv_kernel_size", [3, 3]), ("sscp_conv_stride_size", [2, 2])):
+        fields.expect(name, [only, only])
+    bins = ((fields.integer("input_feat_size") + 1) // 2 + 1) // 2
+    size = fields.integer("hidden_size")
+    first, second = two_widths(fields, "sscp_conv_channel_size")
+    return (
+        *subsampling(first, second, size, bins * second),
+        *repeated(
+            conformer(
+                size, size // fields.integer("conf_num_attention_heads"),
+                fields.integer("conf_conv_kernel_size"),
+            ),
+            fields.integer("conf_num_hidden_layers"),
+        ),
+        *embedder(fields, "projector.audio", text_hidden_size),
+    )  # fmt: skip
+
+
+def two_widths(fields: Fields, name: str) -> tuple[int, int]:
+    """The widths of two convolutions."""
+    found = fields.sequence(name) or []
+    if len(found) != 2 or not all(type(n) is int and n > 0 for n in found):
+        raise fields.refuse(name, f"{short(found)} is not two widths")
+    return found[0], found[1]
+
+
+def subsampling(first: int, second: int, size: int, wide: int) -> tuple[Weight, ...]:
+    """Two convolutions over time and frequency, a norm behind each, and a projection."""
+    return (
+        Weight("audio.conv1", (first, 9), "conv"),
+        Weight("audio.conv2", (second, 9 * first), "conv"),
+        *norm("audio.norm", first + second),
+        *linear("audio.input", size, wide),
+    )
+
+
+def conformer(size: int, head: int, kernel: int) -> tuple[Weight, ...]:
+    """One layer of Gemma's conformers."""
+    return (
         *norm("norm", size) * 9,
         *(linear("ff.up", 4 * size, size) + linear("ff.down", size, 4 * size)) * 2,
         *linear("attn", size, size) * 5,
         Weight("attn.scale", (head,), "vector"),
         *linear("conv.start", 2 * size, size),
-        Weight("conv.depth", (size, fields.integer("conv_kernel_size")), "conv"),
+        Weight("conv.depth", (size, kernel), "conv"),
         *linear("conv.end", size, size),
-    )
-    return (
-        Weight("audio.conv1", (first, 9), "conv"),
-        Weight("audio.conv2", (second, 9 * first), "conv"),
-        *norm("audio.norm", first + second),
-        *linear("audio.input", size, first // 4 * second),
-        *repeated(layer, fields.integer("num_hidden_layers")),
-        *linear("audio.out", out, size, bias=True),
-        *linear("projector", text_hidden_size, out),
     )

@@ -167,6 +167,7 @@ TRAITS: dict[str, Traits] = {
         ignored=("attention_bias",),
     ),
     "granite": LLAMA,
+    "granite4_vision_text": LLAMA,
     "helium": replace(LLAMA, o_bias=False, num_key_value_heads=20, head_dim=128, divides=True),
     "hunyuan_v1_dense": HUNYUAN,
     "hunyuan_vl_text": HUNYUAN,

@@ -79,6 +79,30 @@ def instructblip(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[
     return asked(fields, outer, text_hidden_size, reads_text=True)
 
 
+def granite4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Granite 4 Vision: a Q-Former over windows for each deep stack and each of four corners."""
+    found, size = encoder(fields), fields.integer("hidden_size")
+    outer.ignore("spatial_vision_layer", "spatial_target_layers")
+    inner = outer.child("qformer_config") or Fields({}, "qformer_config.")
+    for name in ("hidden_size", "encoder_hidden_size"):
+        inner.settle(name, size)
+    asking = qformer(inner)
+    inner.finish()
+    sides = outer.text("downsample_rate").split("/")
+    if len(sides) != 2 or not all(side.isdecimal() and len(side) < 4 for side in sides):
+        raise outer.refuse("downsample_rate", "is not the sides of two windows, as 4/8")
+    queries, window = (int(side) ** 2 for side in sides)
+    one = (
+        *asking,
+        *norm("projector.norm", size, bias=True),
+        Weight("projector.query", (queries + window, size), "embedding"),
+        *linear("projector", text_hidden_size, size, bias=True),
+    )
+    deep = outer.sequence("deepstack_layer_map") or []
+    newline = Weight("projector.image_newline", (text_hidden_size,), "embedding")
+    return (*found, newline, *one * (len(deep) + 4))
+
+
 def idefics2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """Idefics 2: an MLP of the text model's widths and a perceiver."""
     found, wide = encoder(fields), fields.integer("hidden_size")

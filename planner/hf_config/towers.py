@@ -15,6 +15,7 @@ from planner.hf_config import (
     conformers,
     merged_encoders,
     patch_mergers,
+    remote_towers,
     resamplers,
     segment_anything,
     vision_projectors,
@@ -33,7 +34,7 @@ NUMERICS = (
 )  # fmt: skip
 JOINING = re.compile(
     r""".*project(or|ion)_.*|(adapter|alignment|downsample|spatial|merger?)_.*
-    |vision_feature_layers?|scale_factor|audio_(length_per_tok|merge_size)|num_query_tokens
+    |vision_feature_layers?|scale_factor|select_layer|deepstack_layer_map|query_num|drop_vision_last_layer|audio_(length_per_tok|merge_size)|num_query_tokens
     |(qformer|perceiver|high_res_vision|projector|adapter|text)_config|window_size|hidden_size""",
     re.VERBOSE,
 )
@@ -81,12 +82,16 @@ VISION: dict[str, Tower] = {
     "blip-2": resamplers.blip2,
     "cohere2_vision": vision_projectors.cohere2,
     "cosmos3_omni": patch_mergers.qwen3,
+    "deepseek_ocr": remote_towers.deepseek_ocr,
+    "deepseek_ocr2": segment_anything.deepseek_ocr2,
     "deepseek_vl": vision_projectors.llava,
     "deepseek_vl_hybrid": segment_anything.deepseek_vl_hybrid,
+    "deepseek_vl_v2": remote_towers.deepseek_ocr,
     "ernie4_5_vl_moe": patch_mergers.ernie,
     "exaone4_5": patch_mergers.qwen2_5,
     "fuyu": patch_mergers.fuyu,
     "gemma3": vision_projectors.gemma3,
+    "gemma3n": vision_projectors.gemma3n,
     "gemma4": vision_projectors.gemma4,
     "glm46v": patch_mergers.glm4v,
     "glm4v": patch_mergers.glm4v,
@@ -94,6 +99,7 @@ VISION: dict[str, Tower] = {
     "glm_ocr": patch_mergers.glm_ocr,
     "glmga": patch_mergers.glm4v,
     "got_ocr2": segment_anything.got_ocr,
+    "granite4_vision": resamplers.granite4,
     "hunyuan_vl": merged_encoders.hunyuan,
     "hyperclovax_vision_v2": patch_mergers.hyperclovax,
     "idefics2": resamplers.idefics2,
@@ -101,7 +107,9 @@ VISION: dict[str, Tower] = {
     "instructblip": resamplers.instructblip,
     "instructblipvideo": resamplers.instructblip,
     "internvl": vision_projectors.internvl,
+    "internvl_chat": remote_towers.intern_chat,
     "kimi_k25": merged_encoders.kimi,
+    "kimi_vl": merged_encoders.kimi,
     "lfm2_vl": vision_projectors.lfm2,
     "lfm3_vl": merged_encoders.lfm3,
     "lighton_ocr": vision_projectors.mistral3,
@@ -113,6 +121,7 @@ VISION: dict[str, Tower] = {
     "minicpm_ocr": merged_encoders.minicpm,
     "minicpmv4_6": merged_encoders.minicpm,
     "minicpmv4_7": merged_encoders.minicpm,
+    "minicpmv": remote_towers.minicpmv,
     "minimax_m3_vl": patch_mergers.minimax_m3,
     "mistral3": vision_projectors.mistral3,
     "molmo2": resamplers.molmo2,
@@ -141,6 +150,7 @@ VISION: dict[str, Tower] = {
 }
 AUDIO: dict[str, Tower] = {
     "audioflamingo3": audio_towers.audio_flamingo,
+    "gemma3n": conformers.gemma3n,
     "gemma4": conformers.gemma4,
     "glmasr": audio_towers.glm,
     "moss_transcribe_diarize": audio_towers.moss,

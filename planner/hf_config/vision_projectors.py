@@ -214,3 +214,31 @@ def gemma4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight
         ),
         *linear("projector", text_hidden_size, size),
     )  # fmt: skip
+
+
+MOBILENET_V5 = 294_126_912
+"""Parameters of mobilenetv5_300m_enc without its head, as timm 1.0 builds it."""
+
+
+def gemma3n(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Gemma 3n's eye: one convolutional encoder, whose shape no field changes."""
+    fields.expect("architecture", "mobilenetv5_300m_enc")
+    fields.expect("model_args", {})
+    fields.expect("do_pooling", False)
+    fields.fill(hidden_size=2048)
+    fields.ignore("vocab_offset", "num_classes", "label_names")
+    fields.expect("hidden_size", 2048)
+    return (
+        Weight("vision.encoder", (MOBILENET_V5,), "conv"),
+        *embedder(fields, "projector.vision", text_hidden_size),
+    )
+
+
+def embedder(fields: Fields, name: str, text_hidden_size: int) -> tuple[Weight, ...]:
+    """What Gemma 3n makes of a tower's output: words of its own, two norms, one projection."""
+    words, size = fields.integer("vocab_size", default=128), fields.integer("hidden_size")
+    return (
+        Weight(f"{name}.words", (words, size), "embedding"),
+        *norm(f"{name}.norm", size) * 2,
+        *linear(name, text_hidden_size, size),
+    )

@@ -14,8 +14,10 @@ TOWERS = (
     "img_processor", "talker_config", "code2wav_config", "token2wav_config",
 )  # fmt: skip
 
-NO_TOWERS = ("quantization_config", "compression_config", "generation_config", "thinker_config",
-             "img_token_compression_config")  # fmt: skip
+NO_TOWERS = re.compile(
+    r"(text|llm|language|quantization|compression|generation|thinker|img_token_compression"
+    r"|.*processor|slice)_config"
+)
 
 # Wrappers of a text model, and the text model type where the nested object does not say it.
 WRAPPERS = {
@@ -31,6 +33,7 @@ WRAPPERS = {
     "qwen2_audio": "qwen2", "qwen2_vl": "qwen2_vl_text", "qwen3_vl": "qwen3_vl_text",
     "qwen3_vl_moe": "qwen3_vl_moe_text", "glm4v_moe": "glm4v_moe_text", "lfm2_vl": "lfm2",
     "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text", "kimi_k25": "deepseek_v3",
+    "kimi_vl": "deepseek_v3",
     "minimax_m3_vl": "minimax_m3_vl_text", "gemma4_unified": "gemma4_unified_text",
     "step3p7": "step3p5",
     "smolvlm": "llama", "video_llava": "llama", "vipllava": "llama", "voxtral": "llama",
@@ -50,7 +53,7 @@ BESIDE = re.compile(
     r"""(image|video|vision|visual|audio|speech|mm|multi_?modal|projector|projection|patch|pixel
         |boi|eoi|boa|eoa|im|media|frame|slice|newline|spatial|downsample|merger?|merged|aligner
         |alignment|low_res_image|max_value_projector)s?(_.*)?
-    |use_unified_vision_chunk|has_lora_adapter|window_size|default_num_delay_tokens|use_image_newline_parameter|process_image_mode|num_reward_heads|system_message|.*_config|model_type|tie_word_embeddings|num_query_tokens|use_decoder_only_language_model
+    |use_unified_vision_chunk|has_lora_adapter|window_size|default_num_delay_tokens|deepstack_layer_map|use_image_newline_parameter|process_image_mode|num_reward_heads|system_message|.*_config|model_type|tie_word_embeddings|num_query_tokens|use_decoder_only_language_model
     |use_image_text_matching_head|image_text_hidden_size|scale_factor|_pad_token_id|ignore_index
     |vocabulary_map|(dynamic|force)_image_size|(max|min)_dynamic_patch|use_thumbnail|ps_version
     |select_layer|template|pad2square|drop_vision_last_layer|seconds_per_chunk|num_channels
@@ -95,7 +98,7 @@ def from_wrapper(config: Mapping[str, Any], nested: Mapping[str, Any], name: str
                 field=field,
             )
     vocabulary = config.get("vocab_size", HEADS.get(str(wrapper)))
-    if wrapper in HEADS and vocabulary != text.get("vocab_size", vocabulary):
+    if str(wrapper) in HEADS and vocabulary != text.get("vocab_size", vocabulary):
         raise ConfigRefused(
             f"vocab_size: {short(vocabulary)} is not {name}.vocab_size, and transformers sizes the "
             "head by the first where vLLM goes by the second: give both the same",
@@ -130,4 +133,4 @@ def parts(text: Mapping[str, Any], outer: Mapping[str, Any]) -> list[str]:
     others = [
         n for n, value in outer.items() if n.endswith("_config") and isinstance(value, Mapping)
     ]
-    return found + [n for n in others if outer[n] and n not in (*found, *TEXT_CONFIGS, *NO_TOWERS)]
+    return found + [n for n in others if outer[n] and n not in found and not NO_TOWERS.fullmatch(n)]
