@@ -1,0 +1,192 @@
+"""Whole models, towers for images and sound included.
+
+Each class of transformers 5.24 with two sets of fields, counted by make_counted_towers.py; and
+families whose code is published beside their weights, against their published counts.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planner.engines.vision_tower import tower_of
+from planner.errors import ConfigRefused
+from planner.hf_config import parse
+from planner.model import Model
+from planner.parameters import count
+from tests.planner.test_hf_config_towers import text
+
+DATA = json.loads((Path(__file__).parent / "data" / "counted_towers.json").read_text())
+CASES = [
+    pytest.param(case, id=f"{case['config']['model_type']}-{i % 2}")
+    for i, case in enumerate(DATA["cases"])
+]
+
+
+def parameters(model: Model) -> int:
+    found = count(model)
+    return found.total + found.towers
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_whole_class_is_counted(case: dict[str, Any]) -> None:
+    found = parse(case["config"])
+    assert found.parameters_elsewhere == ()
+    assert parameters(found) == case["parameters"]
+    loaded = tower_of(case["config"], found)
+    assert loaded is not None
+    assert loaded.parameters == count(found).towers
+
+
+INTERN_VIT = {
+    "model_type": "intern_vit_6b", "hidden_size": 1024, "image_size": 448, "num_channels": 3,
+    "intermediate_size": 4096, "norm_type": "layer_norm", "num_attention_heads": 16,
+    "num_hidden_layers": 24, "patch_size": 14, "qk_normalization": False, "qkv_bias": True,
+    "drop_path_rate": 0.1, "initializer_factor": 0.1, "use_flash_attn": True, "use_moe": False,
+    "num_experts": 8, "moe_intermediate_size": 768, "use_residual": True,
+}  # fmt: skip
+QWEN2_7B = {
+    "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+    "num_attention_heads": 28, "num_key_value_heads": 4, "max_window_layers": 28,
+    "use_sliding_window": False,
+}  # fmt: skip
+INTERNVL3 = {
+    "architectures": ["InternVLChatModel"], "model_type": "internvl_chat",
+    "downsample_ratio": 0.5, "dynamic_image_size": True, "force_image_size": 448,
+    "max_dynamic_patch": 12, "min_dynamic_patch": 1, "pad2square": False, "ps_version": "v2",
+    "select_layer": -1, "template": "internvl2_5", "use_backbone_lora": 0, "use_llm_lora": 0,
+    "use_thumbnail": True, "tie_word_embeddings": False, "hidden_size": 3584,
+    "llm_config": {"model_type": "qwen2", "vocab_size": 151674, **QWEN2_7B},
+    "vision_config": INTERN_VIT,
+}  # fmt: skip
+MINICPMV = {
+    "model_type": "minicpmv", "version": 2.6, "vocab_size": 151666, **QWEN2_7B,
+    "batch_vision_input": True, "drop_vision_last_layer": False, "image_size": 448,
+    "patch_size": 14, "query_num": 64, "slice_config": {"max_slice_nums": 9, "patch_size": 14},
+    "slice_mode": True, "use_image_id": True, "vision_batch_size": 16,
+    "vision_config": {
+        "model_type": "siglip", "hidden_size": 1152, "image_size": 980, "intermediate_size": 4304,
+        "num_attention_heads": 16, "num_hidden_layers": 27, "patch_size": 14,
+    },
+}  # fmt: skip
+OCR = {
+    "hidden_size": 1280, "intermediate_size": 6848, "moe_intermediate_size": 896,
+    "first_k_dense_replace": 1, "n_group": 1, "n_routed_experts": 64, "n_shared_experts": 2,
+    "num_attention_heads": 10, "num_experts_per_tok": 6, "num_hidden_layers": 12,
+    "num_key_value_heads": 10, "q_lora_rank": None, "kv_lora_rank": None, "use_mla": False,
+    "qk_nope_head_dim": 0, "qk_rope_head_dim": 0, "v_head_dim": 0, "vocab_size": 129280,
+    "topk_group": 1, "topk_method": "greedy", "lm_head": True, "rm_head": False,
+}  # fmt: skip
+DEEPSEEK_OCR = {
+    "model_type": "deepseek_vl_v2", "candidate_resolutions": [[1024, 1024]], "tile_tag": "2D",
+    "global_view_pos": "head", "language_config": OCR, **OCR,
+    "projector_config": {
+        "model_type": "mlp_projector", "input_dim": 2048, "n_embed": 1280,
+        "projector_type": "linear",
+    },
+    "vision_config": {
+        "model_type": "vision", "model_name": "deeplip_b_l", "image_size": 1024,
+        "mlp_ratio": 3.7362, "width": {
+            "clip-l-14-224": {
+                "heads": 16, "image_size": 224, "layers": 24, "patch_size": 14, "width": 1024,
+            },
+            "sam_vit_b": {
+                "downsample_channels": [512, 1024], "global_attn_indexes": [2, 5, 8, 11],
+                "heads": 12, "layers": 12, "width": 768,
+            },
+        },
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "published"),
+    [(INTERNVL3, 7_944_373_760), (MINICPMV, 8_099_175_152), (DEEPSEEK_OCR, 3_336_106_240)],
+    ids=["InternVL3-8B", "MiniCPM-V-2_6", "DeepSeek-OCR"],
+)
+def test_remote_code_has_its_published_count(config: dict[str, Any], published: int) -> None:
+    found = parse(config)
+    assert found.parameters_elsewhere == ()
+    assert parameters(found) == published
+
+
+def test_kimi_vls_tower_by_hand() -> None:
+    """MoonViT: 27 layers of 1,152 and 4,304 wide, a 64 x 64 grid, 14 x 14 patches of 3 colours."""
+    size, inner, wide = 1152, 4304, 4 * 1152
+    layer = 4 * (size + 1) * size + (size + 1) * inner + (inner + 1) * size + 4 * size
+    tower = 27 * layer + 64 * 64 * size + (3 * 14 * 14 + 1) * size + 2 * size
+    projector = 2 * size + (wide + 1) * wide + (wide + 1) * 2048
+    vision = {
+        "model_type": "moonvit", "patch_size": 14, "num_attention_heads": 16,
+        "num_hidden_layers": 27, "hidden_size": size, "intermediate_size": inner,
+        "merge_kernel_size": [2, 2],
+    }  # fmt: skip
+    found = parse({"model_type": "kimi_vl", "text_config": text(2048), "vision_config": vision})
+    assert count(found).towers == tower + projector
+
+
+def test_gemma_3ns_eye_and_ear() -> None:
+    """681,348,640 + 3,345,408 of sound by transformers, 294,126,912 of MobileNetV5 by timm 1.0.31
+    and 4,460,544 of its embedder."""
+    vision = {
+        "model_type": "gemma3n_vision", "architecture": "mobilenetv5_300m_enc", "vocab_size": 128,
+        "hidden_size": 2048, "vocab_offset": 262144, "do_pooling": False, "num_classes": 2,
+        "label_names": ["LABEL_0", "LABEL_1"],
+    }  # fmt: skip
+    config = {
+        "model_type": "gemma3n", "text_config": text(2048), "vision_config": vision,
+        "audio_config": {"model_type": "gemma3n_audio"},
+    }  # fmt: skip
+    sound, sight = 681_348_640 + 3_345_408, 294_126_912 + 4_460_544
+    assert count(parse(config)).towers == sound + sight
+    vision["architecture"] = "mobilenetv4_conv_small"
+    found = parse(config)
+    assert (count(found).towers, found.parameters_elsewhere) == (sound, ("vision_config",))
+    assert found.tower_name == "audio tower"
+
+
+def test_deep_stacks_that_are_not_named_are_those_of_the_class() -> None:
+    """Three mergers more where Qwen3-VL's class gives layers 8, 16 and 24; none in Qwen3.5's."""
+    vision = {"model_type": "qwen3_vl", "out_hidden_size": 64, "depth": 2}
+    config = {"model_type": "qwen3_vl", "text_config": text(64), "vision_config": vision}
+    absent = count(parse(config)).towers
+    vision["deepstack_visual_indexes"] = [8, 16, 24]
+    assert count(parse(config)).towers == absent
+    vision["deepstack_visual_indexes"] = []
+    merged = 4 * 1152
+    assert absent - count(parse(config)).towers == 3 * (merged * merged + merged * 67 + 64)
+
+
+def test_a_tower_that_is_not_understood_is_estimated_beside_one_that_is() -> None:
+    vision = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "out_hidden_size": 64}
+    sound = {"output_dim": 64, "encoder_layers": 2}
+    config = {
+        "model_type": "qwen2_5_omni_thinker", "text_config": text(64), "vision_config": vision,
+        "audio_config": sound,
+    }  # fmt: skip
+    known = parse(config)
+    assert known.tower_name == "vision and audio towers"
+    unknown = {**config, "vision_config": {**vision, "extra_layers": 3}}
+    found = parse(unknown)
+    assert found.parameters_elsewhere == ("vision_config",)
+    whole, estimated = tower_of(config, known), tower_of(unknown, found)
+    assert whole is not None
+    assert estimated is not None
+    assert estimated.parameters == pytest.approx(whole.parameters, rel=0.1)
+
+
+def test_every_object_beside_the_decoder_is_named_or_counted() -> None:
+    config = {
+        "model_type": "llava", "text_config": text(64), "codec_config": {"hidden_size": 512},
+        "image_processor_config": {"size": 336},
+    }  # fmt: skip
+    assert parse(config).parameters_elsewhere == ("codec_config",)
+
+
+def test_ovis_sizes_its_head_by_the_outer_vocabulary() -> None:
+    decoder = text(64, model_type="qwen2", num_key_value_heads=8)
+    config = {"model_type": "ovis2", "text_config": decoder, "vocab_size": 320}
+    assert count(parse(config)).head == 320 * 64
+    with pytest.raises(ConfigRefused, match="vocab_size: 151643"):
+        parse({**config, "vocab_size": 151643})
