@@ -59,7 +59,9 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
         fields.settle("sliding_window", None)  # how transformers saves a window that is off
     model = build(fields)
     fields.finish()
-    bare = headless(outer.get("architectures"), model_type, str(outer.get("model_type")))
+    bare = None
+    if "thinker_config" not in outer:  # beside a thinker, the class is that of all parts
+        bare = headless(outer.get("architectures"), model_type, str(outer.get("model_type")))
     if bare is not None:
         model = model.model_copy(update={"head": ()})
     towers = towers_of(outer, model.hidden_size)

@@ -136,3 +136,32 @@ def qwen3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight,
         *norm("audio.norm", size, bias=True),
         *two_layers(size, size, out, bias=True),
     )
+
+
+WHISPERS_DECODER = (
+    "decoder_attention_heads", "decoder_ffn_dim", "decoder_layers", "decoder_layerdrop",
+    "max_target_positions", "is_encoder_decoder", "median_filter_width", "classifier_proj_size",
+    "mask_feature_length", "mask_feature_prob", "mask_time_length", "mask_time_prob",
+    "mask_feature_min_masks", "mask_time_min_masks",
+)  # fmt: skip
+
+
+def ultravox(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Ultravox: Whisper, frames side by side, and a projector that gates itself.
+
+    Source: the family's own modeling file, as vLLM 0.11 carries it (ultravox.py).
+    """
+    fields.expect("model_type", "whisper")
+    fields.ignore(*WHISPERS_DECODER)
+    outer.ignore("norm_init")
+    found, inner = whisper(fields), outer.integer("hidden_size", default=4096)
+    wide = widths(fields)[0] * outer.integer("stack_factor", default=8)
+    middle = inner // 2 if outer.text("projector_act", default="swiglu") == "swiglu" else inner
+    normed = middle if outer.flag("projector_ln_mid", default=False) else text_hidden_size
+    return (
+        *found,
+        *norm("projector.ln_pre", wide),
+        *linear("projector.linear_1", inner, wide),
+        *linear("projector.linear_2", text_hidden_size, middle),
+        *norm("projector.ln", normed),
+    )

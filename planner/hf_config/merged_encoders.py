@@ -51,6 +51,8 @@ def step(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, 
         if name in fields:
             fields.settle(known, fields.raw(name))
     fields.ignore("heads", "ls_init_value", "layer_scale_init_value", "intermediate_size")
+    fields.expect("pool_type", "none")
+    outer.expect("understand_projector_stride", 2)
     fields.fill(hidden_size=1536, num_hidden_layers=47, image_size=728, patch_size=14)
     size, ratio = fields.integer("hidden_size"), fields.raw("mlp_ratio") or 8960 / 1536
     if type(ratio) not in (int, float) or not 0 < ratio < 100:

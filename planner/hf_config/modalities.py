@@ -27,12 +27,19 @@ TEXT = replace(
 PAIRS = {"moe_num_experts": [64, 64], "moe_intermediate_size": [1536, 512]}
 """Of text and of images. The first may be one number, for both."""
 PLACES = ("moe_layer_start_index", "moe_layer_end_index")
+OF_THE_TOWER = (
+    "fuse_rope", "im_patch_id", "moe_dropout_prob", "pixel_hidden_size", "spatial_conv_size",
+    "temporal_conv_size",
+    )  # fmt: skip
+"""Fields that the publisher puts beside those of the decoder."""
 SECOND = "Experts for images are among the parameters; none of them works on a token of text."
 
 
 @family("ernie4_5_vl_moe_text", "ernie4_5_moe_vl")
 def two_modalities(fields: Fields) -> Model:
     """The decoder for text, with the experts for images added to its layers."""
+    fields.ignore(*OF_THE_TOWER)
+    fields.expect("use_temporal_conv", True)
     text: dict[str, Any] = dict(fields.config)
     second = {}
     for name, default in PAIRS.items():

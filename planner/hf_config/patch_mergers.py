@@ -61,6 +61,7 @@ def qwen2_5(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
     """Qwen2.5-VL: gated layers with biases, norms without; EXAONE 4.5 with fewer KV heads."""
     fields.expect("model_type", *QWEN2_5)
     size = fields.integer("hidden_size", default=3584)
+    fields.expect("embed_dim", size)
     inner = fields.integer("intermediate_size", default=3420)
     joins(fields, "out_hidden_size", text_hidden_size)
     fields.fill(patch_size=14)
@@ -192,8 +193,15 @@ def minimax_m3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[We
 
 def ernie(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """ERNIE 4.5 VL: neighbours in space, then in time, become one token."""
+    if "embed_dim" in fields:  # the publisher's name
+        size = fields.integer("embed_dim")
+        fields.settle("hidden_size", size)
+        fields.settle("intermediate_size", size * fields.integer("mlp_ratio", default=4))
     fields.fill(depth=32, hidden_size=1280, intermediate_size=5120, patch_size=14)
+    fields.ignore("attn_sep", "vit_first_fwd_bsz", "vit_num_recompute_layers")
     size = fields.integer("hidden_size")
+    outer.expect("spatial_conv_size", fields.integer("spatial_merge_size", default=2))
+    fields.derive(temporal_merge_size=outer.integer("temporal_conv_size", default=2))
     merged = side_by_side(fields, size)
     frames = fields.integer("temporal_merge_size", default=2)
     return (

@@ -2,7 +2,7 @@
 
 Each takes the vision fields, the outer fields and the text decoder's hidden size. Source: the
 modeling files in the families' own repositories, as vLLM 0.11 carries them (intern_vit.py,
-deepencoder.py, minicpmv.py).
+deepencoder.py, minicpmv.py, phi3v.py).
 """
 
 from planner.hf_config.reader import Fields
@@ -19,6 +19,13 @@ EXPERTS = (
     "use_rts", "use_weighted_residual",
 )  # fmt: skip
 """Fields of experts that no published tower switches on."""
+
+
+CLIP_L = {
+    "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "image_size": 336,
+    "patch_size": 14,
+}  # fmt: skip
+"""openai/clip-vit-large-patch14-336."""
 
 
 def intern_chat(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
@@ -93,4 +100,26 @@ def minicpmv(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weig
         *linear("resampler.out_proj", size, size, bias=True),
         *norm("resampler.norm", size, bias=True) * 3,
         *linear("resampler.proj", size, size),
+    )
+
+
+def phi3_vision(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Phi-3 Vision: CLIP, four patches as one, two layers and two marks between parts."""
+    fields.expect("name", "clip_vision_model")
+    fields.expect("model_name", "openai/clip-vit-large-patch14-336")
+    fields.ignore("num_img_tokens", "layer_idx")
+    fields.expect("image_dim_out", CLIP_L["hidden_size"])
+    joining = outer.child("embd_layer") or Fields({}, "embd_layer.")
+    joining.expect("embedding_cls", "image")
+    joining.expect("projection_cls", "mlp")
+    for name in ("use_hd_transform", "with_learnable_separator"):
+        joining.expect(name, True)
+    joining.ignore("hd_transform_order")
+    joining.finish()
+    wide = 4 * CLIP_L["hidden_size"]
+    return (
+        *clip(Fields(CLIP_L)),
+        *linear("projector.linear_1", text_hidden_size, wide, bias=True),
+        *linear("projector.linear_2", text_hidden_size, text_hidden_size, bias=True),
+        Weight("projector.marks", (2, wide), "embedding"),
     )

@@ -33,8 +33,8 @@ NUMERICS = (
     "window_size", "fullatt_block_indexes", "tokens_per_second", "initializer_factor",
 )  # fmt: skip
 JOINING = re.compile(
-    r""".*project(or|ion)_.*|(adapter|alignment|downsample|spatial|merger?)_.*
-    |vision_feature_layers?|scale_factor|select_layer|deepstack_layer_map|query_num|drop_vision_last_layer|audio_(length_per_tok|merge_size)|num_query_tokens
+    r""".*project(or|ion)_.*|(adapter|alignment|downsample|spatial|temporal|merger?)_.*
+    |vision_feature_layers?|scale_factor|select_layer|deepstack_layer_map|query_num|embd_layer|stack_factor|norm_init|drop_vision_last_layer|audio_(length_per_tok|merge_size)|num_query_tokens
     |(qformer|perceiver|high_res_vision|projector|adapter|text)_config|window_size|hidden_size""",
     re.VERBOSE,
 )
@@ -52,9 +52,7 @@ def towers_of(config: Mapping[str, Any], hidden_size: int) -> Towers:
     """The towers of a whole configuration file that are understood."""
     weights: list[Weight] = []
     described: set[str] = set()
-    for name, known in (
-        ("vision_config", VISION), ("audio_config", AUDIO), ("encoder_config", ENCODER),
-    ):  # fmt: skip
+    for name, known in BY_PART.items():
         build = known.get(str(config.get("model_type")))
         own = config.get(name)
         if build is patch_mergers.fuyu:
@@ -87,6 +85,7 @@ VISION: dict[str, Tower] = {
     "deepseek_vl": vision_projectors.llava,
     "deepseek_vl_hybrid": segment_anything.deepseek_vl_hybrid,
     "deepseek_vl_v2": remote_towers.deepseek_ocr,
+    "ernie4_5_moe_vl": patch_mergers.ernie,
     "ernie4_5_vl_moe": patch_mergers.ernie,
     "exaone4_5": patch_mergers.qwen2_5,
     "fuyu": patch_mergers.fuyu,
@@ -161,10 +160,17 @@ AUDIO: dict[str, Tower] = {
     "qwen3_asr": audio_towers.qwen3,
     "qwen3_omni_moe": audio_towers.qwen3,
     "qwen3_omni_moe_thinker": audio_towers.qwen3,
+    "ultravox": audio_towers.ultravox,
     "voxtral": audio_towers.voxtral,
     "voxtral_realtime": audio_towers.voxtral_realtime,
 }
-ENCODER: dict[str, Tower] = {
-    "granite_speech": conformers.granite,
-    "granite_speech_plus": conformers.granite,
+BY_PART: dict[str, dict[str, Tower]] = {
+    "vision_config": VISION,
+    "audio_config": AUDIO,
+    "encoder_config": {
+        "granite_speech": conformers.granite,
+        "granite_speech_plus": conformers.granite,
+    },
+    "img_processor": {"phi3_v": remote_towers.phi3_vision},
 }
+"""The towers of each object that describes one, by the file's own `model_type`."""

@@ -100,10 +100,30 @@ DEEPSEEK_OCR = {
 }  # fmt: skip
 
 
+PHI3_VISION = {
+    "model_type": "phi3_v", "hidden_size": 3072, "intermediate_size": 8192, "vocab_size": 32064,
+    "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 32,
+    "sliding_window": 262144, "tie_word_embeddings": False,
+    "embd_layer": {
+        "embedding_cls": "image", "hd_transform_order": "sub_glb", "projection_cls": "mlp",
+        "use_hd_transform": True, "with_learnable_separator": True,
+    },
+    "img_processor": {
+        "image_dim_out": 1024, "model_name": "openai/clip-vit-large-patch14-336",
+        "name": "clip_vision_model", "num_img_tokens": 144,
+    },
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("config", "published"),
-    [(INTERNVL3, 7_944_373_760), (MINICPMV, 8_099_175_152), (DEEPSEEK_OCR, 3_336_106_240)],
-    ids=["InternVL3-8B", "MiniCPM-V-2_6", "DeepSeek-OCR"],
+    [
+        (INTERNVL3, 7_944_373_760),
+        (MINICPMV, 8_099_175_152),
+        (DEEPSEEK_OCR, 3_336_106_240),
+        (PHI3_VISION, 4_146_621_440),
+    ],
+    ids=["InternVL3-8B", "MiniCPM-V-2_6", "DeepSeek-OCR", "Phi-3.5-vision-instruct"],
 )
 def test_remote_code_has_its_published_count(config: dict[str, Any], published: int) -> None:
     found = parse(config)
@@ -190,3 +210,77 @@ def test_ovis_sizes_its_head_by_the_outer_vocabulary() -> None:
     assert count(parse(config)).head == 320 * 64
     with pytest.raises(ConfigRefused, match="vocab_size: 151643"):
         parse({**config, "vocab_size": 151643})
+
+
+def test_ernies_tower_under_its_publishers_names() -> None:
+    """630,433,280 of the tower and 144,225,280 of the resampler, as transformers' own 28B."""
+    vision = {
+        "model_type": "DFNRope_vision_transformer", "attn_sep": True, "depth": 32,
+        "embed_dim": 1280, "hidden_size": 1280, "in_channels": 3, "in_chans": 3, "mlp_ratio": 4,
+        "num_heads": 16, "patch_size": 14, "spatial_merge_size": 2, "spatial_patch_size": 14,
+    }  # fmt: skip
+    config = {
+        "model_type": "ernie4_5_moe_vl", "hidden_size": 2560, "intermediate_size": 12288,
+        "num_attention_heads": 20, "num_key_value_heads": 4, "num_hidden_layers": 28,
+        "vocab_size": 103424, "moe_num_experts": [64, 64], "moe_intermediate_size": [1536, 512],
+        "moe_k": 6, "moe_layer_start_index": [1, 1], "moe_layer_end_index": [28, 28],
+        "moe_num_shared_experts": 2, "tie_word_embeddings": True, "im_patch_id": 100295,
+        "pixel_hidden_size": 1280, "spatial_conv_size": 2, "temporal_conv_size": 2,
+        "use_temporal_conv": True, "vision_config": vision,
+    }  # fmt: skip
+    assert count(parse(config)).towers == 630_433_280 + 144_225_280
+    with pytest.raises(ConfigRefused, match="use_temporal_conv"):
+        parse({**config, "use_temporal_conv": False})
+
+
+def test_ultravox_by_hand() -> None:
+    """Whisper's encoder, then eight frames of 1,280 to 512, halved by the gate, to 64."""
+    sound = {
+        "model_type": "whisper", "d_model": 1280, "encoder_ffn_dim": 5120, "encoder_layers": 2,
+        "encoder_attention_heads": 20, "num_mel_bins": 128, "decoder_layers": 4,
+    }  # fmt: skip
+    config = {
+        "model_type": "ultravox", "architectures": ["UltravoxModel"], "text_config": text(64),
+        "audio_config": sound, "hidden_size": 512, "projector_act": "swiglu", "stack_factor": 8,
+        "projector_ln_mid": True, "norm_init": 0.4, "text_model_lora_config": {"r": 0},
+    }  # fmt: skip
+    size, inner = 1280, 5120
+    layer = 4 * size * size + 3 * size + 2 * size * inner + inner + size + 4 * size
+    around = (3 * 128 + 1) * size + (3 * size + 1) * size + 1500 * size + 2 * size
+    projector = 8 * size + 8 * size * 512 + 256 * 64 + 256
+    found = parse(config)
+    assert count(found).towers == 2 * layer + around + projector
+    assert count(found).head == 320 * 64
+    assert found.parameters_elsewhere == ()
+
+
+def test_a_thinkers_head_is_there_whatever_the_whole_is_called() -> None:
+    thinker = {"model_type": "qwen2_5_omni_thinker", "text_config": text(64)}
+    config = {
+        "model_type": "qwen2_5_omni", "architectures": ["Qwen2_5OmniModel"],
+        "thinker_config": thinker, "talker_config": {"hidden_size": 896},
+    }  # fmt: skip
+    assert count(parse(config)).head == 320 * 64
+    assert parse(config).parameters_elsewhere == ("talker_config",)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "fields", "windows"),
+    [
+        ("voxtral_realtime_text", {"sliding_window": 256}, [256, 256]),
+        ("voxtral_realtime_text", {"sliding_window": None}, [None, None]),
+        ("qwen2_5_omni_text", {"sliding_window": 256, "use_sliding_window": True,
+                               "max_window_layers": 1}, [None, 256]),
+        ("qwen2_5_omni_text", {"sliding_window": 256}, [None, None]),
+        ("phi4_multimodal", {"sliding_window": 256}, [256, 256]),
+        ("molmo2_text", {}, [None, None]),
+    ],
+)  # fmt: skip
+def test_a_decoder_beside_towers_keeps_what_its_class_keeps(
+    model_type: str, fields: dict[str, Any], windows: list[int | None]
+) -> None:
+    """Windows of the cache layers that transformers 5.24 makes for these fields."""
+    config = text(512, model_type=model_type, num_hidden_layers=2, num_key_value_heads=2, **fields)
+    found = parse(config)
+    kept = [t.window for g in found.groups for t in g.cache()[:1] for _ in range(g.count)]
+    assert kept == windows
