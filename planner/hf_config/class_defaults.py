@@ -38,6 +38,7 @@ CLASS_DEFAULTS: dict[str, dict[str, Any]] = {
     "gemma4_text": sizes(262144, 2304, 9216, 30, 8),
     "glm4v_text": sizes(151552, 4096, 13696, 40, 32),
     "granite": sizes(32000, 4096, 11008, 32, 32),
+    "hunyuan_vl_text": {"tie_word_embeddings": True},
     "hyperclovax": sizes(32000, 4096, 11008, 32, 32),
     "llama": sizes(32000, 4096, 11008, 32, 32),
     "ministral3": sizes(131072, 4096, 14336, 34, 32),

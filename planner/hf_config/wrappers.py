@@ -42,8 +42,12 @@ WRAPPERS = {
 # Wrappers whose class takes the text model's tie_word_embeddings where their own says false.
 TEXT_TIES = (
     "fast_vlm", "glm4v", "glm4v_moe", "glm_ocr", "hunyuan_vl", "llava", "llava_next_video",
-    "llava_onevision", "minimax_m3_vl", "video_llama_3",
+    "llava_onevision", "minimax_m3_vl", "paddleocr_vl", "shieldgemma2", "video_llama_3",
 )  # fmt: skip
+# Wrappers whose class never asks their own tie_word_embeddings.
+TEXT_TIES_ALONE = ("blip-2", "instructblip", "instructblipvideo", "llama4")
+# Wrappers whose class keeps a head apart, whatever is said.
+NEVER_TIED = ("audioflamingo3", "molmo2", "qwen2_audio", "voxtral")
 
 # Wrappers whose own class sizes the head, and the vocabulary where their file gives none.
 HEADS = {"ovis2": 151643}
@@ -109,8 +113,14 @@ def from_wrapper(config: Mapping[str, Any], nested: Mapping[str, Any], name: str
     if wrapper == "paligemma":  # its prompt is seen both ways, which costs no memory
         text.pop("use_bidirectional_attention", None)
     outer_tie = config.get("tie_word_embeddings")
-    if outer_tie is False and wrapper in TEXT_TIES:
+    if (outer_tie is False and wrapper in TEXT_TIES) or wrapper in TEXT_TIES_ALONE:
         outer_tie = None
+    if wrapper in NEVER_TIED and (outer_tie or text.get("tie_word_embeddings")):
+        raise ConfigRefused(
+            "tie_word_embeddings: true is what vLLM goes by, where transformers keeps lm_head "
+            "apart: set it to false if the checkpoint holds lm_head.weight",
+            field="tie_word_embeddings",
+        )
     if text.get("tie_word_embeddings", outer_tie) != outer_tie and outer_tie is not None:
         raise ConfigRefused(
             f"tie_word_embeddings: {short(outer_tie)} contradicts {name}.tie_word_embeddings, and "
