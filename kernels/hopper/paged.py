@@ -27,8 +27,8 @@ MOST_TILES = 2**31 - 1
 def _gluon_kernels() -> tuple[Any, Any] | None:
     """The kernel and the one that joins its pieces, or None where Gluon lacks what they use."""
     try:
-        from kernels.hopper_paged_join import hopper_paged_join
-        from kernels.hopper_paged_kernel import hopper_paged_kernel
+        from kernels.hopper.paged_join import hopper_paged_join
+        from kernels.hopper.paged_kernel import hopper_paged_kernel
     except (ImportError, AttributeError):
         return None
     return hopper_paged_kernel, hopper_paged_join

@@ -1,4 +1,4 @@
-"""Joins the pieces of the rows that `kernels.hopper_paged_kernel` gave to several programs.
+"""Joins the pieces of the rows that `kernels.hopper.paged_kernel` gave to several programs.
 
 It is launched while that kernel runs, and finds out from the lengths what there will be to join;
 then it waits for it.
@@ -7,7 +7,7 @@ then it waits for it.
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
-from kernels.hopper_paged_work import count_tiles, find, program_of, share, tiles_of
+from kernels.hopper.paged_work import count_tiles, find, program_of, share, tiles_of
 
 
 @gluon.jit

@@ -15,7 +15,7 @@ from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.run_dtype import plain_dtype
-from planner.search_space import Offer
+from planner.search.space import Offer
 from planner.timing.collectives import machine_gpus
 from planner.timing.speed import Speed
 from planner.timing.speed_grid import GpuGrid

@@ -5,10 +5,10 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from planner.candidates import Candidate, Found, candidate_cost
 from planner.engines.registry import ENGINES
-from planner.search_report import why
-from planner.search_space import IDEAL, Target
+from planner.search.candidates import Candidate, Found, candidate_cost
+from planner.search.report import why
+from planner.search.space import IDEAL, Target
 
 SCHEMA_VERSION = 1
 

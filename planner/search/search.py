@@ -14,18 +14,18 @@ import numpy as np
 
 from planner.admission.admission import Rule
 from planner.admission.rules import rule_of
-from planner.candidates import Candidate, Found, Refusal, distance, order, pareto
 from planner.deployment import Deployment
 from planner.errors import PlanRefused, SizewellError
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.positions import reachable
 from planner.run_dtype import as_run
-from planner.search_apart import apart
-from planner.search_groups import Formats
-from planner.search_judge import Try
-from planner.search_space import Offer, Space, Target, deployments
-from planner.search_sweep import Ints
+from planner.search.apart import apart
+from planner.search.candidates import Candidate, Found, Refusal, distance, order, pareto
+from planner.search.groups import Formats
+from planner.search.judge import Try
+from planner.search.space import Offer, Space, Target, deployments
+from planner.search.sweep import Ints
 from planner.timing.speed import Speed
 
 MOST_USERS = 32

@@ -30,8 +30,8 @@ _BYTE_TILES = {rows: replace(_TILE, block_m=rows, num_stages=4) for rows in (16,
 def _gluon_kernels() -> tuple[Any, Any] | None:
     """The kernels of 64 rows and of fewer, or None where Gluon lacks something they use."""
     try:
-        from kernels.hopper_mla_byte_kernel import hopper_mla_byte_kernel
-        from kernels.hopper_mla_kernel import hopper_mla_kernel
+        from kernels.hopper.mla_byte_kernel import hopper_mla_byte_kernel
+        from kernels.hopper.mla_kernel import hopper_mla_kernel
     except (ImportError, AttributeError):
         return None
     return hopper_mla_kernel, hopper_mla_byte_kernel

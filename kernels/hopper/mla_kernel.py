@@ -2,7 +2,7 @@
 
 A program takes 64 query rows over a run of 64-key tiles. The producer fills a ring of two tiles by
 TMA, page by page; over an 8-bit cache a warpgroup in its place also widens them to fp16
-(`kernels.hopper_widen`). One warpgroup computes the scores and the softmax and passes the weights
+(`kernels.hopper.widen`). One warpgroup computes the scores and the softmax and passes the weights
 through shared memory; the other two multiply them by the same tile, each for half of the output's
 columns. So the scores of the next tile run beside the values of this one. Works with the Gluon of
 Triton 3.6 to 3.9.
@@ -14,10 +14,10 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
-from kernels.hopper_mla_queries import HALF, ROPE, ROWS, load_queries
-from kernels.hopper_names import barrier, fence, load_tile, mma, mma_wait
-from kernels.hopper_softmax import partial_sums
-from kernels.hopper_widen import AHEAD, widen
+from kernels.hopper.mla_queries import HALF, ROPE, ROWS, load_queries
+from kernels.hopper.names import barrier, fence, load_tile, mma, mma_wait
+from kernels.hopper.softmax import partial_sums
+from kernels.hopper.widen import AHEAD, widen
 
 KEYS = gl.constexpr(64)
 STAGES = gl.constexpr(2)

@@ -8,8 +8,8 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
 from kernels import tma_maps
-from kernels.hopper_names import load_tile
-from kernels.hopper_notes import tell
+from kernels.hopper.names import load_tile
+from kernels.hopper.notes import tell
 
 ROWS = gl.constexpr(64)  # query rows of one consumer
 FAR = gl.constexpr(tma_maps.FAR)

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable
 
 from planner.admission.rules import label_of
-from planner.candidates import Candidate, Found, candidate_cost
 from planner.deployment import Deployment
 from planner.engines.registry import ENGINES
 from planner.fixes import layout
 from planner.formats.format_support import weights_support
 from planner.hardware import Gpu
-from planner.search_space import IDEAL, Target
+from planner.search.candidates import Candidate, Found, candidate_cost
+from planner.search.space import IDEAL, Target
 from planner.timing.collectives import machine_gpus
 from planner.timing.speed import UNMEASURED, Speed
 from planner.units import ceil_div, counted, format_bytes

@@ -12,11 +12,11 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
-from kernels.hopper_byte_queries import NARROW, PIECE, PIECES, QUERIES, WIDE
-from kernels.hopper_mla_kernel import result_place
-from kernels.hopper_mla_queries import view
-from kernels.hopper_names import fence, mma, mma_wait
-from kernels.hopper_softmax import row_maxima
+from kernels.hopper.byte_queries import NARROW, PIECE, PIECES, QUERIES, WIDE
+from kernels.hopper.mla_kernel import result_place
+from kernels.hopper.mla_queries import view
+from kernels.hopper.names import fence, mma, mma_wait
+from kernels.hopper.softmax import row_maxima
 
 KEYS = gl.constexpr(64)
 HALF = gl.constexpr(128)  # words of half the rank, 512 entries

@@ -4,9 +4,9 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
-from kernels.hopper_names import load_tile
-from kernels.hopper_notes import tell
-from kernels.hopper_paged_work import TILE, count_tiles, find, share, tiles_of
+from kernels.hopper.names import load_tile
+from kernels.hopper.notes import tell
+from kernels.hopper.paged_work import TILE, count_tiles, find, share, tiles_of
 
 LANES = gl.constexpr(32)
 # The producer's notes about the next row, each for two turns. PIECE is where its result goes: -1,

@@ -12,7 +12,7 @@ import torch
 import triton
 
 from kernels import checks
-from kernels.hopper_values import Transposer
+from kernels.hopper.values import Transposer
 from kernels.launcher import Launcher, checked_descriptor, zeroed_counter
 from kernels.tiles import HopperTile, hopper_tile, padded_head_dim
 from kernels.tma_maps import tensor_map
@@ -22,9 +22,9 @@ UNLIMITED = 2**29  # more keys than any sequence has; twice that still fits in 3
 
 @cache
 def _gluon_kernel() -> ModuleType | None:
-    """`kernels.hopper_kernel`, or None where this Triton's Gluon lacks something it uses."""
+    """`kernels.hopper.flash_kernel`, or None where this Triton's Gluon lacks something it uses."""
     try:
-        from kernels import hopper_kernel
+        from kernels.hopper import flash_kernel as hopper_kernel
     except (ImportError, AttributeError):
         return None
     return hopper_kernel

@@ -1,10 +1,10 @@
 """Paged decode for Hopper in Gluon: every multiprocessor reads as many keys, whatever the lengths.
 
 One program a multiprocessor. Its producer warp goes through the program's share of all tiles
-(`kernels.hopper_paged_work`) and fills a ring by TMA: a slot is 16 keys or values of one page, of 8
+(`kernels.hopper.paged_work`) and fills a ring by TMA: a slot is 16 keys or values of one page, of 8
 KV heads. A warp for each of these heads multiplies and does the softmax. A row that lies in one
 share is written as it will be; the pieces of the others are joined by
-`kernels.hopper_paged_join`. Works with the Gluon of Triton 3.6 to 3.9.
+`kernels.hopper.paged_join`. Works with the Gluon of Triton 3.6 to 3.9.
 """
 
 # ruff: noqa: RUF005 (Gluon has no unpacking into a tuple)
@@ -14,10 +14,10 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.ampere import mma_v2
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
-from kernels.hopper_names import barrier, fence
-from kernels.hopper_notes import told
-from kernels.hopper_paged_producer import FIRST, LAST, NOTES, PIECE, ROW, SEQLEN, produce
-from kernels.hopper_paged_work import TILE
+from kernels.hopper.names import barrier, fence
+from kernels.hopper.notes import told
+from kernels.hopper.paged_producer import FIRST, LAST, NOTES, PIECE, ROW, SEQLEN, produce
+from kernels.hopper.paged_work import TILE
 
 ROWS = gl.constexpr(16)  # of queries a KV head: tensor cores take no fewer
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from planner.admission.rules import rule_of
-from planner.candidates import Candidate
 from planner.engines.engine import EngineFigures
 from planner.engines.registry import ENGINES
 from planner.model import Model
-from planner.search_space import IDEAL, Target
+from planner.search.candidates import Candidate
+from planner.search.space import IDEAL, Target
 from planner.units import ceil_div
 from planner.workload import Workload
 

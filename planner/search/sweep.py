@@ -18,7 +18,7 @@ from planner.deployment import Deployment
 from planner.kinds.mlp import MoE
 from planner.memo import memo
 from planner.model import Model
-from planner.search_space import Target
+from planner.search.space import Target
 from planner.timing.latency import Request
 from planner.timing.messages import Message
 from planner.timing.passes import (

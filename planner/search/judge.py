@@ -11,14 +11,14 @@ import numpy as np
 
 from planner.admission.admission import Admission, Asked, Rule
 from planner.admission.rules import label_of
-from planner.candidates import REASONS, Candidate, Refusal
 from planner.deployment import Deployment
 from planner.engines.platforms import not_laid_out
 from planner.errors import PlanRefused
 from planner.model import Model
-from planner.search_groups import Group
-from planner.search_space import IDEAL, Space, Target
-from planner.search_sweep import Ints, Swept, compile_deployment, sweep
+from planner.search.candidates import REASONS, Candidate, Refusal
+from planner.search.groups import Group
+from planner.search.space import IDEAL, Space, Target
+from planner.search.sweep import Ints, Swept, compile_deployment, sweep
 
 
 class Try:

@@ -1,12 +1,12 @@
 """MLA decode of up to 32 query rows over 8-bit latents, for Hopper.
 
 Tensor cores take 64 rows at a time, and a decode step has as few as 16 queries. The scores fill
-them with the queries' parts (`kernels.hopper_byte_scores`). For the output the product is turned
+them with the queries' parts (`kernels.hopper.byte_scores`). For the output the product is turned
 over, latents transposed times weights, [columns, queries]: the latents are then the left operand,
 which may lie in registers, and are widened to fp16 between shared memory and the tensor cores,
 never written back.
 
-The roles are those of `kernels.hopper_mla_kernel`: a producer warp fills a ring of tiles by TMA, a
+The roles are those of `kernels.hopper.mla_kernel`: a producer warp fills a ring of tiles by TMA, a
 warpgroup computes scores and softmax, two multiply half of the value columns each. The cache comes
 as 16-bit words of two entries. Works with the Gluon of Triton 3.6 to 3.9.
 """
@@ -15,7 +15,7 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
-from kernels.hopper_byte_queries import (
+from kernels.hopper.byte_queries import (
     NARROW,
     PIECE,
     PIECES,
@@ -23,16 +23,16 @@ from kernels.hopper_byte_queries import (
     WIDE,
     load_queries,
 )
-from kernels.hopper_byte_scores import HALF, KEYS, ROPE, score
-from kernels.hopper_mla_kernel import (
+from kernels.hopper.byte_scores import HALF, KEYS, ROPE, score
+from kernels.hopper.mla_kernel import (
     LEFT,
     RIGHT,
     clear_past,
     produce,
     result_place,
 )
-from kernels.hopper_names import barrier, fence, mma, mma_wait
-from kernels.hopper_softmax import rescale_columns
+from kernels.hopper.names import barrier, fence, mma, mma_wait
+from kernels.hopper.softmax import rescale_columns
 from kernels.packed_bytes import unpack_bytes
 
 

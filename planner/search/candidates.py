@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from planner.cost import Cost, cost
 from planner.deployment import Deployment
-from planner.search_space import SERVING, SPEED_ASSUMED, Offer, Target
+from planner.search.space import SERVING, SPEED_ASSUMED, Offer, Target
 from planner.timing.speed import Basis
 
 Reason = Literal["memory", "ttft", "tpot"]
