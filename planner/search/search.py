@@ -15,6 +15,7 @@ import numpy as np
 from planner.admission.admission import Rule
 from planner.admission.rules import rule_of
 from planner.deployment import Deployment
+from planner.engines.extended import extended
 from planner.errors import PlanRefused, SizewellError
 from planner.hardware import Gpu
 from planner.model import Model
@@ -81,7 +82,8 @@ def search_part(
     for deployment in part:
         run = as_run(model, deployment.weights_dtype)
         if run.dtype not in ready:
-            rules = {engine: rule_of(engine, run, config) for engine in space.engines}
+            served, own, _ = extended(run, config, None, target.request.context)
+            rules = {engine: rule_of(engine, served, own) for engine in space.engines}
             ready[run.dtype] = run, rules, Formats(run, offers, speed, space.engines)
         run, rules, chosen = ready[run.dtype]
         try:
