@@ -34,8 +34,10 @@ NUMERICS = (
 )  # fmt: skip
 JOINING = re.compile(
     r""".*project(or|ion)_.*|(adapter|alignment|downsample|spatial|temporal|merger?)_.*
-    |vision_feature_layers?|scale_factor|select_layer|deepstack_layer_map|query_num|embd_layer|stack_factor|norm_init|drop_vision_last_layer|audio_(length_per_tok|merge_size)|num_query_tokens
-    |(qformer|perceiver|high_res_vision|projector|adapter|text)_config|window_size|hidden_size""",
+    |vision_feature_layers?|select_layer|deepstack_layer_map|drop_vision_last_layer
+    |scale_factor|stack_factor|norm_init|embd_layer|query_num|num_query_tokens
+    |audio_(length_per_tok|merge_size)|window_size|hidden_size
+    |(qformer|perceiver|high_res_vision|projector|adapter|text)_config""",
     re.VERBOSE,
 )
 """Outer fields that a projector is made by."""
