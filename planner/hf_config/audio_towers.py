@@ -149,11 +149,12 @@ WHISPERS_DECODER = (
 def ultravox(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """Ultravox: Whisper, frames side by side, and a projector that gates itself.
 
-    Source: the family's own modeling file, as vLLM 0.11 carries it (ultravox.py).
+    Source: the family's own modeling file, as vLLM carries it (ultravox.py).
     """
     fields.expect("model_type", "whisper")
     fields.ignore(*WHISPERS_DECODER)
     outer.ignore("norm_init")
+    outer.expect("num_projector_layers", 0)
     found, inner = whisper(fields), outer.integer("hidden_size", default=4096)
     wide = widths(fields)[0] * outer.integer("stack_factor", default=8)
     middle = inner // 2 if outer.text("projector_act", default="swiglu") == "swiglu" else inner

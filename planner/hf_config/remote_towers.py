@@ -1,7 +1,7 @@
 """Towers whose code is published beside their weights, not in transformers.
 
 Each takes the vision fields, the outer fields and the text decoder's hidden size. Source: the
-modeling files in the families' own repositories, as vLLM 0.11 carries them (intern_vit.py,
+modeling files in the families' own repositories, as vLLM carries them (intern_vit.py,
 deepencoder.py, minicpmv.py, phi3v.py).
 """
 

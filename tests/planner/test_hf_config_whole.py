@@ -242,7 +242,7 @@ def test_ultravox_by_hand() -> None:
     config = {
         "model_type": "ultravox", "architectures": ["UltravoxModel"], "text_config": text(64),
         "audio_config": sound, "hidden_size": 512, "projector_act": "swiglu", "stack_factor": 8,
-        "projector_ln_mid": True, "norm_init": 0.4, "text_model_lora_config": {"r": 0},
+        "projector_ln_mid": True, "norm_init": 0.4, "num_projector_layers": 0, "text_model_lora_config": {"r": 0},
     }  # fmt: skip
     size, inner = 1280, 5120
     layer = 4 * size * size + 3 * size + 2 * size * inner + inner + size + 4 * size
@@ -252,6 +252,7 @@ def test_ultravox_by_hand() -> None:
     assert count(found).towers == 2 * layer + around + projector
     assert count(found).head == 320 * 64
     assert found.parameters_elsewhere == ()
+    assert parse({**config, "num_projector_layers": 2}).parameters_elsewhere == ("audio_config",)
 
 
 def test_a_thinkers_head_is_there_whatever_the_whole_is_called() -> None:
