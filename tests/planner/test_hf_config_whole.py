@@ -242,7 +242,8 @@ def test_ultravox_by_hand() -> None:
     config = {
         "model_type": "ultravox", "architectures": ["UltravoxModel"], "text_config": text(64),
         "audio_config": sound, "hidden_size": 512, "projector_act": "swiglu", "stack_factor": 8,
-        "projector_ln_mid": True, "norm_init": 0.4, "num_projector_layers": 0, "text_model_lora_config": {"r": 0},
+        "projector_ln_mid": True, "norm_init": 0.4, "num_projector_layers": 0,
+        "text_model_lora_config": {"r": 0},
     }  # fmt: skip
     size, inner = 1280, 5120
     layer = 4 * size * size + 3 * size + 2 * size * inner + inner + size + 4 * size
