@@ -97,6 +97,7 @@ def vllm_figures(
             for span in spans
         ],
         num_gpu_blocks_override=options.num_gpu_blocks_override,
+        overlap=settings.overlap,
     )
     binding = left.index(min(left))
     stage = stages[binding]

@@ -14,6 +14,7 @@ from planner.formats.dtypes import NAME_OF_DTYPE
 from planner.formats.format_support import lacks_bf16
 from planner.formats.quantization import assign
 from planner.hardware import Gpu
+from planner.kinds.recurrent import Mamba1, Mamba2
 from planner.model import Model
 
 CACHE_SINCE = {
@@ -53,6 +54,7 @@ def check_values(
     _batch(settings)
     _drafting(options, settings.rules)
     _block(options, settings.rules)
+    _states(model, settings)
     _rank(options, settings.rules)
     if needs_half(model, gpu) and model.model_type in NO_FLOAT16:
         raise PlanRefused(
@@ -102,6 +104,19 @@ def _cache_dtype(model: Model, deployment: Deployment, rules: Rules) -> None:
         raise PlanRefused(
             f"kv_cache_dtype {name}: vLLM {rules.name} has no such cache{when}; choose auto, "
             f"{', '.join(known)}"
+        )
+
+
+def _states(model: Model, settings: Settings) -> None:
+    mixers = (m for group in model.groups for m in group.mixers)
+    if (
+        settings.prefix_caching
+        and settings.rules.caches_every_mamba_state
+        and any(isinstance(m, Mamba1 | Mamba2) for m in mixers)
+    ):
+        raise PlanRefused(
+            f"enable_prefix_caching: with it vLLM {settings.rules.name} keeps a Mamba state at "
+            "every block, which is not described; leave it off, or plan 0.28 or later"
         )
 
 

@@ -11,12 +11,13 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from planner.engines.vllm_compressed import BLOCK, is_compressed
+from planner.engines.vllm_in_flight import Overlap, overlap_of
 from planner.engines.vllm_versions import NEWEST_NAME, Rules, rules_of
 from planner.errors import PlanRefused
 from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.kinds.attention import LatentAttention
-from planner.kinds.recurrent import Recurrent
+from planner.kinds.recurrent import Mamba1, Mamba2, Recurrent
 from planner.model import Model
 from planner.units import GIB
 
@@ -116,6 +117,7 @@ class Settings:
     prefix_caching: bool
     hybrid: bool
     speculative_tokens: int
+    overlap: Overlap = "all"
 
 
 def resolve(model: Model, gpu: Gpu, options: VllmOptions, kv_dtype: str = "auto") -> Settings:
@@ -127,9 +129,9 @@ def resolve(model: Model, gpu: Gpu, options: VllmOptions, kv_dtype: str = "auto"
     tokens = options.max_num_batched_tokens or min(tokens, sequences * longest)
     if options.max_num_seqs is None and rules.since(11):
         sequences = min(sequences, tokens)
-    recurrent = any(isinstance(m, Recurrent) for g in model.groups for m in g.mixers)
-    caching = options.enable_prefix_caching
     speculative = options.speculative_config
+    method = None if speculative is None else speculative.method
+    pools = options.runner == "pooling"
     return Settings(
         rules,
         options.gpu_memory_utilization or rules.gpu_memory_utilization,
@@ -137,9 +139,10 @@ def resolve(model: Model, gpu: Gpu, options: VllmOptions, kv_dtype: str = "auto"
         sequences,
         tokens,
         options.block_size or default_block_size(model, gpu, rules),
-        (not recurrent or rules.prefix_caches_states) if caching is None else caching,
-        not (options.disable_hybrid_kv_cache_manager or _chunked(model)),
+        _prefix_caching(model, rules, options.enable_prefix_caching),
+        not (options.disable_hybrid_kv_cache_manager or _chunked_whole(model, rules, method)),
         speculative.num_speculative_tokens if speculative else 0,
+        overlap_of(model, rules, method, pools=pools),
     )
 
 
@@ -180,10 +183,27 @@ def capability(gpu: Gpu) -> float:
         return 9.0
 
 
-def _chunked(model: Model) -> bool:
-    """Chunked attention is cached like full attention (Llama-4-Scout, 0.19.0: 365,968 tokens)."""
-    return any(
+def _prefix_caching(model: Model, rules: Rules, asked: bool | None) -> bool:
+    """Models that keep nothing but states have none by default; versions that cannot keep states
+    for it turn it off."""
+    mixers = [m for g in model.groups for m in g.mixers]
+    if not any(isinstance(m, Recurrent) for m in mixers):
+        return asked is None or asked
+    if asked is None:
+        return rules.prefix_caches_states and not all(isinstance(m, Recurrent) for m in mixers)
+    return asked and (
+        rules.lets_states_be_cached
+        or (rules.caches_every_mamba_state and any(isinstance(m, Mamba1 | Mamba2) for m in mixers))
+    )
+
+
+def _chunked_whole(model: Model, rules: Rules, method: str | None) -> bool:
+    """Whether chunked attention is cached like full attention: always up to 0.13
+    (VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE is on from 0.14.0), with drafting heads
+    after."""
+    chunked = any(
         getattr(m, "window", None) is not None and getattr(m, "window_type", "") == "chunked"
         for g in model.groups
         for m in g.mixers
     )
+    return chunked and (not rules.since(14) or method in ("mtp", "eagle", "eagle3", "dflash"))

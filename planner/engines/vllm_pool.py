@@ -6,7 +6,8 @@
 
 Each pipeline stage divides its budget by what a block costs its own layers; the fewest blocks
 hold for all. Concurrency counts the null block, which no request can use. Equals vLLM's own code
-(0.11.0, 0.20.2, 0.33.0) on every shared case, refusals and estimated lengths included.
+on every shared case (0.11.0, 0.20.2, 0.33.0), refusals and estimated lengths included, and on
+random layers, budgets and parallel sizes in every minor version from 0.11 but 0.15.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,12 +22,14 @@ from planner.engines.kv_groups import (
     group_layers,
 )
 from planner.engines.kv_pages import LayerSpec
+from planner.engines.vllm_in_flight import Overlap, in_flight_tokens
 from planner.engines.vllm_versions import Rules
 from planner.parallelism import stage_spans
 from planner.units import GIB, ceil_div
 
 KERNEL_BLOCK = 16
-LATENT_KERNEL_BLOCK = 128
+LATENT_KERNEL_BLOCKS = {27: 128, 20: 16, 12: 64}
+"""Minor version -> what the blocks of latent attention beside states grow in; 16 before."""
 NOTHING_LEFT = (
     "No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when "
     "initializing the engine."
@@ -102,8 +105,8 @@ def align(
         return list(specs)
     size = attention[0].block_size
     step = KERNEL_BLOCK
-    if any(spec.kind == "mla" for spec in attention) and rules.aligns_to_block_size:
-        step = LATENT_KERNEL_BLOCK
+    if any(spec.kind == "mla" for spec in attention):
+        step = next((n for since, n in LATENT_KERNEL_BLOCKS.items() if rules.since(since)), step)
     if rules.aligns_to_block_size:
         step = max(step, size)
     per_token = max(spec.token_bytes for spec in attention)
@@ -120,13 +123,6 @@ def align(
     return found
 
 
-def in_flight_tokens(rules: Rules, max_num_batched_tokens: int, stages: int = 1) -> int:
-    """Tokens scheduled before a window moves on: a batch, or several with asynchronous scheduling
-    (from 0.28: pipeline stages + 1)."""
-    batches = 1 if rules.in_flight_batches == 1 else stages + 1
-    return batches * max_num_batched_tokens
-
-
 def make_pool(
     specs: Sequence[LayerSpec],
     available_bytes: Sequence[int],
@@ -138,6 +134,7 @@ def make_pool(
     hybrid: bool = True,
     stages: Sequence[range] | None = None,
     num_gpu_blocks_override: int | None = None,
+    overlap: Overlap = "all",
 ) -> Pool:
     """The pool of a model with these layers (in order, as one rank holds them).
 
@@ -149,32 +146,46 @@ def make_pool(
         stages = stage_spans(len(specs), count)
     if min(available_bytes) <= 0:
         return Pool(refused=NOTHING_LEFT)
+    lengths = Lengths(
+        max_model_len,
+        in_flight_tokens(rules, max_num_batched_tokens, count, overlap),
+        decode_context_parallel_size,
+    )
+    refused = None
+    if not rules.check_counts_groups:
+        refused = _first_refusal(
+            [_ungrouped(specs, s) for s in stages], available_bytes, lengths, rules
+        )
+    if refused is not None:
+        return refused
     try:
         grouping = group_layers(specs, rules, hybrid=hybrid)
     except CannotGroup as why:
         return Pool(refused=str(why))
     if not grouping.groups:
         return Pool(num_blocks=1)
-    lengths = Lengths(
-        max_model_len,
-        in_flight_tokens(rules, max_num_batched_tokens, count),
-        decode_context_parallel_size,
-    )
     workers = [grouping.on(stage) for stage in stages]
+    costs = [grouping.block_bytes(groups, rules) for groups in workers]
     budgets = list(available_bytes)
     if num_gpu_blocks_override is not None:
-        budgets = [num_gpu_blocks_override * bytes_per_block(groups) for groups in workers]
-    for groups, budget in zip(workers, budgets, strict=True):
-        refusal = _check(groups, budget, lengths, rules)
-        if refusal is not None:
-            return refusal
-    blocks = min(b // bytes_per_block(g) for g, b in zip(workers, budgets, strict=True))
-    return _report(grouping, workers, blocks, lengths, rules)
+        budgets = [num_gpu_blocks_override * cost for cost in costs]
+    if rules.check_counts_groups:
+        checked = budgets if rules.check_follows_override else available_bytes
+        whole = not rules.check_is_of_one_stage
+        refused = _first_refusal(
+            [grouping.groups] if whole else workers, [min(checked)] if whole else checked,
+            lengths, rules,
+        )  # fmt: skip
+    if refused is not None:
+        return refused
+    blocks = min(budget // cost for budget, cost in zip(budgets, costs, strict=True))
+    return _report(grouping, workers, costs[0], blocks, lengths, rules)
 
 
 def _report(
     grouping: Grouping,
     workers: Sequence[tuple[Group, ...]],
+    cost: int,
     blocks: int,
     lengths: Lengths,
     rules: Rules,
@@ -197,10 +208,21 @@ def _report(
         max_concurrency=concurrency,
         blocks_per_request=per_request,
         groups=workers[0],
-        bytes_per_block=bytes_per_block(workers[0]),
+        bytes_per_block=cost,
         stage_layers=tuple(sum(len(g.layers) for g in groups) for groups in workers),
         padding=grouping.padding,
     )
+
+
+def _ungrouped(specs: Sequence[LayerSpec], stage: range) -> tuple[Group, ...]:
+    return tuple(Group(((i, specs[i]),), specs[i]) for i in stage)
+
+
+def _first_refusal(
+    workers: Sequence[tuple[Group, ...]], budgets: Sequence[int], lengths: Lengths, rules: Rules
+) -> Pool | None:
+    found = (_check(*pair, lengths, rules) for pair in zip(workers, budgets, strict=True))
+    return next((refused for refused in found if refused is not None), None)
 
 
 def _check(groups: tuple[Group, ...], budget: int, lengths: Lengths, rules: Rules) -> Pool | None:
@@ -210,9 +232,10 @@ def _check(groups: tuple[Group, ...], budget: int, lengths: Lengths, rules: Rule
 
     def needed(max_model_len: int) -> int:
         asked = lengths.at(max_model_len)
-        if rules.check_counts_groups:
-            return bytes_per_block(groups) * asked.blocks(groups)
-        return asked.layer_bytes(groups)
+        if not rules.check_counts_groups:
+            return asked.layer_bytes(groups)
+        counted = groups if rules.check_counts_every_group else groups[:1]
+        return bytes_per_block(groups) * asked.blocks(counted)
 
     most = lengths.max_model_len
     if needed(most) <= budget:
@@ -247,7 +270,7 @@ def _sentence(length: int, needed: int, budget: int, longest: int, rules: Rules)
     def gib(size: int) -> str:
         return str(round(size / GIB, 2)) if rules.since(14) else f"{size / GIB:.2f}"
 
-    whose = "model's" if rules.since(33) else "models's"
+    whose = "model's" if rules.since(22) else "models's"
     said = (
         f"To serve at least one request with the {whose} max seq len ({length}), ({gib(needed)} "
         f"GiB KV cache is needed, which is larger than the available KV cache memory ({gib(budget)}"
@@ -255,4 +278,6 @@ def _sentence(length: int, needed: int, budget: int, longest: int, rules: Rules)
     )
     if longest > 0:
         said += f" Based on the available memory, the estimated maximum model length is {longest}."
+    elif not rules.since(14):
+        said += " "
     return f"{said} Try increasing `gpu_memory_utilization` or decreasing `max_model_len`."

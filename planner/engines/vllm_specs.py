@@ -13,16 +13,19 @@ from planner.deployment import Deployment
 from planner.engines.kv_pages import LayerSpec, SpecKind
 from planner.engines.vllm_compressed import compressed_specs
 from planner.engines.vllm_options import Settings
+from planner.engines.vllm_versions import Rules
 from planner.errors import PlanRefused
 from planner.formats.dtypes import DTYPE_BYTES, KvFormat, kv_format
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.compressed import CompressedAttention
+from planner.kinds.linear_attention import KimiDeltaAttention
 from planner.kinds.recurrent import Mamba2, Recurrent
 from planner.kv_cache import entry_bytes
 from planner.model import LayerGroup, Mixer, Model
 from planner.tensors import StateTensor
 from planner.units import ceil_div
 
+NEMOTRON_FIELD_SINCE = 13
 INDEXER_SCALE = 4
 """An indexer key is kept in fp8 with an fp32 scale, whatever the cache's format."""
 
@@ -68,7 +71,9 @@ def _specs(
         size = sum(
             _state_bytes(tensor, mixer, model, tp, settings, config) for tensor in mixer.state()
         )
-        blocks = 1 + settings.speculative_tokens + settings.prefix_caching
+        blocks = 1
+        if settings.rules.lets_states_be_cached:
+            blocks += settings.speculative_tokens + settings.prefix_caching
         return [LayerSpec("mamba", settings.max_model_len, state_bytes=size, state_blocks=blocks)]
     if isinstance(mixer, CompressedAttention):
         return compressed_specs(mixer)
@@ -110,7 +115,7 @@ def _state_bytes(
 ) -> int:
     elements = ceil_div(tensor.elements, tp)
     if tensor.name != "conv":
-        return elements * _state_element(model, config)
+        return elements * _state_element(mixer, model, settings.rules, config)
     channels, kernel = tensor.shape
     if isinstance(mixer, Mamba2) and mixer.n_groups % tp:
         channels += 2 * (tp - mixer.n_groups) * mixer.state_size
@@ -118,14 +123,20 @@ def _state_bytes(
     return ceil_div(channels, tp) * columns * DTYPE_BYTES[model.dtype]
 
 
-def _state_element(model: Model, config: Mapping[str, Any] | None) -> int:
-    """Bytes of a recurrent state's element: the model's dtype unless its configuration says fp32,
-    as Qwen3.5's and Nemotron's do; Kimi's delta rule keeps fp32."""
+def _state_element(
+    mixer: Recurrent, model: Model, rules: Rules, config: Mapping[str, Any] | None
+) -> int:
+    """Bytes of a recurrent state's element: the model's dtype unless its configuration says fp32
+    in a field that this version reads. Nemotron's is fp32 where nothing is said, and Kimi's delta
+    rule keeps fp32."""
+    if isinstance(mixer, KimiDeltaAttention):
+        return 4
+    reads = model.model_type.startswith("nemotron_h") and rules.since(NEMOTRON_FIELD_SINCE)
     text = (config or {}).get("text_config")
     fields = text if isinstance(text, Mapping) else (config or {})
-    named = next(
-        (fields[n] for n in ("mamba_ssm_dtype", "mamba_ssm_cache_dtype") if fields.get(n)), None
-    )
-    if named is None and model.model_type.startswith(("qwen3_5", "kimi_linear")):
+    named = fields.get("mamba_ssm_dtype")
+    if reads:
+        named = fields.get("mamba_ssm_cache_dtype") or "float32"
+    elif named is None and model.model_type.startswith("qwen3_5"):
         named = "float32"
     return 4 if named == "float32" else DTYPE_BYTES[model.dtype]
