@@ -2,9 +2,10 @@
 
 from planner.deployment import Deployment
 from planner.engines.kv_groups import Group
+from planner.engines.vllm_fit import Lengths
 from planner.engines.vllm_in_flight import in_flight_tokens
 from planner.engines.vllm_options import Settings
-from planner.engines.vllm_pool import Lengths, Pool
+from planner.engines.vllm_pool import Pool
 from planner.workload import Workload
 
 

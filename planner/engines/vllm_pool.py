@@ -10,30 +10,26 @@ on every shared case (0.11.0, 0.20.2, 0.33.0), refusals and estimated lengths in
 random layers, budgets and parallel sizes in every minor version from 0.11 but 0.15.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
-from planner.engines.kv_groups import (
-    CannotGroup,
-    Group,
-    Grouping,
-    bytes_per_block,
-    group_layers,
-)
+from planner.engines.kv_groups import CannotGroup, Group, Grouping, group_layers
 from planner.engines.kv_pages import LayerSpec
+from planner.engines.vllm_fit import NOTHING_LEFT, Lengths, Refusal, first_refusal, ungrouped
 from planner.engines.vllm_in_flight import Overlap, in_flight_tokens
 from planner.engines.vllm_versions import Rules
 from planner.parallelism import stage_spans
-from planner.units import GIB, ceil_div
+from planner.units import ceil_div
 
 KERNEL_BLOCK = 16
 LATENT_KERNEL_BLOCKS = {27: 128, 20: 16, 12: 64}
 """Minor version -> what the blocks of latent attention beside states grow in; 16 before."""
-NOTHING_LEFT = (
-    "No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when "
-    "initializing the engine."
+CACHELESS_STAGE = (
+    "A pipeline stage holds no layer with a cache of its own, which vLLM cannot divide its memory "
+    "by: use fewer stages."
 )
+
+__all__ = ["NOTHING_LEFT", "Pool", "align", "make_pool"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +60,6 @@ class Pool:
         if any(len({spec.page_bytes for _, spec in g.layers}) > 1 for g in kept):
             kept = [g for g in kept if g.spec.is_full] or kept
         return min((g.spec.block_size for g in kept), default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Lengths:
-    """What a request's blocks depend on besides the layers."""
-
-    max_model_len: int
-    in_flight: int
-    context_split: int
-
-    def at(self, max_model_len: int) -> "Lengths":
-        return replace(self, max_model_len=max_model_len)
-
-    def blocks(self, groups: Sequence[Group]) -> int:
-        """Blocks of one request over all groups."""
-        return sum(g.blocks(self.max_model_len, self.in_flight, self.context_split) for g in groups)
-
-    def layer_bytes(self, groups: Sequence[Group]) -> int:
-        """Bytes of one request, layer by layer, without the padding of groups."""
-        return sum(
-            spec.page_bytes * spec.blocks(self.max_model_len, self.in_flight, self.context_split)
-            for group in groups
-            for _, spec in group.layers
-        )
 
 
 def align(
@@ -144,8 +116,6 @@ def make_pool(
     count = len(available_bytes)
     if stages is None:
         stages = stage_spans(len(specs), count)
-    if min(available_bytes) <= 0:
-        return Pool(refused=NOTHING_LEFT)
     lengths = Lengths(
         max_model_len,
         in_flight_tokens(rules, max_num_batched_tokens, count, overlap),
@@ -153,33 +123,43 @@ def make_pool(
     )
     refused = None
     if not rules.check_counts_groups:
-        refused = _first_refusal(
-            [_ungrouped(specs, s) for s in stages], available_bytes, lengths, rules
+        refused = first_refusal(
+            [ungrouped(specs, s) for s in stages], available_bytes, lengths, rules
         )
     if refused is not None:
-        return refused
+        return _refused(refused)
     try:
         grouping = group_layers(specs, rules, hybrid=hybrid)
     except CannotGroup as why:
         return Pool(refused=str(why))
     if not grouping.groups:
-        return Pool(num_blocks=1)
+        return Pool(refused=NOTHING_LEFT) if min(available_bytes) <= 0 else Pool(num_blocks=1)
     workers = [grouping.on(stage) for stage in stages]
     costs = [grouping.block_bytes(groups, rules) for groups in workers]
+    if not all(costs):
+        return Pool(refused=CACHELESS_STAGE)
     budgets = list(available_bytes)
     if num_gpu_blocks_override is not None:
         budgets = [num_gpu_blocks_override * cost for cost in costs]
     if rules.check_counts_groups:
         checked = budgets if rules.check_follows_override else available_bytes
         whole = not rules.check_is_of_one_stage
-        refused = _first_refusal(
+        refused = first_refusal(
             [grouping.groups] if whole else workers, [min(checked)] if whole else checked,
             lengths, rules,
         )  # fmt: skip
     if refused is not None:
-        return refused
+        return _refused(refused)
     blocks = min(budget // cost for budget, cost in zip(budgets, costs, strict=True))
     return _report(grouping, workers, costs[0], blocks, lengths, rules)
+
+
+def _refused(why: Refusal) -> Pool:
+    return Pool(
+        refused=why.sentence,
+        estimated_max_model_len=why.estimated_max_model_len,
+        needed_bytes=why.needed_bytes,
+    )
 
 
 def _report(
@@ -212,72 +192,3 @@ def _report(
         stage_layers=tuple(sum(len(g.layers) for g in groups) for groups in workers),
         padding=grouping.padding,
     )
-
-
-def _ungrouped(specs: Sequence[LayerSpec], stage: range) -> tuple[Group, ...]:
-    return tuple(Group(((i, specs[i]),), specs[i]) for i in stage)
-
-
-def _first_refusal(
-    workers: Sequence[tuple[Group, ...]], budgets: Sequence[int], lengths: Lengths, rules: Rules
-) -> Pool | None:
-    found = (_check(*pair, lengths, rules) for pair in zip(workers, budgets, strict=True))
-    return next((refused for refused in found if refused is not None), None)
-
-
-def _check(groups: tuple[Group, ...], budget: int, lengths: Lengths, rules: Rules) -> Pool | None:
-    """The refusal if one request of max_model_len does not fit, None if it does."""
-    if rules.check_keeps_null_block:
-        budget -= bytes_per_block(groups)
-
-    def needed(max_model_len: int) -> int:
-        asked = lengths.at(max_model_len)
-        if not rules.check_counts_groups:
-            return asked.layer_bytes(groups)
-        counted = groups if rules.check_counts_every_group else groups[:1]
-        return bytes_per_block(groups) * asked.blocks(counted)
-
-    most = lengths.max_model_len
-    if needed(most) <= budget:
-        return None
-    longest = _longest(partial(_fits, needed, budget), most)
-    return Pool(
-        refused=_sentence(most, needed(most), budget, longest, rules),
-        estimated_max_model_len=longest,
-        needed_bytes=needed(most),
-    )
-
-
-def _fits(needed: Callable[[int], int], budget: int, max_model_len: int) -> bool:
-    return needed(max_model_len) <= budget
-
-
-def _longest(fits: Callable[[int], bool], most: int) -> int:
-    """The longest length that fits, 0 if none does; needs grow with length."""
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        if fits(middle):
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def _sentence(length: int, needed: int, budget: int, longest: int, rules: Rules) -> str:
-    """The message as that version words it, up to its advice."""
-
-    def gib(size: int) -> str:
-        return str(round(size / GIB, 2)) if rules.since(14) else f"{size / GIB:.2f}"
-
-    whose = "model's" if rules.since(22) else "models's"
-    said = (
-        f"To serve at least one request with the {whose} max seq len ({length}), ({gib(needed)} "
-        f"GiB KV cache is needed, which is larger than the available KV cache memory ({gib(budget)}"
-        " GiB)."
-    )
-    if longest > 0:
-        said += f" Based on the available memory, the estimated maximum model length is {longest}."
-    elif not rules.since(14):
-        said += " "
-    return f"{said} Try increasing `gpu_memory_utilization` or decreasing `max_model_len`."

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.engines.kv_pages import LayerSpec
-from planner.engines.vllm_pool import NOTHING_LEFT, Pool, align, make_pool
+from planner.engines.vllm_pool import CACHELESS_STAGE, NOTHING_LEFT, Pool, align, make_pool
 from planner.engines.vllm_versions import rules_of
 from planner.units import GIB
 
@@ -287,6 +287,16 @@ def test_nothing_left_is_refused_as_vllm_says_it() -> None:
         max_model_len=8192, max_num_batched_tokens=8192,
     )  # fmt: skip
     assert pool.refused == NOTHING_LEFT
+
+
+def test_a_stage_without_a_cache_is_refused() -> None:
+    """Layers that read another's cache have no spec: all of the second stage's here."""
+    for version in ("0.11.0", "0.33.0"):
+        pool = make_pool(
+            [FULL] * 4, [GIB, GIB], rules_of(version), max_model_len=4096,
+            max_num_batched_tokens=2048, stages=[range(4), range(4, 4)],
+        )  # fmt: skip
+        assert pool.refused == CACHELESS_STAGE
 
 
 @given(
