@@ -166,8 +166,8 @@ class VllmRule:
     ) -> Blocks:
         key = (
             deployment.tensor_parallel_size, deployment.decode_context_parallel_size,
-            deployment.kv_cache_dtype, settings.block_size, settings.max_model_len, len(stages),
-            *kinds,
+            deployment.kv_cache_dtype, settings.block_size, settings.max_model_len,
+            settings.sparse_capability, len(stages), *kinds,
         )  # fmt: skip
         if key in self._blocks:
             return self._blocks[key]

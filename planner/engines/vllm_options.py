@@ -106,7 +106,8 @@ class VllmOptions(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The options with every default filled in."""
+    """The options with every default filled in. sparse_capability: the card's compute capability
+    where attention is sparse, whose caches depend on it."""
 
     rules: Rules
     gpu_memory_utilization: float
@@ -118,6 +119,7 @@ class Settings:
     hybrid: bool
     speculative_tokens: int
     overlap: Overlap = "all"
+    sparse_capability: float = 9.0
 
 
 def resolve(model: Model, gpu: Gpu, options: VllmOptions, kv_dtype: str = "auto") -> Settings:
@@ -143,6 +145,7 @@ def resolve(model: Model, gpu: Gpu, options: VllmOptions, kv_dtype: str = "auto"
         not (options.disable_hybrid_kv_cache_manager or _chunked_whole(model, rules, method)),
         speculative.num_speculative_tokens if speculative else 0,
         overlap_of(model, rules, method, pools=pools),
+        capability(gpu) if _is_sparse(model) else 9.0,
     )
 
 
@@ -170,9 +173,18 @@ def default_block_size(model: Model, gpu: Gpu, rules: Rules) -> int:
     if is_compressed(model):
         return BLOCK
     latent = [m for g in model.groups for m in g.mixers if isinstance(m, LatentAttention)]
-    if any(mixer.indexer is not None for mixer in latent):
+    if _is_sparse(model):
         return 64
     return 64 if latent and (not rules.since(12) or capability(gpu) >= 10.0) else 16
+
+
+def _is_sparse(model: Model) -> bool:
+    """Latent attention that chooses tokens with an indexer."""
+    return any(
+        isinstance(m, LatentAttention) and m.indexer is not None
+        for g in model.groups
+        for m in g.mixers
+    )
 
 
 def capability(gpu: Gpu) -> float:

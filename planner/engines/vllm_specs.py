@@ -26,6 +26,7 @@ from planner.tensors import StateTensor
 from planner.units import ceil_div
 
 NEMOTRON_FIELD_SINCE = 13
+FEW_HEADS = 16
 INDEXER_SCALE = 4
 """An indexer key is kept in fp8 with an fp32 scale, whatever the cache's format."""
 
@@ -82,8 +83,10 @@ def _specs(
         return []
     indexer = [t for t in cached if t.name == "indexer_keys"]
     own = [t for t in cached if t.name != "indexer_keys"]
-    if isinstance(mixer, LatentAttention) and indexer and fmt.name == "fp8":
-        fmt = kv_format("fp8_ds_mla")
+    if isinstance(mixer, LatentAttention) and indexer:
+        asked = deployment.kv_cache_dtype if fmt.name != "fp8" else "fp8"
+        if _packs_latents(asked, mixer.num_attention_heads // tp, settings):
+            fmt = kv_format("fp8_ds_mla")
     size = sum(entry_bytes(tensor, fmt, tp) for tensor in own)
     shape = (max(1, own[0].heads // tp), own[0].width, own[-1].width)
     window = own[0].window
@@ -96,6 +99,18 @@ def _specs(
             "decode_context_parallel_size: vLLM does not split sliding windows; use 1"
         )
     return found
+
+
+def _packs_latents(asked: str, heads: int, settings: Settings) -> bool:
+    """Whether sparse attention keeps latents in fp8_ds_mla for that flag: FlashMLA's kernels do,
+    FlashInfer's for Blackwell take plain fp8 (0.18 with few heads, always from 0.20), and those of
+    compute capability 12 know nothing else. 0.11 has it by default."""
+    rules = settings.rules
+    if settings.sparse_capability >= 12.0:
+        return asked in ("auto", "fp8")
+    if asked == "fp8" and settings.sparse_capability >= 10.0 and rules.since(18):
+        return not rules.since(20) and heads > FEW_HEADS
+    return asked == "fp8" or (asked == "auto" and not rules.since(12))
 
 
 def _kind(mixer: Mixer, window: int | None) -> SpecKind:

@@ -57,3 +57,27 @@ def test_a_state_at_every_block_is_refused(version: str, refused: bool) -> None:
         return
     with pytest.raises(PlanRefused, match="enable_prefix_caching"):
         check_values(model, H100, Deployment(), options, settings)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "version", "cache", "tp", "token"),
+    [
+        ("h200-sxm-141gb", "0.33.0", "fp8", 8, 656),
+        ("h200-sxm-141gb", "0.33.0", "auto", 8, 1152),
+        ("h200-sxm-141gb", "0.11.0", "auto", 8, 656),
+        ("b200-sxm-180gb", "0.33.0", "fp8", 8, 576),
+        ("b200-sxm-180gb", "0.19.1", "fp8", 8, 576),
+        ("b200-sxm-180gb", "0.19.1", "fp8", 4, 656),
+        ("b200-sxm-180gb", "0.17.1", "fp8", 8, 656),
+    ],
+)
+def test_sparse_latents_are_packed_where_the_kernels_want_it(
+    gpu: str, version: str, cache: str, tp: int, token: int
+) -> None:
+    """From the backends' order and formats in each package (platforms/cuda, attention/backends)."""
+    config = load_model_config("deepseek-v3.2")
+    model = parse(config)
+    settings = resolve(model, load_gpu(gpu), VllmOptions(version=version))
+    deployment = Deployment(tensor_parallel_size=tp, kv_cache_dtype=cache)
+    sizes = {spec.token_bytes for _, spec in layer_specs(model, deployment, settings)}
+    assert sizes == {token, 132}
