@@ -66,7 +66,7 @@ def vllm_figures(
     model = as_run(model, "auto", own_dtype(model, gpu, rules_of(options.version)))
     checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
     model = as_run(model, deployment.weights_dtype)
-    settings = resolve(model, gpu, options)
+    settings = resolve(model, gpu, options, deployment.kv_cache_dtype)
     check_values(model, gpu, deployment, options, settings)
     drafted = _draft(model, options, draft)
     assignment = assign(model, deployment.weights_dtype)

@@ -14,6 +14,7 @@ from planner.engines.vllm_compressed import BLOCK, is_compressed
 from planner.engines.vllm_in_flight import Overlap, overlap_of
 from planner.engines.vllm_versions import NEWEST_NAME, Rules, rules_of
 from planner.errors import PlanRefused
+from planner.formats.dtypes import NAME_OF_DTYPE, kv_format
 from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.kinds.attention import LatentAttention
@@ -122,8 +123,8 @@ class Settings:
     sparse_capability: float = 9.0
 
 
-def resolve(model: Model, gpu: Gpu, options: VllmOptions, kv_dtype: str = "auto") -> Settings:
-    """What `vllm serve` of that version would run with."""
+def resolve(model: Model, gpu: Gpu, options: VllmOptions, cache: str = "auto") -> Settings:
+    """What `vllm serve` of that version would run with; cache: its --kv-cache-dtype."""
     rules = rules_of(options.version)
     longest = options.max_model_len or model.max_position_embeddings or ASSUMED_LENGTH
     tokens, sequences = default_batch(gpu, rules, longest)
@@ -140,7 +141,7 @@ def resolve(model: Model, gpu: Gpu, options: VllmOptions, kv_dtype: str = "auto"
         longest,
         sequences,
         tokens,
-        options.block_size or default_block_size(model, gpu, rules),
+        options.block_size or default_block_size(model, gpu, rules, cache),
         _prefix_caching(model, rules, options.enable_prefix_caching),
         not (options.disable_hybrid_kv_cache_manager or _chunked_whole(model, rules, method)),
         speculative.num_speculative_tokens if speculative else 0,
@@ -164,18 +165,33 @@ def default_batch(gpu: Gpu, rules: Rules, max_model_len: int) -> tuple[int, int]
     return 2048, 256
 
 
-def default_block_size(model: Model, gpu: Gpu, rules: Rules) -> int:
-    """Tokens of a block: 16, and what latent attention's kernels ask for.
-
-    Sparse MLA 64; MLA 64 on Blackwell and up to 0.11 (FlashMLA), 16 on Hopper later (0.19.0 log of
-    DeepSeek-V2-Lite).
-    """
+def default_block_size(model: Model, gpu: Gpu, rules: Rules, cache: str = "auto") -> int:
+    """Tokens of a block: 16, and what latent attention's kernels ask for; 64 where it is sparse."""
     if is_compressed(model):
         return BLOCK
-    latent = [m for g in model.groups for m in g.mixers if isinstance(m, LatentAttention)]
     if _is_sparse(model):
         return 64
-    return 64 if latent and (not rules.since(12) or capability(gpu) >= 10.0) else 16
+    latent = [m for g in model.groups for m in g.mixers if isinstance(m, LatentAttention)]
+    if not latent:
+        return 16
+    quantised = kv_format(cache, model.own_cache).name != NAME_OF_DTYPE[model.dtype]
+    return _latent_block(latent[0], capability(gpu), rules, quantised=quantised)
+
+
+def _latent_block(
+    mixer: LatentAttention, capability: float, rules: Rules, *, quantised: bool
+) -> int:
+    """FlashMLA 64 on Hopper, where FlashAttention (16) takes over 16-bit caches in 0.18; on
+    Blackwell CUTLASS 128 and, from 0.12 for the widths it takes, FlashInfer: 64, and 32 from 0.18;
+    Triton 16 elsewhere. Source: vLLM 0.11.0 to 0.33.0, platforms/cuda and v1/attention/backends/mla."""
+    if capability >= 12.0 or capability < 9.0:
+        return 16
+    if capability < 10.0:
+        return 16 if rules.since(18) and not quantised else 64
+    widths = (64, 128, 192) if rules.since(18) else (128,)
+    if not rules.since(12) or mixer.qk_nope_head_dim not in widths:
+        return 128
+    return 32 if rules.since(18) else 64
 
 
 def _is_sparse(model: Model) -> bool:

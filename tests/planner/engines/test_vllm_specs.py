@@ -81,3 +81,23 @@ def test_sparse_latents_are_packed_where_the_kernels_want_it(
     deployment = Deployment(tensor_parallel_size=tp, kv_cache_dtype=cache)
     sizes = {spec.token_bytes for _, spec in layer_specs(model, deployment, settings)}
     assert sizes == {token, 132}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "version", "cache", "block"),
+    [
+        ("a100-sxm4-80gb", "0.33.0", "auto", 16),
+        ("h200-sxm-141gb", "0.17.1", "auto", 64),
+        ("h200-sxm-141gb", "0.18.1", "auto", 16),
+        ("h200-sxm-141gb", "0.33.0", "fp8", 64),
+        ("b200-sxm-180gb", "0.11.0", "auto", 128),
+        ("b200-sxm-180gb", "0.17.1", "auto", 64),
+        ("b200-sxm-180gb", "0.33.0", "fp8", 32),
+    ],
+)
+def test_blocks_of_latent_attention_are_its_kernels(
+    gpu: str, version: str, cache: str, block: int
+) -> None:
+    """What platforms/cuda of each package forces, or the first kernel's smallest block."""
+    model = parse(load_model_config("kimi-k2-instruct"))
+    assert resolve(model, load_gpu(gpu), VllmOptions(version=version), cache).block_size == block
