@@ -183,7 +183,7 @@ def _latent_block(
 ) -> int:
     """FlashMLA 64 on Hopper, where FlashAttention (16) takes over 16-bit caches in 0.18; on
     Blackwell CUTLASS 128 and, from 0.12 for the widths it takes, FlashInfer: 64, and 32 from 0.18;
-    Triton 16 elsewhere. Source: vLLM 0.11.0 to 0.33.0, platforms/cuda and v1/attention/backends/mla."""
+    Triton 16 elsewhere. Source: vLLM 0.11.0 to 0.33.0, platforms/cuda and attention backends."""
     if capability >= 12.0 or capability < 9.0:
         return 16
     if capability < 10.0:
