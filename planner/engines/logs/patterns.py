@@ -66,12 +66,15 @@ VLLM_SIZES = _patterns(
     cuda_graphs_estimate=(rf"Estimated CUDA graph memory:{SIZE}",),
     kv_cache=(
         rf"Available KV cache memory:{SIZE}",
-        rf"the rest of the memory reserved for KV Cache is{SIZE}",
+        rf"memory reserved for KV Cache is{SIZE}",
+        rf"reserved for KV Cache is only{SIZE}",
         rf"kv_cache_size={SIZE}",
         rf"^KV cache{SIZE}",
         rf"Current kv cache memory in use is{SIZE}",
+        rf"reserved{SIZE} memory for KV Cache",
+        rf"available KV cache memory \({SIZE}\)",
     ),
-    needed=(rf"\({SIZE} KV cache is needed",),
+    needed=(rf"{SIZE} KV cache is needed",),
 )
 VLLM_COUNTS = _patterns(
     tokens=(r"GPU KV cache size: ([\d,]+) tokens", r"^([\d,]+) tokens$"),

@@ -169,3 +169,17 @@ def test_a_log_of_tensorrt_llm_is_laid_beside_its_plan() -> None:
     assert rows["tokens"].difference == 0
     assert abs(rows["kv_cache"].share) < 0.001
     assert abs(rows["weights"].share) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("text", "gib"),
+    [
+        ("ValueError: To serve at least one request with the models's max seq len (131072), (16.00 "
+         "GiB KV cache is needed, which is larger than the available KV cache memory (0.71 GiB).",
+         0.71),
+        ("Initial free memory 43.82 GiB, reserved 0.73 GiB memory for KV Cache as specified by "
+         "kv_cache_memory_bytes config and skipped memory profiling.", 0.73),
+    ],
+)  # fmt: skip
+def test_a_cache_is_read_from_a_refusal_and_from_a_fixed_size(text: str, gib: float) -> None:
+    assert read_log("vllm " + text).bytes_of("kv_cache") == round(gib * GIB)
