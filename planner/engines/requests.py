@@ -50,7 +50,7 @@ def blocks_of(
 
     def blocks(tokens: int) -> int:
         flight = in_flight_tokens(settings.rules, tokens, stages, settings.overlap)
-        return Lengths(context, flight, split).blocks(groups)
+        return Lengths(context, flight + settings.retained_tokens, split).blocks(groups)
 
     held = blocks(1 + settings.speculative_tokens)
     return held, blocks(settings.max_num_batched_tokens) - held

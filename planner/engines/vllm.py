@@ -102,6 +102,7 @@ def vllm_figures(
         ],
         num_gpu_blocks_override=options.num_gpu_blocks_override,
         overlap=settings.overlap,
+        retained_tokens=settings.retained_tokens,
     )
     binding = left.index(min(left))
     stage = stages[binding]

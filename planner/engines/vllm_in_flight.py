@@ -44,6 +44,13 @@ def in_flight_tokens(
     return (stages + ahead) * max_num_batched_tokens
 
 
+def retained_tokens(model: Model, rules: Rules, method: str | None, drafted: int) -> int:
+    """Tokens that a window keeps besides, where several of the model's own layers draft in turn and
+    the last ones of a chunk are computed again (0.27.1: none; 0.28.0)."""
+    layers = sum(group.count for group in model.mtp) if method == "mtp" else 0
+    return drafted - 1 if rules.since(28) and min(layers, drafted) > 1 else 0
+
+
 def _on_second_runner(model: Model) -> bool:
     if model.model_type in SECOND_RUNNER_MOE:
         return True

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from planner.engines.vllm_compressed import BLOCK, is_compressed
-from planner.engines.vllm_in_flight import Overlap, overlap_of
+from planner.engines.vllm_in_flight import Overlap, overlap_of, retained_tokens
 from planner.engines.vllm_versions import NEWEST_NAME, Rules, rules_of
 from planner.errors import PlanRefused
 from planner.formats.dtypes import NAME_OF_DTYPE, kv_format
@@ -108,7 +108,8 @@ class VllmOptions(Frozen):
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The options with every default filled in. sparse_capability: the card's compute capability
-    where attention is sparse, whose caches depend on it."""
+    where attention is sparse, whose caches depend on it; retained_tokens: kept by windows besides
+    those in flight."""
 
     rules: Rules
     gpu_memory_utilization: float
@@ -121,6 +122,7 @@ class Settings:
     speculative_tokens: int
     overlap: Overlap = "all"
     sparse_capability: float = 9.0
+    retained_tokens: int = 0
 
 
 def resolve(model: Model, gpu: Gpu, options: VllmOptions, cache: str = "auto") -> Settings:
@@ -147,6 +149,9 @@ def resolve(model: Model, gpu: Gpu, options: VllmOptions, cache: str = "auto") -
         speculative.num_speculative_tokens if speculative else 0,
         overlap_of(model, rules, method, pools=pools),
         capability(gpu) if _is_sparse(model) else 9.0,
+        retained_tokens(model, rules, method, speculative.num_speculative_tokens)
+        if speculative
+        else 0,
     )
 
 

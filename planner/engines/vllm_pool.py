@@ -107,6 +107,7 @@ def make_pool(
     stages: Sequence[range] | None = None,
     num_gpu_blocks_override: int | None = None,
     overlap: Overlap = "all",
+    retained_tokens: int = 0,
 ) -> Pool:
     """The pool of a model with these layers (in order, as one rank holds them).
 
@@ -118,7 +119,7 @@ def make_pool(
         stages = stage_spans(len(specs), count)
     lengths = Lengths(
         max_model_len,
-        in_flight_tokens(rules, max_num_batched_tokens, count, overlap),
+        in_flight_tokens(rules, max_num_batched_tokens, count, overlap) + retained_tokens,
         decode_context_parallel_size,
     )
     refused = None

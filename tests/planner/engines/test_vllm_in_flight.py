@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.engines.vllm_in_flight import in_flight_tokens, overlap_of
+from planner.engines.vllm_in_flight import in_flight_tokens, overlap_of, retained_tokens
 from planner.engines.vllm_versions import rules_of
 from planner.hf_config import parse
 from presets.models import load_model_config
@@ -32,3 +32,21 @@ def test_batches_on_one_stage_and_on_four(
     overlap = overlap_of(parse(load_model_config(model)), rules, method, pools=pools)
     found = tuple(in_flight_tokens(rules, 2048, stages, overlap) // 2048 for stages in (1, 4))
     assert found == batches
+
+
+@pytest.mark.parametrize(
+    ("version", "method", "layers", "drafted", "kept"),
+    [
+        ("0.33.0", "mtp", 3, 3, 2),
+        ("0.33.0", "mtp", 3, 1, 0),
+        ("0.33.0", "mtp", 1, 3, 0),
+        ("0.33.0", "ngram", 3, 3, 0),
+        ("0.27.1", "mtp", 3, 3, 0),
+    ],
+)
+def test_windows_keep_what_several_drafting_layers_compute_again(
+    version: str, method: str, layers: int, drafted: int, kept: int
+) -> None:
+    """use_multi_module_mtp, and extra_retained_tokens of SlidingWindowSpec."""
+    config = {**load_model_config("deepseek-v3"), "num_nextn_predict_layers": layers}
+    assert retained_tokens(parse(config), rules_of(version), method, drafted) == kept
