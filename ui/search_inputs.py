@@ -24,6 +24,7 @@ from planner.timing.latency import Request
 from planner.units import counted
 from presets.offers import offers, own_price, unpriced
 from ui.inputs import Chosen
+from ui.whole import count
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
 GPU_COUNTS = (1, 2, 4, 8, 16, 32)
@@ -55,7 +56,7 @@ def choose(chosen: Chosen) -> Asked:
         ttft = _limit("Time to first token, 95 % (s)", "s_ttft", USUAL_TTFT_P95_S, 0.1)
     with first[2]:
         most = st.selectbox(
-            "At most so many GPUs", GPU_COUNTS, index=GPU_COUNTS.index(16), key="s_gpus", **BOUND
+            "GPUs, at most", GPU_COUNTS, index=GPU_COUNTS.index(16), key="s_gpus", **BOUND
         )
     with second[0]:
         cached = _count("Prompt tokens in the prefix cache", "s_cached", 0, least=0)
@@ -133,7 +134,7 @@ def _prices(text: str | None) -> dict[str, float]:
 
 
 def _count(label: str, key: str, default: int, least: int) -> int:
-    return int(st.number_input(label, least, 2**27, default, key=key, **BOUND))
+    return count(label, key, least, 2**27, default, **BOUND)
 
 
 def _limit(label: str, key: str, default: float, step: float) -> float:

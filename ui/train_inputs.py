@@ -22,6 +22,7 @@ from planner.training.recipe import (
     Sharding,
 )
 from planner.units import counted
+from ui.whole import count
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
 METHODS = ("Full", "LoRA", "QLoRA")
@@ -123,9 +124,7 @@ def _rates() -> dict[str, Any]:
     found = {}
     for column, (name, label, key, help_text) in zip(columns, asked, strict=True):
         with column:
-            rate = st.number_input(
-                label, min_value=0, max_value=10_000, value=0, key=key, help=help_text, **BOUND
-            )
+            rate = count(label, key, 0, 10_000, 0, help=help_text, **BOUND)
         if rate:
             found[name] = rate * 1e9
     return found
@@ -219,8 +218,4 @@ def _choice(label: str, key: str, options: tuple[str, ...], default: str) -> str
 
 
 def _count(label: str, key: str, value: int, help_text: str, most: int = 65536) -> int:
-    return int(
-        st.number_input(
-            label, min_value=1, max_value=most, value=value, key=key, help=help_text, **BOUND
-        )
-    )
+    return count(label, key, 1, most, value, help=help_text, **BOUND)
