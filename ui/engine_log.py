@@ -21,7 +21,7 @@ def show(chosen: Chosen, choice: EngineChoice, figures: EngineFigures) -> None:
     """The box, the comparison, and what a calibration changes."""
     st.header("Paste your log", anchor=False)
     text = st.text_area(
-        "Start-up log of vLLM, SGLang or llama.cpp",
+        "Start-up log of vLLM, SGLang, TensorRT-LLM or llama.cpp",
         key="engine_log",
         height=160,
         persist_state="session",

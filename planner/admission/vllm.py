@@ -60,7 +60,7 @@ class VllmRule:
         """max_num_seqs is the default unless more sequences are asked."""
         chunk = deployment.max_num_batched_tokens
         options = VllmOptions(max_model_len=context, max_num_batched_tokens=chunk)
-        if resolve(self.model, gpu, options).max_num_seqs >= sequences:
+        if resolve(self.model, gpu, options, deployment.kv_cache_dtype).max_num_seqs >= sequences:
             return options
         return options.model_copy(update={"max_num_seqs": sequences})
 
@@ -98,11 +98,12 @@ class VllmRule:
         """GPUs by the settings that vLLM chooses on them, and by what checks() ask of them."""
         found: dict[tuple[Settings, str], list[int]] = {}
         for row, gpu in enumerate(asked.gpus):
-            key = (gpu.id, gpu.memory_bytes, chunk, asked.context, asked.least)
+            cache = asked.deployment.kv_cache_dtype
+            key = (gpu.id, gpu.memory_bytes, chunk, asked.context, asked.least, cache)
             if key not in self._settings:
                 chosen = asked.deployment.replace(max_num_batched_tokens=chunk)
                 options = self.options(gpu, chosen, asked.context, asked.least)
-                self._settings[key] = resolve(self.model, gpu, options)
+                self._settings[key] = resolve(self.model, gpu, options, cache)
             kind = f"{gpu.vendor} {gpu.compute_capability}" if self._choosy else ""
             found.setdefault((self._settings[key], kind), []).append(row)
         return found
@@ -166,8 +167,8 @@ class VllmRule:
     ) -> Blocks:
         key = (
             deployment.tensor_parallel_size, deployment.decode_context_parallel_size,
-            deployment.kv_cache_dtype, settings.block_size, settings.max_model_len, len(stages),
-            *kinds,
+            deployment.kv_cache_dtype, settings.block_size, settings.max_model_len,
+            settings.sparse_capability, len(stages), *kinds,
         )  # fmt: skip
         if key in self._blocks:
             return self._blocks[key]

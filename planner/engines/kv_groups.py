@@ -36,6 +36,11 @@ class Group:
         """What a block costs in all layers of the group."""
         return sum(spec.page_bytes for _, spec in self.layers)
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether layers differ in more than their window."""
+        return len({replace(spec, window=None) for _, spec in self.layers}) > 1
+
     def blocks(self, max_model_len: int, in_flight: int, context_split: int) -> int:
         """Blocks of one request in this group."""
         specs = {spec for _, spec in self.layers} or {self.spec}
@@ -48,6 +53,12 @@ class Grouping:
 
     groups: tuple[Group, ...]
     padding: tuple[tuple[int, float], ...] = ()
+
+    def block_bytes(self, held: Sequence[Group], rules: Rules) -> int:
+        """What a block costs a stage with these groups of on()."""
+        if not rules.stage_pays_own_layers and len(self.groups) == 1 and self.groups[0].is_mixed:
+            held = self.groups
+        return bytes_per_block(held)
 
     def on(self, stage: range | Sequence[int]) -> tuple[Group, ...]:
         """The groups as a pipeline stage with these layers sees them, empty ones included."""
@@ -67,12 +78,7 @@ def group_layers(specs: Sequence[LayerSpec], rules: Rules, *, hybrid: bool = Tru
     if not layers:
         return Grouping(())
     if not (hybrid and rules.hybrid_groups) and not _one_kind(specs):
-        layers = [(i, _promoted(spec)) for i, spec in layers]
-        if not _one_kind([spec for _, spec in layers]):
-            raise CannotGroup(
-                "Hybrid KV cache manager is disabled but failed to convert the KV cache specs to "
-                "one unified type."
-            )
+        layers = _held_whole(layers)
     if _one_kind([spec for _, spec in layers]):
         return Grouping((Group(tuple(layers), layers[0][1]),))
     if any(spec.kind == "mla" and spec.page_padded for spec in specs):
@@ -101,6 +107,23 @@ def _one_kind(specs: Sequence[LayerSpec]) -> bool:
     return len({(spec.kind, spec.window, spec.state_blocks) for spec in specs}) == 1
 
 
+def _held_whole(layers: list[Layer]) -> list[Layer]:
+    """Windows cached like the full attention beside them."""
+    windows = {spec.window for _, spec in layers if spec.window is not None}
+    if any(spec.is_full for _, spec in layers):
+        layers = [(i, _promoted(spec)) for i, spec in layers]
+        if len(windows) > 1 and layers[0][1].kind == "full":
+            raise CannotGroup(
+                "All attention layers in the same KV cache group must have the same window size."
+            )
+    if not _one_kind([spec for _, spec in layers]):
+        raise CannotGroup(
+            "Hybrid KV cache manager is disabled but failed to convert the KV cache specs to one "
+            "unified type."
+        )
+    return layers
+
+
 def _promoted(spec: LayerSpec) -> LayerSpec:
     return replace(spec, kind="full") if spec.kind in ("sliding", "chunked") else spec
 
@@ -108,7 +131,7 @@ def _promoted(spec: LayerSpec) -> LayerSpec:
 def _may_promote(specs: Sequence[LayerSpec], rules: Rules) -> bool:
     """Sliding layers beside latent ones may be held whole when no common page exists."""
     kinds = {spec.kind for spec in specs}
-    return rules.pads_attention_pages and {"mla", "sliding"} <= kinds and "chunked" not in kinds
+    return rules.may_promote_windows and {"mla", "sliding"} <= kinds and "chunked" not in kinds
 
 
 def _one_page(layers: list[Layer], rules: Rules) -> list[Layer]:
@@ -117,7 +140,9 @@ def _one_page(layers: list[Layer], rules: Rules) -> list[Layer]:
     for index, spec in layers:
         if spec.page_bytes != page and not rules.scales_pages:
             raise CannotGroup("the layers' pages differ in size (NotImplementedError)")
-        pad = rules.pads_attention_pages and spec.kind != "mla"
+        pad = rules.pads_states if spec.kind == "mamba" else (
+            rules.pads_attention_pages and spec.kind != "mla"
+        )  # fmt: skip
         same = spec.with_page(page, pad=pad)
         if same is None:
             raise CannotGroup(

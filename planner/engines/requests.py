@@ -2,8 +2,10 @@
 
 from planner.deployment import Deployment
 from planner.engines.kv_groups import Group
+from planner.engines.vllm_fit import Lengths
+from planner.engines.vllm_in_flight import in_flight_tokens
 from planner.engines.vllm_options import Settings
-from planner.engines.vllm_pool import Lengths, Pool, in_flight_tokens
+from planner.engines.vllm_pool import Pool
 from planner.workload import Workload
 
 
@@ -47,8 +49,8 @@ def blocks_of(
     stages, split = deployment.pipeline_parallel_size, deployment.decode_context_parallel_size
 
     def blocks(tokens: int) -> int:
-        flight = in_flight_tokens(settings.rules, tokens, stages)
-        return Lengths(context, flight, split).blocks(groups)
+        flight = in_flight_tokens(settings.rules, tokens, stages, settings.overlap)
+        return Lengths(context, flight + settings.retained_tokens, split).blocks(groups)
 
     held = blocks(1 + settings.speculative_tokens)
     return held, blocks(settings.max_num_batched_tokens) - held

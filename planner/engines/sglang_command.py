@@ -1,5 +1,6 @@
 """SGLang's launch command, the lines that its start-up prints, and what they leave unsaid."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 
@@ -30,7 +31,15 @@ VALUES = (
 SWITCHES = ("disable_hybrid_swa_memory", "disable_radix_cache", "disable_cuda_graph")
 QUANTISED_ON_LOAD = {"fp8": "fp8"}
 """Formats that SGLang makes of a 16-bit checkpoint."""
-CACHE_DTYPES = {"fp8": "fp8_e4m3", "bf16": "bfloat16", "nvfp4": "fp4_e2m1"}
+CACHE_DTYPES = {"fp8": "fp8_e4m3", "bf16": "bfloat16"}
+NAMES_SINCE = {
+    "cuda_graph_max_bs": (14, "cuda_graph_max_bs_decode"),
+    "nvfp4": (18, "nvfp4"),
+    "dp_attention": (22, "attn_dp_size"),
+}
+"""What has another name since that patch of 0.5. Read from 0.5.10, 0.5.14 and 0.5.18 to 0.5.23: the
+first's old name is gone in 0.5.20, the second's in 0.5.21, the third's is deprecated."""
+OLD_NAMES = {"cuda_graph_max_bs": "cuda_graph_max_bs", "nvfp4": "fp4_e2m1"}
 MAX_PREFILL_TOKENS = 16384
 
 
@@ -50,7 +59,9 @@ def launch_command(
         words += ["--tp-size", str(ranks)]
     if deployment.pipeline_parallel_size > 1:
         words += ["--pp-size", str(deployment.pipeline_parallel_size)]
-    if dp > 1:
+    if dp > 1 and _is_new("dp_attention", options):
+        words += ["--attn-dp-size", str(dp)]
+    elif dp > 1:
         words += ["--dp-size", str(dp), "--enable-dp-attention"]
     if deployment.enable_expert_parallel:
         words += ["--ep-size", str(ranks)]
@@ -61,17 +72,29 @@ def launch_command(
     cache = deployment.kv_cache_dtype
     if cache != "auto" or model.declared_cache:
         cache = cache_name(model, deployment)
-        words += ["--kv-cache-dtype", CACHE_DTYPES.get(cache, cache)]
+        words += ["--kv-cache-dtype", CACHE_DTYPES.get(cache, _named(cache, options))]
     if options.page_size > 1:
         words += ["--page-size", str(options.page_size)]
     for field in VALUES:
         value = getattr(options, field)
         if value is not None:
             text = f"{value:g}" if isinstance(value, float) else str(value)
-            words += ["--" + field.replace("_", "-"), text]
+            words += ["--" + _named(field, options).replace("_", "-"), text]
     words += scaling
     words += ["--" + field.replace("_", "-") for field in SWITCHES if getattr(options, field)]
     return shlex.join(words)
+
+
+def _is_new(name: str, options: SglangOptions) -> bool:
+    """Whether that version has the newer name; one without a patch is the newest."""
+    patch = re.match(r"0\.5\.(\d+)", options.version)
+    return patch is None or int(patch[1]) >= NAMES_SINCE[name][0]
+
+
+def _named(name: str, options: SglangOptions) -> str:
+    if name not in OLD_NAMES:
+        return name
+    return NAMES_SINCE[name][1] if _is_new(name, options) else OLD_NAMES[name]
 
 
 def log_lines(

@@ -70,7 +70,7 @@ def vllm_figures(
     model = as_run(model, "auto", own_dtype(model, gpu, rules_of(options.version)))
     checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
     model = as_run(model, deployment.weights_dtype)
-    settings = resolve(model, gpu, options)
+    settings = resolve(model, gpu, options, deployment.kv_cache_dtype)
     check_values(model, gpu, deployment, options, settings)
     drafted = _draft(model, options, draft)
     assignment = assign(model, deployment.weights_dtype)
@@ -101,6 +101,8 @@ def vllm_figures(
             for span in spans
         ],
         num_gpu_blocks_override=options.num_gpu_blocks_override,
+        overlap=settings.overlap,
+        retained_tokens=settings.retained_tokens,
     )
     binding = left.index(min(left))
     stage = stages[binding]
@@ -147,6 +149,7 @@ def vllm_figures(
         log_lines=log_lines(stage.components, left[binding], kept, settings),
         notes=notes_on(longer, model, workload, options.max_model_len)
         + vllm_notes.general(model, gpu, options, settings, refused, checkpoint.note)
+        + vllm_notes.plugins(assignment.bytes_by_format(), settings.rules)
         + vllm_notes.drafting(model, deployment, settings, drafted)
         + vllm_notes.longest(options, settings, workload)
         + vllm_notes.more_waiting(admitted, most_running(settings, workload))

@@ -14,18 +14,27 @@ from planner.formats.dtypes import NAME_OF_DTYPE
 from planner.formats.format_support import lacks_bf16
 from planner.formats.quantization import assign
 from planner.hardware import Gpu
+from planner.kinds.recurrent import Mamba1, Mamba2
 from planner.model import Model
 
 CACHE_SINCE = {
-    "fp8": 8, "fp8_e5m2": 8, "bf16": 11, "fp8_ds_mla": 11, "fp16": 20, "int8_per_token_head": 20,
+    "fp8": 8, "fp8_e5m2": 8, "bf16": 11, "fp8_ds_mla": 12, "fp16": 18, "int8_per_token_head": 20,
     "fp8_per_token_head": 20, "tq_k8v4": 20, "tq_4bit_nc": 20, "tq_k3v4_nc": 20, "tq_3bit_nc": 20,
-    "int4_per_token_head": 24, "nvfp4": 24, "nvfp4_ds_mla": 33, "ultraquant_4bit": 33,
+    "nvfp4": 20, "int4_per_token_head": 25, "nvfp4_ds_mla": 30, "ultraquant_4bit": 32,
 }  # fmt: skip
-"""Cache format -> the minor version from which --kv-cache-dtype has it. 0.8.5: fp8 alone; 0.15:
-bfloat16 and fp8_ds_mla too; int4_per_token_head and nvfp4 are in 0.25's list, not in the one
-before it that had TurboQuant."""
-BLOCKS = (16, 32, 64, 128, 256)
-"""--block-size was one of these up to 0.16; attention on CUDA takes multiples of 16 since."""
+"""Cache format -> the minor version from which --kv-cache-dtype has it."""
+FLAGS_SINCE = {
+    "decode_context_parallel_size": 10, "kv_cache_memory_bytes": 10, "runner": 10,
+    "kv_offloading_size": 12, "disable_hybrid_kv_cache_manager": 9,
+}  # fmt: skip
+"""Flag -> the first minor version that has it."""
+DRAFTING_SINCE = {"suffix": 12, "dflash": 20}
+MEDUSA_LOST = 33
+"""Drafting method -> the first minor version that has it; medusa was in all before 0.33."""
+BLOCKS = (16, 32, 64, 128)
+BLOCK_256_SINCE, ANY_BLOCK_SINCE = 12, 18
+"""--block-size was one of these (256 too from 0.12) up to 0.17; attention on CUDA takes multiples
+of 16 since."""
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 RANK_1_SINCE = 11
 """--max-lora-rank is one of these (config/lora.MaxLoRARanks); 0.8.5 does not have the first."""
@@ -44,6 +53,7 @@ def check_values(
     model: Model, gpu: Gpu, deployment: Deployment, options: VllmOptions, settings: Settings
 ) -> None:
     """Raises PlanRefused with a sentence for the first value that vLLM would not take."""
+    _flags(deployment, options, settings.rules)
     check_compressed(model, gpu, deployment, settings.rules, options.block_size)
     _cache_dtype(model, deployment, settings.rules)
     check_length(
@@ -53,6 +63,7 @@ def check_values(
     _batch(settings)
     _drafting(options, settings.rules)
     _block(options, settings.rules)
+    _states(model, settings)
     _rank(options, settings.rules)
     if needs_half(model, gpu) and model.model_type in NO_FLOAT16:
         raise PlanRefused(
@@ -105,6 +116,35 @@ def _cache_dtype(model: Model, deployment: Deployment, rules: Rules) -> None:
         )
 
 
+def _flags(deployment: Deployment, options: VllmOptions, rules: Rules) -> None:
+    asked = {
+        "decode_context_parallel_size": deployment.decode_context_parallel_size > 1,
+        "kv_cache_memory_bytes": options.kv_cache_memory_bytes is not None,
+        "kv_offloading_size": options.kv_offloading_size is not None,
+        "runner": options.runner != "auto",
+        "disable_hybrid_kv_cache_manager": bool(options.disable_hybrid_kv_cache_manager),
+    }
+    for flag, since in FLAGS_SINCE.items():
+        if asked[flag] and not rules.since(since):
+            raise PlanRefused(
+                f"{flag}: vLLM {rules.name} has no such flag (0.{since} has it): leave it out or "
+                "plan a newer version"
+            )
+
+
+def _states(model: Model, settings: Settings) -> None:
+    mixers = (m for group in model.groups for m in group.mixers)
+    if (
+        settings.prefix_caching
+        and settings.rules.caches_every_mamba_state
+        and any(isinstance(m, Mamba1 | Mamba2) for m in mixers)
+    ):
+        raise PlanRefused(
+            f"enable_prefix_caching: with it vLLM {settings.rules.name} keeps a Mamba state at "
+            "every block, which is not described; leave it off, or plan 0.28 or later"
+        )
+
+
 def _rank(options: VllmOptions, rules: Rules) -> None:
     rank = options.max_lora_rank
     known = RANKS if rules.since(RANK_1_SINCE) else RANKS[1:]
@@ -131,9 +171,21 @@ def _batch(settings: Settings) -> None:
 
 def _drafting(options: VllmOptions, rules: Rules) -> None:
     speculative = options.speculative_config
-    if speculative is None or speculative.method != "draft_model":
+    if speculative is None:
         return
-    if rules.since(DRAFTS_LOST) and not rules.since(DRAFTS_BACK):
+    method = speculative.method
+    since = DRAFTING_SINCE.get(method, 0)
+    if not rules.since(since):
+        raise PlanRefused(
+            f"speculative_config: vLLM {rules.name} takes no {method} (0.{since} does): use ngram "
+            "or eagle"
+        )
+    if method == "medusa" and rules.since(MEDUSA_LOST):
+        raise PlanRefused(
+            f"speculative_config: vLLM {rules.name} takes no medusa (0.{MEDUSA_LOST - 1} did): use "
+            "ngram, eagle, eagle3 or mtp"
+        )
+    if method == "draft_model" and rules.since(DRAFTS_LOST) and not rules.since(DRAFTS_BACK):
         raise PlanRefused(
             f"speculative_config: vLLM {rules.name} takes no draft model (0.{DRAFTS_BACK} does "
             "again): use ngram, eagle, eagle3 or mtp"
@@ -144,8 +196,10 @@ def _block(options: VllmOptions, rules: Rules) -> None:
     size = options.block_size
     if size is None:
         return
-    if size % BLOCKS[0] or (not rules.since(17) and size not in BLOCKS):
-        kinds = "a multiple of 16" if rules.since(17) else f"one of {', '.join(map(str, BLOCKS))}"
+    known = (*BLOCKS, 256) if rules.since(BLOCK_256_SINCE) else BLOCKS
+    free = rules.since(ANY_BLOCK_SINCE)
+    if size % BLOCKS[0] or (not free and size not in known):
+        kinds = "a multiple of 16" if free else f"one of {', '.join(map(str, known))}"
         raise PlanRefused(
             f"block_size {size}: vLLM {rules.name} on CUDA takes {kinds} tokens a block"
         )

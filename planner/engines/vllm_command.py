@@ -8,6 +8,7 @@ from planner.deployment import Deployment
 from planner.engines.cache_dtypes import cache_name
 from planner.engines.checkpoint import Checkpoint
 from planner.engines.vllm_options import VllmOptions
+from planner.engines.vllm_versions import rules_of
 from planner.formats.dtypes import kv_format
 from planner.model import Model
 
@@ -30,6 +31,9 @@ VALUES = (
 QUANTISED_ON_LOAD = {"fp8": "fp8", "nf4": "bitsandbytes"}
 """Formats that vLLM makes of a 16-bit checkpoint; others need a checkpoint of their own, as 8-bit
 bitsandbytes does: while loading vLLM makes 4 bits (vllm#8799, vllm#11655)."""
+MTP_SINCE = 11
+OWN_MTP = {"qwen3_next": "qwen3_next_mtp", "ernie4_5_moe": "ernie_mtp"}
+"""What 0.9 and 0.10 call multi-token prediction, by model type; deepseek_mtp for the others."""
 CACHE_DTYPES = {
     "bf16": "bfloat16", "fp16": "float16", "tq_k8v4": "turboquant_k8v4",
     "tq_4bit_nc": "turboquant_4bit_nc", "tq_k3v4_nc": "turboquant_k3v4_nc",
@@ -80,6 +84,8 @@ def serve_command(
         words += ["--max-lora-rank", str(options.max_lora_rank or 16)]
     if options.speculative_config is not None:
         found = options.speculative_config.model_dump(exclude_none=True)
+        if found["method"] == "mtp" and not rules_of(options.version).since(MTP_SINCE):
+            found["method"] = OWN_MTP.get(model.model_type, "deepseek_mtp")
         words += ["--speculative-config", json.dumps(found, separators=(",", ":"))]
     return shlex.join(words)
 

@@ -1,5 +1,7 @@
 """What a plan for vLLM says beside its figures."""
 
+from collections.abc import Collection
+
 from planner.deployment import Deployment
 from planner.engines.engine import WITHOUT_DRAFT
 from planner.engines.requests import blocks_of
@@ -8,10 +10,14 @@ from planner.engines.vllm_compressed import ENTRY_BYTES, is_compressed
 from planner.engines.vllm_options import ASSUMED_LENGTH, Settings, VllmOptions
 from planner.engines.vllm_pool import Pool
 from planner.engines.vllm_specs import layer_specs
+from planner.engines.vllm_versions import Rules
+from planner.formats.weight_formats import GGUF
 from planner.hardware import Gpu
 from planner.model import LayerGroup, Model
 from planner.units import counted
 from planner.workload import Workload
+
+PLUGINS = (("GGUF", 24, "vllm-gguf-plugin"), ("bitsandbytes", 28, "vllm-bnb-plugin"))
 
 
 def general(
@@ -61,6 +67,26 @@ def general(
     if options.kv_offloading_size:
         found.append("Offloaded blocks live in CPU memory; the pool on the GPU stays as it is.")
     return tuple(found)
+
+
+def plugins(formats: Collection[str], rules: Rules) -> tuple[str, ...]:
+    """What must be installed beside vLLM for formats that left it. Source: vLLM 0.24.0 and 0.28.0,
+    docs/features/quantization (0.23.0 and 0.27.1 have them built in)."""
+    found = []
+    for name, since, package in PLUGINS:
+        held = any(_family(one) == name for one in formats)
+        if held and rules.since(since):
+            found.append(
+                f"vLLM {rules.name} runs {name} through a package of its own: install {package} "
+                "beside it."
+            )
+    return tuple(found)
+
+
+def _family(name: str) -> str | None:
+    if name in GGUF:
+        return "GGUF"
+    return "bitsandbytes" if name.startswith(("nf4", "fp4", "int8_bnb")) else None
 
 
 def drafting(

@@ -11,12 +11,14 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from planner.engines.vllm_compressed import BLOCK, is_compressed
+from planner.engines.vllm_in_flight import Overlap, overlap_of, retained_tokens
 from planner.engines.vllm_versions import NEWEST_NAME, Rules, rules_of
 from planner.errors import PlanRefused
+from planner.formats.dtypes import NAME_OF_DTYPE, kv_format
 from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.kinds.attention import LatentAttention
-from planner.kinds.recurrent import Recurrent
+from planner.kinds.recurrent import Mamba1, Mamba2, Recurrent
 from planner.model import Model
 from planner.units import GIB
 
@@ -105,7 +107,9 @@ class VllmOptions(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The options with every default filled in."""
+    """The options with every default filled in. sparse_capability: the card's compute capability
+    where attention is sparse, whose caches depend on it; retained_tokens: kept by windows besides
+    those in flight."""
 
     rules: Rules
     gpu_memory_utilization: float
@@ -116,10 +120,13 @@ class Settings:
     prefix_caching: bool
     hybrid: bool
     speculative_tokens: int
+    overlap: Overlap = "all"
+    sparse_capability: float = 9.0
+    retained_tokens: int = 0
 
 
-def resolve(model: Model, gpu: Gpu, options: VllmOptions, kv_dtype: str = "auto") -> Settings:
-    """What `vllm serve` of that version would run with."""
+def resolve(model: Model, gpu: Gpu, options: VllmOptions, cache: str = "auto") -> Settings:
+    """What `vllm serve` of that version would run with; cache: its --kv-cache-dtype."""
     rules = rules_of(options.version)
     longest = options.max_model_len or model.max_position_embeddings or ASSUMED_LENGTH
     tokens, sequences = default_batch(gpu, rules, longest)
@@ -127,19 +134,24 @@ def resolve(model: Model, gpu: Gpu, options: VllmOptions, kv_dtype: str = "auto"
     tokens = options.max_num_batched_tokens or min(tokens, sequences * longest)
     if options.max_num_seqs is None and rules.since(11):
         sequences = min(sequences, tokens)
-    recurrent = any(isinstance(m, Recurrent) for g in model.groups for m in g.mixers)
-    caching = options.enable_prefix_caching
     speculative = options.speculative_config
+    method = None if speculative is None else speculative.method
+    pools = options.runner == "pooling"
     return Settings(
         rules,
         options.gpu_memory_utilization or rules.gpu_memory_utilization,
         longest,
         sequences,
         tokens,
-        options.block_size or default_block_size(model, gpu, rules),
-        (not recurrent or rules.prefix_caches_states) if caching is None else caching,
-        not (options.disable_hybrid_kv_cache_manager or _chunked(model)),
+        options.block_size or default_block_size(model, gpu, rules, cache),
+        _prefix_caching(model, rules, options.enable_prefix_caching),
+        not (options.disable_hybrid_kv_cache_manager or _chunked_whole(model, rules, method)),
         speculative.num_speculative_tokens if speculative else 0,
+        overlap_of(model, rules, method, pools=pools),
+        capability(gpu) if _is_sparse(model) else 9.0,
+        retained_tokens(model, rules, method, speculative.num_speculative_tokens)
+        if speculative
+        else 0,
     )
 
 
@@ -158,18 +170,42 @@ def default_batch(gpu: Gpu, rules: Rules, max_model_len: int) -> tuple[int, int]
     return 2048, 256
 
 
-def default_block_size(model: Model, gpu: Gpu, rules: Rules) -> int:
-    """Tokens of a block: 16, and what latent attention's kernels ask for.
-
-    Sparse MLA 64; MLA 64 on Blackwell and up to 0.11 (FlashMLA), 16 on Hopper later (0.19.0 log of
-    DeepSeek-V2-Lite).
-    """
+def default_block_size(model: Model, gpu: Gpu, rules: Rules, cache: str = "auto") -> int:
+    """Tokens of a block: 16, and what latent attention's kernels ask for; 64 where it is sparse."""
     if is_compressed(model):
         return BLOCK
-    latent = [m for g in model.groups for m in g.mixers if isinstance(m, LatentAttention)]
-    if any(mixer.indexer is not None for mixer in latent):
+    if _is_sparse(model):
         return 64
-    return 64 if latent and (not rules.since(12) or capability(gpu) >= 10.0) else 16
+    latent = [m for g in model.groups for m in g.mixers if isinstance(m, LatentAttention)]
+    if not latent:
+        return 16
+    quantised = kv_format(cache, model.own_cache).name != NAME_OF_DTYPE[model.dtype]
+    return _latent_block(latent[0], capability(gpu), rules, quantised=quantised)
+
+
+def _latent_block(
+    mixer: LatentAttention, capability: float, rules: Rules, *, quantised: bool
+) -> int:
+    """FlashMLA 64 on Hopper, where FlashAttention (16) takes over 16-bit caches in 0.18; on
+    Blackwell CUTLASS 128 and, from 0.12 for the widths it takes, FlashInfer: 64, and 32 from 0.18;
+    Triton 16 elsewhere. Source: vLLM 0.11.0 to 0.33.0, platforms/cuda and attention backends."""
+    if capability >= 12.0 or capability < 9.0:
+        return 16
+    if capability < 10.0:
+        return 16 if rules.since(18) and not quantised else 64
+    widths = (64, 128, 192) if rules.since(18) else (128,)
+    if not rules.since(12) or mixer.qk_nope_head_dim not in widths:
+        return 128
+    return 32 if rules.since(18) else 64
+
+
+def _is_sparse(model: Model) -> bool:
+    """Latent attention that chooses tokens with an indexer."""
+    return any(
+        isinstance(m, LatentAttention) and m.indexer is not None
+        for g in model.groups
+        for m in g.mixers
+    )
 
 
 def capability(gpu: Gpu) -> float:
@@ -180,10 +216,27 @@ def capability(gpu: Gpu) -> float:
         return 9.0
 
 
-def _chunked(model: Model) -> bool:
-    """Chunked attention is cached like full attention (Llama-4-Scout, 0.19.0: 365,968 tokens)."""
-    return any(
+def _prefix_caching(model: Model, rules: Rules, asked: bool | None) -> bool:
+    """Models that keep nothing but states have none by default; versions that cannot keep states
+    for it turn it off."""
+    mixers = [m for g in model.groups for m in g.mixers]
+    if not any(isinstance(m, Recurrent) for m in mixers):
+        return asked is None or asked
+    if asked is None:
+        return rules.prefix_caches_states and not all(isinstance(m, Recurrent) for m in mixers)
+    return asked and (
+        rules.lets_states_be_cached
+        or (rules.caches_every_mamba_state and any(isinstance(m, Mamba1 | Mamba2) for m in mixers))
+    )
+
+
+def _chunked_whole(model: Model, rules: Rules, method: str | None) -> bool:
+    """Whether chunked attention is cached like full attention: always up to 0.13
+    (VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE is on from 0.14.0), with drafting heads
+    after."""
+    chunked = any(
         getattr(m, "window", None) is not None and getattr(m, "window_type", "") == "chunked"
         for g in model.groups
         for m in g.mixers
     )
+    return chunked and (not rules.since(14) or method in ("mtp", "eagle", "eagle3", "dflash"))

@@ -6,31 +6,30 @@
 
 Each pipeline stage divides its budget by what a block costs its own layers; the fewest blocks
 hold for all. Concurrency counts the null block, which no request can use. Equals vLLM's own code
-(0.11.0, 0.20.2, 0.33.0) on every shared case, refusals and estimated lengths included.
+on every shared case (0.11.0, 0.20.2, 0.33.0), refusals and estimated lengths included, and on
+random layers, budgets and parallel sizes in every minor version from 0.11 but 0.15.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
-from planner.engines.kv_groups import (
-    CannotGroup,
-    Group,
-    Grouping,
-    bytes_per_block,
-    group_layers,
-)
+from planner.engines.kv_groups import CannotGroup, Group, Grouping, group_layers
 from planner.engines.kv_pages import LayerSpec
+from planner.engines.vllm_fit import NOTHING_LEFT, Lengths, Refusal, first_refusal, ungrouped
+from planner.engines.vllm_in_flight import Overlap, in_flight_tokens
 from planner.engines.vllm_versions import Rules
 from planner.parallelism import stage_spans
-from planner.units import GIB, ceil_div
+from planner.units import ceil_div
 
 KERNEL_BLOCK = 16
-LATENT_KERNEL_BLOCK = 128
-NOTHING_LEFT = (
-    "No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when "
-    "initializing the engine."
+LATENT_KERNEL_BLOCKS = {27: 128, 20: 16, 12: 64}
+"""Minor version -> what the blocks of latent attention beside states grow in; 16 before."""
+CACHELESS_STAGE = (
+    "A pipeline stage holds no layer with a cache of its own, which vLLM cannot divide its memory "
+    "by: use fewer stages."
 )
+
+__all__ = ["NOTHING_LEFT", "Pool", "align", "make_pool"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +62,6 @@ class Pool:
         return min((g.spec.block_size for g in kept), default=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Lengths:
-    """What a request's blocks depend on besides the layers."""
-
-    max_model_len: int
-    in_flight: int
-    context_split: int
-
-    def at(self, max_model_len: int) -> "Lengths":
-        return replace(self, max_model_len=max_model_len)
-
-    def blocks(self, groups: Sequence[Group]) -> int:
-        """Blocks of one request over all groups."""
-        return sum(g.blocks(self.max_model_len, self.in_flight, self.context_split) for g in groups)
-
-    def layer_bytes(self, groups: Sequence[Group]) -> int:
-        """Bytes of one request, layer by layer, without the padding of groups."""
-        return sum(
-            spec.page_bytes * spec.blocks(self.max_model_len, self.in_flight, self.context_split)
-            for group in groups
-            for _, spec in group.layers
-        )
-
-
 def align(
     specs: Sequence[LayerSpec], rules: Rules, *, states_per_block: bool = False
 ) -> list[LayerSpec]:
@@ -102,8 +77,8 @@ def align(
         return list(specs)
     size = attention[0].block_size
     step = KERNEL_BLOCK
-    if any(spec.kind == "mla" for spec in attention) and rules.aligns_to_block_size:
-        step = LATENT_KERNEL_BLOCK
+    if any(spec.kind == "mla" for spec in attention):
+        step = next((n for since, n in LATENT_KERNEL_BLOCKS.items() if rules.since(since)), step)
     if rules.aligns_to_block_size:
         step = max(step, size)
     per_token = max(spec.token_bytes for spec in attention)
@@ -120,13 +95,6 @@ def align(
     return found
 
 
-def in_flight_tokens(rules: Rules, max_num_batched_tokens: int, stages: int = 1) -> int:
-    """Tokens scheduled before a window moves on: a batch, or several with asynchronous scheduling
-    (from 0.28: pipeline stages + 1)."""
-    batches = 1 if rules.in_flight_batches == 1 else stages + 1
-    return batches * max_num_batched_tokens
-
-
 def make_pool(
     specs: Sequence[LayerSpec],
     available_bytes: Sequence[int],
@@ -138,6 +106,8 @@ def make_pool(
     hybrid: bool = True,
     stages: Sequence[range] | None = None,
     num_gpu_blocks_override: int | None = None,
+    overlap: Overlap = "all",
+    retained_tokens: int = 0,
 ) -> Pool:
     """The pool of a model with these layers (in order, as one rank holds them).
 
@@ -147,34 +117,56 @@ def make_pool(
     count = len(available_bytes)
     if stages is None:
         stages = stage_spans(len(specs), count)
-    if min(available_bytes) <= 0:
-        return Pool(refused=NOTHING_LEFT)
+    lengths = Lengths(
+        max_model_len,
+        in_flight_tokens(rules, max_num_batched_tokens, count, overlap) + retained_tokens,
+        decode_context_parallel_size,
+    )
+    refused = None
+    if not rules.check_counts_groups:
+        refused = first_refusal(
+            [ungrouped(specs, s) for s in stages], available_bytes, lengths, rules
+        )
+    if refused is not None:
+        return _refused(refused)
     try:
         grouping = group_layers(specs, rules, hybrid=hybrid)
     except CannotGroup as why:
         return Pool(refused=str(why))
     if not grouping.groups:
-        return Pool(num_blocks=1)
-    lengths = Lengths(
-        max_model_len,
-        in_flight_tokens(rules, max_num_batched_tokens, count),
-        decode_context_parallel_size,
-    )
+        return Pool(refused=NOTHING_LEFT) if min(available_bytes) <= 0 else Pool(num_blocks=1)
     workers = [grouping.on(stage) for stage in stages]
+    costs = [grouping.block_bytes(groups, rules) for groups in workers]
+    if not all(costs):
+        return Pool(refused=CACHELESS_STAGE)
     budgets = list(available_bytes)
     if num_gpu_blocks_override is not None:
-        budgets = [num_gpu_blocks_override * bytes_per_block(groups) for groups in workers]
-    for groups, budget in zip(workers, budgets, strict=True):
-        refusal = _check(groups, budget, lengths, rules)
-        if refusal is not None:
-            return refusal
-    blocks = min(b // bytes_per_block(g) for g, b in zip(workers, budgets, strict=True))
-    return _report(grouping, workers, blocks, lengths, rules)
+        budgets = [num_gpu_blocks_override * cost for cost in costs]
+    if rules.check_counts_groups:
+        checked = budgets if rules.check_follows_override else available_bytes
+        whole = not rules.check_is_of_one_stage
+        refused = first_refusal(
+            [grouping.groups] if whole else workers, [min(checked)] if whole else checked,
+            lengths, rules,
+        )  # fmt: skip
+    if refused is not None:
+        return _refused(refused)
+    blocks = min(budget // cost for budget, cost in zip(budgets, costs, strict=True))
+    return _report(grouping, workers, costs[0], blocks, lengths, rules)
+
+
+def _refused(why: Refusal) -> Pool:
+    return Pool(
+        refused=why.sentence,
+        estimated_max_model_len=why.estimated_max_model_len,
+        needed_bytes=why.needed_bytes,
+    )
 
 
 def _report(
     grouping: Grouping,
     workers: Sequence[tuple[Group, ...]],
+    cost: int,
     blocks: int,
     lengths: Lengths,
     rules: Rules,
@@ -197,62 +189,7 @@ def _report(
         max_concurrency=concurrency,
         blocks_per_request=per_request,
         groups=workers[0],
-        bytes_per_block=bytes_per_block(workers[0]),
+        bytes_per_block=cost,
         stage_layers=tuple(sum(len(g.layers) for g in groups) for groups in workers),
         padding=grouping.padding,
     )
-
-
-def _check(groups: tuple[Group, ...], budget: int, lengths: Lengths, rules: Rules) -> Pool | None:
-    """The refusal if one request of max_model_len does not fit, None if it does."""
-    if rules.check_keeps_null_block:
-        budget -= bytes_per_block(groups)
-
-    def needed(max_model_len: int) -> int:
-        asked = lengths.at(max_model_len)
-        if rules.check_counts_groups:
-            return bytes_per_block(groups) * asked.blocks(groups)
-        return asked.layer_bytes(groups)
-
-    most = lengths.max_model_len
-    if needed(most) <= budget:
-        return None
-    longest = _longest(partial(_fits, needed, budget), most)
-    return Pool(
-        refused=_sentence(most, needed(most), budget, longest, rules),
-        estimated_max_model_len=longest,
-        needed_bytes=needed(most),
-    )
-
-
-def _fits(needed: Callable[[int], int], budget: int, max_model_len: int) -> bool:
-    return needed(max_model_len) <= budget
-
-
-def _longest(fits: Callable[[int], bool], most: int) -> int:
-    """The longest length that fits, 0 if none does; needs grow with length."""
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        if fits(middle):
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def _sentence(length: int, needed: int, budget: int, longest: int, rules: Rules) -> str:
-    """The message as that version words it, up to its advice."""
-
-    def gib(size: int) -> str:
-        return str(round(size / GIB, 2)) if rules.since(14) else f"{size / GIB:.2f}"
-
-    whose = "model's" if rules.since(33) else "models's"
-    said = (
-        f"To serve at least one request with the {whose} max seq len ({length}), ({gib(needed)} "
-        f"GiB KV cache is needed, which is larger than the available KV cache memory ({gib(budget)}"
-        " GiB)."
-    )
-    if longest > 0:
-        said += f" Based on the available memory, the estimated maximum model length is {longest}."
-    return f"{said} Try increasing `gpu_memory_utilization` or decreasing `max_model_len`."

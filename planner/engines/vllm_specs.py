@@ -13,16 +13,20 @@ from planner.deployment import Deployment
 from planner.engines.kv_pages import LayerSpec, SpecKind
 from planner.engines.vllm_compressed import compressed_specs
 from planner.engines.vllm_options import Settings
+from planner.engines.vllm_versions import Rules
 from planner.errors import PlanRefused
 from planner.formats.dtypes import DTYPE_BYTES, KvFormat, kv_format
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.compressed import CompressedAttention
+from planner.kinds.linear_attention import KimiDeltaAttention
 from planner.kinds.recurrent import Mamba2, Recurrent
 from planner.kv_cache import entry_bytes
 from planner.model import LayerGroup, Mixer, Model
 from planner.tensors import StateTensor
 from planner.units import ceil_div
 
+NEMOTRON_FIELD_SINCE = 13
+FEW_HEADS = 16
 INDEXER_SCALE = 4
 """An indexer key is kept in fp8 with an fp32 scale, whatever the cache's format."""
 
@@ -68,7 +72,9 @@ def _specs(
         size = sum(
             _state_bytes(tensor, mixer, model, tp, settings, config) for tensor in mixer.state()
         )
-        blocks = 1 + settings.speculative_tokens + settings.prefix_caching
+        blocks = 1
+        if settings.rules.lets_states_be_cached:
+            blocks += settings.speculative_tokens + settings.prefix_caching
         return [LayerSpec("mamba", settings.max_model_len, state_bytes=size, state_blocks=blocks)]
     if isinstance(mixer, CompressedAttention):
         return compressed_specs(mixer)
@@ -77,8 +83,10 @@ def _specs(
         return []
     indexer = [t for t in cached if t.name == "indexer_keys"]
     own = [t for t in cached if t.name != "indexer_keys"]
-    if isinstance(mixer, LatentAttention) and indexer and fmt.name == "fp8":
-        fmt = kv_format("fp8_ds_mla")
+    if isinstance(mixer, LatentAttention) and indexer:
+        asked = deployment.kv_cache_dtype if fmt.name != "fp8" else "fp8"
+        if _packs_latents(asked, mixer.num_attention_heads // tp, settings):
+            fmt = kv_format("fp8_ds_mla")
     size = sum(entry_bytes(tensor, fmt, tp) for tensor in own)
     shape = (max(1, own[0].heads // tp), own[0].width, own[-1].width)
     window = own[0].window
@@ -91,6 +99,18 @@ def _specs(
             "decode_context_parallel_size: vLLM does not split sliding windows; use 1"
         )
     return found
+
+
+def _packs_latents(asked: str, heads: int, settings: Settings) -> bool:
+    """Whether sparse attention keeps latents in fp8_ds_mla for that flag: FlashMLA's kernels do,
+    FlashInfer's for Blackwell take plain fp8 (0.18 with few heads, always from 0.20), and those of
+    compute capability 12 know nothing else. 0.11 has it by default."""
+    rules = settings.rules
+    if settings.sparse_capability >= 12.0:
+        return asked in ("auto", "fp8")
+    if asked == "fp8" and settings.sparse_capability >= 10.0 and rules.since(18):
+        return not rules.since(20) and heads > FEW_HEADS
+    return asked == "fp8" or (asked == "auto" and not rules.since(12))
 
 
 def _kind(mixer: Mixer, window: int | None) -> SpecKind:
@@ -110,7 +130,7 @@ def _state_bytes(
 ) -> int:
     elements = ceil_div(tensor.elements, tp)
     if tensor.name != "conv":
-        return elements * _state_element(model, config)
+        return elements * _state_element(mixer, model, settings.rules, config)
     channels, kernel = tensor.shape
     if isinstance(mixer, Mamba2) and mixer.n_groups % tp:
         channels += 2 * (tp - mixer.n_groups) * mixer.state_size
@@ -118,14 +138,20 @@ def _state_bytes(
     return ceil_div(channels, tp) * columns * DTYPE_BYTES[model.dtype]
 
 
-def _state_element(model: Model, config: Mapping[str, Any] | None) -> int:
-    """Bytes of a recurrent state's element: the model's dtype unless its configuration says fp32,
-    as Qwen3.5's and Nemotron's do; Kimi's delta rule keeps fp32."""
+def _state_element(
+    mixer: Recurrent, model: Model, rules: Rules, config: Mapping[str, Any] | None
+) -> int:
+    """Bytes of a recurrent state's element: the model's dtype unless its configuration says fp32
+    in a field that this version reads. Nemotron's is fp32 where nothing is said, and Kimi's delta
+    rule keeps fp32."""
+    if isinstance(mixer, KimiDeltaAttention):
+        return 4
+    reads = model.model_type.startswith("nemotron_h") and rules.since(NEMOTRON_FIELD_SINCE)
     text = (config or {}).get("text_config")
     fields = text if isinstance(text, Mapping) else (config or {})
-    named = next(
-        (fields[n] for n in ("mamba_ssm_dtype", "mamba_ssm_cache_dtype") if fields.get(n)), None
-    )
-    if named is None and model.model_type.startswith(("qwen3_5", "kimi_linear")):
+    named = fields.get("mamba_ssm_dtype")
+    if reads:
+        named = fields.get("mamba_ssm_cache_dtype") or "float32"
+    elif named is None and model.model_type.startswith("qwen3_5"):
         named = "float32"
     return 4 if named == "float32" else DTYPE_BYTES[model.dtype]

@@ -3,9 +3,9 @@
     rules = rules_of("0.19.1")
     rules.gpu_memory_utilization  # 0.9
 
-Read from the published packages 0.8.5, 0.11.0, 0.15.1, 0.19.1, 0.20.2, 0.24.0, 0.28.0 and 0.33.0.
-A rule that changed between two of them is dated to the later one unless a start-up log of a
-version in between shows it earlier; the tables below say which.
+Read from the published packages 0.8.5 to 0.33.0; those of the pool from every minor version from
+0.9 but 0.15. Elsewhere a rule that changed between two that were read is dated to the later one
+unless a start-up log of a version in between shows it earlier; the comments say which.
 """
 
 import re
@@ -50,37 +50,69 @@ class Rules:
 
     @property
     def pads_attention_pages(self) -> bool:
-        """Pages that do not divide are padded (0.20.2: refused; 0.24.0: done)."""
+        """Pages that do not divide are padded (0.23.0: refused; 0.24.0: done)."""
         return self.since(24)
 
     @property
+    def pads_states(self) -> bool:
+        """So is a state's page smaller than another layer's (0.25.1: refused; 0.26.0: done)."""
+        return self.since(26)
+
+    @property
+    def may_promote_windows(self) -> bool:
+        """Windows beside latent layers are held whole where no common page exists (0.27.1)."""
+        return self.since(27)
+
+    @property
     def merges_windows(self) -> bool:
-        """Full layers that differ only in a window share a bucket (0.33.0; 0.20.2 does not)."""
-        return self.since(33)
+        """Full layers that differ only in a window share a bucket (0.26.0: no; 0.27.1)."""
+        return self.since(27)
 
     @property
     def group_ratio(self) -> float:
         """The largest bucket sets the group size when it is below this multiple of the smallest:
-        no such rule in 0.11.0, 1.25 in 0.15.1, 1.5 from 0.19.1."""
+        no such rule in 0.11.0, 1.25 from 0.12.0, 1.5 from 0.18.1 (0.17.1: 1.25)."""
         if not self.since(12):
             return 0.0
-        return 1.5 if self.since(16) else 1.25
+        return 1.5 if self.since(18) else 1.25
 
     @property
-    def in_flight_batches(self) -> int:
-        """Batches in flight at pp = 1: 2 with asynchronous scheduling (0.24.0: 1; 0.28.0: 2)."""
-        return 2 if self.since(28) else 1
+    def counts_batches_in_flight(self) -> bool:
+        """Windows keep blocks for every batch in flight (0.25.1: for one; 0.26.0)."""
+        return self.since(26)
 
     @property
     def check_keeps_null_block(self) -> bool:
-        """The fit check sets aside the block that is never handed out (0.33.0)."""
-        return self.since(33)
+        """The fit check sets aside the block that is never handed out (0.28.0: no; 0.29.0)."""
+        return self.since(29)
 
     @property
     def check_counts_groups(self) -> bool:
-        """The fit check counts whole groups with their padding (0.11.0 sums layers; 0.20.2 and
-        0.15.1 count groups)."""
+        """The fit check counts whole groups with their padding (0.13.0 sums layers before it
+        groups them; 0.14.0)."""
         return self.since(14)
+
+    @property
+    def check_counts_every_group(self) -> bool:
+        """It adds up all groups' blocks (0.18.1: those of the first group alone; 0.19.1)."""
+        return self.since(19)
+
+    @property
+    def check_is_of_one_stage(self) -> bool:
+        """It compares a pipeline stage's own layers with its budget (0.14.0 to 0.16.0: those of
+        the whole model)."""
+        return self.since(17)
+
+    @property
+    def check_follows_override(self) -> bool:
+        """num_gpu_blocks_override replaces the budget in the fit check too (0.19.1: no; 0.20.2)."""
+        return self.since(20)
+
+    @property
+    def stage_pays_own_layers(self) -> bool:
+        """A block of layers of different sizes costs a pipeline stage its own layers only (0.16.0:
+        those of the whole model; 0.17.1)."""
+        return self.since(17)
 
     @property
     def tokens_from_concurrency(self) -> bool:
@@ -89,14 +121,26 @@ class Rules:
 
     @property
     def aligns_to_block_size(self) -> bool:
-        """Attention blocks of hybrids grow in steps of the block size (0.11.0: of 16)."""
-        return self.since(12)
+        """Attention blocks of hybrids grow in steps of the block size (0.19.1: of 16 or, with
+        latent attention, 64; 0.20.2)."""
+        return self.since(20)
 
     @property
     def prefix_caches_states(self) -> bool:
         """Prefix caching is on by default for hybrids with recurrent layers, which then hold a
-        second state per request (0.23.0: off; 0.28.0: on)."""
+        second state per request (0.27.1: off; 0.28.0: on)."""
         return self.since(28)
+
+    @property
+    def lets_states_be_cached(self) -> bool:
+        """Hybrids may keep states for prefix caching, one more a request (0.14.0: Mamba's alone,
+        at every block; 0.16.0)."""
+        return self.since(16)
+
+    @property
+    def caches_every_mamba_state(self) -> bool:
+        """With prefix caching Mamba layers keep a state at every block (0.12.0 to 0.27.1)."""
+        return self.since(12) and not self.since(28)
 
     @property
     def graphs_in_budget(self) -> bool:

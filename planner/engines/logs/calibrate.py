@@ -14,7 +14,7 @@ from planner.engines.logs.reading import LogReading
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
 
-SPENT = ("weights", "consumed", "activation", "non_torch", "cuda_graphs")
+SPENT = ("weights", "consumed", "activation", "non_torch", "states", "cuda_graphs")
 
 
 @dataclass(frozen=True, slots=True)

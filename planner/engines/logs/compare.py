@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from planner.engines.engine import EngineFigures
-from planner.engines.logs.reading import Figure, LogReading
+from planner.engines.logs.ranks import Figure
+from planner.engines.logs.reading import LogReading
 from planner.errors import PlanRefused
 from planner.estimate import Estimate, total
 from planner.units import format_bytes
@@ -14,6 +15,7 @@ LABELS = {
     "consumed": "Weights and non-torch",
     "activation": "Peak activation",
     "non_torch": "Non-torch memory",
+    "states": "Recurrent states",
     "cuda_graphs": "CUDA graphs",
     "kv_cache": "KV cache",
     "requested": "Budget",
@@ -30,6 +32,7 @@ CAUSES = {
     "not sort (FlashInfer's: 14 bytes a logit instead of 38), a vision tower that is profiled with "
     "large images, or a first run that compiled",
     "non_torch": "communication buffers of another number of GPUs, or another process on the card",
+    "states": "another number of states (max_running_requests) or another state dtype",
     "cuda_graphs": "other capture sizes (max_num_seqs, speculation), eager mode, or the profiler's "
     "estimate, which is 0.7 to 2.2 of what capture takes",
     "kv_cache": "what the lines above differ by, or another utilisation than the plan's",

@@ -1,13 +1,13 @@
 """The lines that engines print about memory, as patterns, by what they say.
 
 Each pattern has one group per figure. Versions changed the words: the first that matches a line
-counts. Written from public start-up logs of vLLM 0.3 to 0.29, SGLang 0.3 to 0.5 and llama.cpp of
-2023 to 2026.
+counts. Written from public start-up logs of vLLM 0.3 to 0.33, SGLang 0.3 to 0.5, TensorRT-LLM
+0.5 to 1.2 and llama.cpp of 2023 to 2026.
 """
 
 import re
 
-SIZE = r"\s*(-?[\d.,]+)\s*(GiB|MiB|GB|MB)"
+SIZE = r"\s*(-?\d[\d.,]*)\s*(GiB|MiB|GB|MB)"
 Patterns = dict[str, tuple[re.Pattern[str], ...]]
 
 
@@ -19,16 +19,16 @@ VLLM_SIZES = _patterns(
     total=(
         rf"total_gpu_memory \({SIZE}\)",
         rf"total_gpu_memory={SIZE}",
-        r"Free memory on device \([\d.]+/([\d.]+) (GiB)\)",
+        r"Free memory on device (?:\S+ )?\([\d.]+/([\d.]+) (GiB)\)",
         rf"total_memory={SIZE}",
     ),
     free=(
-        r"Free memory on device \(([\d.]+)/[\d.]+ (GiB)\)",
+        r"Free memory on device (?:\S+ )?\(([\d.]+)/[\d.]+ (GiB)\)",
         rf"free_memory={SIZE}",
         rf"Initial free memory:{SIZE}",
     ),
     requested=(
-        rf"Desired GPU memory utilization is \([\d.]+,{SIZE}\)",
+        rf"[Dd]esired GPU memory utilization (?:is )?\([\d.]+,{SIZE}\)",
         rf"worker requested memory:{SIZE}",
         rf"Requested memory: [\d.]+ \(util\),{SIZE}",
         rf"gpu_memory_utilization \([\d.]+\) ={SIZE}",
@@ -43,6 +43,7 @@ VLLM_SIZES = _patterns(
     ),
     consumed=(
         r"([\d.]+) (GiB) for consumed memory",
+        rf"total consumed \(from mem_get_info\):{SIZE}",
         rf"Weights and non-torch{SIZE}",
     ),
     activation=(
@@ -65,12 +66,15 @@ VLLM_SIZES = _patterns(
     cuda_graphs_estimate=(rf"Estimated CUDA graph memory:{SIZE}",),
     kv_cache=(
         rf"Available KV cache memory:{SIZE}",
-        rf"the rest of the memory reserved for KV Cache is{SIZE}",
+        rf"memory reserved for KV Cache is{SIZE}",
+        rf"reserved for KV Cache is only{SIZE}",
         rf"kv_cache_size={SIZE}",
         rf"^KV cache{SIZE}",
         rf"Current kv cache memory in use is{SIZE}",
+        rf"reserved{SIZE} memory for KV Cache",
+        rf"available KV cache memory \({SIZE}\)",
     ),
-    needed=(rf"\({SIZE} KV cache is needed",),
+    needed=(rf"{SIZE} KV cache is needed",),
 )
 VLLM_COUNTS = _patterns(
     tokens=(r"GPU KV cache size: ([\d,]+) tokens", r"^([\d,]+) tokens$"),
@@ -84,19 +88,11 @@ VLLM_COUNTS = _patterns(
     kv_cache_exact=(r"Current kv cache memory in use is (\d+) bytes",),
 )
 VLLM_MARKS = ("vllm", "GPU KV cache size", "KV cache memory", "Model loading took", "KV Cache is ",
-              "# GPU blocks", "activation peak", "Loading model weights took")  # fmt: skip
+              "# GPU blocks", "activation peak", "Loading model weights took",
+              "GPU memory utilization", "kv cache memory in use")  # fmt: skip
 
-SGLANG_SIZES = _patterns(
-    free=(rf"Load weight begin\. avail mem={SIZE}",),
-    after_load=(rf"Load weight end\..*avail mem={SIZE}",),
-    weights=(rf"Load weight end\..*mem usage={SIZE}",),
-    after_pool=(rf"Memory pool end\. avail mem={SIZE}",),
-    cuda_graphs=(rf"Capture cuda graph end\..*mem usage={SIZE}",),
-)
-SGLANG_POOL = re.compile(rf"#tokens: \d+, .*?\bK(?:V)? size:{SIZE}(?:, V size:{SIZE})?")
-"""Of every pool: full and sliding layers have one each; ranks repeat them alike."""
 SGLANG_COUNTS = _patterns(
-    tokens=(r"max_total_num_tokens=(\d+)", r"#tokens: (\d+)"),
+    tokens=(r"max_total_num_tokens=(\d+)",),
     max_model_len=(r"context_len=(\d+)",),
     max_num_seqs=(r"max_running_requests=(\d+)",),
     max_num_batched_tokens=(r"chunked_prefill_size=(\d+)",),
@@ -106,17 +102,12 @@ SGLANG_MARKS = ("Load weight ", "max_total_num_tokens", "sglang", "Memory pool e
                 "KV Cache is allocated", "--mem-fraction-static")  # fmt: skip
 
 LLAMA_SIZES = _patterns(
-    weights=(rf"(?:CUDA\d+|Metal|ROCm\d+|SYCL\d+|Vulkan\d+)\w* model buffer size ={SIZE}",),
-    weights_host=(rf"CPU\w* model buffer size ={SIZE}",),
-    kv_cache=(rf"(?:CUDA\d+|Metal|ROCm\d+|SYCL\d+|Vulkan\d+)\w* KV buffer size ={SIZE}",),
     kv_cache_total=(
         rf"llama_kv_cache\w*: size ={SIZE}",
         rf"KV self size  ={SIZE}",
         rf"kv self size  ={SIZE}",
         rf"memory_size ={SIZE}",
     ),
-    activation=(rf"(?:CUDA\d+|Metal|ROCm\d+|SYCL\d+|Vulkan\d+)\w* compute buffer size ={SIZE}",),
-    activation_host=(rf"(?:CPU|CUDA_Host)\w* compute buffer size ={SIZE}",),
 )
 LLAMA_COUNTS = _patterns(
     tokens=(r"\(\s*(\d+) cells", r"n_ctx\s*= (\d+)", r"n_ctx_slot=(\d+)"),
@@ -125,18 +116,41 @@ LLAMA_COUNTS = _patterns(
 LLAMA_MARKS = ("llama_", "ggml", "KV self size", "kv self size", "model buffer size",
                "compute buffer size", "n_embd")  # fmt: skip
 
+TENSORRT_SIZES = _patterns(
+    total=(
+        rf"device total memory{SIZE}",
+        rf"calculating max tokens in paged kv cache: total:{SIZE}",
+    ),
+    weights=(rf"loading (?:model )?weights \(inside torch\) in memory usage profiling:{SIZE}",),
+    activation=(rf"during inference \(inside torch\) in memory usage profiling:{SIZE}",),
+    kv_cache=(rf"Allocated{SIZE} for max tokens(?: in paged KV cache)? \(",
+              r"Allocate (\d+) (bytes) for k/v cache"),
+)  # fmt: skip
+TENSORRT_COUNTS = _patterns(
+    tokens=(r"for max tokens(?: in paged KV cache)? \((\d+)\)", r"Using (\d+) tokens in paged"),
+    blocks=(r"primary blocks=(\d+)", r"blocks in KV cache primary pool: (\d+)"),
+    block_size=(r"tokens per block[=:] ?(\d+)",),
+    max_model_len=(r"\bmax_seq_len=(\d+)",),
+    fraction=(r"fraction is set ([\d.]+)",),
+)
+TENSORRT_MARKS = ("TensorRT-LLM", "TRT-LLM", "TensorRT LLM", "[MemUsageChange]",
+                  "in memory usage profiling")  # fmt: skip
+
 VERSION = {
     "vllm": re.compile(
-        r"(?:vLLM API server version|LLM engine \(v|vLLM version) ?v?(\d+\.\d+\S*?)[),\s]"
+        r"(?:vLLM API server version|LLM engine \(v|vLLM version|vLLM Version\s*:|"
+        r"[█▀▄] +version) ?v?(\d+\.\d+\S*?)[),\s]"
     ),
+    "tensorrt-llm": re.compile(r"TensorRT[- ]LLM version: (\d+\.\d+\S*)"),
     "sglang": re.compile(r"sglang[= v]+(\d+\.\d+[\w.]*)"),
     "llama.cpp": re.compile(r"build: (\d+)"),
 }
 UTILISATION = re.compile(
-    r"(?:Desired GPU memory utilization is \(|gpu_memory_utilization[= ]\(?|Requested memory: )"
-    r"([01]?\.\d+|1)\b"
+    r"(?:[Dd]esired GPU memory utilization (?:is )?\(|gpu_memory_utilization[= ]\(?|"
+    r"Requested memory: )([01]?\.\d+|1)\b"
 )
 REFUSED = re.compile(
-    r"(ValueError: .*|torch\.OutOfMemoryError: .*|CUDA out of memory.*|cudaMalloc failed.*|"
+    r"(ValueError: .*|torch\.OutOfMemoryError: .*|(?:CUDA|HIP) out of memory.*|"
+    r"cudaMalloc failed.*|ggml_\w*alloc\w*: failed to allocate.*|"
     r"To serve at least one request.*|RuntimeError: Not enough memory.*)"
 )

@@ -5,24 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planner.engines.logs import patterns
-from planner.engines.logs.patterns import Patterns
+from planner.engines.logs.llama_cpp import llama_figures_of
+from planner.engines.logs.ranks import Figure, Line, by_worker, figure, plain, read
+from planner.engines.logs.sglang import sglang_figures_of
 from planner.errors import PlanRefused
-from planner.units import GIB, MIB
 
-UNITS = {"GiB": GIB, "GB": GIB, "MiB": MIB, "MB": MIB}
-"""Engines that print GB or MB mean these too."""
-SMALLEST_OF_RANKS = ("kv_cache", "tokens", "blocks", "concurrency")
-FIRST_OF_RANKS = ("free", "total", "free_after")
 MAX_CHARACTERS = 4_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One printed figure: bytes or a count, half of its last printed digit, and its line."""
-
-    value: float
-    half_digit: float
-    line: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +31,16 @@ class LogReading:
 
 
 def read_log(text: str) -> LogReading:
-    """The figures of a start-up log of vLLM, SGLang or llama.cpp.
+    """The figures of a start-up log of vLLM, SGLang, TensorRT-LLM or llama.cpp.
 
-    Of several ranks the smallest cache counts. Raises PlanRefused for text that holds none.
+    Of several ranks the one with the smallest cache counts, of llama.cpp's devices the fullest.
+    Raises PlanRefused for text that holds none.
     """
     if len(text) > MAX_CHARACTERS:
         raise PlanRefused("the log is longer than 4 million characters: paste its start only")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = plain(text)
     engine = _engine(lines)
-    if engine == "vllm":
-        lines = [part for line in lines for part in _parts(line)]
-        sizes = _read(lines, patterns.VLLM_SIZES, sized=True)
-        counts = _read(lines, patterns.VLLM_COUNTS)
-        exact = counts.pop("kv_cache_exact", None)
-        if exact is not None and "kv_cache" not in sizes:
-            sizes["kv_cache"] = exact
-    elif engine == "sglang":
-        sizes = _read(lines, patterns.SGLANG_SIZES, sized=True)
-        counts = _read(lines, patterns.SGLANG_COUNTS)
-        _pool_of_sglang(sizes, lines)
-    else:
-        sizes = _read(lines, patterns.LLAMA_SIZES, sized=True)
-        counts = _read(lines, patterns.LLAMA_COUNTS)
-        if "kv_cache" not in sizes and "kv_cache_total" in sizes:
-            sizes["kv_cache"] = sizes["kv_cache_total"]
+    sizes, counts = READERS[engine](lines)
     refused = next((m[1] for line in lines if (m := patterns.REFUSED.search(line))), None)
     if not sizes and not counts and refused is None:
         raise PlanRefused("no line of this log says anything about memory that is known here")
@@ -79,23 +53,14 @@ def read_log(text: str) -> LogReading:
     )  # fmt: skip
 
 
-def _engine(lines: list[str]) -> str:
-    """Whose log it is, by the marks that its lines carry."""
-    marks = {
-        "sglang": patterns.SGLANG_MARKS,
-        "llama.cpp": patterns.LLAMA_MARKS,
-        "vllm": patterns.VLLM_MARKS,
-    }
-    found = {
-        engine: sum(any(mark in line for mark in words) for line in lines)
-        for engine, words in marks.items()
-    }
-    best = max(found, key=lambda engine: found[engine])
-    if not found[best]:
-        raise PlanRefused(
-            "this is no start-up log of vLLM, SGLang or llama.cpp: paste what the server printed"
-        )
-    return best
+def _vllm(lines: list[str]) -> tuple[dict[str, Figure], dict[str, Figure]]:
+    every = [Line(part, line.rank) for line in by_worker(lines) for part in _parts(line.text)]
+    sizes = read(every, patterns.VLLM_SIZES, sized=True)
+    counts = read(every, patterns.VLLM_COUNTS)
+    exact = counts.pop("kv_cache_exact", None)
+    if exact is not None and "kv_cache" not in sizes:
+        sizes["kv_cache"] = exact
+    return sizes, counts
 
 
 def _parts(line: str) -> list[str]:
@@ -103,55 +68,54 @@ def _parts(line: str) -> list[str]:
     return [part.strip() for part in re.split(r";|\|", line) if part.strip()]
 
 
-def _read(lines: list[str], wanted: Patterns, *, sized: bool = False) -> dict[str, Figure]:
-    found: dict[str, Figure] = {}
-    for name, shapes in wanted.items():
-        for shape in shapes:
-            figures = [
-                _figure(match, line, sized=sized)
-                for line in lines
-                if (match := shape.search(line)) is not None
-            ]
-            if figures:
-                found[name] = _of_ranks(name, figures)
-                break
-    return found
+def _tensorrt(lines: list[str]) -> tuple[dict[str, Figure], dict[str, Figure]]:
+    """The pool is allocated twice, first a small one for the profile: the last one is kept."""
+    every = [Line(line) for line in lines]
+    sizes = read(every, patterns.TENSORRT_SIZES, sized=True)
+    counts = read(every, patterns.TENSORRT_COUNTS)
+    for found, wanted, sized in (
+        (sizes, patterns.TENSORRT_SIZES, True),
+        (counts, patterns.TENSORRT_COUNTS, False),
+    ):
+        for name in ("kv_cache", "tokens", "blocks"):
+            last = _last(lines, wanted.get(name, ()), sized=sized)
+            if last is not None:
+                found[name] = last
+    return sizes, counts
 
 
-def _of_ranks(name: str, figures: list[Figure]) -> Figure:
-    if name in FIRST_OF_RANKS:
-        return figures[0]
-    choose = min if name in SMALLEST_OF_RANKS else max
-    return choose(figures, key=lambda figure: figure.value)
+def _last(lines: list[str], shapes: tuple[re.Pattern[str], ...], *, sized: bool) -> Figure | None:
+    for shape in shapes:
+        for line in reversed(lines):
+            if (match := shape.search(line)) is not None:
+                return figure(match, line, sized=sized)
+    return None
 
 
-def _figure(match: re.Match[str], line: str, *, sized: bool) -> Figure:
-    if sized:
-        return Figure(*_sized(match[1], match[2]), line)
-    text = match[1].replace(",", "").rstrip(".")
-    digits = len(text.partition(".")[2])
-    return Figure(float(text), 0.5 * 10**-digits if digits else 0.0, line)
+READERS = {
+    "vllm": _vllm,
+    "sglang": sglang_figures_of,
+    "tensorrt-llm": _tensorrt,
+    "llama.cpp": llama_figures_of,
+}
+MARKS = {
+    "sglang": patterns.SGLANG_MARKS,
+    "llama.cpp": patterns.LLAMA_MARKS,
+    "tensorrt-llm": patterns.TENSORRT_MARKS,
+    "vllm": patterns.VLLM_MARKS,
+}
 
 
-def _sized(number: str, unit: str) -> tuple[float, float]:
-    """Bytes, and half of the last printed digit."""
-    text = number.replace(",", "").rstrip(".")
-    half = 0.5 * 10 ** -len(text.partition(".")[2])
-    return float(text) * UNITS[unit], half * UNITS[unit]
-
-
-def _pool_of_sglang(sizes: dict[str, Figure], lines: list[str]) -> None:
-    """Keys and values of all pools, and the weights where only free memory was printed."""
-    pools = {m[0]: m for line in lines if (m := patterns.SGLANG_POOL.search(line))}
-    if pools:
-        halves = [_sized(m[i], m[i + 1]) for m in pools.values() for i in (1, 3) if m[i]]
-        size, half = (sum(column) for column in zip(*halves, strict=True))
-        sizes["kv_cache"] = Figure(size, half, "; ".join(pools))
-    before, after = sizes.get("free"), sizes.get("after_load")
-    if "weights" not in sizes and before is not None and after is not None:
-        half = before.half_digit + after.half_digit
-        sizes["weights"] = Figure(before.value - after.value, half, after.line)
-    pool = sizes.get("after_pool")
-    if "kv_cache" not in sizes and after is not None and pool is not None:
-        half = after.half_digit + pool.half_digit
-        sizes["kv_cache"] = Figure(after.value - pool.value, half, pool.line)
+def _engine(lines: list[str]) -> str:
+    """Whose log it is, by the marks that its lines carry."""
+    found = {
+        engine: sum(any(mark in line for mark in words) for line in lines)
+        for engine, words in MARKS.items()
+    }
+    best = max(found, key=lambda engine: found[engine])
+    if not found[best]:
+        raise PlanRefused(
+            "this is no start-up log of vLLM, SGLang, TensorRT-LLM or llama.cpp: paste what the "
+            "server printed"
+        )
+    return best

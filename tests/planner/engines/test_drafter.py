@@ -288,9 +288,9 @@ def test_medusa_has_a_head_for_each_token_of_a_step() -> None:
 def test_medusas_heads_take_memory_and_no_cache() -> None:
     target = model(LLAMA_8B)
     heads = drafter({**MEDUSA, "vocab_size": 128256}, "heads", "medusa", 3)
-    found, without = planned("medusa", heads), vllm_figures(
-        target, H100, Deployment(), VllmOptions(max_model_len=8192, max_num_seqs=64)
-    )  # fmt: skip
+    alone = VllmOptions(version="0.32.0", max_model_len=8192, max_num_seqs=64)
+    found = planned("medusa", heads, "0.32.0")
+    without = vllm_figures(target, H100, Deployment(), alone)
     size = 2 * 3 * (4096 * 4096 + 128256 * 4096)
     assert found.components["draft_weights"].bytes == pytest.approx(size, rel=0.01)
     per_token = found.kv_cache.bytes / found.kv_cache_tokens
@@ -298,4 +298,6 @@ def test_medusas_heads_take_memory_and_no_cache() -> None:
     assert found.drafts
     other = drafter({**MEDUSA, "hidden_size": 2048}, "heads", "medusa", 3)
     with pytest.raises(PlanRefused, match="draft for another"):
-        planned("medusa", other)
+        planned("medusa", other, "0.32.0")
+    with pytest.raises(PlanRefused, match="takes no medusa"):
+        planned("medusa", heads)

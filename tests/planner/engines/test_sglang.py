@@ -226,8 +226,31 @@ def test_command_counts_all_gpus_as_tp() -> None:
     )  # fmt: skip
     assert found.command == (
         "python -m sglang.launch_server --model-path deepseek-ai/DeepSeek-V3 --tp-size 8 "
-        "--dp-size 4 --enable-dp-attention --ep-size 8 --kv-cache-dtype fp8_e4m3"
+        "--attn-dp-size 4 --ep-size 8 --kv-cache-dtype fp8_e4m3"
     )
+
+
+@pytest.mark.parametrize(
+    ("version", "graphs", "cache", "attention"),
+    [
+        ("0.5.10", "--cuda-graph-max-bs 64", "fp4_e2m1", "--dp-size 2 --enable-dp-attention"),
+        ("0.5.14", "--cuda-graph-max-bs-decode 64", "fp4_e2m1", "--enable-dp-attention"),
+        ("0.5.20", "--cuda-graph-max-bs-decode 64", " nvfp4", "--enable-dp-attention"),
+        ("0.5.23", "--cuda-graph-max-bs-decode 64", " nvfp4", "--attn-dp-size 2"),
+    ],
+)
+def test_flags_have_the_names_of_the_version(
+    version: str, graphs: str, cache: str, attention: str
+) -> None:
+    """As the argument parsers of these published packages have them."""
+    found = sglang_figures(
+        model(LLAMA_8B), load_gpu("b200-sxm-180gb"),
+        Deployment(data_parallel_size=2, kv_cache_dtype="nvfp4"),
+        SglangOptions(version=version, cuda_graph_max_bs=64),
+    )  # fmt: skip
+    assert graphs in found.command
+    assert cache in found.command
+    assert attention in found.command
 
 
 def test_every_logged_pool_has_the_cell_of_its_model() -> None:

@@ -6,6 +6,13 @@ from typing import Any
 import pytest
 
 from cli import main
+from planner.deployment import Deployment
+from planner.engines.vllm import vllm_figures
+from planner.engines.vllm_options import VllmOptions
+from planner.errors import PlanRefused
+from planner.hf_config import parse
+from presets.gpus import load_gpu
+from presets.models import load_model_config
 
 CARD = "h100-sxm5-80gb"
 B200 = ("--gpu", "b200-sxm-180gb")
@@ -28,7 +35,7 @@ def plan(
     ("words", "why"),
     [
         (["--kv-cache-dtype", "q8_0"], "kv_cache_dtype q8_0: vLLM 0.33.0 has no such cache"),
-        (["--kv-cache-dtype", "nvfp4", "--engine-version", "0.8.5", *B200], "0.24 has it"),
+        (["--kv-cache-dtype", "nvfp4", "--engine-version", "0.8.5", *B200], "0.20 has it"),
         (["--kv-cache-dtype", "nvfp4"], "H100-SXM5-80GB has no kernels for a nvfp4 cache"),
         (["--context-parallel-size", "2"], "not described with a prefill ring"),
         (["--gpu", "apple-m2-ultra"], "vLLM does not run on"),
@@ -38,6 +45,8 @@ def plan(
         (["--max-num-seqs", "9000"], "must be at least max_num_seqs"),
         (["--block-size", "8"], "a multiple of 16"),
         (["--block-size", "48", "--engine-version", "0.15.1"], "one of 16, 32"),
+        (["--block-size", "48", "--engine-version", "0.17.1"], "one of 16, 32, 64, 128, 256"),
+        (["--block-size", "256", "--engine-version", "0.11.0"], "one of 16, 32, 64, 128 "),
         (["--max-loras", "1", "--max-lora-rank", "7"], "; 8 holds adapters of rank 7 too"),
         (["--max-loras", "1", "--max-lora-rank", "513"], "takes 1, 8, 16, 32, 64, 128, 256, 320"),
         (["--max-loras", "1", "--max-lora-rank", "1", "--engine-version", "0.8.5"], "takes 8, 16"),
@@ -140,3 +149,47 @@ def test_the_fp8_that_was_asked_for_is_printed(
     found = json.loads(capsys.readouterr().out)["engine"]
     assert f"{found['command']} ".count(f"{flag} ") == 1
     assert found["kv_cache"]["bytes"] / found["kv_cache_tokens"] == pytest.approx(65_536, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "last_without", "first_with"),
+    [
+        ({"kv_offloading_size": 8.0}, "0.11.0", "0.12.0"),
+        ({"kv_cache_memory_bytes": 2**33}, "0.9.1", "0.10.2"),
+        ({"runner": "pooling"}, "0.9.1", "0.10.2"),
+        ({"disable_hybrid_kv_cache_manager": True}, "0.8.5", "0.9.1"),
+        ({"speculative_config": {"method": "suffix", "num_speculative_tokens": 3}},
+         "0.11.0", "0.12.0"),
+    ],
+)  # fmt: skip
+def test_flags_are_refused_before_their_version(
+    options: dict[str, Any], last_without: str, first_with: str
+) -> None:
+    """As the argument parsers of the published packages have them."""
+    card, llama = load_gpu(CARD), parse(load_model_config("llama-3.1-8b"))
+    small = {"max_model_len": 4096, **options}
+    with pytest.raises(PlanRefused, match=next(iter(options))):
+        vllm_figures(llama, card, Deployment(), VllmOptions(version=last_without, **small))
+    assert vllm_figures(llama, card, Deployment(), VllmOptions(version=first_with, **small)).command
+
+
+@pytest.mark.parametrize(
+    ("weights", "version", "package"),
+    [
+        ("nf4", "0.27.1", None),
+        ("nf4", "0.28.0", "vllm-bnb-plugin"),
+        ("q4_k_m", "0.23.0", None),
+        ("q4_k_m", "0.24.0", "vllm-gguf-plugin"),
+        ("fp8", "0.33.0", None),
+    ],
+)
+def test_formats_that_left_vllm_name_their_package(
+    weights: str, version: str, package: str | None
+) -> None:
+    llama = parse(load_model_config("llama-3.1-8b"))
+    found = vllm_figures(
+        llama, load_gpu(CARD), Deployment(weights_dtype=weights), VllmOptions(version=version)
+    )
+    named = [note for note in found.notes if "package of its own" in note]
+    assert bool(named) is (package is not None)
+    assert package is None or package in named[0]

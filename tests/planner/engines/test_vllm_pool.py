@@ -1,6 +1,7 @@
 """The pool against vLLM's own code where its results are at hand, and against public logs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.engines.kv_pages import LayerSpec
-from planner.engines.vllm_pool import NOTHING_LEFT, Pool, align, make_pool
+from planner.engines.vllm_pool import CACHELESS_STAGE, NOTHING_LEFT, Pool, align, make_pool
 from planner.engines.vllm_versions import rules_of
 from planner.units import GIB
 
@@ -201,6 +202,73 @@ def test_pages_that_do_not_divide(version: str, refused: bool) -> None:
     assert (pool.refused is not None) is refused
 
 
+FULL, WIDE = LayerSpec("full", 16, 4096, (8, 128)), LayerSpec("full", 16, 3072, (6, 128))
+SLIDING = LayerSpec("sliding", 16, 4096, (8, 128), 1024)
+NARROW = LayerSpec("sliding", 16, 2048, (4, 128), 512)
+LATENT, KEYS = LayerSpec("mla", 64, 1152, (1, 576)), LayerSpec("mla", 64, 132, (1, 132))
+BESIDE_LATENT = LayerSpec("sliding", 64, 1536, (3, 128), 512)
+
+
+@pytest.mark.parametrize(
+    ("layers", "gib", "stages", "override", "found"),
+    [
+        ([SLIDING] * 13 + [FULL] * 10, 10, 1, None, {
+            "0.17.1": (16384, 87376), "0.18.1": (12603, 100816), "0.19.1": (12603, 100816),
+            "0.20.2": (12603, 157323), "0.25.1": (12603, 157323), "0.26.0": (12603, 131646),
+        }),
+        ([SLIDING] * 20 + [FULL] * 10, 10, 2, None, {
+            "0.25.1": (16384, 167667), "0.26.0": (16384, 102261),
+        }),
+        ([LATENT, KEYS] * 20, 10, 2, None, {
+            "0.11.0": (6533, 418112), "0.16.0": (6533, 418112), "0.17.1": (13066, 836224),
+            "0.33.0": (13066, 836224),
+        }),
+        ([SLIDING] * 20 + [FULL] * 10, 1.25, 1, None, {
+            "0.13.0": None, "0.14.0": (2048, 10912), "0.18.1": (2048, 10912), "0.19.1": None,
+        }),
+        ([FULL] * 32, 3, 2, None, {
+            "0.13.0": (3072, 49152), "0.14.0": None, "0.16.0": None, "0.17.1": (3072, 49152),
+        }),
+        ([FULL] * 32, 4, 1, None, {"0.28.0": (2048, 32768), "0.29.0": None}),
+        ([FULL] * 32, 10, 1, 1000, {"0.19.1": (1000, 16000), "0.20.2": None}),
+        ([WIDE] * 10 + [NARROW] * 10, 10, 1, None, {
+            "0.20.2": None, "0.25.1": (21845, 276057), "0.26.0": (21845, 230536),
+        }),
+        ([LATENT] * 10 + [BESIDE_LATENT] * 5, 10, 1, None, {
+            "0.26.0": None, "0.27.1": (8738, 559232),
+        }),
+    ],
+)  # fmt: skip
+def test_versions_part_where_their_own_code_does(
+    layers: list[LayerSpec],
+    gib: float,
+    stages: int,
+    override: int | None,
+    found: dict[str, tuple[int, int] | None],
+) -> None:
+    """Blocks and tokens that the packages of these versions compute; None: they refuse."""
+    for version, want in found.items():
+        pool = make_pool(
+            layers, [int(gib * GIB)] * stages, rules_of(version), max_model_len=32768,
+            max_num_batched_tokens=8192, num_gpu_blocks_override=override,
+        )  # fmt: skip
+        assert (pool.refused is not None) is (want is None), version
+        if want is not None:
+            assert (pool.num_blocks, pool.kv_cache_tokens) == want, version
+
+
+def test_windows_of_two_lengths_are_not_held_whole_together() -> None:
+    layers = [SLIDING] * 4 + [replace(SLIDING, window=512)] * 4 + [FULL] * 4
+    for version in ("0.11.0", "0.20.2", "0.33.0"):
+        pool = make_pool(
+            layers, [10 * GIB], rules_of(version), max_model_len=32768,
+            max_num_batched_tokens=8192, hybrid=False,
+        )  # fmt: skip
+        assert pool.refused == (
+            "All attention layers in the same KV cache group must have the same window size."
+        )
+
+
 def test_windows_without_the_hybrid_manager_are_held_whole() -> None:
     """Llama-4-Scout, TP 4, in vLLM 0.19.0: 16.75 GiB printed 365,968 tokens for 48 layers."""
     layers = [LayerSpec("chunked", 16, 1024, (2, 128), 8192)] * 36 + [
@@ -219,6 +287,16 @@ def test_nothing_left_is_refused_as_vllm_says_it() -> None:
         max_model_len=8192, max_num_batched_tokens=8192,
     )  # fmt: skip
     assert pool.refused == NOTHING_LEFT
+
+
+def test_a_stage_without_a_cache_is_refused() -> None:
+    """Layers that read another's cache have no spec: all of the second stage's here."""
+    for version in ("0.11.0", "0.33.0"):
+        pool = make_pool(
+            [FULL] * 4, [GIB, GIB], rules_of(version), max_model_len=4096,
+            max_num_batched_tokens=2048, stages=[range(4), range(4, 4)],
+        )  # fmt: skip
+        assert pool.refused == CACHELESS_STAGE
 
 
 @given(
