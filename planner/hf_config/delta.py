@@ -48,8 +48,10 @@ def delta(fields: Fields) -> Model:
     experts = None
     if not dense:
         fields.fill(shared_expert_intermediate_size=512)
-        has_experts = sparse_layers(fields, count, "step")
-        traits = Experts(shared_size="shared_expert_intermediate_size", shared_gate=True)
+        traits = Experts(
+            where="step", shared_size="shared_expert_intermediate_size", shared_gate=True
+        )
+        has_experts = sparse_layers(fields, count, traits)
         experts = moe(fields, traits)
     mlp = None
     if not all(has_experts):

@@ -28,10 +28,12 @@ class Experts:
     size: the field that holds an expert's width, same_size one that may only repeat it.
     shared_size: the field that holds the width of the shared part; without it, shared experts are
     counted and each is as wide as a routed one.
+    listed: whether its layers may also be named one by one (mlp_layer_types, moe_layer_freq).
     score_bias: a bias per expert that the reference keeps as a parameter, not as a buffer.
     """
 
     where: Where = "all"
+    listed: bool = False
     size: str = "moe_intermediate_size"
     same_size: str | None = None
     shared: bool = False
@@ -102,36 +104,42 @@ def agreed(fields: Fields, *names: str, default: int | None = None, least: int =
     return found.integer(*(values or present or names), default=default, least=least)
 
 
-def sparse_layers(fields: Fields, count: int, where: Where) -> list[bool]:
-    """Whether each layer has experts. `mlp_layer_types` and a list of moe_layer_freq win."""
+def sparse_layers(fields: Fields, count: int, traits: Experts) -> list[bool]:
+    """Whether each layer has experts. `mlp_layer_types` and a list of moe_layer_freq win where the
+    model type's code reads them, and may only agree where it does not.
+    """
     types = fields.sequence("mlp_layer_types", length=count)
-    freq = fields.config.get("moe_layer_freq")
-    if isinstance(freq, list):
+    named_by = "mlp_layer_types"
+    if isinstance(fields.config.get("moe_layer_freq"), list):
         flags = fields.sequence("moe_layer_freq", length=count) or []
         if types is None:
             types = ["sparse" if flag else "dense" for flag in flags]
+            named_by = "moe_layer_freq"
     elif "moe_layer_freq" in fields.config:
         fields.expect("moe_layer_freq", 1)
     found = [True] * count
-    if where == "first":
+    if traits.where == "first":
         first = fields.integer(*DENSE_FIRST, default=0, least=0)
         found = [index >= first for index in range(count)]
-    elif where == "step":
+    elif traits.where == "step":
         step = fields.integer("decoder_sparse_step", default=1)
         dense = fields.sequence("mlp_only_layers") or []
         found = [i not in dense and (i + 1) % step == 0 for i in range(count)]
-    elif where == "interval":
+    elif traits.where == "interval":
         start = fields.integer("moe_layer_start_index", default=1, least=0)
         end = fields.integer("moe_layer_end_index", default=-1, least=-1)
         every = fields.integer("moe_layer_interval", default=1)
         last = count - 1 if end == -1 else end
         found = [(i + 1) % every == 0 and start <= i <= last for i in range(count)]
-    listed = fields.sequence("is_moe_layer", length=count)
-    if listed is not None and types is None and listed != found:
+    flagged = fields.sequence("is_moe_layer", length=count)
+    if flagged is not None and types is None and flagged != found:
         raise fields.refuse("is_moe_layer", "contradicts the fields that place the experts")
     if types is None:
         return found
     for kind in types:
         if kind not in ("dense", "sparse"):
             raise fields.refuse("mlp_layer_types", f"{short(kind)} is not understood")
-    return [kind == "sparse" for kind in types]
+    named = [kind == "sparse" for kind in types]
+    if named != found and not traits.listed:
+        raise fields.refuse(named_by, "contradicts the fields that place this model type's experts")
+    return named

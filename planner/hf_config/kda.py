@@ -65,8 +65,9 @@ def kda(fields: Fields) -> Model:
         if attention.q_lora_rank is not None:
             raise fields.refuse("q_lora_rank", "is not understood for this model type")
     nested.finish()
-    has_experts = sparse_layers(fields, count, "first")
-    experts = moe(fields, Experts(where="first", shared=True))
+    traits = Experts(where="first", listed=True, shared=True)
+    has_experts = sparse_layers(fields, count, traits)
+    experts = moe(fields, traits)
     mlp = Mlp(intermediate_size=fields.integer("intermediate_size"))
     norms = norm("layernorm", hidden_size) * 2
 

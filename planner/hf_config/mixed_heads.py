@@ -22,7 +22,7 @@ LAGUNA = Sparse(
     num_key_value_heads=8,
     slides=none,
     window=512,
-    experts=Experts(shared_size="shared_expert_intermediate_size", score_bias=True),
+    experts=Experts(listed=True, shared_size="shared_expert_intermediate_size", score_bias=True),
     defaults={"shared_expert_intermediate_size": 512},
     ignored=(
         "moe_apply_router_weight_on_input",
@@ -37,7 +37,7 @@ STEP = Sparse(
     head_dim=128,
     num_key_value_heads=8,
     slides=none,
-    experts=Experts(where="first", shared_size="share_expert_dim"),
+    experts=Experts(where="first", listed=True, shared_size="share_expert_dim"),
     defaults={"first_k_dense_replace": 3},
     expects={
         "use_head_wise_attn_gate": (True,),
@@ -70,7 +70,7 @@ MIMO = Sparse(
     head_dim=192,
     num_key_value_heads=4,
     slides=none,
-    experts=Experts(),
+    experts=Experts(listed=True),
     expects={
         "n_shared_experts": (None,),
         "add_swa_attention_sink_bias": (True,),

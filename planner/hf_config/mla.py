@@ -58,7 +58,7 @@ TRAITS = {
     "deepseek_v3": DEEPSEEK_V3,
     "kimi_k2": DEEPSEEK_V3,
     "deepseek_v32": Latent(
-        experts=Experts(where="first", shared=True),
+        experts=Experts(where="first", listed=True, shared=True),
         indexer=True,
         defaults={
             "first_k_dense_replace": 3,
@@ -68,7 +68,7 @@ TRAITS = {
         },
     ),
     "glm_moe_dsa": Latent(
-        experts=Experts(where="first", shared=True),
+        experts=Experts(where="first", listed=True, shared=True),
         indexer=True,
         defaults={
             "first_k_dense_replace": 3,
@@ -78,7 +78,7 @@ TRAITS = {
         },
     ),
     "glm4_moe_lite": Latent(
-        experts=Experts(where="first", shared=True),
+        experts=Experts(where="first", listed=True, shared=True),
         defaults={"first_k_dense_replace": 1, "q_lora_rank": 768, "n_shared_experts": 1},
         aliases={"qk_rope_head_dim": ("head_dim",)},
     ),
@@ -87,12 +87,12 @@ TRAITS = {
         defaults={"first_k_dense_replace": 0, "q_lora_rank": 1024, "n_shared_experts": 1},
     ),
     "axk1": Latent(
-        experts=Experts(where="first", shared=True),
+        experts=Experts(where="first", listed=True, shared=True),
         sparse_norms=1,
         defaults={"first_k_dense_replace": 1, "q_lora_rank": 1536, "n_shared_experts": 1},
     ),
     "hy_v4": Latent(
-        experts=Experts(where="first", shared=True),
+        experts=Experts(where="first", listed=True, shared=True),
         indexer=True,
         streams=True,
         defaults={
@@ -130,7 +130,7 @@ def latent(fields: Fields) -> Model:
     has_experts = [False] * count
     experts = None
     if traits.experts is not None:
-        has_experts = sparse_layers(fields, count, traits.experts.where)
+        has_experts = sparse_layers(fields, count, traits.experts)
         experts = moe(fields, traits.experts)
     bias = False
     if traits.experts is not None and traits.experts.mlp_bias is not None:

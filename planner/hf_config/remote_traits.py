@@ -25,6 +25,7 @@ TRAITS = {
     ),
     "exaone": replace(
         LLAMA_WITHOUT_BIAS,
+        num_key_value_heads=8,
         aliases={"num_hidden_layers": ("num_layers",)},
         ignored=("embed_dropout",),
     ),
