@@ -46,7 +46,7 @@ CLASS_DEFAULTS: dict[str, dict[str, Any]] = {
     "olmo2": sizes(50304, 4096, 11008, 32, 32),
     "opt": {
         "vocab_size": 50272, "hidden_size": 768, "ffn_dim": 3072, "num_hidden_layers": 12,
-        "num_attention_heads": 12, "word_embed_proj_dim": 768,
+        "num_attention_heads": 12,
     },
     "persimmon": sizes(262144, 4096, 16384, 36, 64),
     "phi": sizes(51200, 2048, 8192, 24, 32),

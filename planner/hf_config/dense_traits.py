@@ -169,7 +169,7 @@ TRAITS: dict[str, Traits] = {
     "granite": LLAMA,
     "helium": replace(LLAMA, o_bias=False, num_key_value_heads=20, head_dim=128, divides=True),
     "hunyuan_v1_dense": HUNYUAN,
-    "hunyuan_vl_text": HUNYUAN,
+    "hunyuan_vl_text": replace(HUNYUAN, tied=True),
     "hyperclovax": replace(LLAMA, norms_per_layer=2, other_norms=("use_post_norm", True, 4)),
     "internlm3": replace(
         BIASLESS,

@@ -27,7 +27,7 @@ class Experts:
 
     size: the field that holds an expert's width, same_size one that may only repeat it.
     shared_size: the field that holds the width of the shared part; without it, shared experts are
-    counted and each is as wide as a routed one.
+    counted and each is as wide as a routed one. least_shared: the fewest that its code can have.
     listed: whether its layers may also be named one by one (mlp_layer_types, moe_layer_freq).
     score_bias: a bias per expert that the reference keeps as a parameter, not as a buffer.
     """
@@ -37,6 +37,7 @@ class Experts:
     size: str = "moe_intermediate_size"
     same_size: str | None = None
     shared: bool = False
+    least_shared: int = 0
     shared_size: str | None = None
     shared_gate: bool = False
     router_bias: bool = False
@@ -65,7 +66,8 @@ def moe(fields: Fields, traits: Experts) -> MoE:
         if agreed(fields, *NUM_SHARED, default=1, least=0) != 1:
             raise fields.refuse(NUM_SHARED[0], f"contradicts {traits.shared_size}")
     elif traits.shared:
-        shared_width = size * agreed(fields, *NUM_SHARED, default=0, least=0)
+        least = traits.least_shared
+        shared_width = size * agreed(fields, *NUM_SHARED, default=least, least=least)
     extras = (Weight("score_bias", (num_experts,), "vector"),) if traits.score_bias else ()
     return MoE(
         num_experts=num_experts,

@@ -56,6 +56,7 @@ FIRST_DENSE = {
         qk_norm="head",
         slides=dots1_slides,
         window=4096,
+        needs=("n_shared_experts",),
         experts=Experts(where="first", shared=True),
     ),
     "cohere2_moe": Sparse(
@@ -103,7 +104,9 @@ FIRST_DENSE = {
         mlp_bias=("mlp_bias", False),
         head_dim=128,
         qk_norm="head",
-        experts=Experts(where="first", listed=True, shared=True, mlp_bias="mlp_bias"),
+        experts=Experts(
+            where="first", listed=True, shared=True, least_shared=1, mlp_bias="mlp_bias"
+        ),
         defaults={"first_k_dense_replace": 1, "num_shared_experts": 1},
         expects={"qk_norm": (True,)},
         ignored=("enable_moe_fp32_combine", "enable_lm_head_fp32", "enable_attention_fp32_softmax"),

@@ -23,7 +23,7 @@ def gemma3n(fields: Fields) -> Model:
     sizes = heads(fields, hidden_size, head_dim=256, num_key_value_heads=2)
     bias = fields.flag("attention_bias", default=False)
     keeps = attention_windows(fields, count, "pattern", window=512, period=5)
-    first_shared = count - shared_layers(fields, count, default=15)
+    first_shared = count - shared_layers(fields, keeps, default=15)
     width = fields.integer("hidden_size_per_layer_input", default=256)
     inputs = fields.integer("altup_num_inputs", default=4)
     rank = fields.integer("laurel_rank", default=64)
@@ -78,7 +78,7 @@ def gemma4(fields: Fields) -> Model:
     keeps[-1] = Keep()
     values_from_keys = fields.flag("attention_k_eq_v", default=False)
     wide = global_heads(fields, local, keeps, values_from_keys)
-    first_shared = count - shared_layers(fields, count, default=0)
+    first_shared = count - shared_layers(fields, keeps, default=0)
     double = fields.flag("use_double_wide_mlp", default=False)
     inner = fields.integer("intermediate_size")
     bias = fields.flag("attention_bias", default=False)
@@ -166,11 +166,15 @@ def gemma4_experts(fields: Fields, hidden_size: int) -> MoE | None:
     )
 
 
-def shared_layers(fields: Fields, count: int, *, default: int) -> int:
-    """How many of the last layers read keys and values that earlier layers stored."""
+def shared_layers(fields: Fields, keeps: list[Keep], *, default: int) -> int:
+    """How many of the last layers read keys and values that earlier layers of a kind stored."""
     shared = fields.integer("num_kv_shared_layers", default=default, least=0)
-    if shared >= count:
+    if shared >= len(keeps):
         raise fields.refuse("num_kv_shared_layers", f"{shared} leaves no layer to share from")
+    if set(keeps[: len(keeps) - shared]) != set(keeps):
+        raise fields.refuse(
+            "num_kv_shared_layers", f"{shared} leaves a kind of layer none to share"
+        )
     return shared
 
 
