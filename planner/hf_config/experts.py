@@ -16,9 +16,9 @@ NUM_SHARED = (
 )  # fmt: skip
 DENSE_FIRST = ("first_k_dense_replace", "num_dense_layers")
 
-Where = Literal["all", "first", "step", "interval"]
-"""Layers with experts: all; all after the first dense ones; every decoder_sparse_step-th; every
-moe_layer_interval-th between two positions."""
+Where = Literal["all", "first", "but_one", "step", "interval"]
+"""Layers with experts: all; all after the first dense ones; all but the very first; every
+decoder_sparse_step-th; every moe_layer_interval-th between two positions."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,11 @@ def sparse_layers(fields: Fields, count: int, traits: Experts) -> list[bool]:
     if traits.where == "first":
         first = fields.integer(*DENSE_FIRST, default=0, least=0)
         found = [index >= first for index in range(count)]
+    elif traits.where == "but_one":
+        found = [index > 0 for index in range(count)]
+        for name in DENSE_FIRST if types is None else ():
+            fields.expect(name, 1)
+        fields.ignore(*DENSE_FIRST)
     elif traits.where == "step":
         step = fields.integer("decoder_sparse_step", default=1)
         dense = fields.sequence("mlp_only_layers") or []

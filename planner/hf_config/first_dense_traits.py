@@ -84,6 +84,7 @@ FIRST_DENSE = {
         defaults={"first_k_dense_replace": 1, "num_shared_experts": 1},
     ),
     "afmoe": Sparse(
+        **BIASED,
         norms_per_layer=4,
         head_dim=128,
         qk_norm="head",
@@ -92,7 +93,6 @@ FIRST_DENSE = {
         window=1024,
         experts=Experts(where="first", shared=True, score_bias=True),
         defaults={"num_dense_layers": 1, "num_shared_experts": 2},
-        expects={"attention_bias": (False,)},
         ignored=(
             "mup_enabled", "load_balance_coeff", "num_expert_groups", "num_limited_groups",
             "score_func", "use_grouped_mm",
@@ -105,9 +105,9 @@ FIRST_DENSE = {
         head_dim=128,
         qk_norm="head",
         experts=Experts(
-            where="first", listed=True, shared=True, least_shared=1, mlp_bias="mlp_bias"
+            where="but_one", listed=True, shared=True, least_shared=1, mlp_bias="mlp_bias"
         ),
-        defaults={"first_k_dense_replace": 1, "num_shared_experts": 1},
+        defaults={"num_shared_experts": 1},
         expects={"qk_norm": (True,)},
         ignored=("enable_moe_fp32_combine", "enable_lm_head_fp32", "enable_attention_fp32_softmax"),
     ),

@@ -28,7 +28,8 @@ class Latent:
 
     sparse_norms: norms that only layers with experts have. streams: parallel residual streams
     (hyper-connections), with learned sinks and an output gate in attention. divides: an absent
-    v_head_dim is hidden_size / heads. aliases: other names this family uses for a field.
+    v_head_dim is hidden_size / heads. mlp_bias: the dense part may have biases. aliases: other
+    names this family uses for a field.
     """
 
     experts: Experts | None = field(
@@ -39,6 +40,7 @@ class Latent:
     sparse_norms: int = 0
     streams: bool = False
     divides: bool = False
+    mlp_bias: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -78,8 +80,8 @@ TRAITS = {
         },
     ),
     "glm4_moe_lite": Latent(
-        experts=Experts(where="first", listed=True, shared=True),
-        defaults={"first_k_dense_replace": 1, "q_lora_rank": 768, "n_shared_experts": 1},
+        experts=Experts(where="but_one", listed=True, shared=True),
+        defaults={"q_lora_rank": 768, "n_shared_experts": 1},
         aliases={"qk_rope_head_dim": ("head_dim",)},
     ),
     "mistral4": Latent(
@@ -92,11 +94,10 @@ TRAITS = {
         defaults={"first_k_dense_replace": 1, "q_lora_rank": 1536, "n_shared_experts": 1},
     ),
     "hy_v4": Latent(
-        experts=Experts(where="first", listed=True, shared=True),
+        experts=Experts(where="but_one", listed=True, shared=True),
         indexer=True,
         streams=True,
         defaults={
-            "first_k_dense_replace": 1,
             "n_shared_experts": 1,
             "q_lora_rank": 1536,
             **indexed(16),
@@ -104,7 +105,9 @@ TRAITS = {
             "index_skip_topk_offset": 2,
         },
     ),
-    "minicpm3": Latent(experts=None, tied=True, divides=True, defaults={"q_lora_rank": 768}),
+    "minicpm3": Latent(
+        experts=None, tied=True, divides=True, mlp_bias=True, defaults={"q_lora_rank": 768}
+    ),
     "youtu": Latent(experts=None, tied=True, defaults={"q_lora_rank": 1536}),
 }
 
@@ -132,9 +135,8 @@ def latent(fields: Fields) -> Model:
     if traits.experts is not None:
         has_experts = sparse_layers(fields, count, traits.experts)
         experts = moe(fields, traits.experts)
-    bias = False
-    if traits.experts is not None and traits.experts.mlp_bias is not None:
-        bias = fields.flag(traits.experts.mlp_bias, default=False)
+    biased = traits.mlp_bias or (traits.experts is not None and bool(traits.experts.mlp_bias))
+    bias = biased and fields.flag("mlp_bias", default=False)
     fields.expect("mlp_bias", bias)
     dense = None
     if not all(has_experts):
