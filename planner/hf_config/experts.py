@@ -21,6 +21,9 @@ Where = Literal["all", "first", "but_one", "step", "interval"]
 decoder_sparse_step-th; every moe_layer_interval-th between two positions."""
 
 
+ELSEWHERE = "contradicts what places the experts of this model type"
+
+
 @dataclass(frozen=True)
 class Experts:
     """What a model type's code does about experts beyond its fields.
@@ -28,7 +31,7 @@ class Experts:
     size: the field that holds an expert's width, same_size one that may only repeat it.
     shared_size: the field that holds the width of the shared part; without it, shared experts are
     counted and each is as wide as a routed one. least_shared: the fewest that its code can have.
-    listed: whether its layers may also be named one by one (mlp_layer_types, moe_layer_freq).
+    listed: whether its layers may also be named one by one (mlp_layer_types).
     score_bias: a bias per expert that the reference keeps as a parameter, not as a buffer.
     """
 
@@ -107,17 +110,14 @@ def agreed(fields: Fields, *names: str, default: int | None = None, least: int =
 
 
 def sparse_layers(fields: Fields, count: int, traits: Experts) -> list[bool]:
-    """Whether each layer has experts. `mlp_layer_types` and a list of moe_layer_freq win where the
-    model type's code reads them, and may only agree where it does not.
+    """Whether each layer has experts. `mlp_layer_types` wins where the model type's code reads it,
+    and may only agree where it does not, as a list of moe_layer_freq always may.
     """
     types = fields.sequence("mlp_layer_types", length=count)
-    named_by = "mlp_layer_types"
+    flags = None
     if isinstance(fields.config.get("moe_layer_freq"), list):
-        flags = fields.sequence("moe_layer_freq", length=count) or []
-        if types is None:
-            types = ["sparse" if flag else "dense" for flag in flags]
-            named_by = "moe_layer_freq"
-    elif "moe_layer_freq" in fields.config:
+        flags = fields.sequence("moe_layer_freq", length=count)
+    else:
         fields.expect("moe_layer_freq", 1)
     found = [True] * count
     if traits.where == "first":
@@ -138,15 +138,18 @@ def sparse_layers(fields: Fields, count: int, traits: Experts) -> list[bool]:
         every = fields.integer("moe_layer_interval", default=1)
         last = count - 1 if end == -1 else end
         found = [(i + 1) % every == 0 and start <= i <= last for i in range(count)]
-    flagged = fields.sequence("is_moe_layer", length=count)
-    if flagged is not None and types is None and flagged != found:
-        raise fields.refuse("is_moe_layer", "contradicts the fields that place the experts")
-    if types is None:
-        return found
-    for kind in types:
-        if kind not in ("dense", "sparse"):
-            raise fields.refuse("mlp_layer_types", f"{short(kind)} is not understood")
-    named = [kind == "sparse" for kind in types]
-    if named != found and not traits.listed:
-        raise fields.refuse(named_by, "contradicts the fields that place this model type's experts")
-    return named
+    if types is not None:
+        for kind in types:
+            if kind not in ("dense", "sparse"):
+                raise fields.refuse("mlp_layer_types", f"{short(kind)} is not understood")
+        named = [kind == "sparse" for kind in types]
+        if named != found and not traits.listed:
+            raise fields.refuse("mlp_layer_types", ELSEWHERE)
+        found = named
+    for name, same in (
+        ("moe_layer_freq", flags),
+        ("is_moe_layer", fields.sequence("is_moe_layer", length=count)),
+    ):
+        if same is not None and [bool(flag) for flag in same] != found:
+            raise fields.refuse(name, ELSEWHERE)
+    return found

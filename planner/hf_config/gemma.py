@@ -67,7 +67,8 @@ def gemma4(fields: Fields) -> Model:
     The unified type has neither experts nor embeddings for every layer.
     """
     if fields.text("model_type") == "gemma4_unified_text":
-        fields.fill(hidden_size_per_layer_input=0, sliding_window=1024)
+        fields.fill(sliding_window=1024)
+        fields.derive(hidden_size_per_layer_input=0)
         fields.expect("hidden_size_per_layer_input", 0)
         fields.expect("enable_moe_block", False)
     hidden_size = fields.integer("hidden_size")

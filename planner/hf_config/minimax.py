@@ -48,6 +48,9 @@ def minimax_m3(fields: Fields) -> Model:
         shared=shared_mlp(fields.integer("shared_intermediate_size", default=3072)),
     )
     mlp = Mlp(intermediate_size=fields.integer("dense_intermediate_size", default=12288))
+    flags = fields.config.get("moe_layer_freq")
+    if isinstance(flags, list):
+        fields.derive(mlp_layer_types=["sparse" if flag else "dense" for flag in flags])
     has_experts = sparse_layers(fields, count, Experts(listed=True))
     norms = norm("layernorm", hidden_size) * 2
 

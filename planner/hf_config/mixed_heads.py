@@ -3,8 +3,6 @@
 Source: the reference implementation of each type in Hugging Face transformers 5.23.
 """
 
-from typing import Any
-
 from planner.hf_config.experts import Experts
 from planner.hf_config.families import family
 from planner.hf_config.moe import sparse_decoder
@@ -70,7 +68,7 @@ MIMO = Sparse(
     head_dim=192,
     num_key_value_heads=4,
     slides=none,
-    experts=Experts(listed=True),
+    experts=Experts(where="but_one", listed=True),
     expects={
         "n_shared_experts": (None,),
         "add_swa_attention_sink_bias": (True,),
@@ -186,10 +184,7 @@ def mimo_v2(fields: Fields) -> Model:
     fields.expect("swa_num_key_value_heads", 2 * kv_heads)
     fields.expect("swa_head_dim", head_dim)
     fields.expect("swa_v_head_dim", value_dim)
-    derived: dict[str, Any] = {"layer_types": mimo_types(fields, count)}
-    if fields.config.get("moe_layer_freq") is None:
-        derived["mlp_layer_types"] = ["dense"] + ["sparse"] * (count - 1)
-    fields.derive(**derived)
+    fields.derive(layer_types=mimo_types(fields, count))
     size = fields.optional("sliding_window_size")
     window = fields.integer("sliding_window", default=129) if size is None else size + 1
     fields.settle("sliding_window", window)

@@ -28,8 +28,8 @@ class Latent:
 
     sparse_norms: norms that only layers with experts have. streams: parallel residual streams
     (hyper-connections), with learned sinks and an output gate in attention. divides: an absent
-    v_head_dim is hidden_size / heads. mlp_bias: the dense part may have biases. aliases: other
-    names this family uses for a field.
+    v_head_dim is hidden_size / heads. mlp_bias: the dense part may have biases. expects: what
+    fields may only say. aliases: other names this family uses for a field.
     """
 
     experts: Experts | None = field(
@@ -42,6 +42,7 @@ class Latent:
     divides: bool = False
     mlp_bias: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    expects: Mapping[str, Any] = field(default_factory=dict)
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -68,6 +69,7 @@ TRAITS = {
             "n_shared_experts": 1,
             **indexed(64),
         },
+        expects={"index_topk_freq": 1, "index_topk_pattern": None, "indexer_types": None},
     ),
     "glm_moe_dsa": Latent(
         experts=Experts(where="first", listed=True, shared=True),
@@ -104,6 +106,7 @@ TRAITS = {
             "index_topk_freq": 4,
             "index_skip_topk_offset": 2,
         },
+        expects={"index_topk_freq": 4, "index_skip_topk_offset": 2, "index_topk_pattern": None},
     ),
     "minicpm3": Latent(
         experts=None, tied=True, divides=True, mlp_bias=True, defaults={"q_lora_rank": 768}
@@ -121,6 +124,8 @@ def latent(fields: Fields) -> Model:
     fields.expect("use_mla", True)
     traits = TRAITS[model_type]
     fields.fill(**traits.defaults)
+    for name, value in traits.expects.items():
+        fields.expect(name, value)
     fields.aliases.update(traits.aliases)
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
