@@ -59,7 +59,8 @@ def lfm2(fields: Fields) -> Model:
             mixer = with_window(attention, window)
         return (mixer,), dense if index < first else experts, norms
 
-    fields.aliases["tie_word_embeddings"] = ("tie_embedding", "tie_word_embeddings")
+    if not new:
+        fields.aliases["tie_word_embeddings"] = ("tie_embedding", "tie_word_embeddings")
     return assemble(fields, group_layers(count, layer), hidden_size=hidden_size, tied=True)
 
 

@@ -105,6 +105,7 @@ def olmo_hybrid(fields: Fields) -> Model:
     )
     fields.ignore("linear_a_log_min", "linear_a_log_max", "linear_dt_min", "linear_dt_max")
     fields.ignore("linear_dt_init_floor", "linear_allow_neg_eigval", "linear_use_gate")
+    fields.expect("full_attention_interval", 4)
     linear = linear_layers(fields, count)
     if all(linear):
         raise fields.refuse("layer_types", "names no layer of full attention")

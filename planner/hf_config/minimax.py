@@ -48,8 +48,8 @@ def minimax_m3(fields: Fields) -> Model:
         shared=shared_mlp(fields.integer("shared_intermediate_size", default=3072)),
     )
     mlp = Mlp(intermediate_size=fields.integer("dense_intermediate_size", default=12288))
-    flags = fields.config.get("moe_layer_freq")
-    if isinstance(flags, list):
+    if isinstance(fields.config.get("moe_layer_freq"), list):
+        flags = fields.sequence("moe_layer_freq", length=count) or []
         fields.derive(mlp_layer_types=["sparse" if flag else "dense" for flag in flags])
     has_experts = sparse_layers(fields, count, Experts(listed=True))
     norms = norm("layernorm", hidden_size) * 2

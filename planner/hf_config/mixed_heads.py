@@ -200,11 +200,9 @@ def mimo_v2(fields: Fields) -> Model:
 
 
 def mimo_types(fields: Fields, count: int) -> list[str]:
-    """Full layers first and every sixth, or where hybrid_layer_pattern has a 0."""
-    pattern = fields.sequence("hybrid_layer_pattern", length=count)
+    """Full layers first and every sixth; a hybrid_layer_pattern may only agree, with 0 for full."""
     slides = [bool(i) and (i + 1) % 6 != 0 for i in range(count)]
-    if pattern is not None:
-        if any(flag not in (0, 1) for flag in pattern):
-            raise fields.refuse("hybrid_layer_pattern", "holds something other than 0 and 1")
-        slides = [flag == 1 for flag in pattern]
+    if "layer_types" not in fields:
+        fields.expect("hybrid_layer_pattern", [int(flag) for flag in slides])
+    fields.ignore("hybrid_layer_pattern")
     return ["sliding_attention" if flag else "full_attention" for flag in slides]

@@ -126,6 +126,7 @@ def latent(fields: Fields) -> Model:
     fields.fill(**traits.defaults)
     for name, value in traits.expects.items():
         fields.expect(name, value)
+        fields.settle(name, value)
     fields.aliases.update(traits.aliases)
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")

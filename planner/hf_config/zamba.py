@@ -96,11 +96,14 @@ def zamba2(fields: Fields) -> Model:
     head_dim = width // heads
     size = fields.integer("intermediate_size", default=4 * hidden_size)
     bias = fields.flag("add_bias_linear", default=False)
-    low = fields.integer("adapter_rank", "lora_rank", default=128)
+    low = fields.integer("adapter_rank", default=128)
+    adapted = fields.flag("use_shared_attention_adapter", default=False)
+    fields.expect("lora_rank", low)
+    fields.expect("use_shared_attention_lora", adapted)
     adapters = linear("linear", hidden_size, hidden_size)
     adapters += linear("gate_up_adapter.0", low, hidden_size)
     adapters += linear("gate_up_adapter.1", 2 * size, low, "column")
-    if fields.flag("use_shared_attention_adapter", "use_shared_attention_lora", default=False):
+    if adapted:
         for name in ("q", "k", "v"):
             adapters += linear(f"{name}_adapter.0", low, width)
             adapters += linear(f"{name}_adapter.1", width, low, "column")
