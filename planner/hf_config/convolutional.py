@@ -66,7 +66,7 @@ def lfm2(fields: Fields) -> Model:
 
 def lfm2_types(fields: Fields, count: int, new: bool) -> list[str]:
     """What each layer is: `layer_types`, full_attn_idxs, or the pattern of LFM3."""
-    listed = fields.sequence("full_attn_idxs")
+    listed = fields.positions("full_attn_idxs")
     types = fields.sequence("layer_types", length=count)
     if types is None and new:
         period = ("sliding_attention", "conv", "full_attention", "conv")

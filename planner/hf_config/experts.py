@@ -130,7 +130,7 @@ def sparse_layers(fields: Fields, count: int, traits: Experts) -> list[bool]:
         fields.ignore(*DENSE_FIRST)
     elif traits.where == "step":
         step = fields.integer("decoder_sparse_step", default=1)
-        dense = fields.sequence("mlp_only_layers") or []
+        dense = fields.positions("mlp_only_layers") or []
         found = [i not in dense and (i + 1) % step == 0 for i in range(count)]
     elif traits.where == "interval":
         start = fields.integer("moe_layer_start_index", default=1, least=0)

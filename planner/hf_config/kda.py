@@ -101,8 +101,8 @@ def named(fields: Fields, count: int) -> list[bool] | None:
 
 def kimi_layers(fields: Fields, nested: Fields, count: int) -> list[bool]:
     """Full layers by name, by two lists of positions that start at 1, or every fourth."""
-    full = nested.sequence("full_attn_layers")
-    delta = nested.sequence("kda_layers")
+    full = nested.positions("full_attn_layers")
+    delta = nested.positions("kda_layers")
     types = named(fields, count)
     if types is not None:
         return types

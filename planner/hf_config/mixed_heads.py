@@ -103,7 +103,8 @@ def laguna(fields: Fields) -> Model:
 
     def adjust(attention: Attention, index: int, keep: Keep) -> Attention:
         count_here = own if heads is None else heads[index]
-        if not isinstance(count_here, int) or count_here % attention.num_key_value_heads:
+        whole = isinstance(count_here, int) and count_here > 0
+        if not whole or count_here % attention.num_key_value_heads:
             raise fields.refuse("num_attention_heads_per_layer", f"{short(count_here)} is no count")
         width = count_here if per_head else count_here * attention.head_dim
         extras = linear("g_proj", width, hidden_size, "column")

@@ -246,7 +246,7 @@ def indexers(fields: Fields, count: int) -> list[bool]:
     if types is None and pattern is not None:
         if not isinstance(pattern, (str, list)) or len(pattern) != count:
             raise fields.refuse("index_topk_pattern", f"does not describe {count} layers")
-        types = [{"F": "full", "S": "shared"}.get(kind, kind) for kind in pattern]
+        types = [{"F": "full", "S": "shared"}.get(str(kind), kind) for kind in pattern]
     if types is None:
         return [max(i - offset + 1, 0) % every == 0 for i in range(count)]
     for kind in types:
