@@ -23,9 +23,9 @@ import torch
 import triton.testing
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kernels import hopper_flash
 from kernels.flash import flash_attention
 from kernels.flash_kernel import launch as portable_launch
+from kernels.hopper import flash as hopper_flash
 from kernels.reference import attention_reference
 
 TOKENS = 16384

@@ -21,7 +21,8 @@ from benchmarks.attention_prefill import (
     milliseconds,
     numbers,
 )
-from kernels import flash_kernel, hopper_flash
+from kernels import flash_kernel
+from kernels.hopper import flash as hopper_flash
 from kernels.tiles import HopperTile, Tile
 
 Launch = Callable[..., None]

@@ -20,9 +20,9 @@ from planner.engines.registry import ENGINES
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
 from planner.hf_config import parse
-from planner.search import search, user_steps
-from planner.search_space import CACHES, CHUNKS, IDEAL, SERVING, WEIGHTS, Space, Target, deployments
-from planner.search_sweep import Compiled, compile_deployment, sweep
+from planner.search.search import search, user_steps
+from planner.search.space import CACHES, CHUNKS, IDEAL, SERVING, WEIGHTS, Space, Target, deployments
+from planner.search.sweep import Compiled, compile_deployment, sweep
 from planner.timing.latency import Request, latency
 from planner.timing.speed_grid import GpuGrid
 from planner.workload import Workload

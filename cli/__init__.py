@@ -15,6 +15,7 @@ COMMANDS = {
     "inspect": "parameters and cache of model configurations",
     "plan": "does it fit, how many users, how long a context",
     "latency": "TTFT, TPOT, throughput and cost of a deployment",
+    "extend": "a longer context by scaled rotary positions, and what sets it",
     "search": "the cheapest hardware for a load and speed",
     "serve": "traffic on the plan's replicas, simulated",
     "train": "memory, time and cost of training and fine-tuning",

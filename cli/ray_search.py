@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 from cli.ray_cluster import spread
-from planner.candidates import Found
 from planner.deployment import Deployment
 from planner.model import Model
-from planner.search import checked, merged, search_part
-from planner.search_space import Offer, Space, Target, deployments
+from planner.search.candidates import Found
+from planner.search.search import checked, merged, search_part
+from planner.search.space import Offer, Space, Target, deployments
 from planner.timing import speed
 from planner.timing.speed import Reference
 

@@ -11,7 +11,7 @@ from cli.source import named, read_model
 from planner.errors import PlanRefused
 from planner.export import first_error
 from planner.hf_config import parse
-from planner.search_space import (
+from planner.search.space import (
     CACHES,
     IDEAL,
     RINGS,
@@ -29,7 +29,7 @@ from presets.speed import reference, speed_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from planner.candidates import Candidate, Found
+    from planner.search.candidates import Candidate, Found
 
 FORMATS = ("text", "json", "csv")
 ANY = "any"
@@ -75,9 +75,9 @@ def add_to(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> str:
     """The search in the chosen format. What needs NumPy is imported by those who search."""
-    from planner import search_data
-    from planner.search import search
-    from planner.search_engine import commands
+    from planner.search import data as search_data
+    from planner.search.engine import commands
+    from planner.search.search import search
 
     config = read_model(arguments.model)
     model = parse(config, arguments.model)
@@ -177,11 +177,11 @@ def as_text(
 ) -> str:
     """The answer for a terminal. command: what starts a candidate's engine, if it has one.
     missing: GPUs left out because nobody gave a price."""
-    from planner import search_report
     from planner.admission.rules import label_of
+    from planner.search import report
 
-    limits = search_report.limits(found.target)
-    lines = [search_report.headline(found)]
+    limits = report.limits(found.target)
+    lines = [report.headline(found)]
     started = command(found.winners[0]) if found.winners else None
     lead = "Start it with:\n" if "\n" in (started or "") else "Start it with: "
     lines += [f"{lead}{started}"] if started else []
@@ -202,14 +202,14 @@ def as_text(
             "a time crosses its limit):"
         ]
         listed = (*found.frontier[:SHOWN], *found.quality_steps, *found.engine_steps)
-        alike = search_report.shared_formats(listed)
+        alike = report.shared_formats(listed)
         lines += [f"All with {alike}."] if alike else []
 
         def line(c: "Candidate") -> str:
             return _line(c, found.target, with_formats=alike is None)
 
         lines += [line(c) for c in found.frontier[:SHOWN]]
-        better = search_report.next_quality(found)
+        better = report.next_quality(found)
         lines += ["", better] if better else []
         if len(found.quality_steps) > 1:
             lines += ["", "Cheapest by format of weights and cache:"]
@@ -221,27 +221,24 @@ def as_text(
         if dearer:
             lines += ["", "Also met, on other GPUs:"]
             lines += [
-                f"  {search_report.name(c, with_formats=alike is None)}: "
-                f"{search_report.dearer(c, best, found.target)}"
+                f"  {report.name(c, with_formats=alike is None)}: "
+                f"{report.dearer(c, best, found.target)}"
                 for c, best in dearer
             ]
     losers = found.nearest_losers
     if losers:
         lines += ["", "Why the others lost (each GPU's nearest try):"]
-        lines += [
-            f"  {search_report.name(c)}: {search_report.why(c, found.target)}"
-            for c in losers[:SHOWN]
-        ]
+        lines += [f"  {report.name(c)}: {report.why(c, found.target)}" for c in losers[:SHOWN]]
         if len(losers) > SHOWN:
             lines.append(f"  and {len(losers) - SHOWN} more GPUs (--format csv lists everything)")
-    assumed = search_report.assumed((*found.winners, *losers))
+    assumed = report.assumed((*found.winners, *losers))
     lines += ["", assumed] if assumed else []
-    left = (*found.unsupported, *search_report.without_candidates(found, space.engines))
+    left = (*found.unsupported, *report.without_candidates(found, space.engines))
     if left:
         lines += ["", "Not tried:", *(f"  {reason}" for reason in left)]
     if shown:
-        lines += ["", "Prices:", *(f"  {line}" for line in search_report.prices(shown))]
-        measured = search_report.efficiencies(shown, speed_of)
+        lines += ["", "Prices:", *(f"  {line}" for line in report.prices(shown))]
+        measured = report.efficiencies(shown, speed_of)
         lines += ["", "Efficiency:", *(f"  {line}" for line in measured)] if measured else []
     if missing:
         lines += [
@@ -250,7 +247,7 @@ def as_text(
             "--usd-per-gpu-hour GPU=USD; --marketplace adds marketplace prices.",
         ]
     lines += ["", f"{found.points:,} points tried. Times are estimates: {reference().source}."]
-    lines += [SERVER, *([search_report.AT_ONCE] if search_report.queues(found.target) else [])]
+    lines += [SERVER, *([report.AT_ONCE] if report.queues(found.target) else [])]
     return "\n".join(lines) + "\n"
 
 
@@ -263,10 +260,10 @@ def _names(formats: tuple[str, ...]) -> str:
 
 
 def _line(c: "Candidate", target: Target, *, with_formats: bool) -> str:
-    from planner import search_report
+    from planner.search import report
 
     return (
-        f"  ${c.usd_per_hour:7.2f}/h  TTFT p95 {search_report.ttft(c, target)}  TPOT "
-        f"{search_report.tpot(c, target)}  {search_report.users(c)}  "
-        f"{search_report.name(c, with_formats=with_formats, with_batch=True)}"
+        f"  ${c.usd_per_hour:7.2f}/h  TTFT p95 {report.ttft(c, target)}  TPOT "
+        f"{report.tpot(c, target)}  {report.users(c)}  "
+        f"{report.name(c, with_formats=with_formats, with_batch=True)}"
     )

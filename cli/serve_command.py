@@ -12,7 +12,7 @@ from cli.serve_inputs import case_of, requests_of, trace_of
 from cli.serve_study import choice
 from cli.source import read_model
 from planner.errors import PlanRefused
-from planner.search_space import IDEAL, SERVING
+from planner.search.space import IDEAL, SERVING
 
 if TYPE_CHECKING:
     from planner.serving.requests import Request

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.errors import PlanRefused
-from planner.search_space import IDEAL
+from planner.search.space import IDEAL
 
 if TYPE_CHECKING:
     from planner.deployment import Deployment

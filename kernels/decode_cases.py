@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from kernels import hopper_mla, hopper_paged
 from kernels.aot import Case
 from kernels.combine import combine_kernel, combine_options
 from kernels.decode_tiles import DecodeTile, mla_tile, tiles_by_load
+from kernels.hopper import mla as hopper_mla
+from kernels.hopper import paged as hopper_paged
 from kernels.kv_store import LARGEST, kv_store_kernel
 from kernels.mla_decode import mla_constexprs
 from kernels.mla_decode_kernel import mla_decode_kernel
@@ -165,8 +166,8 @@ def _mla(capability: int, q: torch.dtype, cache: torch.dtype, heads: int) -> Cas
 
 
 def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int) -> Case:
-    from kernels.hopper_mla_byte_kernel import hopper_mla_byte_kernel
-    from kernels.hopper_mla_kernel import hopper_mla_kernel
+    from kernels.hopper.mla_byte_kernel import hopper_mla_byte_kernel
+    from kernels.hopper.mla_kernel import hopper_mla_kernel
 
     constants = hopper_mla.constexprs(q, cache, 1, heads, block_size, True)
     constants["latent_scale"] = None
@@ -200,7 +201,7 @@ def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int)
 
 
 def _hopper_paged(dtype: torch.dtype, head_dim: int, group: int, q_tokens: int) -> Case:
-    from kernels.hopper_paged_kernel import hopper_paged_kernel
+    from kernels.hopper.paged_kernel import hopper_paged_kernel
 
     heads = hopper_paged.HEADS
     query = torch.empty(2, q_tokens, heads * group, head_dim, dtype=dtype, device="meta")
@@ -229,7 +230,7 @@ def _hopper_paged(dtype: torch.dtype, head_dim: int, group: int, q_tokens: int) 
 
 
 def _hopper_join(rows: int) -> Case:
-    from kernels.hopper_paged_join import hopper_paged_join
+    from kernels.hopper.paged_join import hopper_paged_join
 
     constants = hopper_paged.join_constexprs(hopper_paged.constexprs(1, 4, 128, 16), rows, 132)
     return _case(

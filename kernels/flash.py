@@ -1,7 +1,7 @@
 """Flash attention, forward: scores live in registers, one tile of keys at a time.
 
 `flash_attention` takes dense batches, `flash_attention_varlen` packed sequences. Both run
-`kernels.flash_kernel`, or `kernels.hopper_flash` on a card and inputs that it takes. The reference
+`kernels.flash_kernel`, or `kernels.hopper.flash` on a card and inputs that it takes. The reference
 is `kernels.reference`.
 """
 
@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import torch
 
-from kernels import checks, flash_kernel, hopper_flash
+from kernels import checks, flash_kernel
+from kernels.hopper import flash as hopper_flash
 
 
 def flash_attention(

@@ -29,7 +29,7 @@ def _load(
     """
     if DESC:
         if PACKED:
-            place = [_FAR, begin + rows, head, _FAR - rows + start, 0]
+            place = [_FAR, begin + rows, head, start - rows + _FAR, 0]
         else:
             place = [batch, head, start, 0]
         return source.load(place).reshape(BLOCK, BLOCK_D)

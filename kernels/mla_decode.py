@@ -8,7 +8,7 @@ arXiv 2405.04434, section 2.1), so all heads share one key of rank + rope entrie
 value, the first `rank` of them: each cached byte is read once and used twice.
 
 On Hopper, 16-bit queries of rank 512 and rope 64 over a cache of their own dtype or of 8 bits (fp16
-from 17 query rows) go to `kernels.hopper_mla`; everything else, and any call that names a tile, to
+from 17 query rows) go to `kernels.hopper.mla`; everything else, and any call that names a tile, to
 the portable kernel.
 """
 
@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 
-from kernels import hopper_mla
 from kernels.checks import (
     FLOATS,
     LOG2_E,
@@ -44,6 +43,7 @@ from kernels.decode_checks import (
     remember,
 )
 from kernels.decode_tiles import DecodeTile, mla_tile, sm_count, split_count
+from kernels.hopper import mla as hopper_mla
 from kernels.launcher import Launcher
 from kernels.mla_decode_kernel import mla_decode_kernel
 from kernels.packed_bytes import as_words, compute_dtype, packing

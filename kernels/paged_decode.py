@@ -2,7 +2,7 @@
 
     out = paged_decode_attention(q, k_cache, v_cache, block_table, cache_seqlens)
 
-On Hopper, batches that `kernels.hopper_paged` takes are shared out evenly by their lengths. Of all
+On Hopper, batches that `kernels.hopper.paged` takes are shared out evenly by their lengths. Of all
 others each program takes one split of one sequence, and `combine_splits` joins their partial
 results; a sequence that is not split is written as it will be. So many sequences are left whole as
 fill the card in full rounds, and only the rest is split.

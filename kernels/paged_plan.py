@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from kernels import hopper_paged
 from kernels.checks import (
     FLOATS,
     LOG2_E,
@@ -31,6 +30,7 @@ from kernels.decode_checks import (
     check_table,
 )
 from kernels.decode_tiles import DecodeTile, paged_tile, sm_count, split_count, whole_sequences
+from kernels.hopper import paged as hopper_paged
 from kernels.launcher import Launcher
 from kernels.packed_bytes import as_words, compute_dtype, packing
 from kernels.paged_decode_kernel import paged_decode_kernel

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kernels.aot import Case
-from kernels.hopper_flash import constants, out_width
+from kernels.hopper.flash import constants, out_width
 from kernels.tiles import HopperTile, hopper_tile, padded_head_dim, prefill_tile
 
 HEAD_DIMS = ((64, 64), (80, 80), (128, 128), (192, 128), (256, 256))
@@ -77,7 +77,7 @@ def _hopper(
     """The Gluon kernel with a causal mask, with none, or (`causal` None) with a window."""
     from triton.experimental.gluon.language import NVMMASharedLayout
 
-    from kernels.hopper_kernel import hopper_flash_kernel
+    from kernels.hopper.flash_kernel import hopper_flash_kernel
 
     bits = BITS[dtype]
     group = 4 if head_dim == head_dim_v else 1  # MLA multiplies its keys out for every head

@@ -27,7 +27,8 @@ SENTENCES = {
     "alibi": "Attention is biased by distance and has no position limit; the paper shows twice the "
     "trained length without loss (Press et al. 2021).",
     "learned": "Positions are a table: there is none beyond its end.",
-    "none": "Nothing limits positions; what was trained is not in the configuration.",
+    "none": "No positions are encoded, so nothing limits them; what was trained is not in the "
+    "configuration.",
 }
 OVERRIDE = "engines refuse longer sequences unless told to override that"
 ALIASES = {"su": "longrope", "mrope": "default", "ntk": "dynamic"}

@@ -5,7 +5,7 @@ from math import inf
 
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
-from planner.search_space import Offer
+from planner.search.space import Offer
 from planner.timing.collectives import machine_gpus
 from presets.gpus import gpu_ids as all_gpu_ids
 from presets.gpus import load_gpu

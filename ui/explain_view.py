@@ -1,4 +1,4 @@
-"""The Explain page: nine topics, of which only the chosen one is computed and drawn."""
+"""The Explain page: ten topics, of which only the chosen one is computed and drawn."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,18 @@ import streamlit as st
 
 from planner.errors import SizewellError
 from planner.plan import Plan
-from ui.explain import cache, drafting, flash, heads, paging, parallel, quoted, softmax, tiles
+from ui.explain import (
+    cache,
+    drafting,
+    flash,
+    heads,
+    paging,
+    parallel,
+    positions,
+    quoted,
+    softmax,
+    tiles,
+)
 from ui.sentence import as_sentence
 
 TOPICS: dict[str, Callable[[Plan], None]] = {
@@ -14,6 +25,7 @@ TOPICS: dict[str, Callable[[Plan], None]] = {
     "Online softmax": softmax.show,
     "Tiling": tiles.show,
     "Heads": heads.show,
+    "Positions": positions.show,
     "Paging": paging.show,
     "Parallelism": parallel.show,
     "Drafting": drafting.show,

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from planner.errors import PlanRefused
 from planner.export import first_error
-from planner.search_space import (
+from planner.search.space import (
     CACHES,
     IDEAL,
     RINGS,

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import streamlit as st
 
 from planner.admission.rules import label_of
-from planner.candidates import Candidate, Found
 from planner.guide import guide
 from planner.model import Model
-from planner.search import search
-from planner.search_data import as_csv, row
-from planner.search_engine import commands
-from planner.search_report import (
+from planner.search.candidates import Candidate, Found
+from planner.search.data import as_csv, row
+from planner.search.engine import commands
+from planner.search.report import (
     AT_ONCE,
     dearer,
     efficiencies,
@@ -27,7 +26,8 @@ from planner.search_report import (
     why,
     without_candidates,
 )
-from planner.search_space import Target
+from planner.search.search import search
+from planner.search.space import Target
 from planner.timing.latency import SERVER
 from planner.units import format_bytes
 from presets.speed import reference, speed_of

@@ -28,6 +28,8 @@ def rehearsal(suite: str) -> tuple[Check, ...]:
         memory("flash", "Flash attention's workspace", shapes=["tiny GQA"], tokens=[32]),
         memory("split", "Split-KV partials", shapes=["tiny GQA"], formats=["fp16"],
                 sizes=[[512, 1]]),
+        Check("memory/sharing", "Blocks that sequences share", "sharing_checks:sharing_cases",
+              {"sequences": 3, "prompt": 40, "own": 7, "heads": 4, "kv_heads": 2, "dim": 64}),
         memory("logits", "Logits", sizes=[[4, 512, 64]]),
         correctness("prefill_cases", "Prefill kernels against float64", 1.0,
                      settings=[{"tokens": 40, "heads": 2, "kv_heads": 1, "dim": 64}]),

@@ -25,6 +25,10 @@ CARD = Check(
 )  # fmt: skip
 OVERHEADS = Check("card/overheads", "Context and libraries", "overheads:overhead_cases", {}, 0.5)
 
+SHARING = Check(
+    "memory/sharing", "Blocks that sequences share", "sharing_checks:sharing_cases",
+    {"sequences": 16, "prompt": 4100, "own": 100, "heads": 32, "kv_heads": 8, "dim": 128}, 1.0,
+)  # fmt: skip
 CLAIMS = Check(
     "speed/claims", "Flash against naive attention", "speed_checks:flash_claims",
     {"tokens": [2048, 4096, 8192], "heads": 32, "dim": 128}, 3.0,
@@ -80,6 +84,7 @@ def _quick(model: str) -> tuple[Check, ...]:
         memory("flash", "Flash attention's workspace", 3.0, shapes=["GQA"], tokens=[1024, 4096]),
         memory("split", "Split-KV partials", 2.0, shapes=["GQA"], formats=["bf16"],
                 sizes=[[8192, 1], [4096, 8]]),
+        SHARING,
         memory("logits", "Logits", sizes=[[64, 128256, 4096]]),
         correctness("prefill_cases", "Prefill kernels against float64", 2.0, settings=PREFILLS),
         correctness("decode_cases", "Decode kernels against float64", 3.0, settings=DECODES),
@@ -122,6 +127,7 @@ def _full(model: str) -> tuple[Check, ...]:
                 tokens=[1024, 4096, 16384]),
         memory("split", "Split-KV partials", 5.0, shapes=kinds[:3], formats=["bf16", "fp8"],
                 sizes=[[8192, 1], [4096, 8], [1024, 64]]),
+        SHARING,
         memory("logits", "Logits", sizes=[[1, 128256, 4096], [64, 128256, 4096],
                                            [256, 151936, 4096]]),
         *KERNELS,

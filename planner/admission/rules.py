@@ -20,7 +20,7 @@ from planner.footprint import DEFAULT_SM_COUNT, footprint
 from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.model import Model
-from planner.search_space import IDEAL
+from planner.search.space import IDEAL
 from planner.sweep import binding_bytes
 from planner.workload import Workload
 

@@ -5,6 +5,7 @@ from planner.errors import PlanRefused
 from planner.formats.dtypes import NAME_OF_DTYPE, kv_format
 from planner.model import Model
 from planner.positions import reach
+from planner.rope.words import cannot_extend
 
 E5M2 = "fp8_e5m2"
 """fp8 with five exponent bits and no scales: as many bytes as fp8, and a flag of its own."""
@@ -33,6 +34,6 @@ def check_length(engine: str, flag: str, length: int | None, model: Model, allow
     if length is not None and stated is not None and length > stated:
         raise PlanRefused(
             f"{flag} {length:,} is beyond the {stated:,} tokens that the configuration states, "
-            f"which {engine} refuses unless {allowed_by}: plan {stated:,} or fewer, or a "
-            "configuration with longer positions"
+            f"which {engine} refuses unless {allowed_by}, and {cannot_extend(model, length)}: plan "
+            f"{stated:,} or fewer"
         )

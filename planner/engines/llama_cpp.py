@@ -13,6 +13,7 @@ from typing import Any
 
 from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures, exactly, within
+from planner.engines.extended import extended, llama_cpp_cap, llama_cpp_flags, notes_on
 from planner.engines.llama_cpp_buffers import (
     PAD,
     cell_bytes,
@@ -133,6 +134,10 @@ def llama_cpp_figures(
     """
     if draft is not None:
         raise PlanRefused("llama.cpp loads a draft model beside its own: plan the draft apart")
+    model, config, longer = extended(model, config, workload, None)
+    if longer is not None and options.ctx_size is None:
+        slots = 1 if options.unified else options.slots
+        options = options.model_copy(update={"ctx_size": slots * longer.context_tokens})
     placement = Placement(model, assign(model, weights_of(model, deployment)), deployment, options)
     longest = model.max_position_embeddings
     if longest is None and not options.ctx_size:
@@ -182,13 +187,18 @@ def llama_cpp_figures(
             "cache_type_k": placement.keys.name,
             "cache_type_v": placement.values.name,
         },
-        command=server_command(name or model.source, deployment, options),
+        command=server_command(
+            name or model.source, deployment, options,
+            () if longer is None else llama_cpp_flags(longer),
+        ),
         refused=refused,
         log_lines=() if refused else log_lines(placement, ctx, gpu.vendor),
-        notes=_notes(placement, ctx, longest, options, deployment.data_parallel_size),
+        notes=notes_on(longer, model, workload)
+        + (() if longer is None else (llama_cpp_cap(longer),))
+        + _notes(placement, ctx, longest, options, deployment.data_parallel_size),
         host_bytes=placement.weights(-1) + placement.cache(-1, ctx),
         binding_stage=max(0, device),
-    )
+    )  # fmt: skip
 
 
 def weights_of(model: Model, deployment: Deployment) -> str:

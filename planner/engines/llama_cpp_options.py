@@ -4,6 +4,7 @@ Sources: llama.cpp of 2026 (tools/server, src/llama-model, src/llama-kv-cache, c
 """
 
 import shlex
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -88,8 +89,11 @@ def file_name(name: str, weights_dtype: str) -> str:
     return f"/path/to/{name.rsplit('/', 1)[-1]}-{kind}.gguf"
 
 
-def server_command(name: str, deployment: Deployment, options: LlamaCppOptions) -> str:
-    """A command line ready for a shell; a `name` that is no GGUF file is given one."""
+def server_command(
+    name: str, deployment: Deployment, options: LlamaCppOptions, scaling: Sequence[str] = ()
+) -> str:
+    """A command line ready for a shell; a `name` that is no GGUF file is given one. scaling: the
+    words that stretch positions."""
     words = ["llama-server", "-m", file_name(name, deployment.weights_dtype)]
     defaults = LlamaCppOptions()
     keys, values = cache_types(deployment, options)
@@ -112,4 +116,5 @@ def server_command(name: str, deployment: Deployment, options: LlamaCppOptions) 
     for flag, value in flags.items():
         if value is not None:
             words += [flag, str(value)] if value != "" else [flag]
+    words += scaling
     return shlex.join(words)

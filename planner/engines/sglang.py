@@ -20,6 +20,7 @@ from planner.engines.cache_dtypes import E5M2, check_cache_dtype, check_length
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import self_drafting
 from planner.engines.engine import WITHOUT_DRAFT, EngineFigures, exactly, within
+from planner.engines.extended import extended, notes_on, sglang_flags
 from planner.engines.loaded_weights import mtp_bytes
 from planner.engines.sglang_command import QUANTISED_ON_LOAD, launch_command, log_lines, notes
 from planner.engines.sglang_options import (
@@ -89,6 +90,9 @@ def sglang_figures(
     --speculative-draft-model-path. Raises PlanRefused where inputs contradict each other.
     """
     check(model, deployment)
+    model, config, longer = extended(model, config, workload, options.context_length)
+    if longer is not None:
+        options = options.model_copy(update={"context_length": longer.context_tokens})
     if options.drafts_itself:
         model = self_drafting(model)
     model = as_run(model, "auto", own_dtype(model))
@@ -141,10 +145,14 @@ def sglang_figures(
         blocks_per_request=ceil_div(settings.context_length, options.page_size),
         requests=_requests(kept, rank, options, settings, workload, running),
         settings=_settings(options, settings, running),
-        command=launch_command(checkpoint, model, deployment, options),
+        command=launch_command(
+            checkpoint, model, deployment, options,
+            () if longer is None else sglang_flags(longer, config),
+        ),
         refused=refused,
         log_lines=log_lines(model, rank.cell, components, kept, settings, options, free, running),
         notes=(
+            *notes_on(longer, model, workload, options.context_length),
             *([checkpoint.note] if checkpoint.note else []),
             *notes(kept, rank.cell, settings, outside, gpu),
             *([WITHOUT_DRAFT] if draft_layers(options, model, draft) else []),
@@ -153,7 +161,7 @@ def sglang_figures(
         outside_budget=outside,
         drafts=bool(draft_layers(options, model, draft)),
         mtp_bytes=mtp_bytes(model, deployment, binding) if options.drafts_itself else 0,
-    )
+    )  # fmt: skip
 
 
 def rank_of(

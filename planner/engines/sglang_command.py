@@ -1,7 +1,7 @@
 """SGLang's launch command, the lines that its start-up prints, and what they leave unsaid."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from planner.deployment import Deployment
 from planner.engines.cache_dtypes import cache_name
@@ -35,9 +35,14 @@ MAX_PREFILL_TOKENS = 16384
 
 
 def launch_command(
-    checkpoint: Checkpoint, model: Model, deployment: Deployment, options: SglangOptions
+    checkpoint: Checkpoint,
+    model: Model,
+    deployment: Deployment,
+    options: SglangOptions,
+    scaling: Sequence[str] = (),
 ) -> str:
-    """A command line ready for a shell. --tp counts all GPUs of a stage, as SGLang does."""
+    """A command line ready for a shell. --tp counts all GPUs of a stage, as SGLang does.
+    scaling: the words that stretch positions."""
     words = ["python", "-m", "sglang.launch_server", "--model-path", checkpoint.name]
     dp = deployment.data_parallel_size
     ranks = deployment.tensor_parallel_size * dp
@@ -64,6 +69,7 @@ def launch_command(
         if value is not None:
             text = f"{value:g}" if isinstance(value, float) else str(value)
             words += ["--" + field.replace("_", "-"), text]
+    words += scaling
     words += ["--" + field.replace("_", "-") for field in SWITCHES if getattr(options, field)]
     return shlex.join(words)
 

@@ -17,6 +17,7 @@ from planner.deployment import Deployment
 from planner.engines.cache_dtypes import check_cache_dtype
 from planner.engines.checkpoint import Checkpoint, checkpoint_of
 from planner.engines.engine import EngineFigures, within
+from planner.engines.extended import extended, in_config_file, notes_on
 from planner.engines.stages import StageWeights, draft_weights, left_of, shared_requests, stages
 from planner.engines.tensorrt_llm_options import TensorrtLlmOptions, config_file, serve_command
 from planner.errors import PlanRefused
@@ -26,6 +27,7 @@ from planner.hardware import Gpu
 from planner.kv_cache import KINDS, state_bytes
 from planner.model import Model
 from planner.parallelism import check
+from planner.rope.extension import Extension
 from planner.run_dtype import as_run
 from planner.tensors import CacheTensor
 from planner.units import GIB, ceil_div
@@ -61,6 +63,9 @@ def tensorrt_llm_figures(
     Raises PlanRefused where inputs contradict each other.
     """
     check(model, deployment)
+    model, config, longer = extended(model, config, workload, options.max_seq_len)
+    if longer is not None:
+        options = options.model_copy(update={"max_seq_len": longer.context_tokens})
     model = as_run(model, "auto", model.saved_dtype)
     checkpoint = checkpoint_of(name or model.source, model, deployment, {})
     model = as_run(model, deployment.weights_dtype)
@@ -103,10 +108,15 @@ def tensorrt_llm_figures(
             "max_num_batched_tokens": options.max_num_tokens,
             "enable_block_reuse": options.enable_block_reuse,
         },
-        command=serve_command(_loaded(checkpoint), deployment, options),
+        command=serve_command(_loaded(checkpoint, longer), deployment, options),
         refused=refused,
         log_lines=() if refused else _log_lines(blocks, rank, options, longest),
-        notes=_notes(model, rank, blocks, options, longest),
+        notes=(
+            notes_on(None, model, workload, options.max_seq_len)
+            if longer is None
+            else (in_config_file("TensorRT-LLM", longer, config),)
+        )
+        + _notes(model, rank, blocks, options, longest),
         host_bytes=options.host_cache_size,
         binding_stage=binding,
         outside_budget=outside,
@@ -115,11 +125,13 @@ def tensorrt_llm_figures(
     )
 
 
-def _loaded(checkpoint: Checkpoint) -> str:
-    """Its name; a placeholder where it is saved in another dtype, which no flag changes."""
-    if checkpoint.dtype is None:
-        return checkpoint.name
-    return f"<{checkpoint.name} saved in {checkpoint.dtype}: its id here>"
+def _loaded(checkpoint: Checkpoint, longer: Extension | None) -> str:
+    """Its name; a placeholder where it is saved in another dtype or has other positions, which no
+    flag changes."""
+    other = [] if checkpoint.dtype is None else [f"saved in {checkpoint.dtype}"]
+    if longer is not None:
+        other.append("with that in its config.json")
+    return f"<{checkpoint.name} {' and '.join(other)}: its id here>" if other else checkpoint.name
 
 
 def rank_of(

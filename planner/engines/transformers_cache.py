@@ -5,6 +5,7 @@ sliding layers and first updates executed.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -173,9 +174,14 @@ QUANTISED_ON_LOAD = {
 
 
 def load_command(
-    checkpoint: Checkpoint, model: Model, deployment: Deployment, options: TransformersOptions
+    checkpoint: Checkpoint,
+    model: Model,
+    deployment: Deployment,
+    options: TransformersOptions,
+    scaling: Sequence[str] = (),
 ) -> str:
-    """Python that loads the model and generates with this cache. A GGUF file names no dtype."""
+    """Python that loads the model and generates with this cache. A GGUF file names no dtype.
+    scaling: the arguments that stretch positions."""
     load = [f'"{checkpoint.name}"', f'dtype="{checkpoint.dtype or "auto"}"']
     if is_gguf(deployment.weights_dtype):
         file = file_name(model.source, deployment.weights_dtype).rsplit("/", 1)[-1]
@@ -184,6 +190,7 @@ def load_command(
         load.append(f"quantization_config={checkpoint.on_load}")
     load.append(f'attn_implementation="{options.attn_implementation}"')
     load.append('tp_plan="auto"' if deployment.tensor_parallel_size > 1 else 'device_map="cuda"')
+    load += scaling
     arguments = ["**inputs"]
     if options.cache_implementation != "dynamic":
         arguments.append(f'cache_implementation="{options.cache_implementation}"')

@@ -14,6 +14,7 @@ from planner.activations import ActivationTerms, activation_terms
 from planner.deployment import Deployment
 from planner.engines.checkpoint import Checkpoint, checkpoint_of
 from planner.engines.engine import EngineFigures, exactly, within
+from planner.engines.extended import extended, notes_on, transformers_arguments
 from planner.engines.stages import left_of, stages
 from planner.engines.transformers_cache import (
     QUANTISED_ON_LOAD,
@@ -56,6 +57,7 @@ def transformers_figures(
     """
     _check(deployment, draft)
     check(model, deployment)
+    model, config, longer = extended(model, config, workload, None)
     model = as_run(model, "auto", model.saved_dtype)
     checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
     model = as_run(model, deployment.weights_dtype)
@@ -108,13 +110,17 @@ def transformers_figures(
             "max_num_seqs": batch,
             "max_num_batched_tokens": min(2**24, batch * (options.prefill_chunk_size or context)),
         },
-        command=load_command(checkpoint, model, deployment, options),
+        command=load_command(
+            checkpoint, model, deployment, options,
+            () if longer is None else transformers_arguments(longer, config),
+        ),
         refused=refused,
-        notes=_loaded(model, deployment, checkpoint)
+        notes=notes_on(longer, model, workload)
+        + _loaded(model, deployment, checkpoint)
         + _held(batch, context, held, tokens, refused)
         + _notes(model, caches, options, left_of(room, components.values(), "").low_bytes),
         host_bytes=caches.offloaded(batch, context),
-    )
+    )  # fmt: skip
 
 
 def _check(deployment: Deployment, draft: Model | None) -> None:

@@ -17,6 +17,7 @@ from planner.engines import vllm_overheads as overheads
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import check_fits, self_drafting
 from planner.engines.engine import EngineFigures, exactly, within
+from planner.engines.extended import extended, notes_on, vllm_flags
 from planner.engines.loaded_weights import mtp_bytes
 from planner.engines.requests import most_running, requests_in
 from planner.engines.vllm_budget import Budget, drafts_itself, has_packed_experts, stage_budget
@@ -61,6 +62,9 @@ def vllm_figures(
     `refused`.
     """
     check(model, deployment)
+    model, config, longer = extended(model, config, workload, options.max_model_len)
+    if longer is not None:
+        options = options.model_copy(update={"max_model_len": longer.context_tokens})
     if drafts_itself(options):
         model = self_drafting(model)
     model = as_run(model, "auto", own_dtype(model, gpu, rules_of(options.version)))
@@ -135,10 +139,14 @@ def vllm_figures(
         blocks_per_request=kept.blocks_per_request,
         requests=min(admitted, most_running(settings, workload)),
         settings=_printed(settings, options),
-        command=serve_command(checkpoint, model, deployment, options, half=needs_half(model, gpu)),
+        command=serve_command(
+            checkpoint, model, deployment, options, half=needs_half(model, gpu),
+            scaling=() if longer is None else vllm_flags(longer, config, options.version),
+        ),
         refused=refused,
         log_lines=log_lines(stage.components, left[binding], kept, settings),
-        notes=vllm_notes.general(model, gpu, options, settings, refused, checkpoint.note)
+        notes=notes_on(longer, model, workload, options.max_model_len)
+        + vllm_notes.general(model, gpu, options, settings, refused, checkpoint.note)
         + vllm_notes.drafting(model, deployment, settings, drafted)
         + vllm_notes.longest(options, settings, workload)
         + vllm_notes.more_waiting(admitted, most_running(settings, workload))
@@ -149,7 +157,7 @@ def vllm_figures(
         outside_budget={"before": before, **_outside(stage)},
         drafts=bool(drafted) or draft is not None,
         mtp_bytes=mtp_bytes(model, deployment, binding) if drafts_itself(options) else 0,
-    )
+    )  # fmt: skip
 
 
 def _draft(model: Model, options: VllmOptions, draft: Model | None) -> tuple[LayerGroup, ...]:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Sequence
 
 from planner.deployment import Deployment
 from planner.engines.cache_dtypes import cache_name
@@ -43,8 +44,10 @@ def serve_command(
     options: VllmOptions,
     *,
     half: bool = False,
+    scaling: Sequence[str] = (),
 ) -> str:
-    """A command line ready for a shell. half: bfloat16 runs as float16, as the card has none."""
+    """A command line ready for a shell. half: bfloat16 runs as float16, as the card has none.
+    scaling: the words that stretch positions."""
     words = ["vllm", "serve", checkpoint.name]
     for field in PARALLEL:
         if getattr(deployment, field) > 1:
@@ -63,6 +66,7 @@ def serve_command(
         value = getattr(options, field)
         if value is not None:
             words += [_flag(field), f"{value:g}" if isinstance(value, float) else str(value)]
+    words += scaling
     if options.enable_prefix_caching is not None:
         words.append(_switch("enable_prefix_caching", options.enable_prefix_caching))
     if options.disable_hybrid_kv_cache_manager:

@@ -6,6 +6,7 @@ from planner.findings.finding import Finding
 from planner.kinds.attention import Attention
 from planner.plan import Plan
 from planner.positions import beyond_stated, reach
+from planner.rope.words import remedy
 from planner.timing.passes import attention_share
 from planner.units import counted, format_bytes, format_tokens
 
@@ -38,8 +39,11 @@ def _positions(plan: Plan) -> Iterator[Finding]:
     found, context = reach(plan.model), plan.workload.context
     asked = format_tokens(context)
     beyond = beyond_stated(plan.model, context)
-    if beyond is not None:
-        yield Finding("error" if found.hard else "warning", "beyond_stated_context", beyond)
+    if beyond is not None and found.hard:
+        yield Finding("error", "beyond_stated_context", beyond)
+    elif beyond is not None:
+        message = f"{beyond} {remedy(plan.model, context)}"
+        yield Finding("warning", "beyond_stated_context", message)
     elif found.trained_tokens is not None and context > found.trained_tokens:
         trained = format_tokens(found.trained_tokens)
         yield Finding(

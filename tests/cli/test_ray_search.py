@@ -13,8 +13,8 @@ import pytest
 from cli.ray_search import ray_search
 from planner.errors import PlanRefused
 from planner.hf_config import parse
-from planner.search import search
-from planner.search_space import Space, Target
+from planner.search.search import search
+from planner.search.space import Space, Target
 from planner.timing.latency import Request
 from presets.models import load_model_config
 from presets.offers import offers

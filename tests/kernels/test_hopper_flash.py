@@ -8,9 +8,10 @@ import math
 import pytest
 import torch
 
-from kernels import checks, hopper_flash
+from kernels import checks
 from kernels.flash import flash_attention, flash_attention_varlen
-from kernels.hopper_values import Transposer
+from kernels.hopper import flash as hopper_flash
+from kernels.hopper.values import Transposer
 from kernels.reference import attention_reference, varlen_attention_reference
 from kernels.tiles import HopperTile, hopper_tile
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from paging import paged, relative_error
 
-from kernels import hopper_paged
+from kernels.hopper import paged as hopper_paged
 from kernels.paged_decode import paged_decode_attention
 from kernels.paged_reference import paged_decode_reference
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from paging import paged, relative_error
 
-from kernels import hopper_mla
 from kernels.decode_tiles import mla_tile
+from kernels.hopper import mla as hopper_mla
 from kernels.mla_decode import mla_decode_attention
 from kernels.paged_reference import mla_decode_reference
 from kernels.reference import attention_reference

@@ -172,10 +172,16 @@ def test_graphs_whose_size_may_be_nothing_have_their_row() -> None:
 
 
 def test_users_are_of_the_length_that_the_engine_takes() -> None:
-    said = text(page(model="qwen3-8b", context="131072", users="1"))
-    assert "<dd>9<small>of 40,960 tokens, its limit</small>" in said
-    assert "<dd>3<small>of 131,072 tokens, all memory, no reserve</small>" in said
+    said = text(page(model="llama-3.1-8b", context="262144", users="1"))
+    assert "<dd>3<small>of 131,072 tokens, its limit</small>" in said
+    assert "<dd>1<small>of 262,144 tokens, all memory, no reserve</small>" in said
     assert "<small>at your context</small>" in text(page())
+
+
+def test_positions_are_stretched_where_the_context_asks_for_it() -> None:
+    app = page(model="qwen3-8b", context="131072", users="1")
+    assert any("--hf-overrides" in block.value for block in app.code)
+    assert "<small>at your context</small>" in text(app)
 
 
 def test_blocks_of_states_have_no_size_in_tokens() -> None:

@@ -15,8 +15,8 @@ from ui.explain_view import TOPICS
 
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = {
-    "KV cache": 3, "Online softmax": 3, "Tiling": 5, "Heads": 4, "Paging": 2, "Parallelism": 1,
-    "Drafting": 2, "Flash 1 to 4": 6, "Quoted numbers": 1,
+    "KV cache": 3, "Online softmax": 3, "Tiling": 5, "Heads": 4, "Positions": 2, "Paging": 2,
+    "Parallelism": 1, "Drafting": 2, "Flash 1 to 4": 6, "Quoted numbers": 1,
 }  # fmt: skip
 
 
@@ -263,3 +263,20 @@ def test_drafting_gains_less_with_more_users() -> None:
     assert ngram["name"] == "n-gram"
     assert ngram["y"][0] == pytest.approx(1.75, rel=0.01)
     assert "2 to 4 × on consumer hardware" in text(app)
+
+
+def test_positions_are_stretched_as_chosen_or_as_the_configuration_says() -> None:
+    """Llama 3.1 brings its own scaling; Qwen3-8B is stretched by what the page asks."""
+    own = page("Positions", model="llama-3.1-8b")
+    assert "pairs turn 1 to 8 times slower" in text(own)
+    assert "stretch" not in {slider.key for slider in own.get("select_slider")}
+    app = page("Positions", model="qwen3-8b", stretch="8")
+    assert "40,960 to 327,680 tokens by YaRN, factor 8" in text(app)
+    assert "8 times is more than their 4" in text(app)
+    before, after, stated, reached = traces(app)[:4]
+    assert after["y"][-1] == pytest.approx(8 * before["y"][-1])
+    assert set(stated["y"]) == {40960}
+    assert set(reached["y"]) == {327680}
+    told = page("Positions", model="opt-6.7b")
+    assert "learned a table of 2,048 positions" in told.info[0].value
+    assert "This model is one." in text(page("Positions", model="bloom-560m"))

@@ -5,9 +5,9 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 
 from planner.hf_config import parse
-from planner.search import search
-from planner.search_report import headline, name
-from planner.search_space import SERVING, Space, Target
+from planner.search.report import headline, name
+from planner.search.search import search
+from planner.search.space import SERVING, Space, Target
 from planner.timing.latency import Request
 from presets.models import load_model_config
 from presets.offers import offers

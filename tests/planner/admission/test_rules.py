@@ -13,7 +13,7 @@ from planner.engines.registry import ENGINES
 from planner.errors import PlanRefused
 from planner.hf_config import parse
 from planner.plan import make_plan
-from planner.search_space import CACHES, CHUNKS, IDEAL, WEIGHTS, Space, deployments
+from planner.search.space import CACHES, CHUNKS, IDEAL, WEIGHTS, Space, deployments
 from planner.workload import Workload
 from presets.gpus import load_gpu
 from presets.models import load_model_config

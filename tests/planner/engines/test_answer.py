@@ -149,6 +149,7 @@ def test_sequences_beyond_the_engines_limit_are_said_to_be_cut(
 ) -> None:
     words = ("plan", "--model", "qwen3-8b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm")
     assert "9 of this workload, each cut to 40,960 tokens\n" in said(
-        capsys, *words, "--context", "128k"
+        capsys, *words, "--context", "128k", "--max-model-len", "40960"
     )
     assert "each cut" not in said(capsys, *words, "--context", "40k")
+    assert "each cut" not in said(capsys, *words, "--context", "128k")

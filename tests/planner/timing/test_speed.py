@@ -3,10 +3,10 @@
 import pytest
 
 from planner.hf_config import parse
-from planner.search import search
-from planner.search_data import row
-from planner.search_report import name, tpot
-from planner.search_space import Offer, Space, Target
+from planner.search.data import row
+from planner.search.report import name, tpot
+from planner.search.search import search
+from planner.search.space import Offer, Space, Target
 from planner.timing.latency import Request
 from presets.gpus import all_gpus, load_gpu
 from presets.models import load_model_config

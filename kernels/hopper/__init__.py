@@ -1,0 +1,1 @@
+"""Kernels for Hopper in Gluon, chosen by capability and version; the portable ones lie below."""

@@ -1,0 +1,203 @@
+"""Host side of the Hopper paged decode: what it can take, and its two launches.
+
+Needs compute capability 9.0 and a Triton whose Gluon has Hopper's TMA and mbarriers (3.6 or newer);
+nothing of Gluon is imported before both are known.
+"""
+
+from functools import cache
+from typing import Any
+
+import torch
+
+from kernels import checks
+from kernels.launcher import Launcher, checked_descriptor
+
+HEADS = 8  # KV heads of a block, a warp each
+ROWS, TILE, WIDTH = 16, 16, 64  # query rows of a KV head, keys of a slot, columns of a box
+SLOT_BYTES = 2**17  # of the ring
+REGISTERS = 128  # of a thread at launch: the joining kernel finds room beside it
+# Where it is chosen (benchmarks/NOTES.md); the tiles times the programs are counted in 32 bits.
+FEWEST_ROWS = 16
+MOST_ROWS = 4  # a program: above, whole sequences even out by themselves
+FEWEST_KEYS = 256  # a program, were every sequence as long as the table is wide
+MOST_TILES = 2**31 - 1
+
+
+@cache
+def _gluon_kernels() -> tuple[Any, Any] | None:
+    """The kernel and the one that joins its pieces, or None where Gluon lacks what they use."""
+    try:
+        from kernels.hopper.paged_join import hopper_paged_join
+        from kernels.hopper.paged_kernel import hopper_paged_kernel
+    except (ImportError, AttributeError):
+        return None
+    return hopper_paged_kernel, hopper_paged_join
+
+
+def padded(group: int) -> int:
+    """Query heads of a KV head, filled up to a power of two."""
+    return 1 << (group - 1).bit_length()
+
+
+def supports(
+    query: torch.Tensor,
+    k_cache: torch.Tensor,
+    v_cache: torch.Tensor,
+    max_blocks: int,
+    programs: int,
+) -> bool:
+    """Whether `Plan` takes these checked inputs and is worth it; the portable kernel takes all.
+
+    query: [batch, q_tokens, heads, head_dim], fp16 or bf16 like the caches; head_dim 64 or 128 of
+    keys and values, KV heads in blocks of 8, up to 16 query rows of each.
+    """
+    batch, q_tokens, heads, head_dim = query.shape
+    _, block_size, kv_heads, _ = k_cache.shape
+    rows = batch * (kv_heads // HEADS)
+    tiles = rows * max_blocks * block_size // TILE
+    return (
+        k_cache.is_cuda
+        and checks.capability(k_cache.device) == 90
+        and query.dtype == k_cache.dtype
+        and query.dtype != torch.float32
+        and head_dim in (64, 128)
+        and v_cache.shape == k_cache.shape
+        and kv_heads % HEADS == 0
+        and q_tokens * padded(heads // kv_heads) <= ROWS
+        and FEWEST_ROWS <= rows <= MOST_ROWS * programs
+        and programs * FEWEST_KEYS // TILE <= tiles < MOST_TILES // programs
+        and all(map(checks.tma_aligned, (query, k_cache, v_cache)))
+        and _gluon_kernels() is not None
+    )
+
+
+def constexprs(q_tokens: int, group: int, head_dim: int, block_size: int) -> dict[str, Any]:
+    """The kernel's compile-time arguments, for a launch or an ahead-of-time compile."""
+    return {
+        "Q_TOKENS": q_tokens,
+        "GROUP": group,
+        "BLOCK_SIZE": block_size,
+        "SLOTS": SLOT_BYTES // (HEADS * TILE * head_dim * 2),
+        "PARTS": head_dim // WIDTH,
+    }
+
+
+def join_constexprs(constants: dict[str, Any], rows: int, programs: int) -> dict[str, Any]:
+    """The same of the joining kernel; a row is expected in programs / rows pieces, and two ends."""
+    expected = programs // rows + 2
+    return {
+        "BY_ROW": rows < programs,
+        **{name: constants[name] for name in ("Q_TOKENS", "GROUP", "BLOCK_SIZE")},
+        "HEADS": HEADS,
+        "HEAD_DIM": constants["PARTS"] * WIDTH,
+        "PIECES": min(16, 1 << (expected - 1).bit_length()),
+    }
+
+
+def query_box(query: torch.Tensor, kv_heads: int) -> tuple[list[int], list[int], list[int]]:
+    """Shape, strides and block of the queries' descriptor: 16 rows of each of 8 KV heads.
+
+    Rows are new tokens, each with its group filled up to a power of two: what lies outside the
+    tensor arrives as zeros.
+    """
+    batch, q_tokens, heads, head_dim = query.shape
+    group = heads // kv_heads
+    pad = padded(group)
+    step, token_step, head_step = query.stride()[:3]
+    extents = [batch, kv_heads, q_tokens, group]
+    steps = _steps(extents, [step, group * head_step, token_step, head_step])
+    return [*extents, head_dim], [*steps, 1], [1, HEADS, ROWS // pad, pad, WIDTH]
+
+
+def cache_box(pages: torch.Tensor) -> tuple[list[int], list[int], list[int]]:
+    """The same of keys or values: 16 tokens of a page, of 8 KV heads."""
+    blocks, block_size, kv_heads, head_dim = pages.shape
+    step, token_step, head_step = pages.stride()[:3]
+    steps = _steps([blocks, kv_heads, block_size], [step, head_step, token_step])
+    return [blocks, kv_heads, block_size, head_dim], [*steps, 1], [1, HEADS, TILE, WIDTH]
+
+
+def _steps(extents: list[int], strides: list[int]) -> list[int]:
+    """Strides as they are, but of one element: there anything may stand, and TMA wants 16s."""
+    return [step if extent > 1 else 16 for extent, step in zip(extents, strides, strict=True)]
+
+
+@cache
+def layout(rank: int) -> Any:
+    """Shared layout of a box: rows of 128 bytes, swizzled."""
+    from triton.experimental.gluon.language import NVMMASharedLayout
+
+    return NVMMASharedLayout(128, 16, rank)
+
+
+class Plan:
+    """Launches on inputs that `supports` accepted: all but the addresses and the scales."""
+
+    def __init__(
+        self,
+        query: torch.Tensor,
+        k_cache: torch.Tensor,
+        v_cache: torch.Tensor,
+        block_table: torch.Tensor,
+        left: int,
+        programs: int,
+    ) -> None:
+        kernels = _gluon_kernels()
+        assert kernels is not None
+        batch, q_tokens, heads, head_dim = query.shape
+        _, block_size, kv_heads, _ = k_cache.shape
+        group, blocks = heads // kv_heads, kv_heads // HEADS
+        rows = batch * blocks
+        self._boxes = [
+            (*box, layout(len(box[0])))
+            for box in (query_box(query, kv_heads), cache_box(k_cache), cache_box(v_cache))
+        ]
+        constants = constexprs(q_tokens, group, head_dim, block_size)
+        self._pieces = 2 * programs * HEADS * q_tokens * group, head_dim
+        self._left = None if left < 0 else left
+        self._sizes = batch, blocks, block_table.shape[1]
+        self._table_step = block_table.stride(0)
+        self._programs = programs
+        kind = (query.device, query.dtype, left < 0, self._table_step, *map(str, self._boxes))
+        self._launch = Launcher(
+            kernels[0], (programs, 1, 1), constants, kind, num_warps=HEADS, maxnreg=REGISTERS
+        )
+        self._join = Launcher(
+            kernels[1],
+            (min(rows, programs - 1), HEADS * q_tokens * group, 1),
+            join_constexprs(constants, rows, programs),
+            kind[:3],
+            num_warps=1,
+            launch_pdl=True,
+        )
+
+    def run(
+        self,
+        query: torch.Tensor,
+        k_cache: torch.Tensor,
+        v_cache: torch.Tensor,
+        block_table: torch.Tensor,
+        cache_seqlens: torch.Tensor,
+        out: torch.Tensor,
+        lse: torch.Tensor,
+        score_scale: float,
+        out_scale: float,
+    ) -> None:
+        """Write `out` and `lse`."""
+        rows, head_dim = self._pieces
+        piece_out = torch.empty((rows, head_dim), device=out.device)
+        piece_lse = torch.empty(rows, device=out.device)
+        descriptors = (
+            checked_descriptor()(tensor, *box)
+            for tensor, box in zip((query, k_cache, v_cache), self._boxes, strict=True)
+        )
+        pointers = (block_table, cache_seqlens, out, lse, piece_out, piece_lse)
+        self._launch(
+            (
+                *descriptors, *pointers, score_scale, out_scale, self._left, *self._sizes,
+                self._table_step,
+            ),
+            pointers,
+        )  # fmt: skip
+        given = (piece_out, piece_lse, cache_seqlens, out, lse)
+        self._join((*given, self._left, self._programs, *self._sizes), given)

@@ -1,0 +1,117 @@
+"""Joins the pieces of the rows that `kernels.hopper.paged_kernel` gave to several programs.
+
+It is launched while that kernel runs, and finds out from the lengths what there will be to join;
+then it waits for it.
+"""
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+
+from kernels.hopper.paged_work import count_tiles, find, program_of, share, tiles_of
+
+
+@gluon.jit
+def _split_row(
+    lengths, programs, batch, head_blocks, max_blocks, left,
+    BY_ROW: gl.constexpr, Q_TOKENS: gl.constexpr, BLOCK_SIZE: gl.constexpr,
+):  # fmt: skip
+    """A row, the program that begins it, and in how many pieces it is; 1 for nothing to do.
+
+    There are no more of them than rows, and no more than ends of shares: the shorter list is gone
+    through.
+    """
+    if BY_ROW:
+        row = gl.program_id(0)
+        seq = row // head_blocks
+        total, before = count_tiles(
+            lengths, batch, head_blocks, max_blocks, left, seq, BLOCK_SIZE, Q_TOKENS
+        )
+        _, _, tiles = tiles_of(lengths, seq, batch, max_blocks, left, BLOCK_SIZE, Q_TOKENS)
+        row_begin = before + row % head_blocks * tiles
+        first = program_of(row_begin, programs, total)
+        mine = tiles > 0
+    else:
+        total, _ = count_tiles(
+            lengths, batch, head_blocks, max_blocks, left, None, BLOCK_SIZE, Q_TOKENS
+        )
+        first = gl.program_id(0)
+        end = share(first + 1, programs, total)
+        seq, before = find(end, lengths, batch, head_blocks, max_blocks, left, BLOCK_SIZE, Q_TOKENS)
+        _, _, tiles = tiles_of(lengths, seq, batch, max_blocks, left, BLOCK_SIZE, Q_TOKENS)
+        block = (end - before) // gl.maximum(tiles, 1)
+        row = seq * head_blocks + block
+        row_begin = before + block * tiles
+        mine = (row_begin < end) & (row_begin >= share(first, programs, total)) & (seq < batch)
+    pieces = program_of(row_begin + tiles - 1, programs, total) - first + 1
+    return row, first, gl.where(mine, pieces, 1)
+
+
+@gluon.jit
+def _wait():
+    gl.inline_asm_elementwise(
+        "griddepcontrol.wait; mov.b32 $0, 0;", "=r", [], dtype=gl.int32, is_pure=False, pack=1
+    )
+
+
+@gluon.jit(do_not_specialize=["programs", "batch", "head_blocks", "max_blocks", "left"])
+def hopper_paged_join(
+    piece_out,  # [2 * programs, HEADS, Q_TOKENS * GROUP, HEAD_DIM] fp32
+    piece_lse,  # [2 * programs, HEADS, Q_TOKENS * GROUP] fp32
+    cache_seqlens,  # [batch] int32
+    out,  # [batch * q_tokens * heads, HEAD_DIM]
+    lse,  # [batch * q_tokens * heads] fp32
+    left,
+    programs,
+    batch,
+    head_blocks,
+    max_blocks,
+    BY_ROW: gl.constexpr,
+    Q_TOKENS: gl.constexpr,
+    GROUP: gl.constexpr,
+    BLOCK_SIZE: gl.constexpr,
+    HEADS: gl.constexpr,
+    HEAD_DIM: gl.constexpr,
+    PIECES: gl.constexpr,  # joined at once
+):
+    """Grid (rows or ends of shares, query rows of a block of KV heads), one warp."""
+    LANES: gl.constexpr = HEAD_DIM // 4
+    LAYOUT: gl.constexpr = gl.BlockedLayout([1, 4], [32 // LANES, LANES], [1, 1], [1, 0])
+    VALID: gl.constexpr = Q_TOKENS * GROUP
+    row, first, pieces = _split_row(
+        cache_seqlens, programs, batch, head_blocks, max_blocks, left, BY_ROW, Q_TOKENS, BLOCK_SIZE
+    )
+    head = gl.program_id(1) // VALID
+    place = gl.program_id(1) % VALID
+    if pieces > 1:
+        column = gl.arange(0, HEAD_DIM, gl.SliceLayout(0, LAYOUT))
+        top = -float("inf")
+        total = 0.0
+        acc = gl.zeros([HEAD_DIM], gl.float32, gl.SliceLayout(0, LAYOUT))
+        _wait()
+        for start in range(0, pieces, PIECES):
+            piece = start + gl.arange(0, PIECES, gl.SliceLayout(1, LAYOUT))
+            # The first is the second one of its program's: the rest of a share.
+            source = 2 * (first + piece) + (piece == 0).to(gl.int32)
+            source = (source * HEADS + head) * VALID + place
+            there = piece < pieces
+            part = gl.load(piece_lse + source, mask=there, other=-float("inf"))
+            values = gl.load(
+                piece_out + source[:, None] * HEAD_DIM + column[None, :],
+                mask=there[:, None],
+                other=0.0,
+            )
+            new_top = gl.maximum(top, gl.max(part, 0))
+            shift = gl.where(new_top == -float("inf"), 0.0, new_top)
+            weight = gl.exp2((part - shift) * 1.4426950408889634)
+            decay = gl.exp2((top - shift) * 1.4426950408889634)
+            total = total * decay + gl.sum(weight, 0)
+            acc = acc * decay + gl.sum(weight[:, None] * values, 0)
+            top = new_top
+        total = gl.where(total == 0.0, 1.0, total)
+        q_head = (row % head_blocks * HEADS + head) * GROUP + place % GROUP
+        result = row // head_blocks * Q_TOKENS + place // GROUP
+        result = result.to(gl.int64) * (head_blocks * HEADS * GROUP) + q_head
+        gl.store(out + result * HEAD_DIM + column, (acc / total).to(out.dtype.element_ty))
+        gl.store(lse + result, top + gl.log(total))
+    elif gl.program_id(0) + gl.program_id(1) == 0:
+        _wait()  # the next kernel must not begin before the first one's end

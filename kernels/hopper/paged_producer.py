@@ -1,0 +1,146 @@
+"""The producer warp of Hopper's paged decode: it loads a program's share by TMA."""
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.hopper import mbarrier
+
+from kernels.hopper.names import load_tile
+from kernels.hopper.notes import tell
+from kernels.hopper.paged_work import TILE, count_tiles, find, share, tiles_of
+
+LANES = gl.constexpr(32)
+# The producer's notes about the next row, each for two turns. PIECE is where its result goes: -1,
+# or which of the two pieces that a program may have to leave for others to join.
+ROW, FIRST, LAST, SEQLEN, PIECE = (gl.constexpr(i) for i in range(5))
+NOTES = gl.constexpr(10)
+
+
+@gluon.jit
+def _pages(table, tile, last, BLOCK_SIZE: gl.constexpr):
+    """Pages of the next 32 tiles, a lane each: so kept, a load is waited for only when used."""
+    tile += gl.arange(0, LANES, gl.BlockedLayout([1], [32], [1], [0]))
+    return gl.load(table + tile * TILE // BLOCK_SIZE, mask=tile < last, other=-1)
+
+
+@gluon.jit
+def _page(pages, place):
+    lane = gl.arange(0, LANES, gl.BlockedLayout([1], [32], [1], [0]))
+    return gl.max(gl.where(lane == place, pages, -1), 0)
+
+
+@gluon.jit
+def _load_queries(desc, smem, full, empty, turn, seq, block):
+    HEADS: gl.constexpr = desc.block_type.shape[1]
+    WIDTH: gl.constexpr = desc.block_type.shape[4]
+    PARTS: gl.constexpr = smem.shape[0]
+    mbarrier.wait(empty, turn & 1 ^ 1)
+    mbarrier.expect(full, PARTS * desc.block_type.nbytes)
+    for part in gl.static_range(PARTS):
+        load_tile(desc, [seq, block * HEADS, 0, 0, part * WIDTH], full, smem.index(part))
+
+
+@gluon.jit
+def _fill(desc, ring, full, empty, count, page, head, row):
+    """One slot of the ring: 16 keys or values of a page. Page -1 is outside: zeros."""
+    SLOTS: gl.constexpr = full.shape[0]
+    PARTS: gl.constexpr = ring.shape[0] // SLOTS
+    WIDTH: gl.constexpr = desc.block_type.shape[3]
+    slot = count % SLOTS
+    mbarrier.wait(empty.index(slot), count // SLOTS & 1 ^ 1)
+    mbarrier.expect(full.index(slot), PARTS * desc.block_type.nbytes)
+    for part in gl.static_range(PARTS):
+        target = ring.index(slot * PARTS + part)
+        load_tile(desc, [page, head, row, part * WIDTH], full.index(slot), target)
+
+
+@gluon.jit
+def produce(
+    q_desc, k_desc, v_desc, block_table, lengths, q_smem, ring, notes, q_full, q_empty, full, empty,
+    note_full, note_empty, batch, head_blocks, max_blocks, left, stride_table,
+    Q_TOKENS: gl.constexpr, BLOCK_SIZE: gl.constexpr,
+):  # fmt: skip
+    HEADS: gl.constexpr = k_desc.block_type.shape[1]
+    program = gl.program_id(0)
+    programs = gl.num_programs(0)
+    total, _ = count_tiles(
+        lengths, batch, head_blocks, max_blocks, left, None, BLOCK_SIZE, Q_TOKENS
+    )
+    begin = share(program, programs, total)
+    end = share(program + 1, programs, total)
+    seq = 0
+    before = 0
+    if program > 0:  # the first has the empty sequences before the first tile
+        seq, before = find(
+            begin, lengths, batch, head_blocks, max_blocks, left, BLOCK_SIZE, Q_TOKENS
+        )
+    seqlen, low, tiles = tiles_of(lengths, seq, batch, max_blocks, left, BLOCK_SIZE, Q_TOKENS)
+    block = (begin - before) // gl.maximum(tiles, 1)
+    row_begin = before + block * tiles
+    table = block_table + seq.to(gl.int64) * stride_table  # type: ignore[attr-defined]
+    first = low + begin - row_begin
+    last = low + gl.minimum(end - row_begin, tiles)
+    pages = _pages(table, first, last, BLOCK_SIZE)
+    gl.inline_asm_elementwise(  # `join` finds out what it will read while this kernel runs
+        "griddepcontrol.launch_dependents; mov.b32 $0, 0;", "=r", [], dtype=gl.int32,
+        is_pure=False, pack=1,
+    )  # fmt: skip
+    count = 0
+    turn = 0
+    more = (seq < batch) & ((begin < end) | (tiles == 0))
+    if more:
+        _load_queries(q_desc, q_smem, q_full, q_empty, turn, seq, block)
+    while more:
+        row_end = row_begin + tiles
+        piece = 2 * program
+        if begin <= row_begin:
+            piece += 1
+            if end >= row_end:
+                piece = -1
+        head = block * HEADS
+        mbarrier.wait(note_empty, turn & 1 ^ 1)
+        tell(notes, turn, ROW, seq * head_blocks + block)
+        tell(notes, turn, FIRST, first)
+        tell(notes, turn, LAST, last)
+        tell(notes, turn, SEQLEN, seqlen)
+        tell(notes, turn, PIECE, piece)
+        mbarrier.arrive(note_full, count=1)
+        turn += 1
+        # The next row's: asked for now, needed when this one ends.
+        next_low = low
+        block += 1
+        if block == head_blocks:
+            block = 0
+            seq += 1
+            seqlen, next_low, tiles = tiles_of(
+                lengths, seq, batch, max_blocks, left, BLOCK_SIZE, Q_TOKENS
+            )
+        more = (seq < batch) & ((row_end < end) | ((tiles == 0) & (row_end <= end)))
+        next_table = block_table + seq.to(gl.int64) * stride_table  # type: ignore[attr-defined]
+        next_last = next_low + gl.minimum(end - row_end, tiles)
+        if first >= last:
+            pages = _pages(next_table, next_low, next_last, BLOCK_SIZE)
+        for start in range(first, last, LANES):
+            inside = start + LANES < last
+            following = _pages(
+                gl.where(inside, table, next_table),
+                gl.where(inside, start + LANES, next_low),
+                gl.where(inside, last, next_last),
+                BLOCK_SIZE,
+            )
+            for tile in range(start, gl.minimum(start + LANES, last)):
+                page = _page(pages, tile - start)
+                row = tile * TILE % BLOCK_SIZE
+                _fill(k_desc, ring, full, empty, count, page, head, row)
+                _fill(v_desc, ring, full, empty, count + 1, page, head, row)
+                count += 2
+            pages = following
+        if more:
+            _load_queries(q_desc, q_smem, q_full, q_empty, turn, seq, block)
+        row_begin = row_end
+        low = next_low
+        first = next_low
+        last = next_last
+        table = next_table
+    mbarrier.wait(note_empty, turn & 1 ^ 1)
+    tell(notes, turn, ROW, -1)
+    mbarrier.arrive(note_full, count=1)

@@ -1,0 +1,1 @@
+"""Which hardware serves a model for the least money: every deployment tried, each judged."""

@@ -1,0 +1,62 @@
+"""An engine's own rules in a search: what it admits, and its figures asked alone."""
+
+import pytest
+
+from planner.errors import PlanRefused
+from planner.search.engine import engine_figures
+from planner.search.report import (
+    why,
+)
+from planner.search.search import search
+from planner.search.space import (
+    IDEAL,
+    SERVING,
+    Space,
+)
+from planner.timing.latency import Request
+from presets.models import load_model_config
+from presets.speed import speed_of
+from tests.planner.search.cases import OFFERS, TARGET, preset
+
+
+def test_an_engine_admits_less_than_plain_bytes_and_says_so() -> None:
+    """Engines keep a part of the card for themselves; times are the same."""
+    model, config = preset("llama-3.1-8b"), load_model_config("llama-3.1-8b")
+    free = TARGET.model_copy(update={"ttft_p95_s": None, "tpot_s": None, "concurrency": 90})
+    space = Space(max_gpus=1, engines=(IDEAL, *SERVING))
+    found = search(model, OFFERS, speed_of, free, space, config=config)
+    by_engine = {(c.engine, c.offer.gpu.id): c for c in (*found.winners, *found.losers)}
+    for gpu_id in ("h100-sxm5-80gb", "h200-sxm-141gb"):
+        plain = by_engine[IDEAL, gpu_id]
+        for engine in SERVING[:3]:
+            mine = by_engine[engine, gpu_id]
+            assert mine.budget_bytes < plain.budget_bytes
+            if mine.tpot_s and plain.tpot_s and mine.deployment == plain.deployment:
+                assert mine.tpot_s == plain.tpot_s
+    lost = [c for c in found.losers if c.engine == "vllm" and c.lost == "memory"]
+    assert lost
+    for candidate in lost:
+        assert candidate.admitted < 90
+        assert f"it runs {candidate.admitted:,} of 90 sequences at once" in why(candidate, free)
+
+
+def test_the_engines_figures_of_a_winner_agree() -> None:
+    model, config = preset("llama-3.1-8b"), load_model_config("llama-3.1-8b")
+    space = Space(max_gpus=2, engines=SERVING)
+    found = search(model, OFFERS, speed_of, TARGET, space, config=config)
+    seen = set()
+    for winner in found.winners:
+        figures = engine_figures(winner, TARGET, model, config=config, name="a/b")
+        assert figures is not None
+        assert figures.refused is None
+        assert figures.requests >= TARGET.concurrency / winner.deployment.data_parallel_size
+        seen.add(figures.name)
+    assert seen == set(SERVING)
+
+
+def test_positions_are_noted_or_refused() -> None:
+    far = TARGET.model_copy(update={"request": Request(prompt_tokens=200_000)})
+    found = search(preset("llama-3.1-8b"), OFFERS[:2], speed_of, far, Space(max_gpus=1))
+    assert "131,072 positions" in (found.note or "")
+    with pytest.raises(PlanRefused, match="1,024 positions"):
+        search(preset("gpt2-medium"), OFFERS[:1], speed_of, TARGET, Space(max_gpus=1))
