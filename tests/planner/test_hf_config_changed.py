@@ -94,6 +94,11 @@ def test_a_field_that_the_class_does_not_read_may_only_agree(
          "use_shared_attention_lora"),
         ("gemma4_text: attention_k_eq_v=True", {"num_kv_shared_layers": 1}, "num_kv_shared_layers"),
         ("minimax_m3_vl_text, experts by a list", {"moe_layer_freq": [0, 1]}, "moe_layer_freq"),
+        ("nemotron_h: num_experts_per_tok=1", {"layers_block_type": [{}] * 6}, "layers_block_type"),
+        ("laguna: layer_types=ALT", {"num_attention_heads_per_layer": [0] * 6},
+         "num_attention_heads_per_layer"),
+        ("qwen3_moe: decoder_sparse_step=2", {"mlp_only_layers": [{}]}, "mlp_only_layers"),
+        ("llama4_text: moe_layers=[]", {"moe_layers": [True]}, "moe_layers"),
     ],
 )  # fmt: skip
 def test_what_a_counted_configuration_cannot_say(
