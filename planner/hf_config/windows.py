@@ -60,11 +60,15 @@ def window_size(fields: Fields, rule: Rule, default: int | None) -> int | None:
     """The window in force, or None. A null `sliding_window` means none, an absent one `default`."""
     if rule == "none":
         return None
+    switched = rule in ("qwen", "without_rope")
+    if switched and not fields.flag("use_sliding_window", default=False):
+        fields.optional("sliding_window", least=0)
+        return None
     size = fields.optional("sliding_window")
     if size is None and not fields.given("sliding_window"):
         size = default
-    if rule in ("qwen", "without_rope"):
-        return size if fields.flag("use_sliding_window", default=False) else None
+    if switched:
+        return size
     if size is not None and fields.raw("use_sliding_window") is False:
         raise fields.refuse(
             "use_sliding_window", "is false, but this model type always uses its sliding_window"

@@ -40,13 +40,13 @@ def zamba(fields: Fields) -> Model:
     parts = fields.integer("n_mamba_heads", default=2)
     if inner % parts:
         raise fields.refuse("n_mamba_heads", f"{parts} does not divide the inner size {inner}")
-    fields.expect("mamba_proj_bias", False)
     mamba = Mamba1(
         intermediate_size=inner,
         state_size=fields.integer("mamba_d_state", default=16),
         conv_kernel=fields.integer("mamba_d_conv", default=4),
         time_step_rank=rank(fields, "mamba_dt_rank", hidden_size),
         conv_bias=fields.flag("mamba_conv_bias", default=True),
+        proj_bias=fields.flag("mamba_proj_bias", default=False),
     )
     size = fields.integer("intermediate_size", default=14848)
     shared = shared_projections(hidden_size, width, heads * head_dim, kv_heads * head_dim, kv_heads)
