@@ -121,7 +121,7 @@ def as_text(found: dict[str, Any]) -> str:
         state = format_bytes(cache["state_bytes"])
         lines.append(f"  state       {state} per sequence, of a bf16 model")
     if parameters["towers"]:
-        lines.append(f"  tower       {parameters['towers']:,} parameters in the vision tower")
+        lines.append(f"  tower       {parameters['towers']:,} parameters beside the text decoder")
     if found["not_counted"]:
         lines.append(f"  not counted {', '.join(found['not_counted'])}")
     return "\n".join(lines) + "\n"

@@ -26,7 +26,7 @@ COMPONENT_LABELS = {
     "head": "Output head weights",
     "norms": "Norm weights",
     "other": "Other weights",
-    "towers": "Vision tower weights",
+    "towers": "Tower weights",
 }
 
 
@@ -71,7 +71,7 @@ def derivation(plan: Plan) -> tuple[Step, ...]:
 
 def _weights(plan: Plan) -> Iterator[Step]:
     assignment, deployment = plan.footprint.assignment, plan.deployment
-    apart = ", its tower apart" if plan.model.towers else ""
+    apart = f", its {plan.model.tower_name} apart" if plan.model.towers else ""
     yield Step(
         f"Weights of the whole model{apart}",
         "stored bytes of every tensor, scales included",

@@ -87,7 +87,7 @@ class Model(Frozen):
     embedding is tied). mtp are the multi-token-prediction layers, counted apart.
     dtype is what it runs in, saved_dtype what the checkpoint is saved in, where that differs.
     declared_cache is the KV cache format that a quantised checkpoint asks for.
-    towers are the tensors of a vision tower and its projector, where the fields settle them;
+    towers are the tensors of towers for images and sound, where the fields settle them;
     parameters_elsewhere names the towers (vision, audio) that nothing here counts.
     quantization is the configuration's own `quantization_config`, verbatim; rope its scaling of
     rotary positions, or {"alibi": True}.
@@ -118,6 +118,12 @@ class Model(Frozen):
     def own_cache(self) -> str:
         """What its cache is kept in where a deployment says "auto": a format, or its dtype."""
         return self.declared_cache or self.dtype
+
+    @cached_property
+    def tower_name(self) -> str:
+        """What to call the towers that are counted."""
+        kinds = [k for k in ("vision", "audio") if any(w.name.startswith(k) for w in self.towers)]
+        return f"{' and '.join(kinds)} tower{'s' if len(kinds) > 1 else ''}"
 
     @cached_property
     def num_hidden_layers(self) -> int:

@@ -87,13 +87,15 @@ def alt(figures: EngineFigures, gpu: Gpu) -> str:
 
 def _segment(part: Segment, start: float, share: float) -> str:
     size = format_bytes(part.estimate.bytes)
+    whisker = part.estimate.bytes - part.estimate.low_bytes if part.name == "kv_cache" else 0
+    clear = _percent(whisker / part.estimate.bytes)
     text = ""
     if share >= SHARE_FOR_SIZE:
         name = f"{part.label}: " if share >= SHARE_FOR_NAME else ""
         narrow = "" if share >= 0.25 else " sz-wide"
         text = (
-            f'<text class="sz-in{narrow}" x="8" y="20"><tspan class="sz-wide">{escape(name)}'
-            f"</tspan>{size}</text>"
+            f'<text class="sz-in{narrow}" x="{clear}" dx="8" y="20">'
+            f'<tspan class="sz-wide">{escape(name)}</tspan>{size}</text>'
         )
     return (
         f'<svg x="{_percent(start)}" y="{TOP}" width="{_percent(share)}" height="{BAR}">'

@@ -8,6 +8,7 @@ from planner.errors import SizewellError
 from ui.inputs import Chosen
 from ui.model_source import name_in_command
 from ui.sentence import as_sentence
+from ui.whole import count
 
 WHAT = {
     "compose.yaml": "Docker Compose",
@@ -24,11 +25,13 @@ WHAT = {
 
 def show(chosen: Chosen, figures: EngineFigures) -> None:
     """A picker, the file, its download; or why there is none."""
+    if figures.refused is not None:
+        st.caption("No deployment files: it would not start.")
+        return
     name = name_in_command(chosen.model.source)
     left, right = st.columns((3, 1), vertical_alignment="bottom")
-    per_node = right.number_input(
-        "GPUs of a node", 1, 72, 8, key="gpus_per_node", persist_state="session"
-    )
+    with right:
+        per_node = count("GPUs of a node", "gpus_per_node", 1, 72, 8, persist_state="session")
     try:
         found = files(figures, name, chosen.deployment, chosen.gpu.id, gpus_per_node=per_node)
     except SizewellError as error:

@@ -14,7 +14,7 @@ from planner.model import Model
 from planner.parameters import count
 from planner.timing.speculation import ACCEPTANCE, ASSUMED
 from presets.models import served_name
-from ui import options
+from ui import options, whole
 from ui.model_source import NothingYet, fetch_from_hub, from_preset
 from ui.uploads import MAX_UPLOAD_MIB, text_of
 
@@ -69,7 +69,8 @@ def choose(engine: str, target: Model) -> Draft:
     if chosen in (None, OFF):
         return Draft()
     method = known[chosen]
-    tokens = int(middle.number_input("Draft tokens a step", 1, 64, 3, key="spec_tokens", **KEPT))
+    with middle:
+        tokens = whole.count("Draft tokens a step", "spec_tokens", 1, 64, 3, **KEPT)
     acceptance = other.number_input(
         "Acceptance", 0.0, 1.0, None, 0.05, key="acceptance", placeholder=f"{ACCEPTANCE:g}",
         help=f"Of each draft token. Left empty, the {ASSUMED}.", **KEPT,

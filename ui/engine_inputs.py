@@ -18,8 +18,9 @@ from ui.engine_options import FLAGS, Flag, value_of
 from ui.inputs import ENGINE_CHOSEN as CHOSEN
 from ui.inputs import Chosen
 from ui.model_source import name_in_command
+from ui.whole import tokens, whole
 
-KEPT: dict[str, Any] = {"persist_state": "session"}
+KEPT: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
 EAGER = {
     "vllm": "enforce_eager",
     "sglang": "disable_cuda_graph",
@@ -52,7 +53,7 @@ class EngineChoice:
 def choose(chosen: Chosen) -> EngineChoice:
     """Draw the inputs. Raises SizewellError for values that the engine refuses as flags."""
     left, right, rest = st.columns((2, 2, 3), vertical_alignment="bottom")
-    name = left.selectbox("Engine", list(ENGINES), key="engine", bind="query-params", **KEPT)
+    name = left.selectbox("Engine", list(ENGINES), key="engine", **KEPT)
     name = name or "vllm"
     version = right.selectbox(
         "Version", ENGINES[name].versions, key=f"version_{name}", accept_new_options=name == "vllm",
@@ -107,7 +108,8 @@ def _widget(name: str, flag: Flag) -> Any:
             flag.label, min_value=float(flag.least), max_value=float(flag.most), value=None,
             step=0.01, format="%.3f", key=key, help=flag.help, placeholder="default", **KEPT,
         )  # fmt: skip
-    return st.number_input(
-        flag.label, min_value=int(flag.least), max_value=int(flag.most), value=None, step=1,
-        key=key, help=flag.help, placeholder="default", **KEPT,
+    box = tokens if flag.tokens else whole
+    return box(
+        flag.label, key, int(flag.least), int(flag.most), None,
+        help=flag.help, placeholder="default", **KEPT,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class Flag:
     """One flag. values: the choices of a list, the first being the default; else a number from
-    least to most, empty for the engine's own."""
+    least to most, empty for the engine's own. tokens: it may be written as 32k."""
 
     field: str
     help: str
@@ -18,43 +18,45 @@ class Flag:
     most: float = 2**31
     values: tuple[Any, ...] = ()
     fraction: bool = False
+    tokens: bool = False
 
     @property
     def label(self) -> str:
         return self.field
 
 
+LONGEST = "Tokens of the longest sequence; empty: the model's own."
 AUTO = ("auto", "on", "off")
 GGUF_CACHE = ("auto", "f16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
 FLAGS: dict[str, tuple[Flag, ...]] = {
     "vllm": (
         Flag("gpu_memory_utilization", "Share of the card to use.", 0.01, 1, fraction=True),
-        Flag("max_model_len", "Tokens of the longest sequence; empty: the model's own."),
+        Flag("max_model_len", LONGEST, tokens=True),
         Flag("max_num_seqs", "Sequences in a batch."),
-        Flag("max_num_batched_tokens", "Tokens in one pass."),
+        Flag("max_num_batched_tokens", "Tokens in one pass.", tokens=True),
         Flag("enable_prefix_caching", "Reuse of common prefixes.", values=AUTO),
         Flag("max_loras", "Adapters in a batch, reserved up front."),
     ),
     "sglang": (
         Flag("mem_fraction_static", "Share for weights and cache.", 0.01, 0.99, fraction=True),
-        Flag("context_length", "Tokens of the longest sequence; empty: the model's own."),
+        Flag("context_length", LONGEST, tokens=True),
         Flag("max_running_requests", "Requests that run at once."),
-        Flag("chunked_prefill_size", "Tokens of a prefill chunk."),
+        Flag("chunked_prefill_size", "Tokens of a prefill chunk.", tokens=True),
         Flag("page_size", "Tokens of a page.", most=1024),
         Flag("disable_radix_cache", "No reuse of common prefixes.", values=("off", "on")),
     ),
     "tensorrt-llm": (
         Flag("free_gpu_memory_fraction", "Share of what is free.", 0.01, 0.99, fraction=True),
-        Flag("max_seq_len", "Tokens of the longest sequence; empty: the model's own."),
+        Flag("max_seq_len", LONGEST, tokens=True),
         Flag("max_batch_size", "Sequences in a batch."),
-        Flag("max_num_tokens", "Tokens in one pass."),
+        Flag("max_num_tokens", "Tokens in one pass.", tokens=True),
         Flag("enable_block_reuse", "Reuse of common prefixes.", values=("on", "off")),
     ),
     "llama.cpp": (
         Flag("n_gpu_layers", "Layers on the GPU, output included; empty: all.", 0, 65536),
         Flag("n_cpu_moe", "Blocks whose experts stay in CPU memory.", 0, 65536),
-        Flag("ctx_size", "Tokens over all slots; empty: what fits."),
+        Flag("ctx_size", "Tokens over all slots; empty: what fits.", tokens=True),
         Flag("parallel", "Slots.", most=1024),
         Flag("cache_type_k", "Format of keys.", values=GGUF_CACHE),
         Flag("cache_type_v", "Format of values.", values=GGUF_CACHE),
@@ -69,7 +71,10 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "attn_implementation", "Attention.", values=("sdpa", "flash_attention_2", "eager")
         ),
         Flag("nbits", "Bits of a quantised cache.", values=(4, 2, 8, 3, 1)),
-        Flag("prefill_chunk_size", "Tokens of a prefill chunk; empty: the whole prompt."),
+        Flag(
+            "prefill_chunk_size", "Tokens of a prefill chunk; empty: the whole prompt.",
+            tokens=True,
+        ),
     ),
 }  # fmt: skip
 

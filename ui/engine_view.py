@@ -4,7 +4,7 @@ from html import escape
 
 import streamlit as st
 
-from planner.engines.answer import lifted, room, serves, shorter, too_few
+from planner.engines.answer import lifted, room, serves, shorter, the_rest, too_few
 from planner.engines.engine import EngineFigures
 from planner.engines.gap import Gap, gap
 from planner.engines.registry import ENGINES
@@ -22,6 +22,8 @@ WHISKER = (
     "below; it ends at the line."
 )
 
+GROWS = "transformers"
+"""Keeps no pool: its cache grows with the batch, so that the tokens with room are more than it."""
 LEFT_BY_A_REFUSAL = "What that leaves for the cache (short where negative)"
 
 
@@ -63,9 +65,10 @@ def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
     length = f" of {longest:,} tokens" if isinstance(longest, int) else ""
     served, wanted = serves(plan, figures), plan.workload.concurrency
     asked, context = plan.workload.context, figures.length_served(plan.workload.context)
+    verb = "caches" if figures.name != GROWS else "has room to cache"
     beyond = "" if context == asked else f"; you asked for {format_tokens(asked)}"
     sentence = as_sentence(
-        f"{label} {figures.version} caches {format_tokens(figures.kv_cache_tokens)} tokens: "
+        f"{label} {figures.version} {verb} {format_tokens(figures.kv_cache_tokens)} tokens: "
         f"{figures.max_concurrency:,.2f} sequences{length}, room for "
         f"{counted(served, 'user')} at {counted(context, 'token')}{beyond}"
     )
@@ -74,8 +77,9 @@ def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
     else:
         more = ""
         if served < wanted:
-            more = f" {format_tokens(wanted)} were asked for; the rest would wait.{room(figures)}"
-        st.warning(f"**{sentence}**{more}", icon=":material/warning:")
+            more = f" {format_tokens(wanted)} asked for; {the_rest(served)}.{room(figures)}"
+        box, icon = (st.warning, "warning") if served else (st.error, "cancel")
+        box(f"**{sentence}**{more}", icon=f":material/{icon}:")
 
 
 def _key_figures(plan: Plan, figures: EngineFigures) -> str:
@@ -89,11 +93,14 @@ def _key_figures(plan: Plan, figures: EngineFigures) -> str:
     by_bytes = f"{of_length}all memory, no reserve{', no draft' if figures.drafts else ''}"
     found = (
         ("KV cache of a GPU", format_bytes(cache.bytes), span if cache.is_range else "exact"),
-        ("Tokens in it", format_tokens(figures.kv_cache_tokens), figures.blocks),
-        ("Full-length sequences", f"{figures.max_concurrency:,.2f}", "as the engine prints it"),
+        ("Tokens in it" if figures.name != GROWS else "Tokens with room",
+         format_tokens(figures.kv_cache_tokens), "" if figures.block_size == 1 else figures.blocks),
+        ("Full-length sequences", f"{figures.max_concurrency:,.2f}",
+         "as the engine prints it" if any("concurrency" in line for line in figures.log_lines)
+         else "of the longest length"),
         ("Users, engine", f"{serves(plan, figures):,}", at),
         ("Users, ideal", ideal, by_bytes),
-    )
+    )  # fmt: skip
     cells = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
         for name, value, note in found

@@ -53,6 +53,7 @@ def capacity_figure(plan: Plan, grid: CapacityMap, *, dark: bool = False) -> go.
                 "color": "#ffd23f",
                 "line": {"color": "#000000", "width": 1.5},
             },
+            "cliponaxis": False,
             "hovertext": [f"This plan: {format_bytes(plan.total_bytes_per_gpu)} per GPU"],
             "hoverinfo": "text",
             "name": "this plan",

@@ -29,6 +29,7 @@ from ui.saved import (
     workload_of,
 )
 from ui.uploads import MAX_UPLOAD_MIB, text_of
+from ui.whole import count, whole
 
 OUTCOME = "inputs_outcome"
 ENGINE_CHOSEN = "engine_chosen"
@@ -139,16 +140,8 @@ def _calibrated(gpu: str) -> bool:
 
 
 def _memory(label: str) -> int | None:
-    found: int | None = st.number_input(
-        label,
-        min_value=1,
-        max_value=2**24,
-        value=None,
-        key="memory",
-        help="What torch.cuda.mem_get_info or the driver prints as total.",
-        **BOUND,
-    )
-    return found
+    help_text = "What torch.cuda.mem_get_info or the driver prints as total."
+    return whole(label, "memory", 1, 2**24, None, help=help_text, **BOUND)
 
 
 def _formats(choice: ModelChoice | None) -> dict[str, Any]:
@@ -196,7 +189,7 @@ def _parallel() -> dict[str, Any]:
             help="Whole experts on each GPU instead of a slice of every expert.",
             **BOUND,
         )
-        gpus = st.session_state["gpus"]
+        gpus = int(st.session_state["gpus"])
         if gpus % (pp * dp * cp) == 0:
             st.caption(
                 f"{format_tokens(gpus)} GPU{'s' if gpus > 1 else ''} = tensor "
@@ -231,17 +224,7 @@ def _tokens(key: str, help_text: str) -> str:
 
 
 def _count(label: str, key: str, help_text: str, most: int) -> int:
-    return int(
-        st.number_input(
-            label,
-            min_value=1,
-            max_value=most,
-            value=DEFAULTS[key],
-            key=key,
-            help=help_text,
-            **BOUND,
-        )
-    )
+    return count(label, key, 1, most, DEFAULTS[key], help=help_text, **BOUND)
 
 
 def _saved_plan() -> None:
@@ -254,17 +237,19 @@ def _saved_plan() -> None:
         )
         if complaint := st.session_state.get("plan_complaint"):
             st.error(complaint, icon=":material/error:")
+        if missing := st.session_state.get("plan_lost"):
+            st.warning(missing, icon=":material/warning:")
 
 
 def _open_plan() -> None:
     file = st.session_state["plan_file"]
-    st.session_state["plan_complaint"] = None
+    st.session_state["plan_complaint"] = st.session_state["plan_lost"] = None
     if file is None:
         return
     try:
         values = values_of_saved(text_of(file))
         _set(values)
         if missing := lost(text_of(file), values):
-            st.session_state["plan_complaint"] = f"{file.name} was opened, but {missing}."
+            st.session_state["plan_lost"] = f"{file.name} was opened, but {missing}."
     except SizewellError as error:
         st.session_state["plan_complaint"] = f"{file.name} was not opened: {error}"

@@ -78,9 +78,9 @@ def say(asked: Mapping[str, Sequence[str]], wrong: Mapping[str, Any], unknown: l
     """The sentence, or nothing."""
     parts = []
     for name, value in wrong.items():
-        used = _pair(name, [_words(value)])
+        used = f"{name} is empty" if value is None else f"{_pair(name, [_words(value)])} is used"
         parts.append(f"The link asks for {_pair(name, asked[name])}, {_why(asked[name], value)}: "
-                     f"{used} is used")  # fmt: skip
+                     f"{used}")  # fmt: skip
     if unknown:
         names = _list([_pair(name, asked[name]) for name in unknown])
         verb = "names no input" if len(unknown) == 1 else "name no inputs"
@@ -105,7 +105,9 @@ def _pair(name: str, values: Sequence[str]) -> str:
 
 
 def _words(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _list(items: list[str]) -> str:

@@ -118,11 +118,15 @@ def _segments(bar: Bar, y: int, scale: float) -> list[str]:
         if share <= 0:
             continue
         size = format_bytes(sizes[component.key])
-        name = f"{component.label}: " if share >= SHARE_FOR_NAME else ""
+        before = bar.capacity_bytes / scale - start
+        clear = before if 0 < before < share / 2 else 0.0
+        room = share - clear
+        name = f"{component.label}: " if room >= SHARE_FOR_NAME else ""
         text = ""
-        if share >= SHARE_FOR_SIZE:
+        if room >= SHARE_FOR_SIZE:
             text = (
-                f'<text class="sz-in{"" if share >= 0.25 else " sz-wide"}" x="8" y="20">'
+                f'<text class="sz-in{"" if room >= 0.25 else " sz-wide"}" '
+                f'x="{_percent(clear / share)}" dx="8" y="20">'
                 f'<tspan class="sz-wide">{name}</tspan>{size}</text>'
             )
         found.append(

@@ -36,6 +36,7 @@ h1{font-size:1.6rem;line-height:1.25;margin:.2rem 0}h2{font-size:1.2rem;margin:2
 background:light-dark(#eef7f1,#16261e)}
 .sz-verdict.sz-no{border-color:light-dark(#b3261e,#f2837b);background:light-dark(#fdf0ef,#2d1a19)}
 .sz-chart{background:#fff;color-scheme:light;border-radius:6px;padding:.5rem}
+pre{white-space:pre-wrap;overflow-wrap:anywhere}
 .sz-table{width:auto;min-width:min(100%,30rem)}
 footer{margin-top:2.5rem;font-size:.875rem;border-top:1px solid var(--line);padding-top:.6rem}
 @media print{:root{color-scheme:light}body{max-width:none;padding:0;font-size:11pt;background:#fff}
@@ -64,8 +65,7 @@ def as_html(
     sections = (
         ("Memory", memory_bar(bars, bar_alt(bars)) + _note(summary.capacity_note(plan))
          + memory_table(bars)),
-        ("" if engine is None else f"{engine.name} {escape(engine.version)}",
-         _engine(plan, engine)),
+        (_engine_name(engine), _engine(plan, engine)),
         ("Context × users", _map(plan)),
         ("What to know", summary.findings_list(plan)),
         ("Derivation", derivation_html(plan)),
@@ -98,6 +98,14 @@ def report_data(
     return plan_data(plan, config, engine)
 
 
+def _engine_name(engine: "EngineFigures | None") -> str:
+    if engine is None:
+        return ""
+    from planner.engines.registry import ENGINES
+
+    return escape(f"{ENGINES[engine.name].label} {engine.version}")
+
+
 def _engine(plan: Plan, engine: "EngineFigures | None") -> str:
     """The engine's budget, settings, log lines, notes and command."""
     if engine is None:
@@ -110,7 +118,7 @@ def _engine(plan: Plan, engine: "EngineFigures | None") -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in engine.notes)
     return (
         f"<p>{escape(in_short(engine, plan.workload.context))}</p>"
-        + html_table(head, engine_rows(engine), numeric=(1,))
+        + html_table(head, engine_rows(engine), numeric=(1,), stack=True)
         + html_table(("Setting in force", "Value"), setting_rows(engine))
         + (f"<ul>{notes}</ul>" if notes else "")
         + f"<pre>{escape(lines)}</pre>"

@@ -101,11 +101,13 @@ def limits(plan: Plan) -> list[tuple[str, str]]:
 def engine_section(plan: Plan, engine: "EngineFigures") -> str:
     """What the engine will allocate, print and be started with."""
     from planner.engines.export import engine_rows, setting_rows, summary
+    from planner.engines.registry import ENGINES
 
+    label = cell(f"{ENGINES[engine.name].label} {engine.version}")
     head = ("Part", "Size", "Range", "Source")
     return "\n\n".join(
         (
-            f"## {engine.name} {cell(engine.version)}\n\n{summary(engine, plan.workload.context)}",
+            f"## {label}\n\n{summary(engine, plan.workload.context)}",
             table(head, engine_rows(engine)),
             table(("Setting in force", "Value"), setting_rows(engine)),
             *("\n".join(f"- {cell(note)}" for note in engine.notes) for _ in engine.notes[:1]),

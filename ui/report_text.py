@@ -53,7 +53,7 @@ def heading(plan: Plan) -> str:
     layers = ", ".join(f"{n} {kind_name(kind)}" for kind, n in plan.model.layer_counts.items())
     active = plan.parameters.active
     tower = plan.parameters.towers
-    beside = f" and {tower / 1e9:,.2f} B in a vision tower" if tower else ""
+    beside = f" and {tower / 1e9:,.2f} B in the {plan.model.tower_name}" if tower else ""
     of_them = "" if active == plan.parameters.total else f", {active / 1e9:,.2f} B active"
     lines = (
         f"Model      {plan.model.source}: {plan.parameters.total / 1e9:,.2f} B parameters"

@@ -195,11 +195,16 @@ def _date(gpu: Mapping[str, Any]) -> str | None:
 
 def lost(text: str | bytes, values: Mapping[str, Any]) -> str | None:
     """What a saved plan had that its values lack, and what to do about it."""
-    gpu = read_document(text).get("gpu")
+    data = read_document(text)
+    gpu, engine = data.get("gpu"), data.get("engine")
     date = _date(gpu) if isinstance(gpu, Mapping) else None
-    if date is None or values.get("calibrated"):
-        return None
-    return (
-        f"its calibration of {date} was left out, because no record of that day is here: open the "
-        "record on the Validate page, then the plan again"
-    )
+    parts = []
+    if date is not None and not values.get("calibrated"):
+        parts.append(
+            f"its calibration of {date} was left out, because no record of that day is here: open "
+            "the record on the Validate page, then the plan again"
+        )
+    if isinstance(engine, Mapping):
+        name = f"{engine.get('name')} {engine.get('version')}"[:60]
+        parts.append(f"its engine, {name}, was left out: choose it on the Engine page")
+    return "; ".join(parts) or None

@@ -22,8 +22,10 @@ from planner.search.space import (
 )
 from planner.timing.latency import Request
 from planner.units import counted
+from planner.workload import MAX_TOKENS
 from presets.offers import offers, own_price, unpriced
 from ui.inputs import Chosen
+from ui.whole import token_count
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
 GPU_COUNTS = (1, 2, 4, 8, 16, 32)
@@ -50,15 +52,15 @@ def choose(chosen: Chosen) -> Asked:
     context, users = chosen.workload.context, chosen.workload.concurrency
     first, second, third = (st.columns(3) for _ in range(3))
     with first[0]:
-        answer = _count("Answer tokens", "s_output", ANSWER_TOKENS, least=1)
+        answer = _tokens("Answer tokens", "s_output", ANSWER_TOKENS, least=1)
     with first[1]:
         ttft = _limit("Time to first token, 95 % (s)", "s_ttft", USUAL_TTFT_P95_S, 0.1)
     with first[2]:
         most = st.selectbox(
-            "At most so many GPUs", GPU_COUNTS, index=GPU_COUNTS.index(16), key="s_gpus", **BOUND
+            "GPUs, at most", GPU_COUNTS, index=GPU_COUNTS.index(16), key="s_gpus", **BOUND
         )
     with second[0]:
-        cached = _count("Prompt tokens in the prefix cache", "s_cached", 0, least=0)
+        cached = _tokens("Prompt tokens in the prefix cache", "s_cached", 0, least=0)
     with second[1]:
         tpot = _limit("Time per output token (ms)", "s_tpot", 1e3 * USUAL_TPOT_S, 1.0)
     with second[2]:
@@ -132,8 +134,8 @@ def _prices(text: str | None) -> dict[str, float]:
     return dict(own_price(part) for part in (text or "").split(",") if part.strip())
 
 
-def _count(label: str, key: str, default: int, least: int) -> int:
-    return int(st.number_input(label, least, 2**27, default, key=key, **BOUND))
+def _tokens(label: str, key: str, default: int, least: int) -> int:
+    return token_count(label, key, least, MAX_TOKENS, default, **BOUND)
 
 
 def _limit(label: str, key: str, default: float, step: float) -> float:

@@ -26,11 +26,11 @@ from planner.search.report import (
     why,
     without_candidates,
 )
-from planner.search.search import search
 from planner.search.space import Target
 from planner.timing.latency import SERVER
 from planner.units import format_bytes
 from presets.speed import reference, speed_of
+from ui import search_run
 from ui.inputs import Chosen
 from ui.search_inputs import Asked
 from ui.sentence import as_sentence
@@ -43,8 +43,7 @@ NUMERIC = tuple(range(1, len(COLUMNS)))
 
 def show(chosen: Chosen, asked: Asked) -> None:
     """Search and draw what was found."""
-    model = chosen.model
-    found = search(model, asked.offers, speed_of, asked.target, asked.space, config=chosen.config)
+    model, found = chosen.model, search_run.found(chosen, asked)
     target = found.target
     if found.winners:
         st.success(as_sentence(headline(found)), icon=":material/check_circle:")
@@ -79,8 +78,8 @@ def show(chosen: Chosen, asked: Asked) -> None:
         )
     _prices(found, asked)
     st.download_button(
-        "Every candidate (CSV)", as_csv(found),
-        file_name="search.csv", mime="text/csv", icon=":material/download:",
+        "Every candidate (CSV)", lambda: as_csv(found),
+        file_name="search.csv", mime="text/csv", icon=":material/download:", on_click="ignore",
     )  # fmt: skip
 
 

@@ -42,9 +42,10 @@ def show(chosen: Chosen) -> None:
         one = pool.replica(chosen)
         times = as_sentence(f"Times: {speed_of(chosen.gpu).source}")
         note.caption(f"{as_sentence(_replica_note(chosen, one))} {times}")
-        found = simulate(
-            work.requests(), one, replicas=work.replicas, router=work.router, slo=work.slo
-        )
+        with st.spinner("Simulating"):
+            found = simulate(
+                work.requests(), one, replicas=work.replicas, router=work.router, slo=work.slo
+            )
     except SizewellError as error:
         refusal.show(error)
         return

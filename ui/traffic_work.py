@@ -19,7 +19,7 @@ from planner.serving.trace import read_trace
 from presets.speed import speed_of
 from presets.traffic import sampler
 from presets.workloads import all_trace_summaries
-from ui import engine_inputs
+from ui import engine_inputs, whole
 from ui.engine_inputs import EngineChoice
 from ui.inputs import BOUND, Chosen
 from ui.uploads import MAX_UPLOAD_MIB, text_of
@@ -109,7 +109,8 @@ def choose() -> Work:
     a, b, c, d = st.columns((3, 2, 2, 2))
     name = a.selectbox("Requests", [*known, FIXED, UPLOADED], key="requests", **BOUND)
     rate = b.number_input("Requests per second", 0.01, 10000.0, 4.0, key="rate", **BOUND)
-    replicas = c.number_input("Replicas", 1, 256, 1, key="replicas", **BOUND)
+    with c:
+        replicas = whole.count("Replicas", "replicas", 1, 256, 1, **BOUND)
     router = d.selectbox("Router", ROUTERS, key="router", format_func=lambda r: r.replace("_", " "),
                          **BOUND)  # fmt: skip
     a, b, c, d = st.columns((3, 2, 2, 2))
@@ -118,15 +119,18 @@ def choose() -> Work:
         "TPOT, at most (ms)", 0.1, 60000.0, 1e3 * USUAL.tpot_s, key="tpot", **BOUND
     )
     share = c.number_input("Kept by (%)", 1.0, 100.0, 100 * USUAL.share, key="share", **BOUND)
-    shared = d.number_input("Shared prefix (tokens)", 0, 2**20, 0, key="common", **BOUND)
+    with d:
+        shared = whole.token_count("Shared prefix (tokens)", "common", 0, 2**20, 0, **BOUND)
     more = st.expander("Number of requests, bursts, seed", key="open_draws")
     a, b, c = more.columns(3)
-    count = a.number_input("Requests in all", 10, 200_000, 2000, key="count", **BOUND)
+    with a:
+        count = whole.count("Requests in all", "count", 10, 200_000, 2000, **BOUND)
     cv = b.number_input(
         "Variation of gaps", 0.0, 20.0, 1.0, key="cv", help="0 even, 1 Poisson, more: bursts",
         **BOUND,
     )  # fmt: skip
-    seed = c.number_input("Seed", 0, 10**6, 0, key="seed", **BOUND)
+    with c:
+        seed = whole.count("Seed", "seed", 0, 10**6, 0, **BOUND)
     note, trace = "", None
     prompt, output = always(1000), always(200)
     if name in known:
@@ -135,8 +139,10 @@ def choose() -> Work:
         note = f"Lengths by the quantiles of: {summary.attribution}."
     elif name == FIXED:
         left, right = st.columns(2)
-        prompt = always(int(left.number_input("Prompt tokens", 1, 10**6, 1000, key="p", **BOUND)))
-        output = always(int(right.number_input("Answer tokens", 1, 10**6, 200, key="o", **BOUND)))
+        with left:
+            prompt = always(whole.token_count("Prompt tokens", "p", 1, 10**6, 1000, **BOUND))
+        with right:
+            output = always(whole.token_count("Answer tokens", "o", 1, 10**6, 200, **BOUND))
     else:
         file = st.file_uploader(
             f"TIMESTAMP, ContextTokens, GeneratedTokens (up to {MAX_UPLOAD_MIB} MiB)",
@@ -148,6 +154,6 @@ def choose() -> Work:
         trace = text_of(file)
         note = f"Requests and their times from {file.name}; the rate is the trace's own."
     return Work(
-        note, prompt, output, trace, float(rate), int(count), float(cv), int(shared), int(seed),
-        int(replicas), router, Slo(float(ttft), float(tpot) / 1e3, float(share) / 100),
+        note, prompt, output, trace, float(rate), count, float(cv), shared, seed,
+        replicas, router, Slo(float(ttft), float(tpot) / 1e3, float(share) / 100),
     )  # fmt: skip

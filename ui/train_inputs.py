@@ -22,6 +22,8 @@ from planner.training.recipe import (
     Sharding,
 )
 from planner.units import counted
+from planner.workload import MAX_TOKENS
+from ui.whole import count, token_count
 
 BOUND: dict[str, Any] = {"bind": "query-params"}
 METHODS = ("Full", "LoRA", "QLoRA")
@@ -65,9 +67,10 @@ def draw(gpus: int, gpus_per_node: int) -> Recipe:
     )
     columns = st.columns(4)
     with columns[0]:
-        values["sequence_length"] = _count(
-            "Sequence", "seq", USUAL.sequence_length, "Tokens a sequence.", 2**27
-        )
+        values["sequence_length"] = token_count(
+            "Sequence", "seq", 1, MAX_TOKENS, USUAL.sequence_length, help="Tokens a sequence.",
+            **BOUND,
+        )  # fmt: skip
         values["micro_batch_size"] = _count(
             "Micro-batch", "micro", USUAL.micro_batch_size, "Sequences a GPU takes."
         )
@@ -123,9 +126,7 @@ def _rates() -> dict[str, Any]:
     found = {}
     for column, (name, label, key, help_text) in zip(columns, asked, strict=True):
         with column:
-            rate = st.number_input(
-                label, min_value=0, max_value=10_000, value=0, key=key, help=help_text, **BOUND
-            )
+            rate = count(label, key, 0, 10_000, 0, help=help_text, **BOUND)
         if rate:
             found[name] = rate * 1e9
     return found
@@ -219,8 +220,4 @@ def _choice(label: str, key: str, options: tuple[str, ...], default: str) -> str
 
 
 def _count(label: str, key: str, value: int, help_text: str, most: int = 65536) -> int:
-    return int(
-        st.number_input(
-            label, min_value=1, max_value=most, value=value, key=key, help=help_text, **BOUND
-        )
-    )
+    return count(label, key, 1, most, value, help=help_text, **BOUND)

@@ -43,6 +43,15 @@ def moved_rows(plan: TrainingPlan) -> list[tuple[str, str]]:
     return rows
 
 
+def remedy(plan: TrainingPlan) -> str:
+    """Which single changes make it fit; nothing where it does."""
+    if plan.fits:
+        return ""
+    would = remedies(plan)
+    lead = "Any one of these fits" if len(would) > 1 else "One change fits"
+    return f"{lead}: {'; '.join(would)}." if would else "No single change fits."
+
+
 def as_text(
     plan: TrainingPlan, found: Limits, time: StepTime | None, usd: float | None, price: str,
     untimed: str = "",
@@ -61,7 +70,7 @@ def as_text(
     ]
     blocks = [
         wrap(verdict(plan)),
-        wrap(f"Any one of these fits: {'; '.join(would)}.") if (would := remedies(plan)) else "",
+        wrap(remedy(plan)),
         wrap(title(plan)),
         "\n".join(("One GPU (the fullest)", *memory)),
         "\n".join(f"{name}: {value}" for name, value in moved_rows(plan)),

@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from planner.errors import SizewellError
-from planner.training.capacity import Limits, limits, remedies
+from planner.training.capacity import Limits, limits
 from planner.training.explain import derivation, notes, verdict
 from planner.training.export import (
     as_data,
@@ -24,7 +24,7 @@ from presets.prices import cheapest_price
 from presets.speed import speed_of
 from ui.sentence import as_sentence
 from ui.tables import html_table
-from ui.train_report import as_markdown, moved_rows, title
+from ui.train_report import as_markdown, moved_rows, remedy, title
 
 COLOURS = {
     "parameters": "weights", "frozen_parameters": "weights", "fp8_copies": "block_rounding",
@@ -58,9 +58,7 @@ def show(plan: TrainingPlan, top: DeltaGenerator) -> None:
 def _verdict(plan: TrainingPlan) -> None:
     sentence = verdict(plan)
     if not plan.fits:
-        would = remedies(plan)
-        one = f"Any one of these fits: {'; '.join(would)}." if would else "No single change fits."
-        st.error(f"**{sentence}** {one}", icon=":material/cancel:")
+        st.error(f"**{sentence}** {remedy(plan)}", icon=":material/cancel:")
     elif plan.stage.range_bytes[1] > plan.gpu.memory_bytes:
         st.warning(f"**{sentence}**", icon=":material/warning:")
     else:
@@ -100,7 +98,8 @@ def _key_figures(
         if usd is not None:
             cost = f"${time.usd_per_billion_tokens(usd):,.0f} a billion tokens"
         cards.append(("Tokens per second", f"{time.tokens_per_s:,.0f}",
-                      f"MFU {time.mfu:.0%}; {cost}; an estimate"))  # fmt: skip
+                      f"MFU {time.mfu:.0%}; {cost}; an estimate"
+                      + ("" if plan.fits else ", if it fitted")))  # fmt: skip
     return "<dl class='sz-kpis'>" + "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
         for name, value, note in cards

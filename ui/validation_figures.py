@@ -5,7 +5,7 @@ from math import log10
 
 import plotly.graph_objects as go
 
-from ui.figures import DASHES, LINE_COLOURS, SYMBOLS
+from ui.figures import DASHES, INK, LINE_COLOURS, SYMBOLS
 from validate.record import Case, Record
 from validate.verdict import difference, value
 
@@ -30,7 +30,7 @@ def comparable(cases: Iterable[Case], unit: str) -> list[Case]:
     ]
 
 
-def scatter(cases: Iterable[Case], unit: str) -> go.Figure:
+def scatter(cases: Iterable[Case], unit: str, *, dark: bool = False) -> go.Figure:
     """Measured over predicted, with the spread of the samples and the diagonal."""
     found = comparable(cases, unit)
     figure = go.Figure()
@@ -73,11 +73,10 @@ def scatter(cases: Iterable[Case], unit: str) -> go.Figure:
         )
     )  # fmt: skip
     axis = _decades(*span)
-    return _layout(figure, {**axis, "title": f"Predicted ({name})"},
-                   {**axis, "title": f"Measured ({name})"})  # fmt: skip
+    return _layout(figure, axis, (f"Predicted ({name})", f"Measured ({name})"), dark)
 
 
-def roofline(record: Record) -> go.Figure:
+def roofline(record: Record, *, dark: bool = False) -> go.Figure:
     """FLOP/s over FLOPs per byte: the measured roofs, every kernel and every pass as a point."""
     figure = go.Figure()
     roofs = record.roofs
@@ -111,8 +110,7 @@ def roofline(record: Record) -> go.Figure:
                 )
             )  # fmt: skip
     axis = _decades(low, high)
-    return _layout(figure, {**axis, "title": "FLOPs per byte"},
-                   {**axis, "title": "TFLOP/s"})  # fmt: skip
+    return _layout(figure, axis, ("FLOPs per byte", "TFLOP/s"), dark)
 
 
 def _of(number: float | None) -> float:
@@ -132,11 +130,17 @@ def _decades(low: float, high: float) -> dict[str, object]:
     return {"type": "log", "exponentformat": "none", "dtick": apart, "separatethousands": True}
 
 
-def _layout(figure: go.Figure, x_axis: dict[str, object], y_axis: dict[str, object]) -> go.Figure:
+def _layout(
+    figure: go.Figure, axis: dict[str, object], titles: tuple[str, str], dark: bool
+) -> go.Figure:
+    ink = {"color": INK[dark]}
+    x_axis, y_axis = (
+        {**axis, "tickfont": ink, "title": {"text": title, "font": ink}} for title in titles
+    )
     figure.update_layout(
         height=420,
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        legend={"orientation": "h", "y": -0.2},
+        legend={"orientation": "h", "y": -0.2, "font": ink},
         uirevision="validation",
         xaxis=x_axis,
         yaxis=y_axis,

@@ -10,8 +10,8 @@ from validate.verdict import HEAD, WHOLE, markdown, rows, sentence
 def section_html(record: Record) -> str:
     """The verdict and the table of whole models: dry runs, the wall, training."""
     cases = [case for name in WHOLE for case in record.section(name)]
-    table = html_table(HEAD, rows(cases), numeric=(1, 2, 3))
-    return f"<p>{escape(_about(record))}</p><div style='overflow-x:auto'>{table}</div>"
+    table = html_table(HEAD, rows(cases), numeric=(1, 2, 3), stack=True)
+    return f"<p>{escape(_about(record))}</p>{table}"
 
 
 def section_markdown(record: Record) -> str:

@@ -207,7 +207,8 @@ def _charts(record: Record) -> None:
     _scatters(record.cases)
     st.header("Roofline of this card")
     st.plotly_chart(
-        validation_figures.roofline(record), config=figures.CONFIG, key="roofline",
+        validation_figures.roofline(record, dark=st.context.theme.type == "dark"),
+        config=figures.CONFIG, key="roofline",
         alt="Measured rates over arithmetic intensity under the measured roofs; the tables have "
         "the times.",
     )  # fmt: skip
@@ -222,8 +223,8 @@ def _scatters(cases: Sequence[Case], name: str = "") -> None:
                 continue
             st.header(f"Predicted and measured {what}")
             st.plotly_chart(
-                validation_figures.scatter(cases, unit), config=figures.CONFIG,
-                key=f"scatter_{unit}{name}",
+                validation_figures.scatter(cases, unit, dark=st.context.theme.type == "dark"),
+                config=figures.CONFIG, key=f"scatter_{unit}{name}",
                 alt=f"Measured over predicted {what}; points lie along the diagonal. "
                 "The tables have the same figures.",
             )  # fmt: skip

@@ -53,10 +53,16 @@ def engine_verdict(plan: Plan, engine: EngineFigures) -> str:
         return f"{name} starts and holds {wanted} {size} ({held:,} at most)."
     if held >= work.concurrency:
         return f"{name} starts, but takes at most {held:,} sequences {size}{clipped}."
+    few = f"only {held:,}" if held else "none"
     return (
-        f"{name} starts, but holds only {held:,} of {wanted} {size} at once"
-        f"{clipped}; the rest would wait.{room(engine)}"
+        f"{name} starts, but holds {few} of {wanted} {size} at once"
+        f"{clipped}; {the_rest(held)}.{room(engine)}"
     )
+
+
+def the_rest(held: int) -> str:
+    """What becomes of the sequences beyond those that it holds."""
+    return "the rest would wait" if held else "a request that long never runs"
 
 
 def lifted(engine: EngineFigures) -> str:

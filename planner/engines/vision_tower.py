@@ -15,7 +15,7 @@ from planner.model import Model
 from planner.parameters import count
 
 GATED = ("pixtral", "qwen2_5_vl", "qwen2_5_omni")
-WITH_TOWER = ", and the vision tower's weights"
+WITH_TOWER = ", and the weights of towers for images and sound"
 WIDENING = "vision.mlp.up"
 """The tensor of an exact tower that shows its widths, once per layer."""
 MERGED = 4
@@ -40,9 +40,10 @@ class Tower:
 
 def tower_of(config: Mapping[str, Any], model: Model | None = None) -> Tower | None:
     """The tower that a configuration's `vision_config` describes; model: with its tensors, if it
-    has them."""
+    has them, and with those of an audio tower beside it."""
     vision = config.get("vision_config")
-    if model is not None and model.towers:
+    counted = 0 if model is None else count(model).towers
+    if model is not None and counted and "vision_config" not in model.parameters_elsewhere:
         return _exact(model, vision if isinstance(vision, Mapping) else {}, config)
     if not isinstance(vision, Mapping):
         return None
@@ -60,13 +61,13 @@ def tower_of(config: Mapping[str, Any], model: Model | None = None) -> Tower | N
     side = (_first(vision, "image_size") or 0) // patch
     text = config.get("text_config")
     text_hidden = _first(text if isinstance(text, Mapping) else config, "hidden_size") or hidden
-    layer = 4 * hidden * hidden + (3 if kind in GATED else 2) * hidden * inner
+    layer = 4 * hidden * hidden + (3 if kind.startswith(GATED) else 2) * hidden * inner
     layer += 11 * hidden + inner
     found = layers * layer + 3 * patch * patch * frames * hidden
     if kind != "pixtral":
         found += side * side * hidden
     found += _projector(config, kind, hidden, text_hidden)
-    return Tower(found, hidden, inner, layers, kind)
+    return Tower(found + counted, hidden, inner, layers, kind)
 
 
 def _exact(model: Model, vision: Mapping[str, Any], config: Mapping[str, Any]) -> Tower:

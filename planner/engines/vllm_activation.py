@@ -169,5 +169,5 @@ def _encoder(tower: Tower | None) -> int:
     """The tower's own peak over its largest image, where the resolution is dynamic."""
     if tower is None or not tower.dynamic:
         return 0
-    matrices = 3 if tower.kind in GATED else 2
+    matrices = 3 if tower.kind.startswith(GATED) else 2
     return 2 * IMAGE_PATCHES * (matrices * tower.intermediate_size + 6 * tower.hidden_size)

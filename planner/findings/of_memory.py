@@ -50,8 +50,8 @@ def of_model(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             "info",
             "tower_counted",
-            f"The vision tower's {plan.parameters.towers:,} parameters are counted with the "
-            "weights; its working memory is not.",
+            f"The {plan.parameters.towers:,} parameters of the {plan.model.tower_name} are counted "
+            "with the weights; working memory for images and sound is not.",
         )
     for tower in plan.model.parameters_elsewhere:
         name = tower.removesuffix("_config")

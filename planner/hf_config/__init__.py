@@ -15,8 +15,8 @@ from planner.hf_config.families import builder_of
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.refused_types import headless, refusal, refuse_other_heads
 from planner.hf_config.rope import rope_of
-from planner.hf_config.towers import vision_tower
-from planner.hf_config.wrappers import TOWERS, split
+from planner.hf_config.towers import towers_of
+from planner.hf_config.wrappers import TOWERS, parts, split
 from planner.model import Model
 from planner.run_dtype import SAVED_IN_FLOAT32, SERVED
 
@@ -59,13 +59,13 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
         fields.settle("sliding_window", None)  # how transformers saves a window that is off
     model = build(fields)
     fields.finish()
-    bare = headless(outer.get("architectures"), model_type)
+    bare = None
+    if "thinker_config" not in outer:  # beside a thinker, the class is that of all parts
+        bare = headless(outer.get("architectures"), model_type, str(outer.get("model_type")))
     if bare is not None:
         model = model.model_copy(update={"head": ()})
-    towers = vision_tower(outer, model.hidden_size)
-    elsewhere = [t for t in TOWERS if outer.get(t) or text.get(t)]
-    if towers and "vision_config" in elsewhere:
-        elsewhere.remove("vision_config")
+    towers = towers_of(outer, model.hidden_size)
+    elsewhere = [t for t in parts(text, outer) if t not in towers.described]
     return model.model_copy(
         update={
             "source": source,
@@ -75,7 +75,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
             "declared_cache": declared,
             "max_position_embeddings": longest_position(text),
             "rope": rope_of(text),
-            "towers": towers,
+            "towers": towers.weights,
             "parameters_elsewhere": tuple(elsewhere),
             "notes": (
                 *model.notes,

@@ -49,6 +49,7 @@ CLASS_DEFAULTS: dict[str, dict[str, Any]] = {
     "gemma4_text": sizes(262144, 2304, 9216, 30, 8),
     "glm4v_text": sizes(151552, 4096, 13696, 40, 32),
     "granite": sizes(32000, 4096, 11008, 32, 32),
+    "hunyuan_vl_text": {"tie_word_embeddings": True},
     "hyperclovax": sizes(32000, 4096, 11008, 32, 32),
     "llama": sizes(32000, 4096, 11008, 32, 32),
     "ministral3": sizes(131072, 4096, 14336, 34, 32),
@@ -68,5 +69,8 @@ CLASS_DEFAULTS: dict[str, dict[str, Any]] = {
     "qwen3": sizes(151936, 4096, 22016, 32, 32),
     "qwen3_vl_text": sizes(151936, 4096, 22016, 32, 32),
     "smollm3": sizes(128256, 2048, 11008, 36, 16),
+    "molmo2_text": sizes(151936, 4096, 12288, 36, 32),
+    "qwen2_5_omni_text": sizes(152064, 3584, 18944, 28, 28),
+    "voxtral_realtime_text": sizes(32000, 4096, 14336, 32, 32),
     "stablelm": sizes(50304, 2560, 6912, 32, 32),
 }  # fmt: skip

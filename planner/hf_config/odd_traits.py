@@ -5,7 +5,7 @@ Source of the rows: the reference implementation of each type in transformers 5.
 
 from dataclasses import replace
 
-from planner.hf_config.dense_traits import ATTENTION_BIAS, LLAMA
+from planner.hf_config.dense_traits import ATTENTION_BIAS, BIASLESS, LLAMA
 from planner.hf_config.traits import Traits
 from planner.tensors import Weight, linear, norm
 
@@ -71,6 +71,16 @@ TRAITS: dict[str, Traits] = {
         period=4,
         attention_extras=lambda attention, hidden: (
             Weight("sinks", (attention.num_attention_heads,), "vector", "column"),
+        ),
+    ),
+    "voxtral_realtime_text": replace(
+        BIASLESS,
+        num_key_value_heads=8,
+        windows="every",
+        window=4096,
+        layer_extras=lambda hidden: (
+            *linear("ada_rms_norm.linear1", 32, hidden),
+            *linear("ada_rms_norm.linear2", hidden, 32),
         ),
     ),
 }

@@ -23,7 +23,7 @@ HEADS = (
     "SequenceClassification", "TokenClassification", "QuestionAnswering", "MultipleChoice",
     "MaskedLM", "Reward",
 )  # fmt: skip
-WITH_A_HEAD = ("chatglm",)
+WITH_A_HEAD = ("chatglm", "h2ovl_chat", "internvl_chat", "NVLM_D", "skywork_chat", "ultravox")
 """Families whose class with a language-model head is called just Model."""
 CROSS = ("mllama", "mllama_text_model", "mllama_text")
 
@@ -39,13 +39,16 @@ def refuse_other_heads(architectures: object) -> None:
             )
 
 
-def headless(architectures: object, model_type: str) -> str | None:
-    """The class that a checkpoint was saved from, if it is a decoder without a head."""
+def headless(architectures: object, *model_types: str) -> str | None:
+    """The class that a checkpoint was saved from, if it is a decoder without a head.
+
+    model_types: of the text decoder and of the whole file.
+    """
     if not (isinstance(architectures, list) and len(architectures) == 1):
         return None
     name = architectures[0]
     bare = isinstance(name, str) and name.endswith("Model") and not name.endswith("LMHeadModel")
-    return name if bare and model_type not in WITH_A_HEAD else None
+    return name if bare and not set(model_types) & set(WITH_A_HEAD) else None
 
 
 def refusal(model_type: str) -> ConfigRefused | None:

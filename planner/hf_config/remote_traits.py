@@ -7,7 +7,7 @@ the biases and norms written out here).
 from dataclasses import replace
 
 from planner.hf_config.dense import decoder
-from planner.hf_config.dense_traits import LLAMA, STABLELM
+from planner.hf_config.dense_traits import LLAMA, QWEN2, QWEN3, STABLELM
 from planner.hf_config.families import family
 from planner.hf_config.mtp import prediction_layers
 from planner.hf_config.reader import Fields
@@ -63,3 +63,23 @@ def mimo(fields: Fields) -> Model:
     traits = Traits(qkv_bias=True, windows="qwen", window=4096)
     model = decoder(fields, traits)
     return model.model_copy(update=prediction_layers(fields, model.groups, model.hidden_size))
+
+
+MINICPMV = {
+    "2.5": LLAMA_WITHOUT_BIAS, "2.6": QWEN2, "4": LLAMA_WITHOUT_BIAS, "4.0": LLAMA_WITHOUT_BIAS,
+    "4.5": QWEN3,
+}  # fmt: skip
+"""The decoder of each version, which the file gives as a number or as a text."""
+
+
+@family("minicpmv")
+def minicpmv(fields: Fields) -> Model:
+    """MiniCPM-V: the decoder that its version names, beside a tower and a resampler."""
+    version = str(fields.raw("version"))
+    if version not in MINICPMV:
+        raise fields.refuse("version", f"{version[:20]} is not one whose decoder is known here")
+    fields.ignore(
+        "batch_vision_input", "drop_vision_last_layer", "image_size", "patch_size", "query_num",
+        "slice_config", "slice_mode", "use_image_id", "vision_batch_size", "batch_3d_resampler",
+    )  # fmt: skip
+    return decoder(fields, MINICPMV[version])

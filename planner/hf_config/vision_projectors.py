@@ -4,8 +4,16 @@ Each takes the vision fields, the outer fields and the text decoder's hidden siz
 classes of the outer `model_type` in Hugging Face transformers 5.24.
 """
 
+from planner.hf_config.encoder_blocks import blocks
 from planner.hf_config.reader import Fields, short
-from planner.hf_config.vision_encoders import ENCODERS
+from planner.hf_config.vision_encoders import (
+    ENCODERS,
+    around,
+    layers,
+    patches,
+    pooling_head,
+    positions,
+)
 from planner.tensors import Weight, linear, norm
 
 
@@ -143,3 +151,94 @@ def lfm2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, 
     inner, bias = outer.integer("projector_hidden_size"), outer.flag("projector_bias", default=True)
     found += linear("projector.linear_1", inner, wide, bias=bias)
     return found + linear("projector.linear_2", text_hidden_size, inner, bias=bias)
+
+
+def video_llama3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """VideoLLaMA 3."""
+    found, wide = encoder(fields), fields.integer("hidden_size")
+    found += linear("projector.linear_1", text_hidden_size, wide, bias=True)
+    return found + linear("projector.linear_2", text_hidden_size, text_hidden_size, bias=True)
+
+
+def ovis2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Ovis 2: a visual vocabulary, whose words mix as the encoder's head says."""
+    fields.ignore("vocab_size", "tokenize_function")
+    found, size = encoder(fields), fields.integer("hidden_size")
+    words = fields.integer("vocab_size", default=16384)
+    heads = words - fields.integer("num_visual_indicator_tokens", default=5)
+    wide = outer.integer("hidden_size", default=1536)
+    if wide != text_hidden_size:
+        raise outer.refuse("hidden_size", f"is not the text model's {text_hidden_size}")
+    stride = fields.integer("hidden_stride", default=1)
+    return (
+        *found,
+        *linear("projector.head", heads, size * stride**2),
+        *norm("projector.norm", heads, bias=True),
+        Weight("projector.words", (words, wide), "embedding"),
+    )
+
+
+def phi4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Phi-4 multimodal's eye: SigLIP with its head, and two marks between parts of an image."""
+    fields.fill(hidden_size=1152, intermediate_size=4304, num_hidden_layers=27)
+    fields.fill(image_size=448, patch_size=14)
+    fields.ignore("crop_size", "feature_layer")
+    size = fields.integer("hidden_size")
+    return (
+        *around(fields, layers(fields), positions(fields)),
+        *pooling_head(size, fields.integer("intermediate_size")),
+        Weight("projector.marks", (2, size), "embedding"),
+        *linear("projector.up", text_hidden_size, size, bias=True),
+        *linear("projector.down", text_hidden_size, text_hidden_size, bias=True),
+    )
+
+
+def gemma4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Gemma 4's eye: gated layers with four norms, normalised heads and positions by axis."""
+    fields.fill(hidden_size=768, intermediate_size=3072, num_hidden_layers=16, patch_size=16)
+    fields.fill(num_attention_heads=12, num_key_value_heads=12, head_dim=64)
+    fields.ignore(
+        "pooling_kernel_size", "use_clipped_linears", "standardize", "default_output_length"
+    )
+    size, head = fields.integer("hidden_size"), fields.integer("head_dim")
+    heads, kv = fields.integer("num_attention_heads"), fields.integer("num_key_value_heads")
+    fields.expect("attention_bias", False)
+    places = fields.integer("position_embedding_size", default=10240)
+    beside = norm("more_norm", size) * 2 + norm("attn.head_norm", head) * 2
+    return (
+        *patches(fields, size, frames=1, bias=False),
+        Weight("vision.positions", (2, places, size), "embedding"),
+        *blocks(
+            fields.integer("num_hidden_layers"), size, fields.integer("intermediate_size"),
+            gated=True, bias=False, width=heads * head, kv_width=kv * head, beside=beside,
+        ),
+        *linear("projector", text_hidden_size, size),
+    )  # fmt: skip
+
+
+MOBILENET_V5 = 294_126_912
+"""Parameters of mobilenetv5_300m_enc without its head, as timm 1.0 builds it."""
+
+
+def gemma3n(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
+    """Gemma 3n's eye: one convolutional encoder, whose shape no field changes."""
+    fields.expect("architecture", "mobilenetv5_300m_enc")
+    fields.expect("model_args", {})
+    fields.expect("do_pooling", False)
+    fields.fill(hidden_size=2048)
+    fields.ignore("vocab_offset", "num_classes", "label_names")
+    fields.expect("hidden_size", 2048)
+    return (
+        Weight("vision.encoder", (MOBILENET_V5,), "conv"),
+        *embedder(fields, "projector.vision", text_hidden_size),
+    )
+
+
+def embedder(fields: Fields, name: str, text_hidden_size: int) -> tuple[Weight, ...]:
+    """What Gemma 3n makes of a tower's output: words of its own, two norms, one projection."""
+    words, size = fields.integer("vocab_size", default=128), fields.integer("hidden_size")
+    return (
+        Weight(f"{name}.words", (words, size), "embedding"),
+        *norm(f"{name}.norm", size) * 2,
+        *linear(name, text_hidden_size, size),
+    )

@@ -14,6 +14,11 @@ TOWERS = (
     "img_processor", "talker_config", "code2wav_config", "token2wav_config",
 )  # fmt: skip
 
+NO_TOWERS = re.compile(
+    r"(text|llm|language|quantization|compression|generation|thinker|img_token_compression"
+    r"|.*processor|.*lora|slice)_config"
+)
+
 # Wrappers of a text model, and the text model type where the nested object does not say it.
 WRAPPERS = {
     "aya_vision": "cohere2", "blip-2": "opt", "cohere2_vision": "cohere2",
@@ -28,6 +33,7 @@ WRAPPERS = {
     "qwen2_audio": "qwen2", "qwen2_vl": "qwen2_vl_text", "qwen3_vl": "qwen3_vl_text",
     "qwen3_vl_moe": "qwen3_vl_moe_text", "glm4v_moe": "glm4v_moe_text", "lfm2_vl": "lfm2",
     "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text", "kimi_k25": "deepseek_v3",
+    "kimi_vl": "deepseek_v3",
     "minimax_m3_vl": "minimax_m3_vl_text", "gemma4_unified": "gemma4_unified_text",
     "step3p7": "step3p5",
     "smolvlm": "llama", "video_llava": "llama", "vipllava": "llama", "voxtral": "llama",
@@ -36,15 +42,22 @@ WRAPPERS = {
 # Wrappers whose class takes the text model's tie_word_embeddings where their own says false.
 TEXT_TIES = (
     "fast_vlm", "glm4v", "glm4v_moe", "glm_ocr", "hunyuan_vl", "llava", "llava_next_video",
-    "llava_onevision", "minimax_m3_vl", "video_llama_3",
+    "llava_onevision", "minimax_m3_vl", "paddleocr_vl", "shieldgemma2", "video_llama_3",
 )  # fmt: skip
+# Wrappers whose class never asks their own tie_word_embeddings.
+TEXT_TIES_ALONE = ("blip-2", "instructblip", "instructblipvideo", "llama4")
+# Wrappers whose class keeps a head apart, whatever is said.
+NEVER_TIED = ("audioflamingo3", "molmo2", "qwen2_audio", "voxtral")
+
+# Wrappers whose own class sizes the head, and the vocabulary where their file gives none.
+HEADS = {"ovis2": 151643}
 
 # Fields beside the text model's object that belong to towers, projectors and their tokens.
 BESIDE = re.compile(
     r"""(image|video|vision|visual|audio|speech|mm|multi_?modal|projector|projection|patch|pixel
         |boi|eoi|boa|eoa|im|media|frame|slice|newline|spatial|downsample|merger?|merged|aligner
         |alignment|low_res_image|max_value_projector)s?(_.*)?
-    |use_unified_vision_chunk|use_image_newline_parameter|process_image_mode|num_reward_heads|system_message|.*_config|model_type|tie_word_embeddings|num_query_tokens|use_decoder_only_language_model
+    |use_unified_vision_chunk|has_lora_adapter|window_size|default_num_delay_tokens|deepstack_layer_map|understand_projector_stride|text_model_id|norm_init|stack_factor|num_projector_layers|use_image_newline_parameter|process_image_mode|num_reward_heads|system_message|.*_config|model_type|tie_word_embeddings|num_query_tokens|use_decoder_only_language_model
     |use_image_text_matching_head|image_text_hidden_size|scale_factor|_pad_token_id|ignore_index
     |vocabulary_map|(dynamic|force)_image_size|(max|min)_dynamic_patch|use_thumbnail|ps_version
     |select_layer|template|pad2square|drop_vision_last_layer|seconds_per_chunk|num_channels
@@ -88,13 +101,26 @@ def from_wrapper(config: Mapping[str, Any], nested: Mapping[str, Any], name: str
                 f"{field}: {short(value)} beside {name} is not understood, and could change memory",
                 field=field,
             )
+    vocabulary = config.get("vocab_size", HEADS.get(str(wrapper)))
+    if str(wrapper) in HEADS and vocabulary != text.get("vocab_size", vocabulary):
+        raise ConfigRefused(
+            f"vocab_size: {short(vocabulary)} is not {name}.vocab_size, and transformers sizes the "
+            "head by the first where vLLM goes by the second: give both the same",
+            field="vocab_size",
+        )
     if text.get("use_resampler") is False:
         text.pop("perceiver_config", None)
     if wrapper == "paligemma":  # its prompt is seen both ways, which costs no memory
         text.pop("use_bidirectional_attention", None)
     outer_tie = config.get("tie_word_embeddings")
-    if outer_tie is False and wrapper in TEXT_TIES:
+    if (outer_tie is False and wrapper in TEXT_TIES) or wrapper in TEXT_TIES_ALONE:
         outer_tie = None
+    if wrapper in NEVER_TIED and (outer_tie or text.get("tie_word_embeddings")):
+        raise ConfigRefused(
+            "tie_word_embeddings: true is what vLLM goes by, where transformers keeps lm_head "
+            "apart: set it to false if the checkpoint holds lm_head.weight",
+            field="tie_word_embeddings",
+        )
     if text.get("tie_word_embeddings", outer_tie) != outer_tie and outer_tie is not None:
         raise ConfigRefused(
             f"tie_word_embeddings: {short(outer_tie)} contradicts {name}.tie_word_embeddings, and "
@@ -107,3 +133,14 @@ def from_wrapper(config: Mapping[str, Any], nested: Mapping[str, Any], name: str
     defaults = class_defaults(str(text["model_type"]), str(wrapper))
     filled = tuple(field for field in defaults if field not in text)
     return Parts({**defaults, **text}, config, filled)
+
+
+def parts(text: Mapping[str, Any], outer: Mapping[str, Any]) -> list[str]:
+    """The objects of a file that describe weights outside the text decoder."""
+    found = [name for name in TOWERS if outer.get(name) or text.get(name)]
+    if all(name in text for name in outer):
+        return found
+    others = [
+        n for n, value in outer.items() if n.endswith("_config") and isinstance(value, Mapping)
+    ]
+    return found + [n for n in others if outer[n] and n not in found and not NO_TOWERS.fullmatch(n)]

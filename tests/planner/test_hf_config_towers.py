@@ -201,7 +201,7 @@ def test_smolvlm_as_published_has_no_perceiver() -> None:
         {"vision_config": {**CLIP, "model_type": "eva_vision_model"}},
         {"vision_config": {**CLIP, "extra_blocks": 3}},
         {"vision_config": {**CLIP, "image_size": [336, 336]}},
-        {"vision_config": {**INTERN, "attention_bias": False}},
+        {"vision_config": {**INTERN, "norm_type": "group_norm"}},
         {"vision_config": {**INTERN, "image_size": [448, 224]}},
         {"vision_feature_layer": []},
         {"projector_hidden_act": "prelu"},

@@ -220,6 +220,29 @@ def test_an_invalid_number_marks_the_answer_as_old(context: Any, server: str) ->
     page.wait_for_function(f"{note} === 'none'")
 
 
+def test_a_number_is_read_to_its_end(context: Any, server: str) -> None:
+    page = context.new_page()
+    page.goto(server)
+    edit(page, "Users", "1e3")
+    assert "1,000 sequences of 32,768 tokens" in verdict(page)
+    assert "users=1000" in page.url
+
+
+def test_keys_do_not_lead_into_a_closed_sidebar(browser: Any, server: str) -> None:
+    opened = browser.new_context(viewport={"width": 390, "height": 844})
+    page = opened.new_page()
+    page.goto(server)
+    verdict(page)
+    playwright.expect(page.locator("[data-testid=stSidebar]")).to_have_css("visibility", "hidden")
+    page.locator("[data-testid=stPageLink] a").nth(1).focus()
+    page.keyboard.press("Tab")
+    link = page.locator("[data-testid=stPageLink] a:focus-visible")
+    playwright.expect(link).to_have_css("outline-style", "solid")
+    page.get_by_test_id("stExpandSidebarButton").click()
+    playwright.expect(page.get_by_label("Users", exact=True)).to_be_in_viewport()
+    opened.close()
+
+
 @pytest.mark.parametrize(
     ("link", "said"),
     [

@@ -7,6 +7,7 @@ from planner.plan import Plan, make_plan
 from planner.workload import Workload
 from presets.gpus import load_gpu
 from ui.capacity_map import CELLS, capacity_map, frontier_line, frontier_rows, short_tokens
+from ui.figures import capacity_figure
 from ui.model_source import from_preset
 
 
@@ -46,6 +47,14 @@ def test_this_plan_lies_on_its_map(context: int, users: int) -> None:
     grid = capacity_map(plan(context, users))
     assert grid.contexts[0] <= context <= grid.contexts[-1]
     assert grid.users[0] <= users <= grid.users[-1]
+
+
+def test_the_star_of_one_user_is_whole() -> None:
+    """It lies on the map's lower edge, which would cut it in half."""
+    here = plan(8192, 1)
+    star = capacity_figure(here, capacity_map(here)).data[-1]
+    assert list(star.y) == [capacity_map(here).users[0]] == [1]
+    assert star.cliponaxis is False
 
 
 def test_nothing_fits_is_said() -> None:

@@ -69,6 +69,15 @@ def test_every_engine_answers(name: str) -> None:
     assert any(found.command.split()[0] in element.value for element in app.code)
 
 
+def test_only_what_an_engine_prints_is_said_to_be_printed() -> None:
+    assert "as the engine prints it" in text(page())
+    said = text(page(engine="transformers", users="4"))
+    assert "as the engine prints it" not in said
+    assert "has room to cache" in said
+    assert "16.00 GiB" in said  # 4 x 32,768 x 128 KiB, fewer tokens than there is room for
+    assert "Tokens in it" not in said
+
+
 def test_flags_are_the_options_own() -> None:
     for name, flags in FLAGS.items():
         fields = ENGINES[name].options.model_fields
@@ -81,9 +90,9 @@ def test_a_flag_changes_the_answer() -> None:
     assert not app.exception
     found = figures(gpu_memory_utilization=0.5)
     assert f"{found.kv_cache_tokens:,} tokens" in text(app)
-    app.number_input("vllm_max_model_len").set_value(1000).run()
+    app.text_input("vllm_max_model_len").set_value("1k").run()
     assert not app.exception
-    assert "1,000 tokens" in text(app)
+    assert "1,024 tokens" in text(app)
 
 
 def test_a_refusal_is_one_sentence_and_keeps_the_inputs() -> None:
@@ -93,6 +102,35 @@ def test_a_refusal_is_one_sentence_and_keeps_the_inputs() -> None:
     assert app.selectbox("engine").value == "vllm"
     app = page(engine="llama.cpp", weights="fp8")
     assert "no GGUF file holds it" in app.error[0].value
+
+
+def test_a_link_has_version_and_flags() -> None:
+    link = {"version_vllm": "0.19.1", "vllm_max_model_len": "40000", "vllm_max_num_seqs": "64"}
+    script = "import runpy\nfrom ui import inputs\ninputs.draw()\nrunpy.run_path({!r})"
+    app = AppTest.from_string(script.format(str(ROOT / "ui/pages/engine.py")), default_timeout=60)
+    for key, value in link.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception
+    found = figures(version="0.19.1", max_model_len=40000, max_num_seqs=64)
+    assert f"vLLM 0.19.1 caches {found.kv_cache_tokens:,} tokens" in app.success[0].value
+    assert "of 40,000 tokens" in app.success[0].value
+
+
+def test_what_no_user_fits_in_is_an_error() -> None:
+    app = page(engine="sglang", model="qwen3-32b", users="12")
+    said = app.error[0].value
+    assert "room for 0 users at 32,768 tokens" in said
+    assert "a request that long never runs" in said
+    assert "wait" not in said
+
+
+def test_a_refusal_is_said_once() -> None:
+    app = page(model="llama-3.1-70b", gpus="2")
+    assert "Based on the available memory" in app.error[0].value
+    captions = [caption.value for caption in app.caption]
+    assert "No deployment files: it would not start." in captions
+    assert not [caption for caption in captions if "Based on the available memory" in caption]
 
 
 def test_files_are_offered() -> None:

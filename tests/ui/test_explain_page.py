@@ -10,6 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from planner.units import format_bytes
+from ui.explain import charts
 from ui.explain.quoted import SIGNS
 from ui.explain_view import TOPICS
 
@@ -18,6 +19,15 @@ CHARTS = {
     "KV cache": 3, "Online softmax": 3, "Tiling": 5, "Heads": 4, "Positions": 2, "Paging": 2,
     "Parallelism": 1, "Drafting": 2, "Flash 1 to 4": 6, "Quoted numbers": 1,
 }  # fmt: skip
+
+
+def test_no_pattern_crosses_a_figure() -> None:
+    """A first row is plain and may hold its figure; hatched ones have it beside them."""
+    rows = {"a": [8.0, 1.0], "b": [2.0, 8.0]}
+    found = charts.bars(["x", "y"], rows, "s", dark=False, labels=[["8", "1"], ["2", "8"]])
+    places = {bar.marker.pattern.shape: bar.textposition for bar in found.data}
+    assert places == {"": "auto", "/": "outside"}
+    assert found.layout.xaxis.range[1] > 1.3 * 8
 
 
 def page(topic: str = "KV cache", **query: str) -> AppTest:

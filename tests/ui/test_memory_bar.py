@@ -41,6 +41,17 @@ def test_segments_and_limit_are_to_scale(users: int) -> None:
     assert max(limit, sum(widths)) <= 100
 
 
+def test_a_size_starts_beyond_the_limits_line() -> None:
+    """At 1,000 users the cache begins at 0.4 % of the bar and the card ends at 2 %."""
+    root = ET.fromstring(memory_bar(stage_bars(plan(users=1000)), "alt"))
+    limit = percent(root.find("line").get("x1"))  # type: ignore[union-attr]
+    (cache,) = [part for part in root.findall("svg") if part.find("text") is not None]
+    start, width = percent(cache.get("x")), percent(cache.get("width"))
+    assert start < limit
+    text = percent(cache.find("text").get("x"))  # type: ignore[union-attr]
+    assert start + width * text / 100 == pytest.approx(limit, abs=0.01)
+
+
 def test_every_number_of_the_bar_is_in_words_and_in_the_table() -> None:
     bars = stage_bars(plan())
     words, table = bar_alt(bars), memory_table(bars)

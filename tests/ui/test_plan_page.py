@@ -102,7 +102,6 @@ def test_a_link_is_a_plan() -> None:
         {"model": "no-such-model"},
         {"gpu": ""},
         {"weights": "zz", "kv": "<script>"},
-        {"gpus": "1.5"},
     ],
 )
 def test_nonsense_in_a_link_falls_back_to_the_default(query: dict[str, str]) -> None:
@@ -127,7 +126,7 @@ def test_the_warning_about_a_link_goes_with_its_input() -> None:
     ("name", "value", "why"),
     [
         ("users", "abc", "which is not a number: users=12 is used"),
-        ("memory", "much", "which is not a number"),
+        ("memory", "much", "which is not a number: memory is empty"),
         ("users", "-5", "which is outside what that input takes"),
         ("kv", "zz", "which is not known here"),
     ],

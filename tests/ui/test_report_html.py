@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from planner.deployment import Deployment
+from planner.engines.registry import ENGINES, options_of
 from planner.plan import Plan, make_plan
 from planner.units import format_bytes
 from planner.verdict import verdict
@@ -17,6 +18,7 @@ from planner.workload import Workload
 from presets.gpus import load_gpu
 from ui.model_source import from_preset
 from ui.report_html import as_html
+from ui.report_markdown import as_markdown
 from ui.saved import values_of_saved
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,6 +83,22 @@ def test_the_plan_inside_opens_again() -> None:
     assert data["total_bytes_per_gpu"] == plan.total_bytes_per_gpu
     values = values_of_saved(text)
     assert (values["model"], values["gpus"]) == ("llama-3.1-8b", 2)
+
+
+def test_an_engines_lines_wrap_and_its_name_is_the_pages() -> None:
+    choice = from_preset("llama-3.1-8b")
+    gpu, work = load_gpu("h100-sxm5-80gb"), Workload(context=32768, concurrency=12)
+    engine = ENGINES["tensorrt-llm"].figures(
+        choice.model, gpu, Deployment(), options_of("tensorrt-llm", {}), work, config=choice.config
+    )
+    plan = make_plan(choice.model, gpu, Deployment(), work)
+    html = as_html(plan, choice.config, engine=engine)
+    assert f"<h2>TensorRT-LLM {engine.version}</h2>" in html
+    assert f"## TensorRT-LLM {engine.version}\n" in as_markdown(plan, engine)
+    section = html.partition("<h2>TensorRT-LLM")[2].partition("<h2>")[0]
+    assert "sz-stack" in section
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    assert "pre{white-space:pre-wrap" in style
 
 
 def test_no_streamlit_is_needed() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.deployment import Deployment
+from planner.engines.registry import ENGINES, options_of
 from planner.errors import SizewellError
 from planner.export import as_data
 from planner.hardware import custom_gpu
@@ -17,6 +18,7 @@ from planner.workload import Workload
 from presets.gpus import load_gpu
 from ui.model_source import from_preset, from_text
 from ui.options import kv_options, model_names, weight_options
+from ui.report_html import report_data
 from ui.saved import (
     DEFAULTS,
     deployment_of,
@@ -126,6 +128,20 @@ def test_a_calibrated_plan_opens_calibrated_where_its_record_is() -> None:
     values = {**DEFAULTS, **values_of_saved(older)}
     assert not values["calibrated"]
     assert "its calibration of 2020-01-01 was left out" in str(lost(older, values))
+
+
+def test_an_engine_that_does_not_open_again_is_named() -> None:
+    choice, work = from_preset("llama-3.1-8b"), Workload()
+    gpu = load_gpu("h100-sxm5-80gb")
+    plan = make_plan(choice.model, gpu, Deployment(), work)
+    engine = ENGINES["vllm"].figures(
+        choice.model, gpu, Deployment(), options_of("vllm", {"version": "0.19.1"}), work,
+        config=choice.config,
+    )  # fmt: skip
+    text = json.dumps(report_data(plan, choice.config, engine))
+    said = lost(text, values_of_saved(text))
+    assert said == "its engine, vllm 0.19.1, was left out: choose it on the Engine page"
+    assert lost(saved(plan, choice.config), values_of_saved(saved(plan, choice.config))) is None
 
 
 def test_a_preset_with_changed_fields_is_no_preset_any_more() -> None:

@@ -1,7 +1,9 @@
 """The Find hardware page without a browser: an answer at once, limits that bite, refusals."""
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from planner.hf_config import parse
@@ -12,6 +14,7 @@ from planner.timing.latency import Request
 from presets.models import load_model_config
 from presets.offers import offers
 from presets.speed import speed_of
+from ui import search_run
 from ui.sentence import as_sentence
 
 PAGE = Path(__file__).resolve().parents[2] / "ui" / "pages" / "search.py"
@@ -90,6 +93,24 @@ def test_formats_that_lose_precision_are_a_choice() -> None:
     assert not app.exception
     assert "weights fp8" in html(app)
     assert "no kernels for nvfp4 weights" in "\n".join(m.value for m in app.markdown)
+
+
+def test_the_answer_is_kept_until_something_else_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    real = search_run.search_part
+
+    def counted(*args: Any, **more: Any) -> Any:
+        asked.append(1)
+        return real(*args, **more)
+
+    monkeypatch.setattr(search_run, "search_part", counted)
+    app = page(model="llama-3.1-8b", s_gpus="1", users="4", context="3072")
+    before = app.success[0].value
+    app.run()
+    assert (len(asked), app.success[0].value) == (1, before)
+    app.number_input(key="users").set_value(5).run()
+    assert len(asked) == 2
+    assert "serves 5 users" in app.success[0].value
 
 
 def test_prices_have_dates_and_gpus_without_one_are_named() -> None:

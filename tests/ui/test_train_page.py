@@ -46,6 +46,13 @@ def test_what_does_not_fit_says_what_would() -> None:
     assert "QLoRA" in app.error[0].value
 
 
+def test_one_change_is_not_called_several() -> None:
+    said = page(seq="1000000").error[0].value
+    assert "One change fits: sequences of " in said
+    assert "an estimate, if it fitted" in html(page(method="Full"))
+    assert "if it fitted" not in html(page())
+
+
 def test_the_link_sets_the_recipe() -> None:
     app = page(method="Full", gpus="8", sharding="zero3", offload="cpu", recompute="full")
     plan = plan_training(

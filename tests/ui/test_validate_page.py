@@ -245,6 +245,14 @@ def test_the_scatter_holds_every_judged_case_with_its_spread() -> None:
     assert whole.error_y.array[at] == pytest.approx((max(case.samples) - case.measured) / 1e-3)
 
 
+@pytest.mark.parametrize(("dark", "ink"), [(False, "#18212d"), (True, "#e6ebf2")])
+def test_axes_are_written_in_the_texts_colour(dark: bool, ink: str) -> None:
+    """The colours of text in .streamlit/config.toml."""
+    for figure in (roofline(read(H200), dark=dark), scatter(read(H200).cases, "s", dark=dark)):
+        for axis in (figure.layout.xaxis, figure.layout.yaxis):
+            assert axis.tickfont.color == axis.title.font.color == ink
+
+
 def test_no_point_of_the_roofline_lies_far_above_its_roof() -> None:
     figure = roofline(read(H200))
     (roof,) = [t for t in figure.data if t.name == "roof, fp8"]

@@ -88,7 +88,8 @@ def bars(
     stacked: bool = False,
     **more: Any,
 ) -> go.Figure:
-    """Horizontal bars, first name on top, each with its figure; patterns tell rows apart."""
+    """Horizontal bars, first name on top, each with its figure, which no pattern crosses; patterns
+    tell rows apart."""
     traces = [
         {
             "type": "bar", "orientation": "h", "y": list(names), "x": list(values), "name": name,
@@ -96,7 +97,8 @@ def bars(
                 "color": LINE_COLOURS[i % 6],
                 "pattern": {"shape": ("", "/", ".", "x")[i % 4], **OVER},
             },
-            "text": list(labels[i]) if labels else None, "textposition": "auto",
+            "text": list(labels[i]) if labels else None,
+            "textposition": "auto" if stacked or not i else "outside",
             "insidetextfont": {"color": ON_COLOUR}, "outsidetextfont": {"color": INK[dark]},
             "constraintext": "none", "cliponaxis": False, "hoverinfo": "y+text+name",
         }
@@ -107,7 +109,8 @@ def bars(
     values = [sum(v) for v in zip(*rows.values(), strict=True)] if stacked else []
     values = values or [v for row in rows.values() for v in row]
     if min(values, default=0) >= 0 and "range" not in found["xaxis"]:
-        found["xaxis"]["range"] = [0, 1.18 * (max(values, default=0) or 1)]
+        room = 1.18 if stacked or len(rows) == 1 else 1.35
+        found["xaxis"]["range"] = [0, room * (max(values, default=0) or 1)]
     found["barmode"] = "stack" if stacked else "group"
     found["showlegend"] = len(rows) > 1
     found["yaxis"] |= {"autorange": "reversed", "type": "category"}

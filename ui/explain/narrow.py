@@ -10,7 +10,7 @@ from ui.tables import html_table
 LENGTHS = (512, 2048, 8192)
 
 
-@st.cache_data(max_entries=8)
+@st.cache_data(max_entries=8, show_spinner="Computing attention in fp8")
 def _found(head_dim: int, value_dim: int) -> tuple[Errors, ...]:
     return tuple(errors(n, head_dim, value_dim) for n in LENGTHS)
 

@@ -200,16 +200,16 @@ def explanation(rows: Sequence[Row]) -> str:
     outside = [other.label for other in rows if not other.within_range]
     if all(abs(other.difference) <= other.half_digit for other in rows):
         return "The log says what was predicted, to its last printed digit."
-    if abs(row.difference) <= row.half_digit:
-        return f"Sizes agree to the last printed digit. {_outside(outside)}"
     cache = next((other for other in rows if other.name == "kv_cache"), row)
-    if not cache.within_range and abs(cache.difference) > 2 * abs(row.difference):
+    if abs(cache.difference) > max(cache.half_digit, 2 * abs(row.difference)):
         more = "smaller" if cache.difference < 0 else "larger"
         return (
             f"The cache is {format_bytes(abs(round(cache.difference)))} {more} than predicted "
             f"({cache.share:+.1%}), and no size that the log prints beside it accounts for that. "
             f"{_outside(outside)}"
         )
+    if abs(row.difference) <= row.half_digit:
+        return f"Sizes agree to the last printed digit. {_outside(outside)}"
     more = "more" if row.difference > 0 else "less"
     size = format_bytes(abs(round(row.difference)))
     text = f"Furthest off: {row.label}, of which the log has {size} {more} ({row.share:+.1%})"

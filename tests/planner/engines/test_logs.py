@@ -128,6 +128,17 @@ def test_a_cache_that_no_printed_size_explains_is_said_to() -> None:
     assert "no size that the log prints beside it accounts for that" in sentence
 
 
+def test_a_cache_within_its_range_is_not_passed_over_for_weights_that_agree() -> None:
+    """54.15 GiB are predicted; a log of few lines says neither more nor why."""
+    text = "Model loading took 14.99 GiB memory\nAvailable KV cache memory: 53.91 GiB"
+    rows = compare(read_log(text), llama())
+    assert all(row.within_range for row in rows)
+    sentence = explanation(rows)
+    assert sentence.startswith("The cache is 243.1")
+    assert "smaller than predicted (-0.4%), and no size that the log prints" in sentence
+    assert sentence.endswith("No figure is outside its range.")
+
+
 def test_a_calibration_repeats_the_log() -> None:
     """Applied to the plan that it was read beside, it gives the log's own cache."""
     text = LLAMA_LOG.replace("2.13 GiB", "3.13 GiB").replace("53.91", "52.91")
