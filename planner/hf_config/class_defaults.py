@@ -27,6 +27,17 @@ def sizes(
     }
 
 
+def class_defaults(model_type: str, wrapper: str) -> dict[str, Any]:
+    """What a text model of this type has where its object in a file of type `wrapper` is silent."""
+    return {**CLASS_DEFAULTS.get(model_type, {}), **WRAPPER_DEFAULTS.get(wrapper, {})}
+
+
+WRAPPER_DEFAULTS: dict[str, dict[str, Any]] = {
+    "glmasr": sizes(59264, 2048, 6144, 28, 16, num_key_value_heads=4),
+    "voxtral": sizes(131072, 3072, 8192, 30, 32, num_key_value_heads=8, head_dim=128),
+}
+"""Values that a wrapper's class puts before those of the text model's class."""
+
 CLASS_DEFAULTS: dict[str, dict[str, Any]] = {
     "cohere": sizes(256000, 8192, 22528, 40, 64),
     "cohere2": sizes(256000, 8192, 22528, 40, 64),
@@ -47,7 +58,7 @@ CLASS_DEFAULTS: dict[str, dict[str, Any]] = {
     "olmo2": sizes(50304, 4096, 11008, 32, 32),
     "opt": {
         "vocab_size": 50272, "hidden_size": 768, "ffn_dim": 3072, "num_hidden_layers": 12,
-        "num_attention_heads": 12, "word_embed_proj_dim": 768,
+        "num_attention_heads": 12,
     },
     "persimmon": sizes(262144, 4096, 16384, 36, 64),
     "phi": sizes(51200, 2048, 8192, 24, 32),

@@ -26,6 +26,8 @@ def deepseek_v4(fields: Fields) -> Model:
     fields.ignore("compress_rope_theta", "partial_rotary_factor", "mlp_layer_types")
     fields.expect("num_key_value_heads", 1)
     fields.expect("attention_bias", False)
+    for name in NUM_SHARED:
+        fields.expect(name, 1)
     mlp_bias = fields.flag("mlp_bias", default=False)
     attentions = {kind: attention(fields, kind) for kind in RATIOS.values()}
     kinds = layer_kinds(fields, count)
@@ -34,7 +36,7 @@ def deepseek_v4(fields: Fields) -> Model:
         num_experts=agreed(fields, "n_routed_experts", "num_local_experts"),
         num_experts_per_tok=fields.integer("num_experts_per_tok"),
         moe_intermediate_size=size,
-        shared=shared_mlp(size * fields.integer(*NUM_SHARED, default=1), bias=mlp_bias),
+        shared=shared_mlp(size, bias=mlp_bias),
     )
     streams = fields.integer("hc_mult", default=4)
     norms = norm("layernorm", hidden_size) * 2

@@ -59,13 +59,14 @@ def lfm2(fields: Fields) -> Model:
             mixer = with_window(attention, window)
         return (mixer,), dense if index < first else experts, norms
 
-    fields.aliases["tie_word_embeddings"] = ("tie_embedding", "tie_word_embeddings")
+    if not new:
+        fields.aliases["tie_word_embeddings"] = ("tie_embedding", "tie_word_embeddings")
     return assemble(fields, group_layers(count, layer), hidden_size=hidden_size, tied=True)
 
 
 def lfm2_types(fields: Fields, count: int, new: bool) -> list[str]:
     """What each layer is: `layer_types`, full_attn_idxs, or the pattern of LFM3."""
-    listed = fields.sequence("full_attn_idxs")
+    listed = fields.positions("full_attn_idxs")
     types = fields.sequence("layer_types", length=count)
     if types is None and new:
         period = ("sliding_attention", "conv", "full_attention", "conv")

@@ -48,8 +48,10 @@ def delta(fields: Fields) -> Model:
     experts = None
     if not dense:
         fields.fill(shared_expert_intermediate_size=512)
-        has_experts = sparse_layers(fields, count, "step")
-        traits = Experts(shared_size="shared_expert_intermediate_size", shared_gate=True)
+        traits = Experts(
+            where="step", shared_size="shared_expert_intermediate_size", shared_gate=True
+        )
+        has_experts = sparse_layers(fields, count, traits)
         experts = moe(fields, traits)
     mlp = None
     if not all(has_experts):
@@ -103,6 +105,7 @@ def olmo_hybrid(fields: Fields) -> Model:
     )
     fields.ignore("linear_a_log_min", "linear_a_log_max", "linear_dt_min", "linear_dt_max")
     fields.ignore("linear_dt_init_floor", "linear_allow_neg_eigval", "linear_use_gate")
+    fields.expect("full_attention_interval", 4)
     linear = linear_layers(fields, count)
     if all(linear):
         raise fields.refuse("layer_types", "names no layer of full attention")

@@ -131,13 +131,19 @@ TRAITS: dict[str, Traits] = {
             "use_parallel_block": (True,),
             "use_embedding_sharing": (True,),
             "order_of_interleaved_layers": ("local_attn_first",),
+            "layer_switch": (4,),
             "mlp_bias": (False,),
         },
-        aliases={"sliding_window_pattern": ("layer_switch",)},
         ignored=("position_embedding_type", "rotary_pct", "use_parallel_embedding"),
     ),
-    "cwm": replace(
-        BIASLESS, num_key_value_heads=8, head_dim=128, windows="first", window=8192, period=4
+    "cwm": Traits(
+        mlp_bias=("mlp_bias", False),
+        num_key_value_heads=8,
+        head_dim=128,
+        windows="first",
+        window=8192,
+        period=4,
+        expects={"attention_bias": (False,)},
     ),
     "ernie4_5": ERNIE,
     "paddleocr_vl": ERNIE,
@@ -170,7 +176,9 @@ TRAITS: dict[str, Traits] = {
     "granite4_vision_text": LLAMA,
     "helium": replace(LLAMA, o_bias=False, num_key_value_heads=20, head_dim=128, divides=True),
     "hunyuan_v1_dense": HUNYUAN,
-    "hunyuan_vl_text": HUNYUAN,
+    "hunyuan_vl_text": replace(
+        HUNYUAN, tied=True, aliases={**HUNYUAN.aliases, "vocab_size": ("org_vocab_size",)}
+    ),
     "hyperclovax": replace(LLAMA, norms_per_layer=2, other_norms=("use_post_norm", True, 4)),
     "internlm3": replace(
         BIASLESS,
@@ -199,7 +207,7 @@ TRAITS: dict[str, Traits] = {
     "nemotron": replace(LLAMA, norm="layer", gated=False),
     "olmo": replace(ATTENTION_BIAS, norm="none", norms_per_layer=0, divides=True),
     "olmo2": OLMO2,
-    "olmo3": replace(OLMO2, windows="pattern", window=4096, period=4),
+    "olmo3": replace(OLMO2, windows="last", window=4096, period=4),
     "persimmon": Traits(
         norm="layer",
         qkv_bias=True,

@@ -16,9 +16,12 @@ NUM_SHARED = (
 )  # fmt: skip
 DENSE_FIRST = ("first_k_dense_replace", "num_dense_layers")
 
-Where = Literal["all", "first", "step", "interval"]
-"""Layers with experts: all; all after the first dense ones; every decoder_sparse_step-th; every
-moe_layer_interval-th between two positions."""
+Where = Literal["all", "first", "but_one", "step", "interval"]
+"""Layers with experts: all; all after the first dense ones; all but the very first; every
+decoder_sparse_step-th; every moe_layer_interval-th between two positions."""
+
+
+ELSEWHERE = "contradicts what places the experts of this model type"
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,17 @@ class Experts:
 
     size: the field that holds an expert's width, same_size one that may only repeat it.
     shared_size: the field that holds the width of the shared part; without it, shared experts are
-    counted and each is as wide as a routed one.
+    counted and each is as wide as a routed one. least_shared: the fewest that its code can have.
+    listed: whether its layers may also be named one by one (mlp_layer_types).
     score_bias: a bias per expert that the reference keeps as a parameter, not as a buffer.
     """
 
     where: Where = "all"
+    listed: bool = False
     size: str = "moe_intermediate_size"
     same_size: str | None = None
     shared: bool = False
+    least_shared: int = 0
     shared_size: str | None = None
     shared_gate: bool = False
     router_bias: bool = False
@@ -63,7 +69,8 @@ def moe(fields: Fields, traits: Experts) -> MoE:
         if agreed(fields, *NUM_SHARED, default=1, least=0) != 1:
             raise fields.refuse(NUM_SHARED[0], f"contradicts {traits.shared_size}")
     elif traits.shared:
-        shared_width = size * agreed(fields, *NUM_SHARED, default=0, least=0)
+        least = traits.least_shared
+        shared_width = size * agreed(fields, *NUM_SHARED, default=least, least=least)
     extras = (Weight("score_bias", (num_experts,), "vector"),) if traits.score_bias else ()
     return MoE(
         num_experts=num_experts,
@@ -102,36 +109,47 @@ def agreed(fields: Fields, *names: str, default: int | None = None, least: int =
     return found.integer(*(values or present or names), default=default, least=least)
 
 
-def sparse_layers(fields: Fields, count: int, where: Where) -> list[bool]:
-    """Whether each layer has experts. `mlp_layer_types` and a list of moe_layer_freq win."""
+def sparse_layers(fields: Fields, count: int, traits: Experts) -> list[bool]:
+    """Whether each layer has experts. `mlp_layer_types` wins where the model type's code reads it,
+    and may only agree where it does not, as a list of moe_layer_freq always may.
+    """
     types = fields.sequence("mlp_layer_types", length=count)
-    freq = fields.config.get("moe_layer_freq")
-    if isinstance(freq, list):
-        flags = fields.sequence("moe_layer_freq", length=count) or []
-        if types is None:
-            types = ["sparse" if flag else "dense" for flag in flags]
-    elif "moe_layer_freq" in fields.config:
+    flags = None
+    if isinstance(fields.config.get("moe_layer_freq"), list):
+        flags = fields.sequence("moe_layer_freq", length=count)
+    else:
         fields.expect("moe_layer_freq", 1)
     found = [True] * count
-    if where == "first":
+    if traits.where == "first":
         first = fields.integer(*DENSE_FIRST, default=0, least=0)
         found = [index >= first for index in range(count)]
-    elif where == "step":
+    elif traits.where == "but_one":
+        found = [index > 0 for index in range(count)]
+        for name in DENSE_FIRST if types is None else ():
+            fields.expect(name, 1)
+        fields.ignore(*DENSE_FIRST)
+    elif traits.where == "step":
         step = fields.integer("decoder_sparse_step", default=1)
-        dense = fields.sequence("mlp_only_layers") or []
+        dense = fields.positions("mlp_only_layers") or []
         found = [i not in dense and (i + 1) % step == 0 for i in range(count)]
-    elif where == "interval":
+    elif traits.where == "interval":
         start = fields.integer("moe_layer_start_index", default=1, least=0)
         end = fields.integer("moe_layer_end_index", default=-1, least=-1)
         every = fields.integer("moe_layer_interval", default=1)
         last = count - 1 if end == -1 else end
         found = [(i + 1) % every == 0 and start <= i <= last for i in range(count)]
-    listed = fields.sequence("is_moe_layer", length=count)
-    if listed is not None and types is None and listed != found:
-        raise fields.refuse("is_moe_layer", "contradicts the fields that place the experts")
-    if types is None:
-        return found
-    for kind in types:
-        if kind not in ("dense", "sparse"):
-            raise fields.refuse("mlp_layer_types", f"{short(kind)} is not understood")
-    return [kind == "sparse" for kind in types]
+    if types is not None:
+        for kind in types:
+            if kind not in ("dense", "sparse"):
+                raise fields.refuse("mlp_layer_types", f"{short(kind)} is not understood")
+        named = [kind == "sparse" for kind in types]
+        if named != found and not traits.listed:
+            raise fields.refuse("mlp_layer_types", ELSEWHERE)
+        found = named
+    for name, same in (
+        ("moe_layer_freq", flags),
+        ("is_moe_layer", fields.sequence("is_moe_layer", length=count)),
+    ):
+        if same is not None and [bool(flag) for flag in same] != found:
+            raise fields.refuse(name, ELSEWHERE)
+    return found

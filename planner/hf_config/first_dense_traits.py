@@ -4,6 +4,8 @@ Source of the rows: the reference implementation of each type in Hugging Face tr
 deepseek and bailing_moe: the modelling code published beside their weights.
 """
 
+from dataclasses import replace
+
 from planner.hf_config.experts import Experts
 from planner.hf_config.sparse import (
     BIASED,
@@ -54,6 +56,7 @@ FIRST_DENSE = {
         qk_norm="head",
         slides=dots1_slides,
         window=4096,
+        needs=("n_shared_experts",),
         experts=Experts(where="first", shared=True),
     ),
     "cohere2_moe": Sparse(
@@ -64,7 +67,7 @@ FIRST_DENSE = {
         slides=cohere2_moe_slides,
         window=4096,
         dense_size="prefix_dense_intermediate_size",
-        experts=Experts(where="first", size="intermediate_size", shared=True),
+        experts=Experts(where="first", listed=True, size="intermediate_size", shared=True),
         ignored=(
             "shared_expert_combination_strategy", "expert_selection_fn",
             "first_k_dense_replace", "prefix_dense_sliding_window_pattern",
@@ -77,10 +80,11 @@ FIRST_DENSE = {
         windows="pattern",
         window=4096,
         period=4,
-        experts=Experts(where="first", shared=True),
+        experts=Experts(where="first", listed=True, shared=True),
         defaults={"first_k_dense_replace": 1, "num_shared_experts": 1},
     ),
     "afmoe": Sparse(
+        **BIASED,
         norms_per_layer=4,
         head_dim=128,
         qk_norm="head",
@@ -89,7 +93,6 @@ FIRST_DENSE = {
         window=1024,
         experts=Experts(where="first", shared=True, score_bias=True),
         defaults={"num_dense_layers": 1, "num_shared_experts": 2},
-        expects={"attention_bias": (False,)},
         ignored=(
             "mup_enabled", "load_balance_coeff", "num_expert_groups", "num_limited_groups",
             "score_func", "use_grouped_mm",
@@ -101,12 +104,16 @@ FIRST_DENSE = {
         mlp_bias=("mlp_bias", False),
         head_dim=128,
         qk_norm="head",
-        experts=Experts(where="first", shared=True, mlp_bias="mlp_bias"),
-        defaults={"first_k_dense_replace": 1, "num_shared_experts": 1},
+        experts=Experts(
+            where="but_one", listed=True, shared=True, least_shared=1, mlp_bias="mlp_bias"
+        ),
+        defaults={"num_shared_experts": 1},
         expects={"qk_norm": (True,)},
         ignored=("enable_moe_fp32_combine", "enable_lm_head_fp32", "enable_attention_fp32_softmax"),
     ),
 }  # fmt: skip
 
 FIRST_DENSE["bailing_moe_v2"] = FIRST_DENSE["bailing_moe"]
-FIRST_DENSE["deepseek_ocr2_text"] = FIRST_DENSE["deepseek"]
+FIRST_DENSE["deepseek_ocr2_text"] = replace(
+    FIRST_DENSE["deepseek"], experts=Experts(where="first", listed=True, shared=True)
+)

@@ -22,8 +22,8 @@ def gemma3n(fields: Fields) -> Model:
     count = fields.integer("num_hidden_layers")
     sizes = heads(fields, hidden_size, head_dim=256, num_key_value_heads=2)
     bias = fields.flag("attention_bias", default=False)
-    keeps = attention_windows(fields, count, "pattern", window=512, period=5)
-    first_shared = count - shared_layers(fields, count, default=15)
+    keeps = attention_windows(fields, count, "last", window=512, period=5)
+    first_shared = count - shared_layers(fields, keeps, default=15)
     width = fields.integer("hidden_size_per_layer_input", default=256)
     inputs = fields.integer("altup_num_inputs", default=4)
     rank = fields.integer("laurel_rank", default=64)
@@ -67,18 +67,19 @@ def gemma4(fields: Fields) -> Model:
     The unified type has neither experts nor embeddings for every layer.
     """
     if fields.text("model_type") == "gemma4_unified_text":
-        fields.fill(hidden_size_per_layer_input=0, sliding_window=1024)
+        fields.fill(sliding_window=1024)
+        fields.derive(hidden_size_per_layer_input=0)
         fields.expect("hidden_size_per_layer_input", 0)
         fields.expect("enable_moe_block", False)
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
     local = heads(fields, hidden_size, head_dim=256, num_key_value_heads=4)
     fields.expect("use_bidirectional_attention", "vision")
-    keeps = attention_windows(fields, count, "pattern", window=512, period=6)
+    keeps = attention_windows(fields, count, "last", window=512, period=6)
     keeps[-1] = Keep()
     values_from_keys = fields.flag("attention_k_eq_v", default=False)
     wide = global_heads(fields, local, keeps, values_from_keys)
-    first_shared = count - shared_layers(fields, count, default=0)
+    first_shared = count - shared_layers(fields, keeps, default=0)
     double = fields.flag("use_double_wide_mlp", default=False)
     inner = fields.integer("intermediate_size")
     bias = fields.flag("attention_bias", default=False)
@@ -166,11 +167,15 @@ def gemma4_experts(fields: Fields, hidden_size: int) -> MoE | None:
     )
 
 
-def shared_layers(fields: Fields, count: int, *, default: int) -> int:
-    """How many of the last layers read keys and values that earlier layers stored."""
+def shared_layers(fields: Fields, keeps: list[Keep], *, default: int) -> int:
+    """How many of the last layers read keys and values that earlier layers of a kind stored."""
     shared = fields.integer("num_kv_shared_layers", default=default, least=0)
-    if shared >= count:
+    if shared >= len(keeps):
         raise fields.refuse("num_kv_shared_layers", f"{shared} leaves no layer to share from")
+    if set(keeps[: len(keeps) - shared]) != set(keeps):
+        raise fields.refuse(
+            "num_kv_shared_layers", f"{shared} leaves a kind of layer none to share"
+        )
     return shared
 
 

@@ -158,7 +158,7 @@ def named_blocks(fields: Fields, lists: tuple[str, ...], text: str) -> list[str]
     types, pattern = fields.sequence(*lists), fields.text(text, default="")
     known = PATTERN if types is None else BLOCKS
     for kind in types or pattern:
-        if kind not in known:
+        if str(kind) not in known:
             name = text if types is None else lists[0]
             raise fields.refuse(name, f"{short(kind)} is not a kind of layer")
     return [known[kind] for kind in types or pattern]

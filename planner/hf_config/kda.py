@@ -65,8 +65,9 @@ def kda(fields: Fields) -> Model:
         if attention.q_lora_rank is not None:
             raise fields.refuse("q_lora_rank", "is not understood for this model type")
     nested.finish()
-    has_experts = sparse_layers(fields, count, "first")
-    experts = moe(fields, Experts(where="first", shared=True))
+    traits = Experts(where="first", listed=True, shared=True)
+    has_experts = sparse_layers(fields, count, traits)
+    experts = moe(fields, traits)
     mlp = Mlp(intermediate_size=fields.integer("intermediate_size"))
     norms = norm("layernorm", hidden_size) * 2
 
@@ -100,8 +101,8 @@ def named(fields: Fields, count: int) -> list[bool] | None:
 
 def kimi_layers(fields: Fields, nested: Fields, count: int) -> list[bool]:
     """Full layers by name, by two lists of positions that start at 1, or every fourth."""
-    full = nested.sequence("full_attn_layers")
-    delta = nested.sequence("kda_layers")
+    full = nested.positions("full_attn_layers")
+    delta = nested.positions("kda_layers")
     types = named(fields, count)
     if types is not None:
         return types

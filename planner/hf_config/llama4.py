@@ -47,10 +47,10 @@ def llama4(fields: Fields) -> Model:
 def expert_layers(fields: Fields, count: int) -> set[int]:
     """Positions of the layers with experts."""
     step = fields.integer("interleave_moe_layer_step", default=1)
-    listed = fields.sequence("moe_layers")
+    listed = fields.positions("moe_layers")
     if listed is None:
         return set(range(step - 1, count, step))
-    if not all(isinstance(index, int) and 0 <= index < count for index in listed):
+    if any(index >= count for index in listed):
         raise fields.refuse("moe_layers", "names layers that are not there")
     return set(listed)
 

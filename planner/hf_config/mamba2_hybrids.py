@@ -56,7 +56,7 @@ def bamba(fields: Fields) -> Model:
     attention = biased_attention(fields, hidden_size, kv_heads=8)
     mamba = mamba2(fields, hidden_size)
     mlp = gated_mlp(fields)
-    attends = fields.sequence("attn_layer_indices") or []
+    attends = fields.positions("attn_layer_indices") or []
     norms = norm("layernorm", hidden_size) * 2
 
     def layer(index: int) -> Layer:

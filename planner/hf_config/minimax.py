@@ -4,7 +4,7 @@ Source: MiniMaxM3VLTextConfig and MiniMaxM3VLForCausalLM in Hugging Face transfo
 """
 
 from planner.hf_config.assembly import Layer, assemble, group_layers, heads
-from planner.hf_config.experts import shared_mlp, sparse_layers
+from planner.hf_config.experts import Experts, shared_mlp, sparse_layers
 from planner.hf_config.families import family
 from planner.hf_config.reader import Fields, short
 from planner.kinds.attention import Attention
@@ -48,7 +48,10 @@ def minimax_m3(fields: Fields) -> Model:
         shared=shared_mlp(fields.integer("shared_intermediate_size", default=3072)),
     )
     mlp = Mlp(intermediate_size=fields.integer("dense_intermediate_size", default=12288))
-    has_experts = sparse_layers(fields, count, "all")
+    if isinstance(fields.config.get("moe_layer_freq"), list):
+        flags = fields.sequence("moe_layer_freq", length=count) or []
+        fields.derive(mlp_layer_types=["sparse" if flag else "dense" for flag in flags])
+    has_experts = sparse_layers(fields, count, Experts(listed=True))
     norms = norm("layernorm", hidden_size) * 2
 
     def layer(index: int) -> Layer:

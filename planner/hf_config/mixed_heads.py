@@ -3,8 +3,6 @@
 Source: the reference implementation of each type in Hugging Face transformers 5.23.
 """
 
-from typing import Any
-
 from planner.hf_config.experts import Experts
 from planner.hf_config.families import family
 from planner.hf_config.moe import sparse_decoder
@@ -22,7 +20,7 @@ LAGUNA = Sparse(
     num_key_value_heads=8,
     slides=none,
     window=512,
-    experts=Experts(shared_size="shared_expert_intermediate_size", score_bias=True),
+    experts=Experts(listed=True, shared_size="shared_expert_intermediate_size", score_bias=True),
     defaults={"shared_expert_intermediate_size": 512},
     ignored=(
         "moe_apply_router_weight_on_input",
@@ -37,7 +35,7 @@ STEP = Sparse(
     head_dim=128,
     num_key_value_heads=8,
     slides=none,
-    experts=Experts(where="first", shared_size="share_expert_dim"),
+    experts=Experts(where="first", listed=True, shared_size="share_expert_dim"),
     defaults={"first_k_dense_replace": 3},
     expects={
         "use_head_wise_attn_gate": (True,),
@@ -70,7 +68,7 @@ MIMO = Sparse(
     head_dim=192,
     num_key_value_heads=4,
     slides=none,
-    experts=Experts(),
+    experts=Experts(where="but_one", listed=True),
     expects={
         "n_shared_experts": (None,),
         "add_swa_attention_sink_bias": (True,),
@@ -105,7 +103,8 @@ def laguna(fields: Fields) -> Model:
 
     def adjust(attention: Attention, index: int, keep: Keep) -> Attention:
         count_here = own if heads is None else heads[index]
-        if not isinstance(count_here, int) or count_here % attention.num_key_value_heads:
+        whole = isinstance(count_here, int) and count_here > 0
+        if not whole or count_here % attention.num_key_value_heads:
             raise fields.refuse("num_attention_heads_per_layer", f"{short(count_here)} is no count")
         width = count_here if per_head else count_here * attention.head_dim
         extras = linear("g_proj", width, hidden_size, "column")
@@ -186,10 +185,7 @@ def mimo_v2(fields: Fields) -> Model:
     fields.expect("swa_num_key_value_heads", 2 * kv_heads)
     fields.expect("swa_head_dim", head_dim)
     fields.expect("swa_v_head_dim", value_dim)
-    derived: dict[str, Any] = {"layer_types": mimo_types(fields, count)}
-    if fields.config.get("moe_layer_freq") is None:
-        derived["mlp_layer_types"] = ["dense"] + ["sparse"] * (count - 1)
-    fields.derive(**derived)
+    fields.derive(layer_types=mimo_types(fields, count))
     size = fields.optional("sliding_window_size")
     window = fields.integer("sliding_window", default=129) if size is None else size + 1
     fields.settle("sliding_window", window)
@@ -205,11 +201,9 @@ def mimo_v2(fields: Fields) -> Model:
 
 
 def mimo_types(fields: Fields, count: int) -> list[str]:
-    """Full layers first and every sixth, or where hybrid_layer_pattern has a 0."""
-    pattern = fields.sequence("hybrid_layer_pattern", length=count)
+    """Full layers first and every sixth; a hybrid_layer_pattern may only agree, with 0 for full."""
     slides = [bool(i) and (i + 1) % 6 != 0 for i in range(count)]
-    if pattern is not None:
-        if any(flag not in (0, 1) for flag in pattern):
-            raise fields.refuse("hybrid_layer_pattern", "holds something other than 0 and 1")
-        slides = [flag == 1 for flag in pattern]
+    if "layer_types" not in fields:
+        fields.expect("hybrid_layer_pattern", [int(flag) for flag in slides])
+    fields.ignore("hybrid_layer_pattern")
     return ["sliding_attention" if flag else "full_attention" for flag in slides]

@@ -3,15 +3,12 @@
 Source: the reference implementation of each type in Hugging Face transformers 5.23.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
 from planner.hf_config.assembly import Layer, assemble, divided, group_layers
 from planner.hf_config.compressed import hyper_connection
-from planner.hf_config.experts import Experts, moe, sparse_layers
+from planner.hf_config.experts import moe, sparse_layers
 from planner.hf_config.families import family
 from planner.hf_config.first_dense_traits import FIRST_DENSE
+from planner.hf_config.mla_traits import TRAITS
 from planner.hf_config.moe import sparse_decoder
 from planner.hf_config.mtp import prediction_layers
 from planner.hf_config.reader import Fields, short
@@ -20,93 +17,6 @@ from planner.kinds.indexer import Indexer
 from planner.kinds.mlp import Mlp
 from planner.model import Model
 from planner.tensors import Weight, linear, norm
-
-
-@dataclass(frozen=True)
-class Latent:
-    """Traits of a model type with latent attention; see moe_traits.Sparse for `defaults`.
-
-    sparse_norms: norms that only layers with experts have. streams: parallel residual streams
-    (hyper-connections), with learned sinks and an output gate in attention. divides: an absent
-    v_head_dim is hidden_size / heads. aliases: other names this family uses for a field.
-    """
-
-    experts: Experts | None = field(
-        default_factory=lambda: Experts(where="first", shared=True, mlp_bias="mlp_bias")
-    )
-    indexer: bool = False
-    tied: bool = False
-    sparse_norms: int = 0
-    streams: bool = False
-    divides: bool = False
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def indexed(heads: int) -> dict[str, int]:
-    """The defaults of an indexer with so many heads."""
-    return {"index_n_heads": heads, "index_head_dim": 128, "index_topk": 2048}
-
-
-DEEPSEEK_V3 = Latent(
-    experts=Experts(where="first", shared=True),
-    defaults={"first_k_dense_replace": 3, "q_lora_rank": 1536, "n_shared_experts": 1},
-)
-
-TRAITS = {
-    "deepseek_v2": Latent(defaults={"q_lora_rank": 1536, "n_shared_experts": 2}),
-    "deepseek_v3": DEEPSEEK_V3,
-    "kimi_k2": DEEPSEEK_V3,
-    "deepseek_v32": Latent(
-        experts=Experts(where="first", shared=True),
-        indexer=True,
-        defaults={
-            "first_k_dense_replace": 3,
-            "q_lora_rank": 1536,
-            "n_shared_experts": 1,
-            **indexed(64),
-        },
-    ),
-    "glm_moe_dsa": Latent(
-        experts=Experts(where="first", shared=True),
-        indexer=True,
-        defaults={
-            "first_k_dense_replace": 3,
-            "q_lora_rank": 2048,
-            "n_shared_experts": 1,
-            **indexed(32),
-        },
-    ),
-    "glm4_moe_lite": Latent(
-        experts=Experts(where="first", shared=True),
-        defaults={"first_k_dense_replace": 1, "q_lora_rank": 768, "n_shared_experts": 1},
-        aliases={"qk_rope_head_dim": ("head_dim",)},
-    ),
-    "mistral4": Latent(
-        experts=Experts(where="first", shared=True),
-        defaults={"first_k_dense_replace": 0, "q_lora_rank": 1024, "n_shared_experts": 1},
-    ),
-    "axk1": Latent(
-        experts=Experts(where="first", shared=True),
-        sparse_norms=1,
-        defaults={"first_k_dense_replace": 1, "q_lora_rank": 1536, "n_shared_experts": 1},
-    ),
-    "hy_v4": Latent(
-        experts=Experts(where="first", shared=True),
-        indexer=True,
-        streams=True,
-        defaults={
-            "first_k_dense_replace": 1,
-            "n_shared_experts": 1,
-            "q_lora_rank": 1536,
-            **indexed(16),
-            "index_topk_freq": 4,
-            "index_skip_topk_offset": 2,
-        },
-    ),
-    "minicpm3": Latent(experts=None, tied=True, divides=True, defaults={"q_lora_rank": 768}),
-    "youtu": Latent(experts=None, tied=True, defaults={"q_lora_rank": 1536}),
-}
 
 
 @family(*TRAITS)
@@ -118,6 +28,9 @@ def latent(fields: Fields) -> Model:
     fields.expect("use_mla", True)
     traits = TRAITS[model_type]
     fields.fill(**traits.defaults)
+    for name, value in traits.expects.items():
+        fields.expect(name, value)
+        fields.settle(name, value)
     fields.aliases.update(traits.aliases)
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
@@ -130,11 +43,10 @@ def latent(fields: Fields) -> Model:
     has_experts = [False] * count
     experts = None
     if traits.experts is not None:
-        has_experts = sparse_layers(fields, count, traits.experts.where)
+        has_experts = sparse_layers(fields, count, traits.experts)
         experts = moe(fields, traits.experts)
-    bias = False
-    if traits.experts is not None and traits.experts.mlp_bias is not None:
-        bias = fields.flag(traits.experts.mlp_bias, default=False)
+    biased = traits.mlp_bias or (traits.experts is not None and bool(traits.experts.mlp_bias))
+    bias = biased and fields.flag("mlp_bias", default=False)
     fields.expect("mlp_bias", bias)
     dense = None
     if not all(has_experts):
@@ -238,7 +150,7 @@ def indexers(fields: Fields, count: int) -> list[bool]:
     if types is None and pattern is not None:
         if not isinstance(pattern, (str, list)) or len(pattern) != count:
             raise fields.refuse("index_topk_pattern", f"does not describe {count} layers")
-        types = [{"F": "full", "S": "shared"}.get(kind, kind) for kind in pattern]
+        types = [{"F": "full", "S": "shared"}.get(str(kind), kind) for kind in pattern]
     if types is None:
         return [max(i - offset + 1, 0) % every == 0 for i in range(count)]
     for kind in types:

@@ -43,7 +43,7 @@ def sparse_decoder(fields: Fields, traits: Sparse, adjust: Adjust | None = None)
     count = fields.integer("num_hidden_layers")
     fields.expect("attn_type_list", [1] * count)
     attention = attention_of(fields, traits, hidden_size)
-    has_experts = sparse_layers(fields, count, traits.experts.where)
+    has_experts = sparse_layers(fields, count, traits.experts)
     experts = moe(fields, traits.experts)
     dense = None
     if not all(has_experts):

@@ -158,7 +158,7 @@ TRAITS = {
         head_dim=128,
         slides=none,
         window=1024,
-        experts=Experts(),
+        experts=Experts(listed=True),
         ignored=("mtp_layer_types", "mtp_mlp_layer_types"),
     ),
     "flint": Sparse(

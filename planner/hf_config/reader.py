@@ -190,6 +190,14 @@ class Fields:
             raise self.refuse(name, f"has {len(value)} entries for {length} layers")
         return value
 
+    def positions(self, *names: str) -> list[int] | None:
+        """A list of positions of layers, or None where absent."""
+        found = self.sequence(*names)
+        for index in found or []:
+            if isinstance(index, bool) or not isinstance(index, int) or index < 0:
+                raise self.refuse(names[0], f"{short(index)} is not the position of a layer")
+        return found
+
     def child(self, name: str) -> "Fields | None":
         """A nested object under its own reader, or None where absent."""
         value = self.raw(name)

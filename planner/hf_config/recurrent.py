@@ -19,6 +19,8 @@ XLSTM_NUMERICS = (
     "num_blocks", "embedding_dim", "add_forward_backend_padding", "add_embedding_dropout",
     "cell_norm_eps", "igate_bias_init_range", "head_dim",
 )  # fmt: skip
+STATE_MULTIPLE = 64
+"""The class rounds the widths of its states up to this, and those of its weights not at all."""
 
 
 @family("rwkv")
@@ -43,7 +45,8 @@ def rwkv(fields: Fields) -> Model:
 @family("xlstm")
 def xlstm(fields: Fields) -> Model:
     """Matrix LSTM layers, each with a gated feed-forward part."""
-    hidden_size = fields.integer("hidden_size", "embedding_dim")
+    hidden_size = fields.integer("hidden_size")
+    fields.expect("embedding_dim", hidden_size)
     count = fields.integer("num_hidden_layers", "num_blocks")
     fields.ignore(*XLSTM_NUMERICS)
     fields.expect("weight_mode", "single")
@@ -55,16 +58,18 @@ def xlstm(fields: Fields) -> Model:
     bias = fields.flag("use_bias", default=False)
     mixer = MatrixLstm(
         num_heads=fields.integer("num_heads", default=8),
-        qk_dim=scaled(fields, "qk_dim_factor", 0.5, hidden_size, 64),
-        v_dim=scaled(fields, "v_dim_factor", 1.0, hidden_size, 64),
+        qk_dim=scaled(fields, "qk_dim_factor", 0.5, hidden_size),
+        v_dim=scaled(fields, "v_dim_factor", 1.0, hidden_size),
         bias=bias,
     )
     for name, width in (("qk_dim_factor", mixer.qk_dim), ("v_dim_factor", mixer.v_dim)):
         if width % mixer.num_heads:
             raise fields.refuse(name, f"makes {width}, which {mixer.num_heads} heads do not divide")
+        if width % STATE_MULTIPLE:
+            raise fields.refuse(name, f"makes {width}, no multiple of {STATE_MULTIPLE}")
     multiple = fields.integer("ffn_round_up_to_multiple_of", default=64)
     mlp = Mlp(
-        intermediate_size=scaled(fields, "ffn_proj_factor", 2.667, hidden_size, multiple),
+        intermediate_size=round_up(scaled(fields, "ffn_proj_factor", 2.667, hidden_size), multiple),
         bias=bias,
     )
     norms = norm("norm", hidden_size, bias=bias) * 2
@@ -72,10 +77,10 @@ def xlstm(fields: Fields) -> Model:
     return assemble(fields, groups, hidden_size=hidden_size, tied=False)
 
 
-def scaled(fields: Fields, name: str, default: float, size: int, multiple: int) -> int:
-    """size times a factor, rounded up to a multiple."""
+def scaled(fields: Fields, name: str, default: float, size: int) -> int:
+    """size times a factor, rounded down."""
     factor = fields.raw(name)
     factor = default if factor is None else factor
     if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 < factor < 1000:
         raise fields.refuse(name, f"{short(factor)} is no factor")
-    return round_up(int(factor * size), multiple)
+    return int(factor * size)

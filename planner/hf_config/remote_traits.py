@@ -24,7 +24,8 @@ TRAITS = {
         LLAMA_WITHOUT_BIAS, multi_head=True, divides=True, ignored=("_from_model_config",)
     ),
     "exaone": replace(
-        LLAMA_WITHOUT_BIAS,
+        LLAMA,
+        num_key_value_heads=8,
         aliases={"num_hidden_layers": ("num_layers",)},
         ignored=("embed_dropout",),
     ),

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from planner.hf_config.reader import Fields, short
 
-Rule = Literal["none", "every", "qwen", "alternate", "pattern", "first", "without_rope"]
+Rule = Literal["none", "every", "qwen", "alternate", "pattern", "first", "last", "without_rope"]
 
 
 class Keep(NamedTuple):
@@ -29,7 +29,7 @@ def attention_windows(
 
     An explicit `layer_types` wins over a pattern. Rules: every layer slides; qwen: from
     max_window_layers on, if use_sliding_window; alternate: even layers slide; pattern: all but
-    each period-th layer slide; first: all but the first of each period; without_rope: layers
+    each period-th layer slide; first, last: all but that of each period; without_rope: layers
     without rotary positions slide, if use_sliding_window; none: the family knows no window, so a
     `sliding_window` is left unread and refused.
     """
@@ -45,6 +45,9 @@ def attention_windows(
         slides = pattern(fields, num_hidden_layers, period)
     elif rule == "first":
         slides = [index % period != 0 for index in range(num_hidden_layers)]
+    elif rule == "last":
+        fields.expect("sliding_window_pattern", period)
+        slides = [(index + 1) % period != 0 for index in range(num_hidden_layers)]
     elif rule == "without_rope":
         slides = [not rope for rope in rope_layers(fields, num_hidden_layers)]
     if types is not None:
@@ -57,11 +60,15 @@ def window_size(fields: Fields, rule: Rule, default: int | None) -> int | None:
     """The window in force, or None. A null `sliding_window` means none, an absent one `default`."""
     if rule == "none":
         return None
+    switched = rule in ("qwen", "without_rope")
+    if switched and not fields.flag("use_sliding_window", default=False):
+        fields.optional("sliding_window", least=0)
+        return None
     size = fields.optional("sliding_window")
     if size is None and not fields.given("sliding_window"):
         size = default
-    if rule in ("qwen", "without_rope"):
-        return size if fields.flag("use_sliding_window", default=False) else None
+    if switched:
+        return size
     if size is not None and fields.raw("use_sliding_window") is False:
         raise fields.refuse(
             "use_sliding_window", "is false, but this model type always uses its sliding_window"
@@ -74,14 +81,18 @@ def pattern(fields: Fields, num_hidden_layers: int, period: int) -> list[bool]:
 
     Letters repeat over the layers: L slides, G keeps everything; the last layer keeps everything.
     """
-    names = ("sliding_window_pattern", "_sliding_window_pattern")
-    written = fields.raw(*names)
+    name, saved = "sliding_window_pattern", fields.raw("_sliding_window_pattern")
+    written = fields.raw(name)
+    if saved not in (None, period if written is None else written) and "layer_types" not in fields:
+        raise fields.refuse(
+            "_sliding_window_pattern", f"{short(saved)} is not {name}, which counts"
+        )
     if isinstance(written, str):
         if not written or set(written) - {"L", "G"}:
-            raise fields.refuse(names[0], f"{short(written)} is not a text of the letters L and G")
+            raise fields.refuse(name, f"{short(written)} is not a text of the letters L and G")
         last = num_hidden_layers - 1
         return [written[i % len(written)] == "L" and i != last for i in range(num_hidden_layers)]
-    every = fields.integer(*names, default=period)
+    every = fields.integer(name, default=period)
     return [(index + 1) % every != 0 for index in range(num_hidden_layers)]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from planner.errors import ConfigRefused
-from planner.hf_config.class_defaults import CLASS_DEFAULTS
+from planner.hf_config.class_defaults import class_defaults
 from planner.hf_config.reader import HARMLESS, short
 
 TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
@@ -130,7 +130,7 @@ def from_wrapper(config: Mapping[str, Any], nested: Mapping[str, Any], name: str
         )
     if "tie_word_embeddings" not in text and outer_tie is not None:
         text["tie_word_embeddings"] = outer_tie
-    defaults = CLASS_DEFAULTS.get(str(text["model_type"]), {})
+    defaults = class_defaults(str(text["model_type"]), str(wrapper))
     filled = tuple(field for field in defaults if field not in text)
     return Parts({**defaults, **text}, config, filled)
 

@@ -40,13 +40,13 @@ def zamba(fields: Fields) -> Model:
     parts = fields.integer("n_mamba_heads", default=2)
     if inner % parts:
         raise fields.refuse("n_mamba_heads", f"{parts} does not divide the inner size {inner}")
-    fields.expect("mamba_proj_bias", False)
     mamba = Mamba1(
         intermediate_size=inner,
         state_size=fields.integer("mamba_d_state", default=16),
         conv_kernel=fields.integer("mamba_d_conv", default=4),
         time_step_rank=rank(fields, "mamba_dt_rank", hidden_size),
         conv_bias=fields.flag("mamba_conv_bias", default=True),
+        proj_bias=fields.flag("mamba_proj_bias", default=False),
     )
     size = fields.integer("intermediate_size", default=14848)
     shared = shared_projections(hidden_size, width, heads * head_dim, kv_heads * head_dim, kv_heads)
@@ -80,12 +80,13 @@ def zamba2(fields: Fields) -> Model:
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
     fields.ignore(*HARMLESS, "use_mem_eff_path", "use_mem_rope", "use_long_context", "kv_channels")
-    fields.ignore("hybrid_layer_ids", "num_query_groups", "conv_dimension", "gated_linear_unit")
+    fields.ignore("num_query_groups", "conv_dimension", "gated_linear_unit")
     fields.ignore("ffn_hidden_size", "state_size", "sliding_window", "ft_lora")
     fields.expect("use_shared_block_lora", True)
     fields.expect("tie_word_embeddings", True)
     default = [kind == "hybrid" for kind in ZAMBA2_DEFAULT]
     kinds = layer_kinds(fields, count, default)
+    fields.expect("hybrid_layer_ids", [index for index, kind in enumerate(kinds) if kind])
     mamba = zamba2_mamba(fields, hidden_size)
     heads = fields.integer("num_attention_heads")
     kv_heads = fields.integer("num_key_value_heads", default=heads)
@@ -95,11 +96,14 @@ def zamba2(fields: Fields) -> Model:
     head_dim = width // heads
     size = fields.integer("intermediate_size", default=4 * hidden_size)
     bias = fields.flag("add_bias_linear", default=False)
-    low = fields.integer("adapter_rank", "lora_rank", default=128)
+    low = fields.integer("adapter_rank", default=128)
+    adapted = fields.flag("use_shared_attention_adapter", default=False)
+    fields.expect("lora_rank", low)
+    fields.expect("use_shared_attention_lora", adapted)
     adapters = linear("linear", hidden_size, hidden_size)
     adapters += linear("gate_up_adapter.0", low, hidden_size)
     adapters += linear("gate_up_adapter.1", 2 * size, low, "column")
-    if fields.flag("use_shared_attention_adapter", "use_shared_attention_lora", default=False):
+    if adapted:
         for name in ("q", "k", "v"):
             adapters += linear(f"{name}_adapter.0", low, width)
             adapters += linear(f"{name}_adapter.1", width, low, "column")
