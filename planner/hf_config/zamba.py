@@ -83,6 +83,7 @@ def zamba2(fields: Fields) -> Model:
     fields.ignore("num_query_groups", "conv_dimension", "gated_linear_unit")
     fields.ignore("ffn_hidden_size", "state_size", "sliding_window", "ft_lora")
     fields.expect("use_shared_block_lora", True)
+    fields.expect("use_shared_mlp_adapter", True)
     fields.expect("tie_word_embeddings", True)
     default = [kind == "hybrid" for kind in ZAMBA2_DEFAULT]
     kinds = layer_kinds(fields, count, default)

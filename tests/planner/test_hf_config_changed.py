@@ -109,6 +109,12 @@ def test_what_a_counted_configuration_cannot_say(
     assert refused.value.field == field
 
 
+def test_flags_that_zamba2_files_hold_and_its_class_does_not_read_may_agree() -> None:
+    config = BY_NAME["zamba2: adapter_rank=129"]
+    own = {"use_shared_mlp_adapter": True, "use_shared_block_lora": True, "lora_rank": 129}
+    assert parse({**config, **own}) == parse(config)
+
+
 def test_xlstm_widths_that_its_states_would_round_up_are_refused() -> None:
     config = {"model_type": "xlstm", "num_hidden_layers": 2, "num_heads": 4, "vocab_size": 320}
     with pytest.raises(ConfigRefused, match=r"qk_dim_factor.* 32"):
