@@ -18,8 +18,8 @@ from typing import Any
 
 from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures
-from planner.engines.vllm import vllm_figures
-from planner.engines.vllm_options import VllmOptions
+from planner.engines.vllm.figures import vllm_figures
+from planner.engines.vllm.options import VllmOptions
 from planner.errors import SizewellError
 from planner.hardware import Gpu, custom_gpu
 from planner.hf_config import parse

@@ -19,7 +19,7 @@ from planner.workload import Workload
 
 if TYPE_CHECKING:
     from planner.engines.engine import EngineFigures
-    from planner.engines.vllm_options import SpeculativeConfig
+    from planner.engines.vllm.options import SpeculativeConfig
 
 ENGINES = ("vllm", *other_engines.FLAGS)
 NUMBERS = (
@@ -86,8 +86,8 @@ def figures_of(
     from pydantic import ValidationError
 
     from planner.engines.room import with_room
-    from planner.engines.vllm import vllm_figures
-    from planner.engines.vllm_options import VllmOptions
+    from planner.engines.vllm.figures import vllm_figures
+    from planner.engines.vllm.options import VllmOptions
 
     if "engine_version" in given:
         given["version"] = given.pop("engine_version")
@@ -127,7 +127,7 @@ def speculative_config(text: str | None) -> "SpeculativeConfig | None":
         )
     from pydantic import ValidationError
 
-    from planner.engines.vllm_options import SpeculativeConfig
+    from planner.engines.vllm.options import SpeculativeConfig
 
     try:
         return SpeculativeConfig(**found)

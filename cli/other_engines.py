@@ -130,7 +130,7 @@ def figures_of(
     """What the chosen engine of this module does with the deployment."""
     from planner.engines.registry import ENGINES, options_of
     from planner.engines.room import with_room
-    from planner.engines.sglang_options import METHODS
+    from planner.engines.sglang.options import METHODS
 
     values = given(arguments)
     check_engine(values, arguments.engine)

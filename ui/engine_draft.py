@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from planner.engines.drafter import HEADS, drafter, self_drafting
-from planner.engines.vllm_options import DRAFTLESS
+from planner.engines.vllm.options import DRAFTLESS
 from planner.errors import PlanRefused, SizewellError
 from planner.hf_config.document import read_document
 from planner.model import Model

@@ -6,8 +6,8 @@ asked.method, asked.draft_tokens, asked.lookahead
 
 from dataclasses import dataclass
 
-from planner.engines.sglang_options import METHODS, SglangOptions
-from planner.engines.vllm_options import VllmOptions
+from planner.engines.sglang.options import METHODS, SglangOptions
+from planner.engines.vllm.options import VllmOptions
 from planner.frozen import Frozen
 
 

@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from planner.engines.vllm_versions import NEWEST_NAME, rules_of
+from planner.engines.vllm.versions import NEWEST_NAME, rules_of
 from planner.errors import PlanRefused
 from planner.hf_config.wrappers import TEXT_CONFIGS
 from planner.model import Model

@@ -7,9 +7,9 @@ and gfx950, Intel XPU), TensorRT-LLM's support matrix (CUDA from 8.0), llama.cpp
 """
 
 from planner.deployment import Deployment
-from planner.engines import tensorrt_llm_formats
 from planner.engines.registry import ENGINES
-from planner.engines.vllm_options import capability
+from planner.engines.tensorrt_llm import formats as tensorrt_llm_formats
+from planner.engines.vllm.options import capability
 from planner.errors import PlanRefused
 from planner.formats.dtypes import kv_format
 from planner.formats.format_support import missing

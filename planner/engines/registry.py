@@ -6,13 +6,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from planner.engines import llama_cpp, sglang, tensorrt_llm, transformers_engine, vllm
 from planner.engines.engine import EngineFigures
-from planner.engines.llama_cpp_options import LlamaCppOptions
-from planner.engines.sglang_options import SglangOptions
-from planner.engines.tensorrt_llm_options import TensorrtLlmOptions
-from planner.engines.transformers_cache import TransformersOptions
-from planner.engines.vllm_options import VllmOptions
+from planner.engines.llama_cpp import figures as llama_cpp
+from planner.engines.llama_cpp.options import LlamaCppOptions
+from planner.engines.sglang import figures as sglang
+from planner.engines.sglang.options import SglangOptions
+from planner.engines.tensorrt_llm import figures as tensorrt_llm
+from planner.engines.tensorrt_llm.options import TensorrtLlmOptions
+from planner.engines.transformers import figures as transformers_engine
+from planner.engines.transformers.cache import TransformersOptions
+from planner.engines.vllm import figures as vllm
+from planner.engines.vllm.options import VllmOptions
 from planner.errors import PlanRefused
 from planner.export import first_error
 from planner.frozen import Frozen

@@ -1,11 +1,11 @@
 """How many requests of a workload the pool admits, rather than of max_model_len."""
 
 from planner.deployment import Deployment
-from planner.engines.kv_groups import Group
-from planner.engines.vllm_fit import Lengths
-from planner.engines.vllm_in_flight import in_flight_tokens
-from planner.engines.vllm_options import Settings
-from planner.engines.vllm_pool import Pool
+from planner.engines.vllm.fit import Lengths
+from planner.engines.vllm.in_flight import in_flight_tokens
+from planner.engines.vllm.kv_groups import Group
+from planner.engines.vllm.options import Settings
+from planner.engines.vllm.pool import Pool
 from planner.workload import Workload
 
 

@@ -8,16 +8,16 @@ from planner.deployment import Deployment
 from planner.engines.deploy import files
 from planner.engines.deploy.ray_serve import engine_kwargs
 from planner.engines.deploy.service import dns_name, service_of
-from planner.engines.llama_cpp import llama_cpp_figures
-from planner.engines.llama_cpp_options import LlamaCppOptions
-from planner.engines.sglang import sglang_figures
-from planner.engines.sglang_options import SglangOptions
-from planner.engines.tensorrt_llm import tensorrt_llm_figures
-from planner.engines.tensorrt_llm_options import TensorrtLlmOptions
-from planner.engines.transformers_cache import TransformersOptions
-from planner.engines.transformers_engine import transformers_figures
-from planner.engines.vllm import vllm_figures
-from planner.engines.vllm_options import SpeculativeConfig, VllmOptions
+from planner.engines.llama_cpp.figures import llama_cpp_figures
+from planner.engines.llama_cpp.options import LlamaCppOptions
+from planner.engines.sglang.figures import sglang_figures
+from planner.engines.sglang.options import SglangOptions
+from planner.engines.tensorrt_llm.figures import tensorrt_llm_figures
+from planner.engines.tensorrt_llm.options import TensorrtLlmOptions
+from planner.engines.transformers.cache import TransformersOptions
+from planner.engines.transformers.figures import transformers_figures
+from planner.engines.vllm.figures import vllm_figures
+from planner.engines.vllm.options import SpeculativeConfig, VllmOptions
 from planner.engines.yaml_text import yaml_text
 from planner.errors import PlanRefused
 from presets.gpus import load_gpu

@@ -22,10 +22,10 @@ from pydantic import BaseModel
 from planner.deployment import Deployment
 from planner.engines.deploy import files
 from planner.engines.deploy.ray_serve import ACCELERATORS
-from planner.engines.sglang import sglang_figures
-from planner.engines.sglang_options import SglangOptions
-from planner.engines.vllm import vllm_figures
-from planner.engines.vllm_options import VllmOptions
+from planner.engines.sglang.figures import sglang_figures
+from planner.engines.sglang.options import SglangOptions
+from planner.engines.vllm.figures import vllm_figures
+from planner.engines.vllm.options import VllmOptions
 from planner.hf_config import parse
 from presets.gpus import gpu_ids, load_gpu
 from presets.models import load_model_config

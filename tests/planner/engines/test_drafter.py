@@ -16,10 +16,10 @@ from planner.engines.answer import opening
 from planner.engines.drafter import drafter
 from planner.engines.engine import EngineFigures
 from planner.engines.gap import gap
-from planner.engines.sglang import sglang_figures
-from planner.engines.sglang_options import SglangOptions
-from planner.engines.vllm import vllm_figures
-from planner.engines.vllm_options import SpeculativeConfig, VllmOptions
+from planner.engines.sglang.figures import sglang_figures
+from planner.engines.sglang.options import SglangOptions
+from planner.engines.vllm.figures import vllm_figures
+from planner.engines.vllm.options import SpeculativeConfig, VllmOptions
 from planner.errors import ConfigRefused, PlanRefused
 from planner.hf_config import parse
 from planner.model import Model

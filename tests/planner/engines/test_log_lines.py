@@ -4,8 +4,8 @@ import pytest
 
 from planner.deployment import Deployment
 from planner.engines.logs import compare, read_log
-from planner.engines.tensorrt_llm import tensorrt_llm_figures
-from planner.engines.tensorrt_llm_options import TensorrtLlmOptions
+from planner.engines.tensorrt_llm.figures import tensorrt_llm_figures
+from planner.engines.tensorrt_llm.options import TensorrtLlmOptions
 from planner.units import GIB, MIB
 from presets.gpus import load_gpu
 from tests.planner.models import LLAMA_8B, model

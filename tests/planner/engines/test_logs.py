@@ -12,10 +12,10 @@ from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures
 from planner.engines.logs import compare, explanation, largest, read_log
 from planner.engines.logs.calibrate import calibrate, card_of
-from planner.engines.sglang import sglang_figures
-from planner.engines.sglang_options import SglangOptions
-from planner.engines.vllm import vllm_figures
-from planner.engines.vllm_options import VllmOptions
+from planner.engines.sglang.figures import sglang_figures
+from planner.engines.sglang.options import SglangOptions
+from planner.engines.vllm.figures import vllm_figures
+from planner.engines.vllm.options import VllmOptions
 from planner.errors import PlanRefused
 from planner.hardware import gpu_calibrated
 from planner.units import GIB, MIB

@@ -4,8 +4,8 @@ import pytest
 
 from planner.deployment import Deployment
 from planner.engines.registry import ENGINES
-from planner.engines.vllm import vllm_figures
-from planner.engines.vllm_options import VllmOptions
+from planner.engines.vllm.figures import vllm_figures
+from planner.engines.vllm.options import VllmOptions
 from planner.errors import PlanRefused
 from planner.hf_config import parse
 from planner.plan import make_plan

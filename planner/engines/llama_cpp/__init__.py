@@ -1,0 +1,1 @@
+"""llama.cpp's server: its buffers, its command and what it prints."""

@@ -1,0 +1,1 @@
+"""SGLang: its pools, its command and what it prints."""

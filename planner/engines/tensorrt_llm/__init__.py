@@ -1,0 +1,1 @@
+"""TensorRT-LLM: its formats, its command and what it prints."""

@@ -1,0 +1,1 @@
+"""transformers: its caches and what a program writes."""

@@ -1,0 +1,159 @@
+"""What one rank spends of its budget before the cache: weights, adapters, activation, overheads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from planner.activations import activation_terms
+from planner.deployment import Deployment
+from planner.engines.drafter import HEADS
+from planner.engines.engine import within
+from planner.engines.loaded_weights import Loaded, loaded_weights
+from planner.engines.stages import draft_weights
+from planner.engines.vision_tower import WITH_TOWER, Tower, tower_of
+from planner.engines.vllm import overheads
+from planner.engines.vllm.activation import Batch, activation
+from planner.engines.vllm.options import Settings, VllmOptions
+from planner.estimate import Estimate
+from planner.formats.quantization import Assignment
+from planner.model import Model
+from planner.parallelism import layers_in
+
+SHARED_SINCE = 9
+WEIGHTS = "checkpoint tensors of the rank in the blocks of PyTorch's allocator, and rotary tables"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One rank of a pipeline stage. components are taken off the budget, graphs are captured."""
+
+    components: dict[str, Estimate]
+    graphs: Estimate | None
+
+    @property
+    def spent(self) -> int:
+        return sum(part.bytes for part in self.components.values())
+
+
+def stage_budget(
+    model: Model,
+    deployment: Deployment,
+    options: VllmOptions,
+    settings: Settings,
+    assignment: Assignment,
+    spans: list[range],
+    index: int,
+    config: Mapping[str, Any] | None,
+    draft: Model | None,
+    *,
+    loaded: Loaded | None = None,
+) -> Budget:
+    """What a rank of the stage with layers spans[index] spends before its cache.
+
+    config: the model's own, for its vision tower and rotary embedding. draft: the model that
+    drafts, whole on the last stage. loaded: its load(), where that is known already.
+    """
+    tp, span = deployment.tensor_parallel_size, spans[index]
+    first, last = index == 0, index == len(spans) - 1
+    generates = options.runner != "pooling"
+    tower = tower_of(config or {}, model) if first else None
+    loaded = loaded or load(model, deployment, options, assignment, spans, index, config)
+    groups = [(g, n) for g in model.groups if (n := layers_in(g, span))]
+    terms = activation_terms(
+        model, groups, tensor_parallel_size=tp,
+        expert_parallel=deployment.enable_expert_parallel, last_stage=last,
+    )  # fmt: skip
+    batch = Batch(
+        settings.max_num_batched_tokens, settings.max_num_seqs, settings.max_model_len,
+        settings.block_size, settings.speculative_tokens,
+    )  # fmt: skip
+    peak = activation(
+        model, groups, terms, deployment, settings.rules, batch,
+        tower=tower, first=first, last=last,
+        packed_experts=has_packed_experts(assignment), samples=generates,
+    )  # fmt: skip
+    components = {"weights": _weights(loaded, tower, tp)}
+    if draft is not None and last:
+        components["draft_weights"] = draft_weights(
+            draft, deployment, shares=_shares_embedding(options, settings, deployment)
+        )
+    if options.max_loras:
+        slots = overheads.lora_slots(
+            model, len(span), options.max_loras, options.max_lora_rank or 16, tp
+        )
+        components["lora_slots"] = within(slots, 0.8 * slots, 1.3 * slots, "A and B of every slot")
+    left_over = overheads.repacking(settings.rules, model, assignment, tp)
+    if left_over is not None:
+        components["repacking"] = left_over
+    components["activation"] = peak
+    components["non_torch"] = overheads.non_torch(
+        settings.rules,
+        overheads.communicating(model, deployment),
+        deployment.pipeline_parallel_size,
+    )
+    if options.enforce_eager or deployment.enforce_eager:
+        return Budget(components, None)
+    sizes = overheads.capture_sizes(
+        settings.rules, model, settings.max_num_seqs, settings.speculative_tokens
+    )
+    graphs = overheads.cuda_graphs(settings.rules, model, len(span), sizes)
+    if settings.rules.graphs_in_budget:
+        components["cuda_graphs"] = overheads.graph_estimate(
+            settings.rules, graphs, generates=generates
+        )
+    return Budget(components, graphs)
+
+
+def load(
+    model: Model,
+    deployment: Deployment,
+    options: VllmOptions,
+    assignment: Assignment,
+    spans: list[range],
+    index: int,
+    config: Mapping[str, Any] | None,
+) -> Loaded:
+    """The weights of that stage, whatever the batch."""
+    return loaded_weights(
+        model, deployment, assignment, spans[index],
+        first=index == 0, last=index == len(spans) - 1, config=config,
+        mtp=drafts_itself(options),
+    )  # fmt: skip
+
+
+def _weights(loaded: Loaded, tower: Tower | None, tp: int) -> Estimate:
+    """Exact for text models to the last printed digit."""
+    if tower is None:
+        size = loaded.total
+        return within(size, 0.99 * size, 1.01 * size, WEIGHTS)
+    whole = 2 * tower.parameters
+    share = whole // tp
+    size = loaded.total + share
+    return within(
+        size, 0.99 * loaded.total + 0.9 * share, 1.01 * loaded.total + whole, WEIGHTS + WITH_TOWER
+    )
+
+
+def _shares_embedding(options: VllmOptions, settings: Settings, deployment: Deployment) -> bool:
+    """Heads read the target's embedding since 0.9 (vllm#17326), where one rank has both."""
+    speculative = options.speculative_config
+    return (
+        speculative is not None
+        and speculative.method in HEADS
+        and settings.rules.since(SHARED_SINCE)
+        and deployment.pipeline_parallel_size == 1
+    )
+
+
+def drafts_itself(options: VllmOptions) -> bool:
+    """Multi-token prediction by the model's own layers."""
+    return options.speculative_config is not None and options.speculative_config.method == "mtp"
+
+
+def has_packed_experts(assignment: Assignment) -> bool:
+    """Whether experts are MXFP4, whose kernels differ in padding and workspace."""
+    return any(
+        weight.role == "expert" and fmt.name == "mxfp4"
+        for part in assignment.layers
+        for weight, fmt in part.weights
+    )

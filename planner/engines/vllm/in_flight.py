@@ -1,0 +1,60 @@
+"""Tokens that vLLM has scheduled and not yet settled, for which a window keeps its blocks.
+
+From 0.26 every batch in flight counts. Asynchronous scheduling adds one to those that fill the
+pipeline, for all models with the second model runner and without a pipeline with the first. Which
+runs: read from vLLM 0.26.0 to 0.33.0 (config/vllm: max_concurrent_batches, use_v2_model_runner).
+"""
+
+from typing import Literal
+
+from planner.engines.vllm.versions import Rules
+from planner.kinds.mlp import MoE
+from planner.kinds.recurrent import Recurrent
+from planner.model import Model
+
+Overlap = Literal["none", "first", "all"]
+"""When a batch is scheduled ahead: never, on one pipeline stage only, always."""
+ALL_ON_SECOND_SINCE = 29
+SECOND_RUNNER_MOE = ("deepseek_v2", "granitemoe", "qwen2_moe", "inkling", "deepseek_v4", "kimi_k3")
+"""Model types with experts that the second runner took from the first, before all."""
+SECOND_SINCE = {"ngram": 32, "draft_model": 31}
+AHEAD_SINCE = {"ngram": 32, "draft_model": 29}
+"""Drafting method -> the minor version whose second runner has it, and which schedules ahead."""
+NEVER_AHEAD = ("suffix", "medusa")
+
+
+def overlap_of(model: Model, rules: Rules, method: str | None, *, pools: bool) -> Overlap:
+    """method: of speculative decoding, None without. pools: a pooling model."""
+    if pools or method in NEVER_AHEAD:
+        return "none"
+    if method is not None and not rules.since(AHEAD_SINCE.get(method, 0)):
+        return "none"
+    if method is not None and not rules.since(SECOND_SINCE.get(method, 0)):
+        return "first"
+    return "all" if rules.since(ALL_ON_SECOND_SINCE) or _on_second_runner(model) else "first"
+
+
+def in_flight_tokens(
+    rules: Rules, max_num_batched_tokens: int, stages: int = 1, overlap: Overlap = "all"
+) -> int:
+    """Tokens scheduled before a window moves on: of one batch, or of all that are in flight."""
+    if not rules.counts_batches_in_flight:
+        return max_num_batched_tokens
+    ahead = overlap == "all" or (overlap == "first" and stages == 1)
+    return (stages + ahead) * max_num_batched_tokens
+
+
+def retained_tokens(model: Model, rules: Rules, method: str | None, drafted: int) -> int:
+    """Tokens that a window keeps besides, where several of the model's own layers draft in turn and
+    the last ones of a chunk are computed again (0.27.1: none; 0.28.0)."""
+    layers = sum(group.count for group in model.mtp) if method == "mtp" else 0
+    return drafted - 1 if rules.since(28) and min(layers, drafted) > 1 else 0
+
+
+def _on_second_runner(model: Model) -> bool:
+    if model.model_type in SECOND_RUNNER_MOE:
+        return True
+    return not any(
+        isinstance(group.mlp, MoE) or any(isinstance(m, Recurrent) for m in group.mixers)
+        for group in model.groups
+    )

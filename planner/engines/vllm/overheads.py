@@ -1,0 +1,160 @@
+"""What vLLM uses outside weights and activations: communication, CUDA graphs, its context.
+
+Budget items are taken off total x gpu_memory_utilization; `before` is in use when the engine takes
+its first reading, outside the budget.
+"""
+
+from planner.deployment import Deployment
+from planner.engines.engine import within
+from planner.engines.vllm.versions import Rules
+from planner.estimate import Estimate
+from planner.formats.dtypes import DTYPE_BYTES
+from planner.formats.quantization import Assignment
+from planner.kinds.mlp import MoE
+from planner.model import Model
+from planner.units import GIB
+
+NON_TORCH_GIB: dict[str, dict[str, tuple[float, float, float]]] = {
+    # V0 profiler and V1 to 0.16. Single GPUs: 0.01 to 0.16 on T4, V100, RTX 3090 to 5090 and L40S,
+    # 0.13 to 0.14 on H100. TP 2: 0.55 on H100, 0.25 on RTX 4090. TP 8: 0.93, 2.1, 2.15 on A100.
+    "0.8": {"one": (0.12, 0.01, 0.35), "two": (0.55, 0.25, 0.60), "more": (2.1, 0.5, 2.2)},
+    # 0.17 to 0.19 on H100: TP 1 0.24 to 0.26 (0.46 for two Granite models), TP 2 2.06 to 2.11,
+    # TP 4 2.13 to 2.17, pipeline stages of one GPU 0.07.
+    "0.17": {"one": (0.25, 0.20, 0.46), "two": (2.07, 2.0, 2.2), "more": (2.16, 2.0, 2.6)},
+    # From 0.20 readings of free memory, which also see persistent buffers. TP 1: 0.33 (L4), 0.34
+    # (RTX 4090), 0.45 (RTX 5090). TP 4: 1.70 (RTX PRO 6000), TP 8: 1.74 (H200).
+    "0.20": {"one": (0.37, 0.25, 0.6), "two": (1.70, 0.6, 2.2), "more": (1.72, 0.6, 2.6)},
+}
+PIPELINE_STAGE_GIB = (0.07, 0.05, 0.3)
+"""Llama-3.1-8B on two stages of one H100 each, 0.19.0."""
+
+GRAPH_BASE_GIB, GRAPH_LAYER_GIB, GRAPH_MOE_GIB = 0.35, 0.0165, 0.3
+"""Captured graphs for 51 sizes to 0.19: 0.35 GiB and 17 MiB a layer, more for experts. Records
+(0.19.0, H100), law in brackets: Llama-3.1-8B 0.91 (0.88), Qwen2.5-7B 0.86 (0.81), Mistral-24B 1.06
+(1.01), gemma-3-4b 0.67 (0.91), Llama-3.3-70B 1.85 (1.67), Mixtral 0.93 (1.18), Qwen1.5-MoE 1.10
+(1.05), DeepSeek-V2-Lite 1.57 (1.10), gpt-oss-20b 1.84 for 83 sizes (1.70)."""
+GRAPH_LATER_LAYER_GIB = 0.012
+"""From 0.20: 12 MiB a layer. Records: Qwen3-32B 0.81 (0.77), Qwen3-14B 0.52 (0.48), Qwen3.5-4B
+0.24 (0.38), Qwen3-Embedding-0.6B 0.24 (0.34), Qwen3-235B for 11 sizes 0.32 (0.24)."""
+GRAPH_ESTIMATE = 0.93
+"""The estimate that is taken off the budget, against what capture takes: 0.7 to 2.2 in logs."""
+USUAL_SIZES = 51
+
+CONTEXT_GIB = (0.51, 0.3, 0.7)
+"""In use before the engine starts, one GPU. Records: H100 0.51 to 0.53, RTX 5090 0.50, L4 0.19."""
+CONTEXT_PARALLEL_GIB = (1.51, 0.9, 2.1)
+"""With communication set up: 1.43 (PP 2), 1.51 (TP 2), 1.53 (TP 4), 2.0 with experts."""
+PACKED_WARM_UP_GIB = 1.06
+"""What MXFP4 kernels allocate while warming up, beyond budget and graphs (gpt-oss-20b, 0.19.0:
+77.58 GiB accounted for, 78.64 in use when the sampler asked for more)."""
+
+
+def communicating(model: Model, deployment: Deployment) -> int:
+    """Ranks of a stage that exchange data: replicas too where experts are spread over them."""
+    spread = any(isinstance(group.mlp, MoE) for group in model.groups)
+    return deployment.tensor_parallel_size * (deployment.data_parallel_size if spread else 1)
+
+
+def non_torch(rules: Rules, ranks: int, pipeline_parallel_size: int) -> Estimate:
+    """Growth of memory that PyTorch does not own, from the first reading to the profile's end.
+
+    ranks: those of a stage that communicate, tensor parallel and, with experts, data parallel.
+    """
+    era = "0.20" if rules.since(20) else "0.17" if rules.since(17) else "0.8"
+    if ranks == 1 and pipeline_parallel_size > 1 and not rules.since(20):
+        found = PIPELINE_STAGE_GIB
+    else:
+        sizes = {1: "one", 2: "two"}
+        found = NON_TORCH_GIB[era][sizes.get(ranks, "more")]
+    return _gib(found, f"non-torch memory in start-up logs, vLLM {era} and later")
+
+
+def capture_sizes(
+    rules: Rules, model: Model, max_num_seqs: int, speculative_tokens: int = 0
+) -> int:
+    """Batch sizes for which graphs are captured.
+
+    1, 2, 4, then every 8 to 255 and every 16 above, up to min(2 x max_num_seqs x q, 512), with q
+    tokens a step. 0.11: every 8 to 512, 67 sizes. gpt-oss captures up to 1024: 83 sizes in 0.19.
+    """
+    largest = 1024 if model.model_type == "gpt_oss" and rules.since(12) else 512
+    most = min(2 * max_num_seqs * (1 + speculative_tokens), largest)
+    if not rules.since(12):
+        return sum(1 for n in (1, 2, 4, *range(8, 513, 8)) if n <= most)
+    return sum(1 for n in (1, 2, 4, *range(8, 256, 8), *range(256, most + 1, 16)) if n <= most)
+
+
+def cuda_graphs(rules: Rules, model: Model, layers: int, sizes: int) -> Estimate:
+    """Memory of captured graphs for so many batch sizes."""
+    if rules.since(20):
+        size = GRAPH_LATER_LAYER_GIB * layers
+    else:
+        moe = any(isinstance(group.mlp, MoE) for group in model.groups)
+        size = GRAPH_BASE_GIB + GRAPH_LAYER_GIB * layers + (GRAPH_MOE_GIB if moe else 0)
+    size *= sizes / USUAL_SIZES * GIB
+    return within(size, 0.6 * size, 1.8 * size, "CUDA graphs in start-up logs, 0.17 to 1.85 GiB")
+
+
+def graph_estimate(rules: Rules, captured: Estimate, *, generates: bool = True) -> Estimate:
+    """What the profiler expects of `captured` and takes off the budget.
+
+    From 0.28 (the V2 runner) logs of generating models close without it, on cards of 22 to 31
+    GiB; pooling models stay on the V1 runner and show it (Qwen3-Embedding-0.6B: 0.52 GiB in all).
+    """
+    size = 0 if rules.since(28) and generates else GRAPH_ESTIMATE * captured.bytes
+    high = max(2.2 * size, captured.high_bytes)
+    return within(size, 0.6 * size, high, "vLLM's estimate of its graphs, 0.7 to 2.2 of them")
+
+
+def before(ranks: int, pipeline_parallel_size: int, *, moe: bool) -> Estimate:
+    """CUDA context, and communicators of several GPUs, before the first reading."""
+    if ranks * pipeline_parallel_size == 1:
+        return _gib(CONTEXT_GIB, "CUDA context before the engine's first reading")
+    value, low, high = CONTEXT_PARALLEL_GIB
+    if moe and ranks > 1:
+        value += 0.48
+    return _gib((value, low, high), "CUDA context and communicators before the first reading")
+
+
+def repacking(rules: Rules, model: Model, assignment: Assignment, tp: int) -> Estimate | None:
+    """What repacked int4 weights leave reserved, which readings of free memory from 0.28 count.
+
+    The size of an untied 16-bit head. Records: Qwen3-14B-AWQ 1.5 GiB and Qwen3-32B-AWQ 1.6 GiB
+    (RTX 5090, about 0.28, head of 1.45 GiB); Qwen2.5-3B-AWQ, whose head is tied, 0.3.
+    """
+    formats = {fmt.name for part in assignment.layers for _, fmt in part.weights}
+    if not rules.since(28) or not any(name.startswith("int4") for name in formats):
+        return None
+    size = sum(weight.parameters for weight in model.head) * DTYPE_BYTES[model.dtype] // tp
+    return within(size, 0, 1.2 * size + 0.3 * GIB, "memory reserved after repacking int4 weights")
+
+
+def lora_slots(
+    model: Model, layers: int, max_loras: int, max_lora_rank: int, tensor_parallel_size: int
+) -> int:
+    """Bytes reserved for adapters: A (rank x inputs) and B (outputs x rank) beside every dense
+    projection, for max_loras at once, and beside embedding and head.
+
+    Column-parallel projections split B, row-parallel ones A. Record: Qwen3-4B at rank 16 reserves
+    79 MiB a slot.
+    """
+    tp = tensor_parallel_size
+    elements = 0
+    for group in model.groups:
+        for weight in group.weights(model.hidden_size):
+            if weight.role == "linear" and weight.copies == 1 and len(weight.shape) == 2:
+                outputs, inputs = weight.shape
+                if weight.split == "row":
+                    inputs = inputs // tp
+                elif weight.split != "replicated":
+                    outputs = outputs // tp
+                elements += group.count * (outputs + inputs)
+    share = layers / model.num_hidden_layers
+    ends = 2 * (model.vocab_size // tp + model.hidden_size)
+    size = DTYPE_BYTES[model.dtype]
+    return int(max_loras * max_lora_rank * size * (share * elements + ends))
+
+
+def _gib(found: tuple[float, float, float], source: str) -> Estimate:
+    value, low, high = found
+    return within(value * GIB, low * GIB, high * GIB, source)

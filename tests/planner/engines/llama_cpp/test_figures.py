@@ -1,0 +1,217 @@
+"""llama.cpp: buffers of its start-up logs, layers on devices, what it refuses."""
+
+from typing import Any
+
+import pytest
+
+from planner.deployment import Deployment
+from planner.engines.llama_cpp.buffers import cells, compute_bytes, devices
+from planner.engines.llama_cpp.figures import Placement, llama_cpp_figures
+from planner.engines.llama_cpp.options import LlamaCppOptions
+from planner.errors import PlanRefused
+from planner.formats.quantization import assign
+from planner.hf_config import parse
+from planner.units import MIB
+from planner.workload import Workload
+from presets.gpus import load_gpu
+from presets.models import load_model_config
+from tests.planner.models import DEEPSEEK_V3, GEMMA_3_27B, JAMBA, LLAMA_8B, model
+
+H100 = load_gpu("h100-sxm5-80gb")
+RTX_4090 = load_gpu("rtx-4090")
+ONE = {"parallel": 1}
+
+
+def placed(config: dict[str, Any], weights: str = "bf16", **flags: Any) -> Placement:
+    found = parse(config)
+    return Placement(found, assign(found, weights), Deployment(), LlamaCppOptions(**flags))
+
+
+def llama(layers: int, hidden: int, heads: int, kv_heads: int, **more: Any) -> dict[str, Any]:
+    return {
+        **LLAMA_8B, "num_hidden_layers": layers, "hidden_size": hidden,
+        "num_attention_heads": heads, "num_key_value_heads": kv_heads, **more,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "context", "cache_type", "size_mib"),
+    [
+        (llama(32, 4096, 32, 8), 8192, "f16", 1024.0),  # OpenHermes-2.5-Mistral-7B
+        (llama(94, 4096, 64, 4, head_dim=128), 4096, "f16", 752.0),  # Qwen3-235B
+        (llama(26, 3200, 32, 32), 2048, "f16", 650.0),  # OpenLLaMA-3B
+        (llama(36, 2048, 16, 2), 4096, "f16", 144.0),  # Qwen2.5-3B
+        (llama(60, 6656, 52, 52), 512, "f32", 1560.0),  # LLaMA-30B
+        (llama(60, 8192, 128, 8), 2048, "f32", 480.0),  # Falcon-40B
+        (DEEPSEEK_V3, 32768, "q8_0", 1166.62),  # DeepSeek-R1, latent only
+    ],
+)
+def test_caches_of_logs(
+    config: dict[str, Any], context: int, cache_type: str, size_mib: float
+) -> None:
+    found = placed(config, cache_type_k=cache_type, cache_type_v=cache_type, **ONE)
+    assert found.cache(0, context) / MIB == pytest.approx(size_mib, abs=0.006)
+
+
+def test_old_files_expand_latents() -> None:
+    """DeepSeek-V2-Lite: 276,480 B a token in files that predate MLA in llama.cpp."""
+    config = load_model_config("deepseek-v2-lite")
+    expanded = placed(config, mla_cache="expanded", **ONE)
+    assert expanded.cache(0, 4096) == 276480 * 4096
+    latent = placed(config, **ONE)
+    assert latent.cache(0, 4096) == 27 * 576 * 2 * 4096
+    both = placed(config, mla_cache="latent+values", **ONE)
+    assert both.cache(0, 4096) == 27 * (576 + 512) * 2 * 4096
+
+
+def test_compute_buffers_of_logs() -> None:
+    """Qwen2.5-3B 300.75 MiB with flash attention; Mistral-7B at 256 tokens without it 280 MiB."""
+    qwen = parse(llama(36, 2048, 16, 2, vocab_size=151936, intermediate_size=11008))
+    size = compute_bytes(qwen, 4096, LlamaCppOptions(), with_output=True)
+    assert round(size / MIB, 2) == 300.75
+    mistral = parse(llama(32, 4096, 32, 8, vocab_size=32002))
+    options = LlamaCppOptions(flash_attn=False, ubatch_size=256)
+    size = compute_bytes(mistral, 8192, options, with_output=True)
+    assert size / MIB == pytest.approx(280, rel=0.03)
+
+
+def test_blocks_are_dealt_from_the_end() -> None:
+    """The output counts as a layer and goes first: N + 1 put all N blocks on the GPU."""
+    assert devices(4, None, 1) == [0] * 5
+    assert devices(4, 4, 1) == [-1, 0, 0, 0, 0]
+    assert devices(4, 1, 1) == [-1, -1, -1, -1, 0]
+    assert devices(4, 0, 1) == [-1] * 5
+    assert devices(5, 99, 2) == [0, 0, 0, 1, 1, 1]
+    assert devices(7, 5, 2) == [-1, -1, -1, 0, 0, 0, 1, 1]
+
+
+def test_weights_on_cpu_and_gpu_are_the_whole_file() -> None:
+    """A tied table is loaded for input and output."""
+    for config, flags in (
+        (LLAMA_8B, {"n_gpu_layers": 10}),
+        (DEEPSEEK_V3, {"n_cpu_moe": 20}),
+        (DEEPSEEK_V3, {"cpu_moe": True, "n_gpu_layers": 30}),
+        (GEMMA_3_27B, {}),
+    ):
+        found = placed(config, "q4_k_m", **flags)
+        stored = sum(assign(parse(config), "q4_k_m").bytes_by_format().values())
+        again = found.front if config.get("tie_word_embeddings") else 0
+        assert found.weights(-1) + found.weights(0) == stored + again
+
+
+def test_experts_stay_with_the_cpu() -> None:
+    """DeepSeek-V3 has experts from block 3 on: 256 x 3 x 7168 x 2048 each, at 2 bytes."""
+    whole, kept = placed(DEEPSEEK_V3), placed(DEEPSEEK_V3, n_cpu_moe=5)
+    experts = 256 * 3 * 7168 * 2048 * 2
+    assert whole.weights(0) - kept.weights(0) == 2 * experts
+    assert kept.weights(-1) - whole.weights(-1) == 2 * experts
+    assert kept.cache(0, 4096) == whole.cache(0, 4096)
+
+
+def test_windows_keep_their_tokens_and_one_micro_batch() -> None:
+    one = LlamaCppOptions(parallel=1)
+    assert cells(32768, 1024, one) == 1536
+    assert cells(1024, 1024, one) == 1024
+    shared = LlamaCppOptions()
+    assert cells(32768, 1024, shared) == 4 * 1024 + 512
+    apart = LlamaCppOptions(parallel=4)
+    assert cells(32768, 1024, apart) == 4 * 1536
+    assert cells(32768, 1024, LlamaCppOptions(swa_full=True)) == 32768
+    gemma = placed(GEMMA_3_27B, **ONE)
+    assert gemma.cache(0, 32768) == 8192 * (10 * 32768 + 52 * 1536)
+
+
+def test_states_are_fp32_for_every_slot() -> None:
+    found = placed(JAMBA, parallel=3)
+    mamba = 28 * 4 * (8192 * 3 + 8192 * 16)
+    assert found.cache(0, 768) == 4 * 4096 * 768 + 3 * mamba
+
+
+def test_context_is_fitted_to_the_card() -> None:
+    """Llama-3.1-8B in Q8_0 on 24 GB does not hold 131,072 tokens of f16 beside its weights."""
+    found = llama_cpp_figures(
+        model(LLAMA_8B), RTX_4090, Deployment(weights_dtype="q8_0"), LlamaCppOptions()
+    )
+    assert found.refused is None
+    spent = sum(part.bytes for part in found.components.values()) + found.kv_cache.bytes
+    assert 0 <= RTX_4090.memory_bytes - 2**30 - spent < 131072 * 256
+    assert found.kv_cache_tokens < 131072
+    assert any("--fit shortens" in note for note in found.notes)
+    short = llama_cpp_figures(
+        model(LLAMA_8B), H100, Deployment(weights_dtype="q4_k_m"), LlamaCppOptions()
+    )
+    assert short.kv_cache_tokens == 131072
+
+
+def test_a_context_that_was_asked_for_is_refused_where_it_does_not_fit() -> None:
+    options = LlamaCppOptions(ctx_size=131072, parallel=2)
+    found = llama_cpp_figures(
+        model(LLAMA_8B), RTX_4090, Deployment(weights_dtype="q8_0"), options, Workload(context=8192)
+    )
+    assert found.refused is not None
+    assert found.refused.startswith("cudaMalloc failed: out of memory")
+    assert found.kv_cache_tokens == 0
+    smaller = llama_cpp_figures(
+        model(LLAMA_8B), RTX_4090, Deployment(weights_dtype="q8_0"),
+        LlamaCppOptions(ctx_size=32768, parallel=2), Workload(context=8192),
+    )  # fmt: skip
+    assert (smaller.requests, smaller.settings["max_model_len"]) == (2, 16384)
+
+
+def test_gpus_share_the_blocks() -> None:
+    """33 layers with the output: 17 blocks on the first, 15 and the output on the second."""
+    two = llama_cpp_figures(
+        model(LLAMA_8B), RTX_4090, Deployment(weights_dtype="q8_0", pipeline_parallel_size=2),
+        LlamaCppOptions(ctx_size=8192, parallel=1),
+    )  # fmt: skip
+    assert two.binding_stage == 1
+    assert two.kv_cache.bytes == 15 * 8192 * 4096
+    assert "CUDA0 KV buffer size =   544.00 MiB" in two.log_lines
+
+
+@pytest.mark.parametrize(
+    ("gpu", "line"),
+    [
+        ("mi300x", "ROCm0 KV buffer size =  1024.00 MiB"),
+        ("arc-pro-b60", "SYCL0 KV buffer size =  1024.00 MiB"),
+        ("apple-m2-ultra", "Metal KV buffer size =  1024.00 MiB"),
+    ],
+)
+def test_buffers_are_called_as_on_the_card(gpu: str, line: str) -> None:
+    found = llama_cpp_figures(
+        model(LLAMA_8B), load_gpu(gpu), Deployment(weights_dtype="q8_0"),
+        LlamaCppOptions(ctx_size=8192, parallel=1),
+    )  # fmt: skip
+    assert line in found.log_lines
+    assert not any("CUDA" in other for other in found.log_lines)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "options", "message"),
+    [
+        (Deployment(weights_dtype="fp8"), LlamaCppOptions(), "no GGUF file holds it"),
+        (Deployment(kv_cache_dtype="fp8"), LlamaCppOptions(), "no cache type fp8"),
+        (
+            Deployment(),
+            LlamaCppOptions(cache_type_v="q4_0", flash_attn=False),
+            "needs flash attention",
+        ),
+    ],
+)
+def test_what_no_file_or_build_has(
+    deployment: Deployment, options: LlamaCppOptions, message: str
+) -> None:
+    with pytest.raises(PlanRefused, match=message):
+        llama_cpp_figures(model(LLAMA_8B), H100, deployment, options)
+
+
+def test_command() -> None:
+    options = LlamaCppOptions(
+        n_gpu_layers=20, ctx_size=16384, parallel=2, cache_type_k="q8_0", n_cpu_moe=4
+    )
+    found = llama_cpp_figures(
+        model(DEEPSEEK_V3), H100, Deployment(weights_dtype="q4_k_m"), options, name="r1.gguf"
+    )
+    assert found.command == (
+        "llama-server -m r1.gguf -ngl 20 --n-cpu-moe 4 -c 16384 -np 2 -ctk q8_0"
+    )

@@ -1,0 +1,345 @@
+"""vLLM's budget, log lines, refusals and command against public start-up logs.
+
+Records are quoted with the version and card of the log; GiB as printed, two decimals.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.deployment import Deployment
+from planner.engines.engine import EngineFigures
+from planner.engines.loaded_weights import allocated
+from planner.engines.vision_tower import tower_of
+from planner.engines.vllm.figures import vllm_figures
+from planner.engines.vllm.options import VllmOptions
+from planner.engines.vllm.overheads import capture_sizes, lora_slots
+from planner.engines.vllm.versions import rules_of
+from planner.errors import PlanRefused
+from planner.hf_config import parse
+from planner.units import GIB, MIB
+from planner.workload import Workload
+from presets.gpus import load_gpu
+from presets.models import load_model_config
+
+ROOT = Path(__file__).parents[4]
+H100 = load_gpu("h100-sxm5-80gb").model_copy(update={"memory_bytes": int(79.19 * GIB)})
+LLM_D = {"max_model_len": 8192, "max_num_seqs": 1024, "max_num_batched_tokens": 8192}
+
+
+def figures(name: str, version: str = "0.19.0", **given: Any) -> EngineFigures:
+    config = load_model_config(name)
+    own = set(Deployment.model_fields) - set(VllmOptions.model_fields)
+    parallel = {k: given.pop(k) for k in list(given) if k in own}
+    workload = given.pop("workload", None)
+    model = parse(config, name)
+    options = VllmOptions(version=version, **given)
+    return vllm_figures(model, H100, Deployment(**parallel), options, workload, config=config)
+
+
+@pytest.mark.parametrize(
+    ("name", "tp", "weights", "activation", "non_torch", "kv", "tokens"),
+    [
+        ("meta-llama/Llama-3.1-8B-Instruct", 1, 14.99, 1.89, 0.25, 58.11, 476_016),
+        ("meta-llama/Llama-3.1-8B-Instruct", 4, 3.77, 1.89, 2.13, 67.44, 2_209_792),
+        ("Qwen/Qwen2.5-7B-Instruct", 1, 14.25, 2.21, 0.24, 58.53, 1_095_968),
+        ("Qwen/Qwen2.5-7B-Instruct", 2, 7.12, 2.21, 2.06, 63.84, 2_390_592),
+        ("Qwen/Qwen3-8B", 1, 15.27, 2.21, 0.25, 57.5, 418_688),
+        ("google/gemma-3-4b-it", 1, 8.58, 3.89, 0.25, 62.51, 468_144),
+        ("mistralai/Mixtral-8x7B-Instruct-v0.1", 2, 43.51, 1.21, 2.07, 28.44, 465_936),
+        ("deepseek-ai/DeepSeek-V2-Lite", 1, 29.43, 1.93, 0.26, 43.61, 1_505_552),
+        ("meta-llama/Llama-4-Scout-17B-16E-Instruct", 4, 53.12, 3.19, 2.17, 16.75, 365_968),
+    ],
+)
+def test_start_up_logs_of_0_19_on_h100(
+    name: str,
+    tp: int,
+    weights: float,
+    activation: float,
+    non_torch: float,
+    kv: float,
+    tokens: int,
+) -> None:
+    """llm-d-planner's published runs at utilisation 0.95, none of its rows fitted by itself."""
+    found = figures(name, tensor_parallel_size=tp, gpu_memory_utilization=0.95, **LLM_D)
+    parts = {part: e.bytes / GIB for part, e in found.components.items()}
+    assert parts["weights"] == pytest.approx(weights, rel=0.002)
+    assert parts["activation"] == pytest.approx(activation, rel=0.06)
+    assert parts["non_torch"] == pytest.approx(non_torch, rel=0.05)
+    assert found.kv_cache.bytes / GIB == pytest.approx(kv, rel=0.005)
+    assert found.kv_cache_tokens == pytest.approx(tokens, rel=0.005)
+    for part in found.components.values():
+        assert part.low_bytes <= part.bytes <= part.high_bytes
+    assert found.refused is None
+
+
+def test_the_last_stage_of_a_pipeline_has_the_sampler_and_binds() -> None:
+    """Llama-3.1-8B, PP 2, 0.19.0: 66.54 GiB on the first stage, 65.63 on the last."""
+    found = figures(
+        "meta-llama/Llama-3.1-8B-Instruct",
+        pipeline_parallel_size=2,
+        gpu_memory_utilization=0.95,
+        **LLM_D,
+    )
+    assert found.binding_stage == 1
+    assert found.kv_cache.bytes / GIB == pytest.approx(65.63, rel=0.002)
+    assert found.kv_cache_tokens == pytest.approx(1_075_312, rel=0.002)
+
+
+def test_sorting_samplers_took_38_bytes_a_logit() -> None:
+    """Qwen3-14B, 0.15.0 and 0.18.0, same flags: 5.64 and 2.23 GiB."""
+    old, new = (
+        figures("Qwen/Qwen3-14B", version, gpu_memory_utilization=0.95, **LLM_D)
+        for version in ("0.15.0", "0.18.0")
+    )
+    assert old.bytes_of("activation") / GIB == pytest.approx(5.64, rel=0.01)
+    assert new.bytes_of("activation") / GIB == pytest.approx(2.23, rel=0.01)
+
+
+def test_the_sampler_is_named_where_a_picture_is_held_beside_it() -> None:
+    config = load_model_config("google/gemma-3-27b-it")
+    figures = vllm_figures(
+        parse(config), load_gpu("h100-sxm5-80gb"), Deployment(),
+        VllmOptions(version="0.33.0", max_num_seqs=1024), config=config,
+    )  # fmt: skip
+    peak = figures.components["activation"]
+    logits = 1_024 * 262_208
+    assert "sampling 1,024 rows of 262,208 logits at 38 bytes" in peak.source
+    assert peak.bytes > logits * 38 > 0.95 * peak.bytes
+    assert peak.bytes - peak.low_bytes >= logits * (38 - 14)
+
+
+def test_a_model_that_leaves_nothing_is_refused() -> None:
+    """Llama-3.3-70B in fp8 on one H100 at 0.9: 71.26 - 67.72 - 4.84 - 0.14 = -1.44 GiB."""
+    found = figures(
+        "meta-llama/Llama-3.3-70B-Instruct", "0.13.0",
+        weights_dtype="fp8", max_model_len=16000, gpu_memory_utilization=0.9,
+    )  # fmt: skip
+    assert found.refused is not None
+    assert found.refused.startswith("No available memory for the cache blocks.")
+    assert found.kv_cache.bytes / GIB == pytest.approx(-1.44, abs=0.1)
+    assert found.num_blocks == 0
+
+
+def test_a_length_that_does_not_fit_is_refused() -> None:
+    """Qwen3-32B on one H100, 32,000 tokens need 7.81 GiB of 4.45."""
+    found = figures("Qwen/Qwen3-32B", "0.13.0", max_model_len=32000, gpu_memory_utilization=0.9)
+    assert found.refused is not None
+    assert "(7.81 GiB KV cache is needed" in found.refused
+
+
+@pytest.mark.parametrize(
+    ("tp", "utilization", "refused"), [(1, 0.95, True), (2, 0.95, True), (2, 0.90, False)]
+)
+def test_gpt_oss_runs_out_of_memory_in_sampler_warm_up(
+    tp: int, utilization: float, refused: bool
+) -> None:
+    found = figures(
+        "openai/gpt-oss-20b", tensor_parallel_size=tp, gpu_memory_utilization=utilization, **LLM_D
+    )
+    assert (found.refused is not None) is refused
+    assert not refused or "warming up sampler" in str(found.refused)
+
+
+def test_a_budget_beyond_what_is_free_is_refused() -> None:
+    found = figures("llama-3.1-8b", gpu_memory_utilization=1.0)
+    assert str(found.refused).startswith("Free memory on device")
+
+
+@pytest.mark.parametrize(
+    ("mib", "held"),
+    [(1, 1), (9.5, 9.5), (31.5, 32), (129.5, 130), (259, 260), (24.5, 24.5), (224, 224)],
+)
+def test_the_allocator_keeps_up_to_a_mebibyte(mib: float, held: float) -> None:
+    """Qwen2.5-7B's projections: 28 layers x 2 MiB, and 1 MiB for embedding and head."""
+    assert allocated(int(mib * MIB)) == int(held * MIB)
+
+
+def test_weights_of_qwen2_5_7b_to_the_last_printed_digit() -> None:
+    assert f"{figures('Qwen/Qwen2.5-7B-Instruct').bytes_of('weights') / GIB:.4f}" == "14.2487"
+
+
+def test_siglip_has_its_published_size() -> None:
+    """SigLIP-So400m: 27 layers of 1152 and 4304, 416 M without its pooling head."""
+    tower = tower_of(load_model_config("google/gemma-3-4b-it"))
+    assert tower is not None
+    assert tower.parameters / 1e6 == pytest.approx(416 + 1152 * 2560 / 1e6, rel=0.02)
+    assert tower_of(load_model_config("llama-3.1-8b")) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "sequences", "sizes"),
+    [("0.11.0", "llama-3.1-8b", 1024, 67), ("0.20.2", "llama-3.1-8b", 1024, 51),
+     ("0.20.2", "llama-3.1-8b", 128, 35), ("0.19.0", "openai/gpt-oss-20b", 1024, 83)],
+)  # fmt: skip
+def test_capture_sizes(version: str, name: str, sequences: int, sizes: int) -> None:
+    model = parse(load_model_config(name), name)
+    assert capture_sizes(rules_of(version), model, sequences) == sizes
+
+
+def test_adapters_are_reserved() -> None:
+    """Qwen3-4B at rank 16 reserves 79 MiB a slot."""
+    model = parse(load_model_config("Qwen/Qwen3-4B"), "qwen3-4b")
+    assert lora_slots(model, 36, 1, 16, 1) / MIB == pytest.approx(79, rel=0.15)
+    plain, with_slots = figures("Qwen/Qwen3-4B"), figures("Qwen/Qwen3-4B", max_loras=2)
+    slots = with_slots.bytes_of("lora_slots")
+    assert slots == lora_slots(model, 36, 2, 16, 1)
+    assert plain.kv_cache.bytes - with_slots.kv_cache.bytes == slots
+
+
+def test_defaults_follow_version_and_card() -> None:
+    old, new = figures("llama-3.1-8b", "0.19.1"), figures("llama-3.1-8b", "0.20.2")
+    assert old.settings["gpu_memory_utilization"] == 0.90
+    assert new.settings["gpu_memory_utilization"] == 0.92
+    assert old.settings["max_num_seqs"] == 1024
+    assert old.settings["max_num_batched_tokens"] == 8192
+    assert "cuda_graphs" in old.outside_budget
+    assert "cuda_graphs" in new.components
+
+
+def test_mtp_layers_bring_weights_and_cache() -> None:
+    one = {"tensor_parallel_size": 8, "max_model_len": 8192, "weights_dtype": "int4"}
+    plain = figures("deepseek-v3", "0.19.0", **one)
+    drafting = figures(
+        "deepseek-v3", "0.19.0", **one,
+        speculative_config={"method": "deepseek_mtp", "num_speculative_tokens": 1},
+    )  # fmt: skip
+    assert drafting.bytes_of("weights") > plain.bytes_of("weights") + GIB // 2
+    block = plain.block_size * 576 * 2
+    assert plain.num_blocks > 0
+    assert plain.kv_cache.bytes // plain.num_blocks == pytest.approx(61 * block, rel=0.001)
+    assert drafting.kv_cache.bytes // drafting.num_blocks == pytest.approx(62 * block, rel=0.001)
+    assert "holds room for" in " ".join(drafting.notes)
+
+
+def test_drafting_needs_what_drafts() -> None:
+    with pytest.raises(PlanRefused, match="no multi-token-prediction layers"):
+        figures("llama-3.1-8b", speculative_config={"method": "mtp", "num_speculative_tokens": 1})
+    with pytest.raises(PlanRefused, match="needs its 'model'"):
+        figures("llama-3.1-8b", speculative_config={"method": "eagle", "num_speculative_tokens": 3})
+
+
+def test_a_draft_model_shares_the_pool() -> None:
+    config = load_model_config("llama-3.1-8b")
+    draft = parse(load_model_config("llama-3.2-1b"), "draft")
+    options = VllmOptions(
+        version="0.19.0", max_model_len=8192,
+        speculative_config={"model": "llama-3.2-1b", "num_speculative_tokens": 3},
+    )  # fmt: skip
+    found = vllm_figures(
+        parse(config, "m"), H100, Deployment(), options, config=config, draft=draft
+    )
+    assert found.bytes_of("draft_weights") / GIB == pytest.approx(2.32, rel=0.02)
+    block = 16 * (32 * 4096 + 16 * 2048)
+    assert found.num_blocks == found.kv_cache.bytes // block
+
+
+def test_beams_share_their_prompt() -> None:
+    def requests(**workload: int) -> int:
+        return figures("llama-3.1-8b", max_model_len=8192, workload=Workload(**workload)).requests
+
+    alone = requests(context=4096)
+    assert requests(context=4096, beam_width=4) == pytest.approx(alone / 4, abs=1)
+    shared = requests(context=4096, beam_width=4, prompt_tokens=2048)
+    assert shared == pytest.approx(alone / 2.5, abs=1)
+
+
+def test_recurrent_states_follow_vllms_shapes() -> None:
+    """Qwen3-Next, 0.24: aligned blocks of 544 tokens at TP 1 and 272 at TP 4, bf16 states."""
+    found = [
+        figures("qwen3-next-80b-a3b", "0.24.0", tensor_parallel_size=tp, weights_dtype="int4",
+                max_model_len=8192).block_size
+        for tp in (1, 4)
+    ]  # fmt: skip
+    assert found == [544, 272]
+
+
+def test_the_command_has_what_was_asked_for() -> None:
+    found = figures(
+        "llama-3.1-8b", "0.20.2", tensor_parallel_size=2, kv_cache_dtype="fp8",
+        max_model_len=32768, gpu_memory_utilization=0.85, enable_prefix_caching=False, max_loras=2,
+        speculative_config={"method": "ngram", "num_speculative_tokens": 4},
+    )  # fmt: skip
+    assert found.command.split("'")[0] == (
+        "vllm serve llama-3.1-8b --tensor-parallel-size 2 --kv-cache-dtype fp8 "
+        "--gpu-memory-utilization 0.85 --max-model-len 32768 --no-enable-prefix-caching "
+        "--enable-lora --max-loras 2 --max-lora-rank 16 --speculative-config "
+    )
+    assert json.loads(found.command.split("'")[1]) == {
+        "method": "ngram", "num_speculative_tokens": 4,
+    }  # fmt: skip
+
+
+@settings(deadline=None)
+@given(
+    utilization=st.floats(0.5, 0.9),
+    sequences=st.integers(1, 512),
+    version=st.sampled_from(["0.8.5", "0.11.0", "0.19.1", "0.24.0", "0.33.0"]),
+)
+def test_more_of_the_gpu_is_more_cache_and_more_sequences_less(
+    utilization: float, sequences: int, version: str
+) -> None:
+    def kv(share: float, most: int) -> int:
+        found = figures(
+            "llama-3.1-8b", version, max_model_len=4096, gpu_memory_utilization=share,
+            max_num_seqs=most, max_num_batched_tokens=2048,
+        )  # fmt: skip
+        assert sum(e.bytes for e in found.components.values()) + found.kv_cache.bytes == (
+            found.budget_bytes
+        )
+        return found.kv_cache.bytes
+
+    assert kv(utilization, sequences) <= kv(utilization + 0.05, sequences)
+    assert kv(utilization, sequences + 64) <= kv(utilization, sequences)
+
+
+def test_eager_mode_keeps_no_graphs_and_a_fixed_pool_ignores_the_budget() -> None:
+    eager = figures("llama-3.1-8b", "0.20.2", enforce_eager=True)
+    assert eager.bytes_of("cuda_graphs") == 0
+    fixed = figures("llama-3.1-8b", max_model_len=8192, kv_cache_memory_bytes=4 * GIB)
+    assert fixed.num_blocks == 4 * GIB // (16 * 131072)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "planner", "plan", "--model", "llama-3.1-8b", "--gpu",
+         "h100-sxm5-80gb", *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_command_line_has_the_engine_in_its_json() -> None:
+    done = run("--engine", "vllm", "--engine-version", "0.19.0", "--max-model-len", "8192",
+               "--format", "json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    engine = data["engine"]
+    assert engine["kv_cache_tokens"] == engine["num_blocks"] * engine["block_size"]
+    assert engine["budget_bytes"] == sum(
+        engine[part] for part in (
+            "weights_bytes", "activation_bytes", "non_torch_bytes", "kv_cache_bytes")
+    )  # fmt: skip
+    assert data["deployment"]["max_num_batched_tokens"] == 8192
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--max-num-seqs", "4"), "add --engine vllm"),
+        (("--engine", "vllm", "--engine-version", "1.2"), "outside 0.8 to 0.33"),
+        (("--engine", "vllm", "--gpu-memory-utilization", "1.5"), "gpu_memory_utilization"),
+        (("--engine", "vllm", "--speculative-config", "ngram"), "takes a JSON object"),
+        (("--engine", "vllm", "--max-lora-rank", "8"), "without max_loras"),
+    ],
+)
+def test_bad_engine_flags_get_one_sentence(arguments: tuple[str, ...], said: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
