@@ -1,11 +1,12 @@
-"""SGLang 0.5: a fraction of the free memory for weights and cache, the rest for everything else.
+"""SGLang: a fraction of the free memory for weights and cache, the rest for everything else.
 
     figures = sglang_figures(model, gpu, Deployment(), SglangOptions())
     figures.kv_cache_tokens, figures.log_lines
 
 KV = free before loading x mem_fraction_static - what loading took. Activations, graphs and the
 table of requests come out of the share that the fraction leaves. Sizes that SGLang prints as GB
-are GiB. Source: SGLang 0.5.23; records: start-up logs on H100, MI300X and 16 and 24 GB cards.
+are GiB. Source: SGLang 0.5.23, older ones in `fraction`; records: start-up logs on H100, H200, B200,
+MI300X, MI355X and 16 and 24 GB cards.
 """
 
 import math
@@ -21,8 +22,10 @@ from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import self_drafting
 from planner.engines.engine import WITHOUT_DRAFT, EngineFigures, exactly, within
 from planner.engines.extended import extended, notes_on, sglang_flags
+from planner.engines.links import linked
 from planner.engines.loaded_weights import mtp_bytes
 from planner.engines.sglang.command import QUANTISED_ON_LOAD, launch_command, log_lines, notes
+from planner.engines.sglang.fraction import GRAPHS_SINCE, version_of
 from planner.engines.sglang.options import (
     Settings,
     SglangOptions,
@@ -54,8 +57,12 @@ NAME = "sglang"
 CACHES = ("fp8", E5M2, "bf16", "nvfp4")
 CONTEXT_GIB = (0.73, 0.35, 1.1)
 """In use before loading, one GPU: H100 0.70 and 0.76, MI300X 0.36, a 24 GB card 1.1."""
-CONTEXT_PARALLEL_GIB = (1.9, 1.0, 2.6)
-"""With communicators: 1.9 on eight H200s."""
+CONTEXT_PARALLEL_GIB = (1.9, 1.0, 3.2)
+"""With communicators: 1.9 on eight H200s, 3.0 on four B200s."""
+CONTEXT_FABRIC_GIB = (4.2, 1.0, 4.6)
+"""On AMD: 4.0 to 4.5 on eight MI355X."""
+CONTEXT_UNLINKED_GIB = (0.6, 0.3, 1.6)
+"""Without fast links between the cards, whose buffers are smaller: 0.44 on four RTX 4090."""
 LOADING_GIB = (0.04, 0.0, 0.15)
 """What loading takes beyond tensors: Llama-3.1-8B 0.01 to 0.03, Qwen2.5-0.5B and Qwen3-0.6B
 0.05 to 0.13."""
@@ -104,7 +111,7 @@ def sglang_figures(
         "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN=1 is set",
     )  # fmt: skip
     settings = resolve(model, gpu, deployment, options, config)
-    context = context_of(deployment)
+    context = context_of(deployment, gpu)
     free = gpu.memory_bytes - context.bytes
     budget = int(free * settings.mem_fraction_static)
     ranks = [
@@ -137,7 +144,7 @@ def sglang_figures(
         version=options.version,
         budget_bytes=budget,
         components=components,
-        kv_cache=_kv_cache(rank, kept, model, options),
+        kv_cache=_kv_cache(rank, kept, model, options, settings, context),
         block_size=options.page_size,
         num_blocks=kept.tokens // options.page_size,
         kv_cache_tokens=kept.tokens,
@@ -207,18 +214,38 @@ def own_dtype(model: Model) -> str:
     return "float16"
 
 
-def context_of(deployment: Deployment) -> Estimate:
+def context_of(deployment: Deployment, gpu: Gpu) -> Estimate:
     """What is in use before loading."""
     if deployment.gpus == 1:
         return _gib(CONTEXT_GIB, "in use before loading: 0.36 to 1.1 GiB in start-up logs")
-    return _gib(CONTEXT_PARALLEL_GIB, "in use before loading with communicators: 1.9 GiB, 8 H200s")
+    if not linked(gpu, deployment.gpus):
+        return _gib(CONTEXT_UNLINKED_GIB, "in use before loading: 0.44 GiB, 4 RTX 4090")
+    if gpu.vendor == "AMD":
+        return _gib(CONTEXT_FABRIC_GIB, "in use before loading: 4.0 to 4.5 GiB, 8 MI355X")
+    return _gib(
+        CONTEXT_PARALLEL_GIB,
+        "in use before loading with communicators: 1.9 GiB, 8 H200s; 3.0, 4 B200s",
+    )
 
 
-def _kv_cache(rank: Rank, pool: SglangPool, model: Model, options: SglangOptions) -> Estimate:
+def _kv_cache(
+    rank: Rank,
+    pool: SglangPool,
+    model: Model,
+    options: SglangOptions,
+    settings: Settings,
+    context: Estimate,
+) -> Estimate:
     """The cache's bytes; SGLang's own fraction may be lower, where it keeps prefill graphs."""
+    share = settings.mem_fraction_static
+    before = Estimate(
+        int(share * context.bytes), int(share * context.low_bytes), int(share * context.high_bytes),
+        context.source,
+    )  # fmt: skip
     size = max(0, rank.left - pool.states_bytes)
-    found = left_of(size, rank.components.values(), "free memory x fraction less its components")
-    if options.mem_fraction_static is not None:
+    parts = [*rank.components.values(), before]
+    found = left_of(size, parts, "free memory x fraction less its components")
+    if options.mem_fraction_static is not None or version_of(options.version) < GRAPHS_SINCE:
         return found
     lower = found.low_bytes - int(prefill_graphs_mib(model) * MIB)
     return Estimate(found.bytes, max(0, lower), found.high_bytes, found.source)

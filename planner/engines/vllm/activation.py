@@ -6,9 +6,12 @@ feed-forward layer over max_num_batched_tokens is that of the others.
 Sampler, bytes per logit: 38 up to 0.16 (16-bit and fp32 logits, then sorted values, 64-bit
 indices, probabilities and cumulative sums), 14 from 0.17 (Triton top-k and top-p: 16-bit and fp32
 logits, probabilities, noise). Logits are not divided by tensor parallelism. Beside them live the
-hidden states (from 0.17 the residual too) and about 48 MiB. From 0.28 logs show 38 again, and no
-estimate of graphs beside it: Qwen3-14B-AWQ and -32B-AWQ 1.46 GiB each over 256 rows (38.3 B),
-Qwen3.5-4B 2.17 (35 B); the range reaches down to 14. Records: 38.0 (37.9 to 38.1) in
+hidden states (from 0.17 the residual too) and about 48 MiB. From 0.28 (the V2 runner) it holds
+16-bit and fp32 logits and at times a processed copy, 6 to 10: Llama-3.1-8B over 1,024 rows 1.44 GiB
+(0.31, H100), Qwen3-32B-AWQ over 256 rows 0.33, Qwen2.5-3B-AWQ 0.22 (0.29). A first start that
+compiles leaves as much as sorting would: 1.46 for both Qwen3-14B-AWQ and -32B-AWQ, so the range
+reaches up to 38.
+Records: 38.0 (37.9 to 38.1) in
 Qwen3-0.6B, -14B, -32B, Llama-3.1-8B, Llama-3.3-70B and gpt-oss-120b on H100, 0.11 to 0.16;
 14.0 (13.8 to 14.2) in Llama-3.1-8B (TP 1, 4, PP 2), Qwen2.5-7B, Qwen3-8B, -14B, granite 2B and 8B
 and DeepSeek-V2-Lite on H100, 0.18 and 0.19. Width: 2 B x tokens x (3 I / tp + 4 h): Qwen2.5-1.5B
@@ -29,6 +32,7 @@ from planner.model import LayerGroup, Model
 from planner.units import MIB, ceil_div
 
 BASE_BYTES = 48 * MIB
+LATER_LOGIT_BYTES, LEAST_LOGIT_BYTES, SORTED_LOGIT_BYTES = 10, 6, 38
 SORTLESS_LOGIT_BYTES = 14
 """The least: also up to 0.16 where FlashInfer samples. Up to 0.11.0 it does wherever it is
 installed, as in the published image, from 0.12 only when asked for (v1/sample/ops
@@ -98,11 +102,14 @@ def activation(
     peak = max(layer, sampler, latent) + received + images
     encoder = _encoder(tower)
     found = max(peak, encoder) + BASE_BYTES
-    low, high = (0.9, 1.15) if encoder <= peak else (0.6, 2.0)
+    low, high = (0.9, 1.15) if encoder <= peak else (0.6, 2.2)
     source = f"{LAYERS if encoder <= peak else TOWER}; {RECORDS}"
     if encoder <= peak and sampler > max(layer, latent):
-        plain = min(logit_bytes(rules, size), SORTLESS_LOGIT_BYTES)
-        low = min(low, (found - sampler + batch.rows * model.vocab_size * plain) / found)
+        logits, later = batch.rows * model.vocab_size, rules.since(28)
+        plain = LEAST_LOGIT_BYTES if later else min(logit_bytes(rules, size), SORTLESS_LOGIT_BYTES)
+        low = min(low, (found - sampler + max(logits * plain, layer, latent)) / found)
+        if later:
+            high = (found - sampler + 1.15 * logits * SORTED_LOGIT_BYTES) / found
         source = (
             f"sampling {batch.rows:,} rows of {model.vocab_size:,} logits at {each} bytes each"
             f"{_why(rules)}; {RECORDS}"
@@ -115,8 +122,11 @@ def _why(rules: Rules) -> str:
     if rules.since(17) and not rules.since(28):
         return ": from 0.17 sampling does not sort (38 bytes before)"
     if rules.since(28):
-        since = "logs from 0.28 show sampling that sorts again; without sorting"
-    elif rules.since(12):
+        return (
+            f": {LEAST_LOGIT_BYTES} where no copy is processed, up to {SORTED_LOGIT_BYTES} on a "
+            "first start that compiles"
+        )
+    if rules.since(12):
         since = "it sorts them; with VLLM_USE_FLASHINFER_SAMPLER=1"
     else:
         since = "it sorts them; where FlashInfer is installed, which it then samples with,"
@@ -128,7 +138,9 @@ def _why(rules: Rules) -> str:
 
 def logit_bytes(rules: Rules, element_bytes: int, *, drafts: bool = False) -> int:
     """Bytes of all copies of one logit at the sampler's peak."""
-    each = 14 if rules.since(17) and not rules.since(28) else 38
+    each = SORTED_LOGIT_BYTES
+    if rules.since(17):
+        each = LATER_LOGIT_BYTES if rules.since(28) else SORTLESS_LOGIT_BYTES
     if drafts and not rules.since(28):
         each += REJECTION_BYTES
     return each + (element_bytes - 2)

@@ -332,7 +332,7 @@ def test_the_command_line_has_the_engine_in_its_json() -> None:
     ("arguments", "said"),
     [
         (("--max-num-seqs", "4"), "add --engine vllm"),
-        (("--engine", "vllm", "--engine-version", "1.2"), "outside 0.8 to 0.33"),
+        (("--engine", "vllm", "--engine-version", "1.2"), "outside 0.6 to 0.33"),
         (("--engine", "vllm", "--gpu-memory-utilization", "1.5"), "gpu_memory_utilization"),
         (("--engine", "vllm", "--speculative-config", "ngram"), "takes a JSON object"),
         (("--engine", "vllm", "--max-lora-rank", "8"), "without max_loras"),
