@@ -21,9 +21,10 @@ from planner.engines.engine import EngineFigures
 from planner.engines.vllm.figures import vllm_figures
 from planner.engines.vllm.options import VllmOptions
 from planner.errors import SizewellError
-from planner.hardware import Gpu, custom_gpu
+from planner.hardware import Gpu, custom_gpu, gpu_with_memory
 from planner.hf_config import parse
 from planner.units import GIB
+from presets.gpus import load_gpu
 from presets.models import load_model_config
 
 MODELS = Path(__file__).with_name("engine_models.json")
@@ -35,7 +36,14 @@ TOTAL_GIB = (
     ("V100", 31.74), ("GB10", 119.6), ("44.31 GiB", 44.31), ("48 GB", 44.4),
 )  # fmt: skip
 """What a program sees of a card that a record names without its total. First match counts."""
-OLD_CARDS = ("T4", "V100")
+CARDS = (
+    ("H100", "h100-sxm5-80gb"), ("GH200", "gh200-96gb"), ("H200", "h200-sxm-141gb"),
+    ("A100", "a100-sxm4-80gb"), ("L40S", "l40s"), ("L4 ", "l4"), ("RTX 3090", "rtx-3090"),
+    ("RTX 4090", "rtx-4090"), ("RTX 5090", "rtx-5090"), ("GB10", "gb10"),
+    ("RTX PRO 6000", "rtx-pro-6000-blackwell-workstation"), ("T4", "t4"),
+    ("V100", "v100-sxm2-32gb"), ("MI300X", "mi300x"),
+)  # fmt: skip
+"""Presets of the cards that records name, for their links and kernels. First match counts."""
 COMPONENTS = ("weights", "activation", "non_torch", "kv_cache")
 REPORTED = {
     "weights": "weights_gib_per_gpu",
@@ -117,10 +125,11 @@ def gpu_of(record: dict[str, Any]) -> Gpu | None:
         total = next((size for name, size in TOTAL_GIB if name in text), None)
     if total is None:
         return None
-    old = any(name in text for name in OLD_CARDS)
-    name = "a100" if "A100" in text and "H100" not in text else "card"
+    preset = next((card for name, card in CARDS if name in text), None)
+    if preset is not None:
+        return gpu_with_memory(load_gpu(preset), int(float(total) * GIB))
     gpu = custom_gpu(int(float(total) * GIB))
-    return gpu.model_copy(update={"id": name, "compute_capability": "7.0" if old else "9.0"})
+    return gpu.model_copy(update={"id": "card", "compute_capability": "9.0"})
 
 
 def result_of(record: dict[str, Any], models: dict[str, dict[str, Any]]) -> Result | str:

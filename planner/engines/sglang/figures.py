@@ -5,8 +5,8 @@
 
 KV = free before loading x mem_fraction_static - what loading took. Activations, graphs and the
 table of requests come out of the share that the fraction leaves. Sizes that SGLang prints as GB
-are GiB. Source: SGLang 0.5.23, older ones in `fraction`; records: start-up logs on H100, H200, B200,
-MI300X, MI355X and 16 and 24 GB cards.
+are GiB. Source: SGLang 0.5.23, older ones in `fraction`; records: start-up logs on H100, H200,
+B200, MI300X, MI355X and 16 and 24 GB cards.
 """
 
 import math

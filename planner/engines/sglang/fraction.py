@@ -95,10 +95,10 @@ def reserved_mib(
     if version < BY_CARD_SINCE:
         return memory_mib * (1 - _old_fraction(memory_mib, gpus, version, algorithm))
     if version < BY_BATCH_SINCE:
-        gib = next(
-            (base + gpus / each for below, base, each in OLD_RESERVE_GIB if memory_mib < below * 1024),
-            32.0,
-        )  # fmt: skip
+        gib = 32.0
+        for below, base, each in reversed(OLD_RESERVE_GIB):
+            if memory_mib < below * 1024:
+                gib = base + gpus / each
         return 1024 * (gib + (4 if data_parallel_size > 1 else 0)) + drafts
     size = 512 + 1.5 * max(chunked_prefill_size, 2048) + gpus / 8 * 1024 + 2 * cuda_graph_max_bs
     if data_parallel_size > 1:

@@ -6,16 +6,17 @@ feed-forward layer over max_num_batched_tokens is that of the others.
 Sampler, bytes per logit: 38 up to 0.16 (16-bit and fp32 logits, then sorted values, 64-bit
 indices, probabilities and cumulative sums), 14 from 0.17 (Triton top-k and top-p: 16-bit and fp32
 logits, probabilities, noise). Logits are not divided by tensor parallelism. Beside them live the
-hidden states (from 0.17 the residual too) and about 48 MiB. From 0.28 (the V2 runner) it holds
-16-bit and fp32 logits and at times a processed copy, 6 to 10: Llama-3.1-8B over 1,024 rows 1.44 GiB
-(0.31, H100), Qwen3-32B-AWQ over 256 rows 0.33, Qwen2.5-3B-AWQ 0.22 (0.29). A first start that
-compiles leaves as much as sorting would: 1.46 for both Qwen3-14B-AWQ and -32B-AWQ, so the range
-reaches up to 38.
-Records: 38.0 (37.9 to 38.1) in
-Qwen3-0.6B, -14B, -32B, Llama-3.1-8B, Llama-3.3-70B and gpt-oss-120b on H100, 0.11 to 0.16;
-14.0 (13.8 to 14.2) in Llama-3.1-8B (TP 1, 4, PP 2), Qwen2.5-7B, Qwen3-8B, -14B, granite 2B and 8B
-and DeepSeek-V2-Lite on H100, 0.18 and 0.19. Width: 2 B x tokens x (3 I / tp + 4 h): Qwen2.5-1.5B
-and -7B over 32,768 tokens (2.02 and 4.35 GiB), Llama-3.1-8B over 20,000 (2.07), CodeLlama-7B 0.77.
+hidden states (from 0.17 the residual too) and about 48 MiB. The V2 runner holds 16-bit and fp32
+logits and at times a processed copy, 4 to 10: Llama-3.1-8B over 1,024 rows 1.44 GiB (0.31, H100),
+over 256 rows Qwen2.5-0.5B 0.25, Qwen3-0.6B 0.26 (0.27.1), Gemma-4-E4B 0.27 and Qwen3-32B-AWQ 0.33
+(0.28). A first start that compiles may leave as much as sorting would: 1.46 for both Qwen3-14B-AWQ
+and -32B-AWQ, so the range reaches up to 38.
+
+Records of 38 (37.9 to 38.1): Qwen3-0.6B, -14B, -32B, Llama-3.1-8B, Llama-3.3-70B and gpt-oss-120b
+on H100, 0.11 to 0.16; of 14 (13.8 to 14.2): Llama-3.1-8B (TP 1, 4, PP 2), Qwen2.5-7B, Qwen3-8B,
+-14B, granite 2B and 8B and DeepSeek-V2-Lite on H100, 0.18 and 0.19. Width: 2 B x tokens x (3 I / tp
++ 4 h): Qwen2.5-1.5B and -7B over 32,768 tokens (2.02 and 4.35 GiB), Llama-3.1-8B over 20,000 (2.07),
+CodeLlama-7B 0.77.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from planner.model import LayerGroup, Model
 from planner.units import MIB, ceil_div
 
 BASE_BYTES = 48 * MIB
-LATER_LOGIT_BYTES, LEAST_LOGIT_BYTES, SORTED_LOGIT_BYTES = 10, 6, 38
+SORTED_LOGIT_BYTES, SECOND_RUNNER_BYTES, LEAST_BYTES = 38, 10, 4
 SORTLESS_LOGIT_BYTES = 14
 """The least: also up to 0.16 where FlashInfer samples. Up to 0.11.0 it does wherever it is
 installed, as in the published image, from 0.12 only when asked for (v1/sample/ops
@@ -61,6 +62,7 @@ class Batch:
     max_model_len: int
     block_size: int
     speculative_tokens: int = 0
+    second_runner: bool = False
 
     @property
     def rows(self) -> int:
@@ -93,7 +95,8 @@ def activation(
     moe = 0 if packed_experts else _expert_workspace(groups, deployment, tokens, model.hidden_size)
     layer = tokens * terms.layer_bytes_per_token + 3 * hidden + moe
     latent = terms.mla_bytes_per_token * _latent_tokens(batch)
-    sampler, each = 0, logit_bytes(rules, size, drafts=batch.speculative_tokens > 0)
+    later = batch.second_runner
+    sampler, each = 0, logit_bytes(rules, size, drafts=batch.speculative_tokens > 0, later=later)
     if last and samples:
         kept = 2 if rules.since(17) else 1
         sampler = batch.rows * model.vocab_size * each + kept * hidden + moe
@@ -105,25 +108,25 @@ def activation(
     low, high = (0.9, 1.15) if encoder <= peak else (0.6, 2.2)
     source = f"{LAYERS if encoder <= peak else TOWER}; {RECORDS}"
     if encoder <= peak and sampler > max(layer, latent):
-        logits, later = batch.rows * model.vocab_size, rules.since(28)
-        plain = LEAST_LOGIT_BYTES if later else min(logit_bytes(rules, size), SORTLESS_LOGIT_BYTES)
+        logits = batch.rows * model.vocab_size
+        plain = LEAST_BYTES if later else min(logit_bytes(rules, size), SORTLESS_LOGIT_BYTES)
         low = min(low, (found - sampler + max(logits * plain, layer, latent)) / found)
         if later:
             high = (found - sampler + 1.15 * logits * SORTED_LOGIT_BYTES) / found
         source = (
             f"sampling {batch.rows:,} rows of {model.vocab_size:,} logits at {each} bytes each"
-            f"{_why(rules)}; {RECORDS}"
+            f"{_why(rules, later=later)}; {RECORDS}"
         )
     return within(found, low * found, high * found, source)
 
 
-def _why(rules: Rules) -> str:
+def _why(rules: Rules, *, later: bool) -> str:
     """The versions' jump in words: which copies of a logit the sampler holds."""
-    if rules.since(17) and not rules.since(28):
+    if rules.since(17) and not later:
         return ": from 0.17 sampling does not sort (38 bytes before)"
-    if rules.since(28):
+    if later:
         return (
-            f": {LEAST_LOGIT_BYTES} where no copy is processed, up to {SORTED_LOGIT_BYTES} on a "
+            f": {LEAST_BYTES} where no copy is processed, up to {SORTED_LOGIT_BYTES} on a "
             "first start that compiles"
         )
     if rules.since(12):
@@ -136,12 +139,14 @@ def _why(rules: Rules) -> str:
     )
 
 
-def logit_bytes(rules: Rules, element_bytes: int, *, drafts: bool = False) -> int:
+def logit_bytes(
+    rules: Rules, element_bytes: int, *, drafts: bool = False, later: bool = False
+) -> int:
     """Bytes of all copies of one logit at the sampler's peak."""
-    each = SORTED_LOGIT_BYTES
-    if rules.since(17):
-        each = LATER_LOGIT_BYTES if rules.since(28) else SORTLESS_LOGIT_BYTES
-    if drafts and not rules.since(28):
+    each = SORTLESS_LOGIT_BYTES if rules.since(17) else SORTED_LOGIT_BYTES
+    if later:
+        each = SECOND_RUNNER_BYTES
+    if drafts and not later:
         each += REJECTION_BYTES
     return each + (element_bytes - 2)
 

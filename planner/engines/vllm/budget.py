@@ -65,9 +65,11 @@ def stage_budget(
         model, groups, tensor_parallel_size=tp,
         expert_parallel=deployment.enable_expert_parallel, last_stage=last,
     )  # fmt: skip
+    second = settings.rules.second_runner and generates
+    second = second and (settings.rules.since(28) or not options.max_loras)
     batch = Batch(
         settings.max_num_batched_tokens, settings.max_num_seqs, settings.max_model_len,
-        settings.block_size, settings.speculative_tokens,
+        settings.block_size, settings.speculative_tokens, second,
     )  # fmt: skip
     peak = activation(
         model, groups, terms, deployment, settings.rules, batch,
@@ -102,9 +104,7 @@ def stage_budget(
     )
     graphs = overheads.cuda_graphs(settings.rules, model, len(span), sizes)
     if settings.rules.graphs_in_budget:
-        components["cuda_graphs"] = overheads.graph_estimate(
-            settings.rules, graphs, generates=generates
-        )
+        components["cuda_graphs"] = overheads.graph_estimate(graphs, second_runner=second)
     return Budget(components, graphs)
 
 

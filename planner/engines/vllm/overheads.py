@@ -118,13 +118,13 @@ def cuda_graphs(rules: Rules, model: Model, layers: int, sizes: int) -> Estimate
     return within(size, 0.4 * size, 1.8 * size, "CUDA graphs in start-up logs, 0.17 to 2.37 GiB")
 
 
-def graph_estimate(rules: Rules, captured: Estimate, *, generates: bool = True) -> Estimate:
+def graph_estimate(captured: Estimate, *, second_runner: bool) -> Estimate:
     """What the profiler expects of `captured` and takes off the budget.
 
-    From 0.28 (the V2 runner) logs of generating models close without it, on cards of 22 to 31
-    GiB; pooling models stay on the V1 runner and show it (Qwen3-Embedding-0.6B: 0.52 GiB in all).
+    Logs of the V2 runner close without it, on cards of 22 to 80 GiB; pooling models stay on the V1
+    runner and show it (Qwen3-Embedding-0.6B: 0.52 GiB in all).
     """
-    size = 0 if rules.since(28) and generates else GRAPH_ESTIMATE * captured.bytes
+    size = 0 if second_runner else GRAPH_ESTIMATE * captured.bytes
     high = max(2.2 * size, captured.high_bytes)
     return within(size, 0.6 * size, high, "vLLM's estimate of its graphs, 0.7 to 2.2 of them")
 

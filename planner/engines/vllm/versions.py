@@ -45,6 +45,11 @@ class Rules:
         return not self.since(8)
 
     @property
+    def second_runner(self) -> bool:
+        """The V2 model runner, but for pooling and, before 0.28, LoRA (0.26.0: V1; 0.27.1)."""
+        return self.since(27, 1)
+
+    @property
     def hybrid_groups(self) -> bool:
         """Several groups of layers; 0.8.5 has one, later versions the hybrid manager (0.9.1)."""
         return self.since(9, 1)

@@ -97,7 +97,7 @@ def test_transformers_says_what_its_cache_and_tokens_are() -> None:
 
 @pytest.mark.parametrize(
     ("version", "words"),
-    [("0.33.0", "middle is near the top"), ("0.19.0", "14 bytes each: from 0.17"),
+    [("0.33.0", "10 bytes each: 4 where no copy is processed"), ("0.19.0", "14 bytes each: from 0.17"),
      ("0.15.1", "38 bytes each: it sorts")],
 )  # fmt: skip
 def test_the_activations_centre_is_explained(version: str, words: str) -> None:
