@@ -4,7 +4,7 @@
 
 LOGS holds one record a line: engine, engine_version, model, gpu, tp, pp, the flags, and `reported`
 GiB. A record counts where its model's dimensions, its version and its GPU's memory are known.
-Prints error by component and version, and refusals.
+Prints error by component and version, how many lie within the stated range, and refusals.
 """
 
 import argparse
@@ -44,6 +44,7 @@ CARDS = (
     ("V100", "v100-sxm2-32gb"), ("MI300X", "mi300x"),
 )  # fmt: skip
 """Presets of the cards that records name, for their links and kernels. First match counts."""
+LARGER = "is larger than the maximum number of tokens"
 COMPONENTS = ("weights", "activation", "non_torch", "kv_cache")
 REPORTED = {
     "weights": "weights_gib_per_gpu",
@@ -86,6 +87,19 @@ class Result:
         if want is None or want <= 0:
             return None
         return 100 * (self.predicted(component) / want - 1)
+
+    def within(self) -> bool | None:
+        """Whether the KV cache lies within the stated range, as logs round it."""
+        want, stated = self.reported("kv_cache"), self.figures.kv_cache
+        if want is None:
+            return None
+        return stated.low_bytes / GIB - 0.005 <= want <= stated.high_bytes / GIB + 0.005
+
+    @property
+    def failed(self) -> bool:
+        """Whether the engine refused: by its words, or by what the record says."""
+        words = " ".join(self.record["verbatim_lines"])
+        return bool(self.record["reported"].get("failed")) or LARGER in words
 
 
 def known_models() -> dict[str, dict[str, Any]]:
@@ -141,6 +155,8 @@ def result_of(record: dict[str, Any], models: dict[str, dict[str, Any]]) -> Resu
         return "version or GPU unknown"
     if not record["tags"].get("predict_ready"):
         return "flags unknown"
+    if "not predictable" in (record.get("confidence_why") or ""):
+        return "a flag that counts is unknown"
     dcp = re.search(r"DCP=(\d+)", record["dp_ep_notes"] or "")
     try:
         config, dtype = config_of(record["model"], models)
@@ -180,7 +196,13 @@ def percentile(values: list[float], share: float) -> float:
 def era(version: str) -> str:
     """The span of versions that share one set of constants."""
     minor = int(version.split(".")[1])
-    ends = ((10, "0.8-0.9"), (17, "0.10-0.16"), (20, "0.17-0.19"), (28, "0.20-0.27"))
+    ends = (
+        (8, "0.6-0.7"),
+        (10, "0.8-0.9"),
+        (17, "0.10-0.16"),
+        (20, "0.17-0.19"),
+        (28, "0.20-0.27"),
+    )
     return next((name for end, name in ends if minor < end), "0.28-0.33")
 
 
@@ -223,10 +245,13 @@ def main() -> None:
             else:
                 print(record["id"], "left out:", result)
     print("\n".join(table(results, lambda result: era(result.version))))
-    failed = [r for r in results if r.record["reported"].get("failed")]
+    held = {r.record["id"]: r.within() for r in results if r.within() is not None}
+    outside = [name for name, within in held.items() if not within]
+    print(f"\nKV cache within its range: {len(held) - len(outside)} of {len(held)}; not {outside}")
+    failed = [r for r in results if r.failed]
     wrong = [r.record["id"] for r in results if r not in failed and r.figures.refused]
     missed = [r.record["id"] for r in failed if not r.figures.refused]
-    print(f"\nrefusals: {len(failed) - len(missed)} of {len(failed)} reproduced; missed {missed}")
+    print(f"refusals: {len(failed) - len(missed)} of {len(failed)} reproduced; missed {missed}")
     print(f"started in truth, refused here: {wrong}")
 
 

@@ -15,8 +15,8 @@ and -32B-AWQ, so the range reaches up to 38.
 Records of 38 (37.9 to 38.1): Qwen3-0.6B, -14B, -32B, Llama-3.1-8B, Llama-3.3-70B and gpt-oss-120b
 on H100, 0.11 to 0.16; of 14 (13.8 to 14.2): Llama-3.1-8B (TP 1, 4, PP 2), Qwen2.5-7B, Qwen3-8B,
 -14B, granite 2B and 8B and DeepSeek-V2-Lite on H100, 0.18 and 0.19. Width: 2 B x tokens x (3 I / tp
-+ 4 h): Qwen2.5-1.5B and -7B over 32,768 tokens (2.02 and 4.35 GiB), Llama-3.1-8B over 20,000 (2.07),
-CodeLlama-7B 0.77.
++ 4 h): Qwen2.5-1.5B and -7B over 32,768 tokens (2.02 and 4.35 GiB), Llama-3.1-8B over 20,000
+(2.07), CodeLlama-7B 0.77.
 """
 
 from dataclasses import dataclass
@@ -44,12 +44,18 @@ REJECTION_BYTES = 10
 """What verifying drafts adds to a logit up to 0.27, whose profiling run also rejects one draft a
 request: 16-bit logits of drafts and bonus tokens, fp32 targets and their copy, counted from 0.20.2
 (v1/sample/rejection_sampler); no log shows it, so the range reaches down to none of it."""
+LEAST_WIDTH = 0.6
+"""What is at least held of a layer's widths: 0.22 GiB for OPT-2.7B over 8,192 tokens on four A30
+(0.11.1), whose layer counts 0.28 with 48 MiB."""
 MOE_TOKENS = 32768
 MLA_TOKENS = 65536
 IMAGE_PATCHES = 65536
 """Largest image of models with dynamic resolution: 16,384 tokens of four patches."""
 LAYERS = "the widest layer over max_num_batched_tokens"
 TOWER = "the vision tower over its largest image"
+FIRST_ENGINE_TOWER = 0.6
+"""Of the tower's own peak, what may stay while V0 goes through the layers in the same step:
+Qwen2.5-VL-3B in 0.7.3 takes 4.06 GiB (layers 2.8, tower 2.2)."""
 RECORDS = "compared with start-up logs of vLLM 0.7 and later"
 
 
@@ -106,11 +112,18 @@ def activation(
     encoder = _encoder(tower)
     found = max(peak, encoder) + BASE_BYTES
     low, high = (0.9, 1.15) if encoder <= peak else (0.6, 2.2)
+    if rules.first_engine and encoder <= peak:
+        high += FIRST_ENGINE_TOWER * encoder / found
     source = f"{LAYERS if encoder <= peak else TOWER}; {RECORDS}"
     if encoder <= peak and sampler > max(layer, latent):
         logits = batch.rows * model.vocab_size
-        plain = LEAST_BYTES if later else min(logit_bytes(rules, size), SORTLESS_LOGIT_BYTES)
-        low = min(low, (found - sampler + max(logits * plain, layer, latent)) / found)
+        plain = (
+            LEAST_BYTES
+            if rules.second_runner
+            else min(logit_bytes(rules, size), SORTLESS_LOGIT_BYTES)
+        )
+        least = max(logits * plain, LEAST_WIDTH * layer, latent)
+        low = min(low, (found - sampler + least) / found)
         if later:
             high = (found - sampler + 1.15 * logits * SORTED_LOGIT_BYTES) / found
         source = (

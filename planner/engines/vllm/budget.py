@@ -65,8 +65,8 @@ def stage_budget(
         model, groups, tensor_parallel_size=tp,
         expert_parallel=deployment.enable_expert_parallel, last_stage=last,
     )  # fmt: skip
-    second = settings.rules.second_runner and generates
-    second = second and (settings.rules.since(28) or not options.max_loras)
+    may_be_second = settings.rules.second_runner and generates
+    second = may_be_second and (settings.rules.since(28) or not options.max_loras)
     batch = Batch(
         settings.max_num_batched_tokens, settings.max_num_seqs, settings.max_model_len,
         settings.block_size, settings.speculative_tokens, second,
@@ -104,7 +104,9 @@ def stage_budget(
     )
     graphs = overheads.cuda_graphs(settings.rules, model, len(span), sizes)
     if settings.rules.graphs_in_budget:
-        components["cuda_graphs"] = overheads.graph_estimate(graphs, second_runner=second)
+        components["cuda_graphs"] = overheads.graph_estimate(
+            graphs, second_runner=second, may_be=may_be_second
+        )
     return Budget(components, graphs)
 
 
