@@ -82,7 +82,7 @@ def test_text_says_what_the_engine_does(capsys: pytest.CaptureFixture[str]) -> N
         ),
         (["--engine", "sglang", "--max-loras", "2"], "--max-loras is a flag of --engine vllm"),
         (["--engine", "sglang", "--mem-fraction-static", "1.5"], "mem_fraction_static: "),
-        (["--engine", "sglang", "--engine-version", "0.3"], "SGLang 0.3 is not described"),
+        (["--engine", "sglang", "--engine-version", "0.2"], "SGLang 0.2 is not described"),
     ],
 )
 def test_mistakes_are_one_sentence(

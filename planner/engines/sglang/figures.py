@@ -11,7 +11,6 @@ B200, MI300X, MI355X and 16 and 24 GB cards.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from planner import overheads
@@ -22,7 +21,6 @@ from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import self_drafting
 from planner.engines.engine import WITHOUT_DRAFT, EngineFigures, exactly, within
 from planner.engines.extended import extended, notes_on, sglang_flags
-from planner.engines.links import linked
 from planner.engines.loaded_weights import mtp_bytes
 from planner.engines.sglang.command import QUANTISED_ON_LOAD, launch_command, log_lines, notes
 from planner.engines.sglang.fraction import GRAPHS_SINCE, version_of
@@ -34,18 +32,20 @@ from planner.engines.sglang.options import (
     resolve,
 )
 from planner.engines.sglang.pool import (
-    Cell,
     SglangPool,
-    cell_of,
     draft_layers,
-    drafted,
     make_pool,
-    state_bytes,
 )
-from planner.engines.stages import StageWeights, draft_weights, left_of, shared_requests, stages
-from planner.errors import PlanRefused
+from planner.engines.sglang.rank import (
+    Rank,
+    context_of,
+    drafting,
+    drafts_in_pool,
+    feed_forward_of,
+    rank_of,
+)
+from planner.engines.stages import left_of, shared_requests, stages
 from planner.estimate import Estimate
-from planner.formats.dtypes import kv_format
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.parallelism import check
@@ -55,29 +55,7 @@ from planner.workload import Workload
 
 NAME = "sglang"
 CACHES = ("fp8", E5M2, "bf16", "nvfp4")
-CONTEXT_GIB = (0.73, 0.35, 1.1)
-"""In use before loading, one GPU: H100 0.70 and 0.76, MI300X 0.36, a 24 GB card 1.1."""
-CONTEXT_PARALLEL_GIB = (1.9, 1.0, 3.2)
-"""With communicators: 1.9 on eight H200s, 3.0 on four B200s."""
-CONTEXT_FABRIC_GIB = (4.2, 1.0, 4.6)
-"""On AMD: 4.0 to 4.5 on eight MI355X."""
-CONTEXT_UNLINKED_GIB = (0.6, 0.3, 1.6)
-"""Without fast links between the cards, whose buffers are smaller: 0.44 on four RTX 4090."""
-LOADING_GIB = (0.04, 0.0, 0.15)
-"""What loading takes beyond tensors: Llama-3.1-8B 0.01 to 0.03, Qwen2.5-0.5B and Qwen3-0.6B
-0.05 to 0.13."""
 WORKSPACE = within(384 * MIB, 128 * MIB, 512 * MIB, "FlashInfer workspace: 384 to 512 MiB")
-
-
-@dataclass(frozen=True, slots=True)
-class Rank:
-    """A rank of one stage: what it spends, what that leaves, and its cell."""
-
-    components: dict[str, Estimate]
-    left: int
-    cell: Cell
-    state: int
-    stage: StageWeights
 
 
 def sglang_figures(
@@ -120,7 +98,7 @@ def sglang_figures(
             model,
             deployment,
             config,
-            mtp=options.drafts_itself,
+            mtp=options.drafts_itself and drafts_in_pool(options),
             feed_forward=feed_forward_of(deployment),
         )
     ]
@@ -138,6 +116,9 @@ def sglang_figures(
     if kept.states:
         running = min(running, kept.states // kept.states_per_request)
     outside = _outside(model, rank, deployment, options, settings, context, running)
+    apart = drafting(model, draft, deployment, options, rank, kept.tokens)
+    if apart is not None:
+        outside["drafting"] = apart
     return EngineFigures(
         name=NAME,
         replicas=deployment.data_parallel_size,
@@ -167,44 +148,10 @@ def sglang_figures(
         binding_stage=binding,
         outside_budget=outside,
         drafts=bool(draft_layers(options, model, draft)),
-        mtp_bytes=mtp_bytes(model, deployment, binding) if options.drafts_itself else 0,
+        mtp_bytes=mtp_bytes(model, deployment, binding)
+        if options.drafts_itself and apart is None
+        else 0,
     )  # fmt: skip
-
-
-def rank_of(
-    stage: StageWeights,
-    model: Model,
-    deployment: Deployment,
-    options: SglangOptions,
-    draft: Model | None,
-    budget: int,
-) -> Rank:
-    """What a rank of that stage spends of `budget`, and its cell."""
-    components = {"weights": stage.weights}
-    layers = draft_layers(options, model, draft)
-    if draft is not None and layers and stage.last:
-        components["draft_weights"] = draft_weights(
-            draft, deployment, shares=options.speculative_algorithm != "STANDALONE"
-        )
-    components["non_torch"] = _gib(LOADING_GIB, "memory that loading takes beside tensors, in logs")
-    fmt = kv_format(deployment.kv_cache_dtype, model.own_cache)
-    cell = cell_of(stage.groups, fmt, deployment)
-    if not cell.full + cell.sliding:
-        raise PlanRefused(
-            "SGLang's pool holds tokens, and these layers cache none: use another engine"
-        )
-    if layers:
-        cell = drafted(cell, model.num_hidden_layers, layers)
-    left = budget - sum(part.bytes for part in components.values())
-    return Rank(components, left, cell, state_bytes(stage.groups, model, deployment), stage)
-
-
-def feed_forward_of(deployment: Deployment) -> Deployment:
-    """Data-parallel attention splits only attention: dense layers and shared experts run over all
-    ranks of a stage (moe_dense_tp_size is unset by default)."""
-    dp = deployment.data_parallel_size
-    ranks = deployment.tensor_parallel_size * dp
-    return deployment.replace(tensor_parallel_size=ranks, data_parallel_size=1)
 
 
 def own_dtype(model: Model) -> str:
@@ -212,20 +159,6 @@ def own_dtype(model: Model) -> str:
     if model.saved_dtype is None or model.model_type.startswith("gemma"):
         return model.dtype
     return "float16"
-
-
-def context_of(deployment: Deployment, gpu: Gpu) -> Estimate:
-    """What is in use before loading."""
-    if deployment.gpus == 1:
-        return _gib(CONTEXT_GIB, "in use before loading: 0.36 to 1.1 GiB in start-up logs")
-    if not linked(gpu, deployment.gpus):
-        return _gib(CONTEXT_UNLINKED_GIB, "in use before loading: 0.44 GiB, 4 RTX 4090")
-    if gpu.vendor == "AMD":
-        return _gib(CONTEXT_FABRIC_GIB, "in use before loading: 4.0 to 4.5 GiB, 8 MI355X")
-    return _gib(
-        CONTEXT_PARALLEL_GIB,
-        "in use before loading with communicators: 1.9 GiB, 8 H200s; 3.0, 4 B200s",
-    )
 
 
 def _kv_cache(
@@ -330,8 +263,3 @@ def _settings(
         "page_size": options.page_size,
         "disable_radix_cache": options.disable_radix_cache,
     }
-
-
-def _gib(found: tuple[float, float, float], source: str) -> Estimate:
-    value, low, high = found
-    return within(value * GIB, low * GIB, high * GIB, source)

@@ -1,7 +1,12 @@
 """SGLang's default static fraction by version, as its published packages work it out."""
 
+from typing import Any
+
 import pytest
 
+from planner.deployment import Deployment
+from planner.engines.engine import EngineFigures
+from planner.engines.sglang.figures import sglang_figures
 from planner.engines.sglang.fraction import (
     of_card,
     reserved_mib,
@@ -9,7 +14,12 @@ from planner.engines.sglang.fraction import (
     version_of,
     vision_share,
 )
+from planner.engines.sglang.options import SglangOptions
 from planner.errors import PlanRefused
+from planner.hf_config import parse
+from planner.units import GIB
+from presets.gpus import load_gpu
+from presets.models import load_model_config
 
 H100, H200, B200, RTX_4090 = 81559, 143771, 183359, 24564
 TOWER = {"vision_config": {"num_hidden_layers": 24, "hidden_size": 1024}}
@@ -61,5 +71,27 @@ def test_a_vision_tower_lowers_even_a_given_fraction_before_0_4_10() -> None:
 
 @pytest.mark.parametrize("version", ["0.2.9", "0.6", "1.0", "main"])
 def test_other_versions_are_refused(version: str) -> None:
-    with pytest.raises(PlanRefused, match="0.3 to 0.5"):
+    with pytest.raises(PlanRefused, match="is not described"):
         version_of(version)
+
+
+def test_before_0_5_14_the_pool_is_sized_without_what_drafts() -> None:
+    """The target's pool is the plain one less the flat reserve; drafts come beside it."""
+    given = {"mem_fraction_static": 0.8}
+    drafts = {"speculative_algorithm": "EAGLE", "speculative_num_draft_tokens": 4}
+    parsed = parse(load_model_config("deepseek-v3"), "deepseek-v3")
+    eight, h200 = Deployment(tensor_parallel_size=8), load_gpu("h200-sxm-141gb")
+
+    def found(version: str, **more: Any) -> EngineFigures:
+        options = SglangOptions(version=version, **given, **more)
+        return sglang_figures(parsed, h200, eight, options)
+
+    old, plain = found("0.5.8", **drafts), found("0.5.8")
+    assert old.kv_cache_tokens == plain.kv_cache_tokens
+    assert old.components["weights"] == plain.components["weights"]
+    assert old.mtp_bytes == 0
+    assert old.outside_budget["drafting"].bytes > GIB
+    new = found("0.5.14", **drafts)
+    assert new.kv_cache_tokens < plain.kv_cache_tokens
+    assert new.mtp_bytes > GIB
+    assert "drafting" not in new.outside_budget
