@@ -27,7 +27,6 @@ from planner.engines.vllm.specs import layer_specs
 from planner.errors import PlanRefused
 from planner.formats.quantization import assign
 from planner.hardware import Gpu
-from planner.kinds.mlp import MoE
 from planner.model import Model
 from planner.parallelism import check, stage_spans
 
@@ -45,7 +44,7 @@ class VllmRule:
 
     def __init__(self, model: Model, config: Mapping[str, Any] | None = None) -> None:
         self.model, self.config = model, config
-        self.moe = any(isinstance(group.mlp, MoE) for group in model.groups)
+        self.moe = model.has_experts
         self._spent: dict[tuple[Any, ...], tuple[int, ...]] = {}
         self._loaded: dict[tuple[Any, ...], dict[int, Loaded]] = {}
         self._blocks: dict[tuple[Any, ...], Blocks] = {}

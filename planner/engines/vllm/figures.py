@@ -109,7 +109,7 @@ def vllm_figures(
     before = overheads.before(
         overheads.communicating(model, deployment),
         deployment.pipeline_parallel_size,
-        moe=_has_experts(model),
+        moe=model.has_experts,
     )
     refused = (
         before_start(gpu, budget, before, settings)
@@ -202,10 +202,6 @@ def _outside(stage: Budget) -> dict[str, Estimate]:
     if stage.graphs is None or "cuda_graphs" in stage.components:
         return {}
     return {"cuda_graphs": stage.graphs}
-
-
-def _has_experts(model: Model) -> bool:
-    return any(getattr(group.mlp, "type", "") == "moe" for group in model.groups)
 
 
 def _printed(
