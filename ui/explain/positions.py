@@ -19,9 +19,7 @@ from ui.tables import html_table
 
 FACTORS = (2, 4, 8, 16, 32, 64)
 OWN = {
-    "linear": "position interpolation",
-    "dynamic": "dynamic NTK",
-    "yarn": "YaRN",
+    **LABELS,
     "longrope": "LongRoPE",
     "llama3": "Llama 3's scaling",
     "proportional": "a part of the pairs only",
