@@ -15,7 +15,6 @@ import numpy as np
 from planner.admission.admission import Admission, Asked, Ints, distinct_stages, memory_of
 from planner.deployment import Deployment
 from planner.engines.loaded_weights import Loaded
-from planner.engines.requests import blocks_of
 from planner.engines.vllm import overheads
 from planner.engines.vllm.budget import load, stage_budget
 from planner.engines.vllm.checks import NO_FLOAT16, check_values
@@ -23,6 +22,7 @@ from planner.engines.vllm.compressed import is_compressed
 from planner.engines.vllm.kv_groups import CannotGroup, Grouping, bytes_per_block, group_layers
 from planner.engines.vllm.options import Settings, VllmOptions, resolve
 from planner.engines.vllm.pool import align
+from planner.engines.vllm.requests import blocks_of
 from planner.engines.vllm.specs import layer_specs
 from planner.errors import PlanRefused
 from planner.formats.quantization import assign

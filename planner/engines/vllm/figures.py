@@ -17,7 +17,6 @@ from planner.engines.drafter import check_fits, self_drafting
 from planner.engines.engine import EngineFigures, exactly, within
 from planner.engines.extended import extended, notes_on
 from planner.engines.loaded_weights import mtp_bytes
-from planner.engines.requests import most_running, requests_in
 from planner.engines.vllm import notes as vllm_notes
 from planner.engines.vllm import overheads
 from planner.engines.vllm.budget import Budget, drafts_itself, has_packed_experts, stage_budget
@@ -28,6 +27,7 @@ from planner.engines.vllm.log import log_lines
 from planner.engines.vllm.options import Settings, VllmOptions, resolve
 from planner.engines.vllm.pool import Pool, align, make_pool
 from planner.engines.vllm.refusals import before_start, in_warm_up
+from planner.engines.vllm.requests import most_running, requests_in
 from planner.engines.vllm.specs import layer_specs
 from planner.engines.vllm.versions import rules_of
 from planner.errors import PlanRefused
