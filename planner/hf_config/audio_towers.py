@@ -10,7 +10,7 @@ from planner.hf_config.reader import Fields
 from planner.tensors import Weight, linear, norm
 
 
-def widths(fields: Fields, *, layers: int = 32) -> tuple[int, int, int]:
+def widths(fields: Fields) -> tuple[int, int, int]:
     """Hidden size, inner size and layers, under Whisper's names or the usual ones."""
     fields.ignore(
         "encoder_attention_heads", "num_attention_heads", "scale_embedding", "vocab_size",
@@ -19,7 +19,7 @@ def widths(fields: Fields, *, layers: int = 32) -> tuple[int, int, int]:
     return (
         fields.integer("d_model", "hidden_size", default=1280),
         fields.integer("encoder_ffn_dim", "intermediate_size", default=5120),
-        fields.integer("encoder_layers", "num_hidden_layers", default=layers),
+        fields.integer("encoder_layers", "num_hidden_layers", default=32),
     )
 
 
@@ -30,9 +30,9 @@ def convolutions(fields: Fields, size: int) -> tuple[Weight, ...]:
     return found + linear("audio.conv2", size, 3 * size, bias=True, role="conv")
 
 
-def whisper(fields: Fields, *, learned: bool = True, layers: int = 32) -> tuple[Weight, ...]:
+def whisper(fields: Fields, *, learned: bool = True) -> tuple[Weight, ...]:
     """Whisper's encoder: keys have no bias. learned: a position for every frame."""
-    size, inner, count = widths(fields, layers=layers)
+    size, inner, count = widths(fields)
     found = convolutions(fields, size)
     places = fields.integer("max_source_positions", "max_position_embeddings", default=1500)
     if learned:

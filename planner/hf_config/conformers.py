@@ -41,10 +41,8 @@ def granite(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
     found = qformer(asking)
     asking.finish()
     asked = asking.integer("hidden_size")
-    window, rate = (
-        outer.integer("window_size", default=15),
-        outer.integer("downsample_rate", default=5),
-    )
+    window = outer.integer("window_size", default=15)
+    rate = outer.integer("downsample_rate", default=5)
     return (
         *linear("audio.input", size, fields.integer("input_dim"), bias=True),
         *repeated(layer, fields.integer("num_layers")),
@@ -64,9 +62,8 @@ def phi4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, 
     fields.ignore("chunk_size", "left_chunk", "feature_layer")
     fields.ignore("activation", "conv_activation", "conv_glu_type", "nemo_activation")
     size, inner = fields.integer("hidden_size"), fields.integer("intermediate_size")
-    outward, separated = (
-        fields.integer("ext_pw_out_channel"), fields.integer("depthwise_separable_out_channel"),
-    )  # fmt: skip
+    outward = fields.integer("ext_pw_out_channel")
+    separated = fields.integer("depthwise_separable_out_channel")
     multiplied = size * fields.integer("depthwise_multiplier", default=1)
     channels, bins = fields.integer("nemo_conv_channels"), fields.integer("input_size")
     halvings = fields.integer("time_reduction").bit_length() - 1

@@ -120,10 +120,8 @@ def lfm3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, 
     fields.fill(hidden_size=1024, intermediate_size=2560, num_hidden_layers=14, patch_size=16)
     fields.fill(num_attention_heads=16, num_key_value_heads=8)
     size, inner = fields.integer("hidden_size"), fields.integer("intermediate_size")
-    count, kernel = (
-        fields.integer("num_hidden_layers"),
-        fields.integer("conv_kernel_size", default=3),
-    )
+    count = fields.integer("num_hidden_layers")
+    kernel = fields.integer("conv_kernel_size", default=3)
     head = size // fields.integer("num_attention_heads")
     kinds = fields.sequence("layer_types", length=count)
     if kinds is None:
@@ -150,10 +148,8 @@ def lfm3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, 
     if not set(kinds) <= set(mixing):
         raise fields.refuse("layer_types", f"{short(kinds)} holds a type that is not known here")
     parts = [(every, count), *((mixing[kind], kinds.count(kind)) for kind in mixing)]
-    wide, bias = (
-        outer.integer("projector_hidden_size", default=4096),
-        outer.flag("projector_bias", default=True),
-    )
+    wide = outer.integer("projector_hidden_size", default=4096)
+    bias = outer.flag("projector_bias", default=True)
     return (
         *clip_of_frames(fields, size, bias=False),
         *norm("vision.embedding_norm", size),

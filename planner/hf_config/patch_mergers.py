@@ -93,10 +93,8 @@ def qwen3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight,
     ).startswith(DEEP):
         fields.fill(deepstack_visual_indexes=[8, 16, 24])
     deep = fields.sequence("deepstack_visual_indexes") or []
-    merged, places = (
-        side_by_side(fields, size),
-        fields.integer("num_position_embeddings", default=2304),
-    )
+    merged = side_by_side(fields, size)
+    places = fields.integer("num_position_embeddings", default=2304)
     return (
         *clip_of_frames(fields, size, bias=True),
         Weight("vision.positions", (places, size), "embedding"),
