@@ -20,10 +20,12 @@ from planner.engines.cache_dtypes import E5M2, check_cache_dtype, check_length
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import self_drafting
 from planner.engines.engine import WITHOUT_DRAFT, EngineFigures, exactly, within
-from planner.engines.extended import extended, notes_on, sglang_flags
+from planner.engines.extended import extended, notes_on
 from planner.engines.loaded_weights import mtp_bytes
-from planner.engines.sglang.command import QUANTISED_ON_LOAD, launch_command, log_lines, notes
+from planner.engines.sglang.command import QUANTISED_ON_LOAD, launch_command, scaling_flags
 from planner.engines.sglang.fraction import GRAPHS_SINCE, version_of
+from planner.engines.sglang.log import log_lines
+from planner.engines.sglang.notes import notes
 from planner.engines.sglang.options import (
     Settings,
     SglangOptions,
@@ -135,7 +137,7 @@ def sglang_figures(
         settings=_settings(options, settings, running),
         command=launch_command(
             checkpoint, model, deployment, options,
-            () if longer is None else sglang_flags(longer, config),
+            () if longer is None else scaling_flags(longer, config),
         ),
         refused=refused,
         log_lines=log_lines(model, rank.cell, components, kept, settings, options, free, running),

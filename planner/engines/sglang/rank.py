@@ -1,4 +1,7 @@
-"""One rank of SGLang before its pool is sized: what loading takes, and what it leaves."""
+"""A rank of one of SGLang's stages: what it spends of the budget, and what a token takes there.
+
+Records: start-up logs on H100, H200, B200, MI300X, MI355X and 16 and 24 GB cards.
+"""
 
 from dataclasses import dataclass
 
