@@ -34,12 +34,15 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
         raise ConfigRefused("the file holds no JSON object, so it is no model configuration")
     if depth_exceeds(config, MAX_DEPTH):
         raise ConfigRefused("the file is nested too deeply to be a model configuration")
-    text, outer, filled = split(config)
+    text, outer, filled, remarks = split(config)
     fields = Fields(text)
     model_type = fields.text("model_type")
     build = builder_of(model_type)
+    refused = refusal(str(outer.get("model_type"))) or (None if build else refusal(model_type))
+    if refused is not None:
+        raise refused
     if build is None:
-        raise refusal(model_type) or ConfigRefused(
+        raise ConfigRefused(
             f"model_type: {short(model_type)} is not a family Sizewell knows; its layers cannot be "
             "told from the fields alone",
             field="model_type",
@@ -84,6 +87,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
                 *((ASKS.format(declared),) if declared else ()),
                 *((f"{bare} has no language-model head, so none is counted.",) if bare else ()),
                 *(f"{name} is the value of {model_type}'s class" for name in filled),
+                *remarks,
             ),
         }
     )

@@ -29,11 +29,16 @@ MODULES = (
     "megatron",
     "minimax",
     "mixed_heads",
+    "mixed_latents",
     "modalities",
     "per_layer",
+    "pooled_indexers",
     "recurrent",
     "remote_traits",
+    "residual_convolutions",
+    "shared_latents",
     "shortcut",
+    "windowed_delta",
     "zamba",
 )
 """Modules of this package that register builders, the most asked for first."""

@@ -26,6 +26,7 @@ HEADS = (
 WITH_A_HEAD = ("chatglm", "h2ovl_chat", "internvl_chat", "NVLM_D", "skywork_chat", "ultravox")
 """Families whose class with a language-model head is called just Model."""
 CROSS = ("mllama", "mllama_text_model", "mllama_text")
+ASSISTANT = ("gemma4_assistant", "gemma4_unified_assistant")
 
 
 def refuse_other_heads(architectures: object) -> None:
@@ -62,6 +63,11 @@ def refusal(model_type: str) -> ConfigRefused | None:
         )
     elif model_type in CROSS:
         reason = "has layers that cache the image, whose length no field of the text model states"
+    elif model_type in ASSISTANT:
+        reason = (
+            "drafts for another model, whose hidden states and caches it reads; only models that "
+            "generate alone are sized"
+        )
     if reason is None:
         return None
     return ConfigRefused(f"model_type: {model_type} {reason}", field="model_type")

@@ -30,6 +30,42 @@ class ShortConvolution(Recurrent):
         return (StateTensor("conv", shape, heads=self.hidden_size),)
 
 
+class ResidualConvolutions(Recurrent):
+    """Depthwise convolutions over the last conv_kernel tokens, added to what they read (Inkling).
+
+    num_key_value_heads of head_dim: keys and values, one convolution each. hidden_size: what a
+    mixer and a feed-forward part return, one each. All keep their inputs in float32.
+    """
+
+    type: Literal["residual_convolutions"] = "residual_convolutions"
+    hidden_size: int
+    num_key_value_heads: int
+    head_dim: int
+    conv_kernel: int
+
+    @property
+    def kind(self) -> str:
+        return "conv"
+
+    def weights(self, hidden_size: int) -> tuple[Weight, ...]:
+        heads = self.num_key_value_heads * self.head_dim
+        found = tuple(
+            Weight(f"{name}_conv", (heads, self.conv_kernel), "conv", "column")
+            for name in ("key", "value")
+        )
+        return found + tuple(
+            Weight(f"{name}_conv", (hidden_size, self.conv_kernel), "conv")
+            for name in ("attention", "mlp")
+        )
+
+    def state(self) -> tuple[StateTensor, ...]:
+        kernel, heads = self.conv_kernel, self.num_key_value_heads
+        return (
+            StateTensor("kv_conv", (2, heads * self.head_dim, kernel), "float32", heads=heads),
+            StateTensor("conv", (2, self.hidden_size, kernel), "float32"),
+        )
+
+
 class RgLru(Recurrent):
     """Real-gated linear recurrent unit behind a convolution (RecurrentGemma, Griffin).
 
