@@ -74,7 +74,9 @@ def moe(fields: Fields, traits: Experts) -> MoE:
     elif traits.shared:
         least = traits.least_shared
         shared_width = size * agreed(fields, *NUM_SHARED, default=least, least=least)
-    extras = (Weight("score_bias", (num_experts,), "vector"),) if traits.score_bias else ()
+    extras: tuple[Weight, ...] = ()
+    if traits.score_bias:
+        extras += (Weight("score_bias", (num_experts,), "vector"),)
     latent = None
     if traits.input_size is not None:
         latent, hidden_size = fields.integer(traits.input_size), fields.integer("hidden_size")

@@ -118,6 +118,8 @@ FIRST_DENSE["sarvam_moe"] = replace(
     num_key_value_heads=4,
     head_dim=64,
     qk_norm_default=True,
+    experts=Experts(where="first", shared=True, least_shared=1),
+    defaults={"first_k_dense_replace": 1},
     aliases={"attention_bias": ("use_qkv_bias",)},
 )
 FIRST_DENSE["bailing_moe_v2"] = FIRST_DENSE["bailing_moe"]

@@ -120,7 +120,7 @@ def gated_query(attention: LatentAttention) -> tuple[Weight, ...]:
 
 
 def latent_attention(fields: Fields, *, least_rope: int = 1) -> LatentAttention:
-    """Latent attention under DeepSeek's field names. least_rope 0: keys may be without positions."""
+    """Latent attention under DeepSeek's field names. least_rope 0: keys may have none."""
     bias = fields.flag("attention_bias", default=False)
     return LatentAttention(
         num_attention_heads=fields.integer("num_attention_heads"),

@@ -112,8 +112,8 @@ TRAITS = {
         expects={"index_topk_freq": 4, "index_skip_topk_offset": 2, "index_topk_pattern": None},
     ),
     "sarvam_mla": Latent(
-        experts=Experts(where="first", shared=True),
-        defaults={"first_k_dense_replace": 1, "n_shared_experts": 1},
+        experts=Experts(where="first", shared=True, least_shared=1),
+        defaults={"first_k_dense_replace": 1},
     ),
     "axk2": Latent(
         experts=Experts(where="first", listed=True, shared=True),

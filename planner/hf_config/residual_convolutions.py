@@ -29,7 +29,7 @@ def inkling(fields: Fields) -> Model:
     fields.ignore("unpadded_vocab_size", "log_scaling_n_floor", "log_scaling_alpha", "route_scale")
     fields.ignore("logits_mup_width_multiplier", "embedding_multiplier", "shared_expert_sink")
     fields.ignore("chain_hidden_post_norm", "mtp_hidden_states_first", "mtp_local_layer_ids")
-    fields.ignore("number_of_conv_states")
+    fields.ignore("number_of_conv_states", "rms_norm_eps_moe_gate")
     fields.expect("tie_word_embeddings", False)
     if "dense_intermediate_size" in fields:
         fields.settle("moe_intermediate_size", fields.raw("intermediate_size"))
@@ -41,9 +41,7 @@ def inkling(fields: Fields) -> Model:
     local = mixers(fields, hidden_size, "swa_", window, window)
     shared = fields.integer("n_shared_experts")
     dense_first = fields.integer("dense_mlp_idx", default=0, least=0)
-    fields.derive(
-        mlp_layer_types=["dense" if i < dense_first else "sparse" for i in range(count)]
-    )
+    fields.derive(mlp_layer_types=["dense" if i < dense_first else "sparse" for i in range(count)])
     traits = Experts(listed=True, shared=True)
     has_experts = sparse_layers(fields, count, traits)
     routes = linear("shared_router", shared, hidden_size, role="router")

@@ -30,9 +30,7 @@ def mistral_large4(fields: Fields) -> Model:
         rope.expect("partial_rotary_factor", 1.0)
     rotary = latent_attention(fields).model_copy(update={"q_lora_rank": None})
     rotary = rotary.model_copy(update={"extras": scaling("attn", rotary.num_attention_heads)})
-    still = rotary.model_copy(
-        update={"qk_nope_head_dim": rotary.head_dim, "qk_rope_head_dim": 0}
-    )
+    still = rotary.model_copy(update={"qk_nope_head_dim": rotary.head_dim, "qk_rope_head_dim": 0})
     has_rope = rope_layers(fields, count)
     own = indexers(fields, count)
     sources = latent_sources(fields, count)

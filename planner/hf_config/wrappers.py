@@ -22,25 +22,26 @@ NO_TOWERS = re.compile(
 
 # Wrappers of a text model, and the text model type where the nested object does not say it.
 WRAPPERS = {
-    "apertus1p5": "apertus1p5_text", "aya_vision": "cohere2", "blip-2": "opt", "cohere2_vision": "cohere2",
-    "cohere_compass": "cohere_compass_text", "cosmos3_edge": "cosmos3_edge_text",
-    "deepseek_ocr2": "deepseek_ocr2_text", "deepseek_vl_v2": "deepseek_v2",
-    "dots3_note": "dots3_note_text", "emu3": "emu3_text_model", "glm5_next": "glm5_next_text", "ernie4_5_vl_moe": "ernie4_5_vl_moe_text", "fuyu": "persimmon",
-    "gemma3": "gemma3_text", "gemma3n": "gemma3n_text", "gemma4": "gemma4_text",
-    "glm4v": "glm4v_text", "glm_ocr": "glm_ocr_text", "got_ocr2": "qwen2",
-    "granite_docling": "granite_docling_text", "hy_v4_vl": "hy_v4_vl_text",
-    "idefics2": "mistral", "idefics3": "llama",
-    "inkling_mm_model": "inkling_text", "internvl": "qwen2", "janus": "llama", "llama4": "llama4_text", "llava": "llama",
-    "llava_next": "llama", "llava_next_video": "llama", "llava_onevision": "qwen2",
-    "mistral3": "mistral", "mistral_large4": "mistral_large4_text", "ovis2": "qwen2", "paligemma": "gemma", "qwen2_5_vl": "qwen2_5_vl_text",
-    "qwen2_audio": "qwen2", "qwen2_vl": "qwen2_vl_text", "qwen3_vl": "qwen3_vl_text",
-    "qwen3_vl_moe": "qwen3_vl_moe_text", "glm4v_moe": "glm4v_moe_text", "lfm2_vl": "lfm2",
-    "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text", "kimi_k25": "deepseek_v3",
-    "kimi_vl": "deepseek_v3",
-    "moss_transcribe_diarize": "qwen3", "muse_glimmer": "muse_glimmer_text",
-    "muse_spark": "muse_spark_text", "minimax_m3_vl": "minimax_m3_vl_text", "gemma4_unified": "gemma4_unified_text",
-    "step3p7": "step3p5",
-    "smolvlm": "llama", "video_llava": "llama", "vipllava": "llama", "voxtral": "llama",
+    "apertus1p5": "apertus1p5_text", "aya_vision": "cohere2", "blip-2": "opt",
+    "cohere2_vision": "cohere2", "cohere_compass": "cohere_compass_text",
+    "cosmos3_edge": "cosmos3_edge_text", "deepseek_ocr2": "deepseek_ocr2_text",
+    "deepseek_vl_v2": "deepseek_v2", "dots3_note": "dots3_note_text", "emu3": "emu3_text_model",
+    "ernie4_5_vl_moe": "ernie4_5_vl_moe_text", "fuyu": "persimmon", "gemma3": "gemma3_text",
+    "gemma3n": "gemma3n_text", "gemma4": "gemma4_text", "gemma4_unified": "gemma4_unified_text",
+    "glm4v": "glm4v_text", "glm4v_moe": "glm4v_moe_text", "glm5_next": "glm5_next_text",
+    "glm_ocr": "glm_ocr_text", "got_ocr2": "qwen2", "granite_docling": "granite_docling_text",
+    "hy_v4_vl": "hy_v4_vl_text", "idefics2": "mistral", "idefics3": "llama",
+    "inkling_mm_model": "inkling_text", "internvl": "qwen2", "janus": "llama",
+    "kimi_k25": "deepseek_v3", "kimi_vl": "deepseek_v3", "lfm2_vl": "lfm2", "llama4": "llama4_text",
+    "llava": "llama", "llava_next": "llama", "llava_next_video": "llama",
+    "llava_onevision": "qwen2", "minimax_m3_vl": "minimax_m3_vl_text", "mistral3": "mistral",
+    "mistral_large4": "mistral_large4_text", "moss_transcribe_diarize": "qwen3",
+    "muse_glimmer": "muse_glimmer_text", "muse_spark": "muse_spark_text", "ovis2": "qwen2",
+    "paligemma": "gemma", "qwen2_5_vl": "qwen2_5_vl_text", "qwen2_audio": "qwen2",
+    "qwen2_vl": "qwen2_vl_text", "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text",
+    "qwen3_vl": "qwen3_vl_text", "qwen3_vl_moe": "qwen3_vl_moe_text", "qwen4_exp": "qwen4_exp_text",
+    "smolvlm": "llama", "step3p7": "step3p5", "video_llava": "llama", "vipllava": "llama",
+    "voxtral": "llama",
 }  # fmt: skip
 
 # Wrappers whose own class sizes the head, and the vocabulary where their file gives none.
@@ -63,7 +64,7 @@ BESIDE = re.compile(
 
 
 class Parts(NamedTuple):
-    """The text decoder's own object, the whole file, fields filled with its class's values, notes."""
+    """The text decoder's own object, the whole file, fields its class filled, notes."""
 
     text: dict[str, Any]
     outer: Mapping[str, Any]

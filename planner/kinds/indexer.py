@@ -8,8 +8,9 @@ class Indexer(Frozen):
     """Scores all keys and keeps topk of them (DeepSeek and MiniMax sparse attention).
 
     num_heads query heads of head_dim score one key per token, which is cached beside the layer's
-    own, in key_width elements where more than the key is kept. `weights` are its tensors. shared: the layer reuses the choice of a layer before it, and
-    has neither weights nor keys.
+    own; key_width: elements kept per token, where they are more than the key. `weights` are its
+    tensors. shared: the layer reuses the choice of a layer before it, and has neither weights nor
+    keys.
     """
 
     num_heads: int
