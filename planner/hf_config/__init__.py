@@ -34,15 +34,15 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
         raise ConfigRefused("the file holds no JSON object, so it is no model configuration")
     if depth_exceeds(config, MAX_DEPTH):
         raise ConfigRefused("the file is nested too deeply to be a model configuration")
+    refused = refusal(str(config.get("model_type")))
+    if refused is not None:
+        raise refused
     text, outer, filled, remarks = split(config)
     fields = Fields(text)
     model_type = fields.text("model_type")
     build = builder_of(model_type)
-    refused = refusal(str(outer.get("model_type"))) or (None if build else refusal(model_type))
-    if refused is not None:
-        raise refused
     if build is None:
-        raise ConfigRefused(
+        raise refusal(model_type) or ConfigRefused(
             f"model_type: {short(model_type)} is not a family Sizewell knows; its layers cannot be "
             "told from the fields alone",
             field="model_type",

@@ -58,7 +58,7 @@ BESIDE = re.compile(
     |select_layer|template|pad2square|drop_vision_last_layer|seconds_per_chunk|num_channels
     |position_id_per_seconds|hidden_size|vocab_size|out_hidden_size|latent_query_num|insert_layer_id
     |do_image_splitting|encoder_patch_size|(max|min)_(image_tokens|num_patches|pixels_tolerance|tiles)
-    |tile_size|use_image_special_tokens|candidate_resolutions|global_view_pos|tile_tag|.*_(eps|init_value|loss_weight)""",
+    |density_router_threshold|tile_size|use_image_special_tokens|candidate_resolutions|global_view_pos|tile_tag|.*_(eps|init_value|loss_weight)""",
     re.VERBOSE,
 )
 

@@ -7,7 +7,8 @@ parameters of the text decoder and its head (tied weights once, buffers left out
 on one token, the embedding's, and, from two runs of the model on the CPU in bfloat16, the bytes of
 one sequence's cache at four lengths (windows as the cache layers state them) and of its recurrent
 state. "without" holds total and active parameters where one field is left out and its class has a
-value for it. Positions that a cache keeps (copies of an input) are left out. Nothing here imports the planner. transformers makes the file; tests do not need it.
+value for it. Positions that a cache keeps (copies of an input) are left out. Nothing here imports
+the planner. transformers makes the file; tests do not need it.
 """
 
 import json
