@@ -61,8 +61,8 @@ class ResidualConvolutions(Recurrent):
     def state(self) -> tuple[StateTensor, ...]:
         kernel, heads = self.conv_kernel, self.num_key_value_heads
         return (
-            StateTensor("kv_conv", (2, heads * self.head_dim, kernel), "float32", heads=heads),
-            StateTensor("conv", (2, self.hidden_size, kernel), "float32"),
+            StateTensor("conv", (2 * heads * self.head_dim, kernel), "float32", heads=heads),
+            StateTensor("conv", (2 * self.hidden_size, kernel), "float32"),
         )
 
 
@@ -113,7 +113,7 @@ class CompressedConvolution(Recurrent):
         delayed = StateTensor("recurrent", (self.delayed,), heads=heads)
         if not past:
             return (delayed,)
-        return (StateTensor("conv", (self.channels, past), heads=heads), delayed)
+        return (StateTensor("past", (self.channels, past), heads=heads), delayed)
 
 
 class NgramContext(Recurrent):
@@ -138,7 +138,7 @@ class NgramContext(Recurrent):
     def state(self) -> tuple[StateTensor, ...]:
         past = (self.conv_kernel - 1) * self.dilation
         found = (StateTensor("tokens", (self.tokens, 2), "float32"),)
-        return (StateTensor("conv", (self.channels, past)), *found) if past else found
+        return (StateTensor("past", (self.channels, past)), *found) if past else found
 
 
 class RgLru(Recurrent):
