@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cli import deployment_flags, engine_flags
 from cli.deployment_flags import checked, chosen_deployment, chosen_gpu, tokens
 from cli.source import read_model, title
+from planner.errors import PlanRefused
 from planner.export import as_data
 from planner.hf_config import parse
 from planner.model import Model
@@ -89,6 +90,8 @@ def chosen_workload(arguments: Namespace, model: Model) -> Workload:
     """The workload of the flags; without a context, one that the model can take."""
     stated = model.max_position_embeddings or DEFAULT_CONTEXT
     context = arguments.context
+    if arguments.prompt_tokens is not None and arguments.beam_width == 1:
+        raise PlanRefused("--prompt-tokens are what beams share: add --beam-width, or leave it out")
     return checked(
         Workload,
         context=min(DEFAULT_CONTEXT, stated) if context is None else context,

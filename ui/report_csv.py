@@ -30,8 +30,9 @@ def _engine(plan: Plan, engine: "EngineFigures") -> list[tuple[str, str, str, in
     """The engine's answer, parts, settings, log lines and command."""
     from planner.engines.answer import engine_verdict
     from planner.engines.export import label_of, setting_rows
+    from planner.engines.registry import called
 
-    head = f"{engine.name} {engine.version}"
+    head = called(engine.name, engine.version)
     rows: list[tuple[str, str, str, int | str, str]] = [
         (head, "answer", engine_verdict(plan, engine), "", "false"),
         (f"{head}: Budget", "what the engine may use", "", engine.budget_bytes, "false"),

@@ -101,9 +101,9 @@ def limits(plan: Plan) -> list[tuple[str, str]]:
 def engine_section(plan: Plan, engine: "EngineFigures") -> str:
     """What the engine will allocate, print and be started with."""
     from planner.engines.export import engine_rows, setting_rows, summary
-    from planner.engines.registry import ENGINES
+    from planner.engines.registry import called
 
-    label = cell(f"{ENGINES[engine.name].label} {engine.version}")
+    label = cell(called(engine.name, engine.version))
     head = ("Part", "Size", "Range", "Source")
     return "\n\n".join(
         (

@@ -85,7 +85,7 @@ def memory(plan: Plan) -> str:
     ]
     lines += [
         f"    {'total':<28}{format_bytes(plan.total_bytes_per_gpu):>14}  "
-        f"{format_bytes(low)} to {format_bytes(high)} with the estimates' ranges",
+        f"{format_bytes(low)} to {format_bytes(high)}",
         f"    {'a program can allocate':<28}{format_bytes(capacity):>14}",
         f"    {'headroom' if plan.fits else 'short':<28}"
         f"{format_bytes(abs(plan.headroom_bytes)):>14}",

@@ -205,6 +205,8 @@ def lost(text: str | bytes, values: Mapping[str, Any]) -> str | None:
             "the record on the Validate page, then the plan again"
         )
     if isinstance(engine, Mapping):
-        name = f"{engine.get('name')} {engine.get('version')}"[:60]
+        from planner.engines.registry import called
+
+        name = called(str(engine.get("name")), str(engine.get("version")))[:60]
         parts.append(f"its engine, {name}, was left out: choose it on the Engine page")
     return "; ".join(parts) or None

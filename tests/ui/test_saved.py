@@ -140,7 +140,7 @@ def test_an_engine_that_does_not_open_again_is_named() -> None:
     )  # fmt: skip
     text = json.dumps(report_data(plan, choice.config, engine))
     said = lost(text, values_of_saved(text))
-    assert said == "its engine, vllm 0.19.1, was left out: choose it on the Engine page"
+    assert said == "its engine, vLLM 0.19.1, was left out: choose it on the Engine page"
     assert lost(saved(plan, choice.config), values_of_saved(saved(plan, choice.config))) is None
 
 

@@ -67,7 +67,7 @@ def test_a_start_says_how_many_of_the_users_it_holds(capsys: pytest.CaptureFixtu
 
 def test_the_csv_has_parts_that_add_up_to_the_budget(capsys: pytest.CaptureFixture[str]) -> None:
     rows = list(csv.reader(io.StringIO(said(capsys, *REFUSED, "--format", "csv"))))
-    sizes = {row[0].removeprefix("vllm 0.33.0: "): row[3] for row in rows}
+    sizes = {row[0].removeprefix("vLLM 0.33.0: "): row[3] for row in rows}
     inside = ("Weights", "Peak activation", "Communication and libraries", "CUDA graphs")
     spent = sum(int(sizes[part]) for part in (*inside, "KV cache"))
     assert spent == int(sizes["Budget"])
