@@ -48,12 +48,15 @@ def add_to(parser: ArgumentParser) -> None:
     parser.add_argument("--calibration", metavar="RECORD", help="of this GPU, from validate")
     for name, help_text in SIZES:
         reader = tokens if name == "--sequence-length" else int
-        parser.add_argument(name, type=reader, metavar="N", help=help_text)
+        usual = getattr(USUAL, name.removeprefix("--").replace("-", "_"))
+        parser.add_argument(name, type=reader, metavar="N", help=f"{help_text} (default: {usual})")
     for name, _, help_text in RATES:
         parser.add_argument(name, type=float, metavar="GB/S", help=f"{help_text}; else assumed")
     for name in CHOICES:
         known = get_args(Recipe.model_fields[name].annotation)
-        parser.add_argument(f"--{name.replace('_', '-')}", choices=known)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", choices=known, help=f"(default: {getattr(USUAL, name)})"
+        )
     for name in ON:
         parser.add_argument(f"--{name.replace('_', '-')}", action="store_true")
     for name in OFF:

@@ -204,6 +204,8 @@ def lost(text: str | bytes, values: Mapping[str, Any]) -> str | None:
             f"its calibration of {date} was left out, because no record of that day is here: open "
             "the record on the Validate page, then the plan again"
         )
+    if isinstance(gpu, Mapping) and values.get("memory") and gpu["memory_bytes"] % MIB:
+        parts.append(f"its GPU memory was cut to whole MiB, {values['memory']:,} of them")
     if isinstance(engine, Mapping):
         from planner.engines.registry import called
 

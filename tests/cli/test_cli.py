@@ -40,6 +40,7 @@ def test_inspect_answers_in_order_and_goes_on_after_a_bad_file(
     sources = [str(p) for p in (bad, good, deep, huge, tmp_path / "none")]
     found = json.loads(answer(capsys, "inspect", *sources, "--format", "json"))
     assert [entry["source"] for entry in found] == sources
+    assert found[3]["reason"].startswith("this has more than 4,194,304 bytes")
     assert [e["status"] for e in found] == ["refused", "ok", "refused", "refused", "refused"]
     assert "not valid JSON" in found[0]["reason"]
     ok = found[1]
@@ -114,6 +115,16 @@ def test_every_format_says_the_same_total(fmt: str, capsys: pytest.CaptureFixtur
     text = answer(capsys, *PLAN, "--format", fmt)
     shown = f"{total / 2**30:,.2f} GiB" if fmt == "text" else str(total)
     assert shown in text or f"{total:,}" in text
+
+
+@pytest.mark.parametrize("fmt", ["text", "markdown"])
+def test_a_length_beyond_the_model_s_is_said_to_be_memory_s(
+    fmt: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Llama-3.1-8B states 131,072 positions; an H100 has bytes for more."""
+    longest = json.loads(answer(capsys, *PLAN, "--format", "json"))["max_context_tokens"]
+    said = f"{longest:,} tokens in memory; the model states 131,072"
+    assert said in answer(capsys, *PLAN, "--format", fmt)
 
 
 def test_text_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

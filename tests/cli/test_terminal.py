@@ -95,4 +95,6 @@ def test_help_says_defaults(
 def test_help_of_training_lists_what_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["train", "--help"])
-    assert "{ddp,zero1,zero2,zero3,fsdp2}" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "{ddp,zero1,zero2,zero3,fsdp2} (default: zero1)" in said
+    assert "tokens a sequence (default: 4096)" in said

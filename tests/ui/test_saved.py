@@ -130,6 +130,15 @@ def test_a_calibrated_plan_opens_calibrated_where_its_record_is() -> None:
     assert "its calibration of 2020-01-01 was left out" in str(lost(older, values))
 
 
+def test_bytes_that_the_page_s_mib_cannot_hold_are_named() -> None:
+    """24 GB are 22,888 MiB and 192,512 bytes."""
+    choice = from_preset("llama-3.1-8b")
+    plan = make_plan(choice.model, custom_gpu(24_000_000_000), Deployment(), Workload())
+    text = saved(plan, choice.config)
+    said = lost(text, values_of_saved(text))
+    assert said == "its GPU memory was cut to whole MiB, 22,888 of them"
+
+
 def test_an_engine_that_does_not_open_again_is_named() -> None:
     choice, work = from_preset("llama-3.1-8b"), Workload()
     gpu = load_gpu("h100-sxm5-80gb")
