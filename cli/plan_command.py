@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cli import deployment_flags, engine_flags
 from cli.deployment_flags import checked, chosen_deployment, chosen_gpu, tokens
 from cli.source import read_model, title
+from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.export import as_data
 from planner.hf_config import parse
@@ -49,10 +50,11 @@ def run(arguments: Namespace) -> str:
     deployment, workload = chosen_deployment(arguments), chosen_workload(arguments, model)
     engine = engine_flags.figures_of(arguments, model, gpu, deployment, workload, config)
     if engine is not None:
-        deployment = deployment.replace(
-            block_size=engine.block_size,
-            max_num_batched_tokens=engine.settings["max_num_batched_tokens"],
-        )
+        own = {
+            "block_size": engine.block_size,
+            "max_num_batched_tokens": engine.settings["max_num_batched_tokens"],
+        }
+        deployment = checked(Deployment, **{**deployment.model_dump(), **own})
     plan = make_plan(model, gpu, deployment, workload)
     arguments.status = int(arguments.exit_code and not _serves(plan, engine))
     if arguments.format == "json":

@@ -36,6 +36,7 @@ def test_text_and_csv(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     [
         (["--trace", "nowhere.csv"], "nowhere.csv"),
         (["--ttft", "none"], "'none' is no time above 0: write 2, 2s or 800ms"),
+        (["--variation", "1e-300"], "variation of the gaps 1e-300 must be 0, or from 0.001 to 100"),
         (["--ttft", "-1"], "no time above 0"),
         (["--requests", "1000000000"], "must be from 1 to 100,000,000"),
         (["--shared-prefix-tokens", "-5"], "--shared-prefix-tokens must be at least 0"),
