@@ -31,9 +31,9 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
     understood.
     """
     if not isinstance(config, Mapping):
-        raise ConfigRefused("the file holds no JSON object, so it is no model configuration")
+        raise ConfigRefused("this holds no JSON object, so it is no model configuration")
     if depth_exceeds(config, MAX_DEPTH):
-        raise ConfigRefused("the file is nested too deeply to be a model configuration")
+        raise ConfigRefused("this is nested too deeply to be a model configuration")
     refused = refusal(str(config.get("model_type")))
     if refused is not None:
         raise refused
