@@ -168,6 +168,6 @@ def rules_of(version: str) -> Rules:
     if not OLDEST <= parsed < (0, NEWEST[1] + 1, 0):
         raise PlanRefused(
             f"vLLM {version} is outside {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}, which "
-            "are known: give --engine-version the nearest of these"
+            "are known: choose the nearest of these"
         )
     return Rules(parsed)
