@@ -6,11 +6,12 @@ feed-forward layer over max_num_batched_tokens is that of the others.
 Sampler, bytes per logit: 38 up to 0.16 (16-bit and fp32 logits, then sorted values, 64-bit
 indices, probabilities and cumulative sums), 14 from 0.17 (Triton top-k and top-p: 16-bit and fp32
 logits, probabilities, noise). Logits are not divided by tensor parallelism. Beside them live the
-hidden states (from 0.17 the residual too) and about 48 MiB. The V2 runner holds 16-bit and fp32
-logits and at times a processed copy, 4 to 10: Llama-3.1-8B over 1,024 rows 1.44 GiB (0.31, H100),
-over 256 rows Qwen2.5-0.5B 0.25, Qwen3-0.6B 0.26 (0.27.1), Gemma-4-E4B 0.27 and Qwen3-32B-AWQ 0.33
-(0.28). A first start that compiles may leave as much as sorting would: 1.46 for both Qwen3-14B-AWQ
-and -32B-AWQ, so the range reaches up to 38.
+hidden states (from 0.17 the residual too) and about 48 MiB. With the V2 runner a first start, which
+compiles, shows 38 again: 1.46 GiB for both Qwen3-14B-AWQ and -32B-AWQ over 256 rows (38.3), 2.17
+for Qwen3.5-4B (35). Later starts find the compiled code and hold 16-bit and fp32 logits and at times a
+processed copy, 4 to 10: Llama-3.1-8B over 1,024 rows 1.44 GiB (0.31, H100), over 256 rows
+Qwen2.5-0.5B 0.25, Qwen3-0.6B 0.26 (0.27.1), Gemma-4-E4B 0.27 and Qwen3-32B-AWQ 0.33 (0.28). A plan
+is for the first; the range reaches down to the others.
 
 Records of 38 (37.9 to 38.1): Qwen3-0.6B, -14B, -32B, Llama-3.1-8B, Llama-3.3-70B and gpt-oss-120b
 on H100, 0.11 to 0.16; of 14 (13.8 to 14.2): Llama-3.1-8B (TP 1, 4, PP 2), Qwen2.5-7B, Qwen3-8B,
@@ -33,7 +34,7 @@ from planner.model import LayerGroup, Model
 from planner.units import MIB, ceil_div
 
 BASE_BYTES = 48 * MIB
-SORTED_LOGIT_BYTES, SECOND_RUNNER_BYTES, LEAST_BYTES = 38, 10, 4
+SORTED_LOGIT_BYTES, LEAST_BYTES = 38, 4
 SORTLESS_LOGIT_BYTES = 14
 """The least: also up to 0.16 where FlashInfer samples. Up to 0.11.0 it does wherever it is
 installed, as in the published image, from 0.12 only when asked for (v1/sample/ops
@@ -139,8 +140,8 @@ def _why(rules: Rules, *, later: bool) -> str:
         return ": from 0.17 sampling does not sort (38 bytes before)"
     if later:
         return (
-            f": {LEAST_BYTES} where no copy is processed, up to {SORTED_LOGIT_BYTES} on a "
-            "first start that compiles"
+            f": a first start, which compiles; later ones take {LEAST_BYTES} to 10, and leave the "
+            "cache that much more"
         )
     if rules.since(12):
         since = "it sorts them; with VLLM_USE_FLASHINFER_SAMPLER=1"
@@ -156,9 +157,7 @@ def logit_bytes(
     rules: Rules, element_bytes: int, *, drafts: bool = False, later: bool = False
 ) -> int:
     """Bytes of all copies of one logit at the sampler's peak."""
-    each = SORTLESS_LOGIT_BYTES if rules.since(17) else SORTED_LOGIT_BYTES
-    if later:
-        each = SECOND_RUNNER_BYTES
+    each = SORTLESS_LOGIT_BYTES if rules.since(17) and not later else SORTED_LOGIT_BYTES
     if drafts and not later:
         each += REJECTION_BYTES
     return each + (element_bytes - 2)

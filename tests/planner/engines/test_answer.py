@@ -8,7 +8,7 @@ import pytest
 
 from cli import main
 
-REFUSED = ["plan", "--model", "qwen3-32b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm"]
+REFUSED = ["plan", "--model", "gpt-oss-120b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm"]
 FORMATS = ("text", "json", "markdown", "html", "csv")
 
 
@@ -20,24 +20,24 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 @pytest.mark.parametrize("shape", FORMATS)
 def test_a_refusal_is_in_every_format(shape: str, capsys: pytest.CaptureFixture[str]) -> None:
     out = " ".join(said(capsys, *REFUSED, "--format", shape).split())
-    assert "vLLM 0.33.0 would refuse to start; --max-model-len 40112" in out
+    assert "vLLM 0.33.0 would refuse to start; --max-model-len 3984" in out
     assert "gpu_memory_utilization" in out
     assert "vllm serve" in out
 
 
 def test_the_flags_named_start_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """vLLM's own estimate, in its refusal, is the same 40112."""
+    """vLLM's own estimate, in its refusal, is the same 3984."""
     found = json.loads(said(capsys, *REFUSED, "--format", "json"))
     remedies = found["engine"]["remedies"]
-    assert "--max-model-len 40112" in remedies
+    assert "--max-model-len 3984" in remedies
     assert len(remedies) > 1
-    assert "estimated maximum model length is 40112" in found["engine"]["refused"]
+    assert "estimated maximum model length is 3984" in found["engine"]["refused"]
     for remedy in remedies:
         flag, value = remedy.split()
         again = json.loads(said(capsys, *REFUSED, flag, value, "--format", "json"))
         assert again["engine"]["refused"] is None, remedy
         assert again["verdict"].startswith("vLLM 0.33.0 starts")
-    tighter = json.loads(said(capsys, *REFUSED, "--max-model-len", "40128", "--format", "json"))
+    tighter = json.loads(said(capsys, *REFUSED, "--max-model-len", "4000", "--format", "json"))
     assert tighter["engine"]["refused"] is not None
 
 
@@ -95,7 +95,7 @@ def test_the_pools_refusal_is_in_the_csv(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_refusal_is_a_status_where_one_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*REFUSED, "--exit-code"]) == 1
-    assert main([*REFUSED, "--exit-code", "--max-model-len", "40112"]) == 0
+    assert main([*REFUSED, "--exit-code", "--max-model-len", "3984"]) == 0
     assert capsys.readouterr().err == ""
 
 
@@ -138,7 +138,7 @@ def test_the_workloads_length_is_proposed(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_flag_that_starts_it_says_how_many_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
     """Each number is what a run with that flag holds, and the change named serves all 8."""
-    words = ["plan", "--model", "qwen3-32b", "--context", "32k", "--concurrency", "8"]
+    words = ["plan", "--model", "gemma-3-27b", "--context", "32k", "--concurrency", "8"]
     words += ["--engine", "vllm", "--format", "json"]
     one = [*words, "--gpu", "h100-sxm5-80gb"]
     found = json.loads(said(capsys, *one))
@@ -157,7 +157,7 @@ def test_a_flag_that_starts_it_says_how_many_it_holds(capsys: pytest.CaptureFixt
 def test_a_flag_that_starts_it_and_holds_all_says_no_more(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ("plan", "--model", "qwen3-32b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm")
+    words = ("plan", "--model", "gemma-3-27b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm")
     out = " ".join(said(capsys, *words).split())
     assert "would refuse to start" in out
     assert "but then holds" not in out

@@ -110,9 +110,9 @@ def test_the_sampler_is_named_where_a_picture_is_held_beside_it() -> None:
     )  # fmt: skip
     peak = figures.components["activation"]
     logits = 1_024 * 262_208
-    assert "sampling 1,024 rows of 262,208 logits at 10 bytes" in peak.source
-    assert peak.bytes > logits * 10 > 0.85 * peak.bytes
-    assert peak.high_bytes > logits * 38
+    assert "sampling 1,024 rows of 262,208 logits at 38 bytes" in peak.source
+    assert peak.bytes > logits * 38 > 0.95 * peak.bytes
+    assert peak.bytes - peak.low_bytes >= logits * (38 - 10)
 
 
 def test_a_model_that_leaves_nothing_is_refused() -> None:
