@@ -4,7 +4,7 @@
 
 LOGS holds one record a line: engine, engine_version, model, gpu, tp, pp, the flags, and `reported`
 GiB. A record counts where its model's dimensions, its version and its GPU's memory are known.
-Prints error by component and version, and refusals.
+Prints error by component and version, how many lie within the stated range, and refusals.
 """
 
 import argparse
@@ -21,9 +21,10 @@ from planner.engines.engine import EngineFigures
 from planner.engines.vllm.figures import vllm_figures
 from planner.engines.vllm.options import VllmOptions
 from planner.errors import SizewellError
-from planner.hardware import Gpu, custom_gpu
+from planner.hardware import Gpu, custom_gpu, gpu_with_memory
 from planner.hf_config import parse
 from planner.units import GIB
+from presets.gpus import load_gpu
 from presets.models import load_model_config
 
 MODELS = Path(__file__).with_name("engine_models.json")
@@ -35,7 +36,15 @@ TOTAL_GIB = (
     ("V100", 31.74), ("GB10", 119.6), ("44.31 GiB", 44.31), ("48 GB", 44.4),
 )  # fmt: skip
 """What a program sees of a card that a record names without its total. First match counts."""
-OLD_CARDS = ("T4", "V100")
+CARDS = (
+    ("H100", "h100-sxm5-80gb"), ("GH200", "gh200-96gb"), ("H200", "h200-sxm-141gb"),
+    ("A100", "a100-sxm4-80gb"), ("L40S", "l40s"), ("L4 ", "l4"), ("RTX 3090", "rtx-3090"),
+    ("RTX 4090", "rtx-4090"), ("RTX 5090", "rtx-5090"), ("GB10", "gb10"),
+    ("RTX PRO 6000", "rtx-pro-6000-blackwell-workstation"), ("T4", "t4"),
+    ("V100", "v100-sxm2-32gb"), ("MI300X", "mi300x"),
+)  # fmt: skip
+"""Presets of the cards that records name, for their links and kernels. First match counts."""
+LARGER = "is larger than the maximum number of tokens"
 COMPONENTS = ("weights", "activation", "non_torch", "kv_cache")
 REPORTED = {
     "weights": "weights_gib_per_gpu",
@@ -79,6 +88,19 @@ class Result:
             return None
         return 100 * (self.predicted(component) / want - 1)
 
+    def within(self) -> bool | None:
+        """Whether the KV cache lies within the stated range, as logs round it."""
+        want, stated = self.reported("kv_cache"), self.figures.kv_cache
+        if want is None:
+            return None
+        return stated.low_bytes / GIB - 0.005 <= want <= stated.high_bytes / GIB + 0.005
+
+    @property
+    def failed(self) -> bool:
+        """Whether the engine refused: by its words, or by what the record says."""
+        words = " ".join(self.record["verbatim_lines"])
+        return bool(self.record["reported"].get("failed")) or LARGER in words
+
 
 def known_models() -> dict[str, dict[str, Any]]:
     models = json.loads(MODELS.read_text(encoding="utf-8"))["models"]
@@ -117,10 +139,11 @@ def gpu_of(record: dict[str, Any]) -> Gpu | None:
         total = next((size for name, size in TOTAL_GIB if name in text), None)
     if total is None:
         return None
-    old = any(name in text for name in OLD_CARDS)
-    name = "a100" if "A100" in text and "H100" not in text else "card"
+    preset = next((card for name, card in CARDS if name in text), None)
+    if preset is not None:
+        return gpu_with_memory(load_gpu(preset), int(float(total) * GIB))
     gpu = custom_gpu(int(float(total) * GIB))
-    return gpu.model_copy(update={"id": name, "compute_capability": "7.0" if old else "9.0"})
+    return gpu.model_copy(update={"id": "card", "compute_capability": "9.0"})
 
 
 def result_of(record: dict[str, Any], models: dict[str, dict[str, Any]]) -> Result | str:
@@ -132,6 +155,8 @@ def result_of(record: dict[str, Any], models: dict[str, dict[str, Any]]) -> Resu
         return "version or GPU unknown"
     if not record["tags"].get("predict_ready"):
         return "flags unknown"
+    if "not predictable" in (record.get("confidence_why") or ""):
+        return "a flag that counts is unknown"
     dcp = re.search(r"DCP=(\d+)", record["dp_ep_notes"] or "")
     try:
         config, dtype = config_of(record["model"], models)
@@ -171,7 +196,13 @@ def percentile(values: list[float], share: float) -> float:
 def era(version: str) -> str:
     """The span of versions that share one set of constants."""
     minor = int(version.split(".")[1])
-    ends = ((10, "0.8-0.9"), (17, "0.10-0.16"), (20, "0.17-0.19"), (28, "0.20-0.27"))
+    ends = (
+        (8, "0.6-0.7"),
+        (10, "0.8-0.9"),
+        (17, "0.10-0.16"),
+        (20, "0.17-0.19"),
+        (28, "0.20-0.27"),
+    )
     return next((name for end, name in ends if minor < end), "0.28-0.33")
 
 
@@ -214,10 +245,13 @@ def main() -> None:
             else:
                 print(record["id"], "left out:", result)
     print("\n".join(table(results, lambda result: era(result.version))))
-    failed = [r for r in results if r.record["reported"].get("failed")]
+    held = {r.record["id"]: r.within() for r in results if r.within() is not None}
+    outside = [name for name, within in held.items() if not within]
+    print(f"\nKV cache within its range: {len(held) - len(outside)} of {len(held)}; not {outside}")
+    failed = [r for r in results if r.failed]
     wrong = [r.record["id"] for r in results if r not in failed and r.figures.refused]
     missed = [r.record["id"] for r in failed if not r.figures.refused]
-    print(f"\nrefusals: {len(failed) - len(missed)} of {len(failed)} reproduced; missed {missed}")
+    print(f"refusals: {len(failed) - len(missed)} of {len(failed)} reproduced; missed {missed}")
     print(f"started in truth, refused here: {wrong}")
 
 

@@ -16,6 +16,7 @@ SHARE_FOR_SIZE, SHARE_FOR_NAME = 0.14, 0.34
 COLOURS = {
     "weights": "weights",
     "draft_weights": "draft",
+    "drafting": "draft",
     "lora_slots": "block_rounding",
     "repacking": "block_rounding",
     "states": "block_tables",

@@ -57,7 +57,7 @@ def choose(chosen: Chosen) -> EngineChoice:
     name = name or "vllm"
     version = right.selectbox(
         "Version", ENGINES[name].versions, key=f"version_{name}", accept_new_options=name == "vllm",
-        help="vLLM: any version from 0.8 may be typed.", **KEPT,
+        help="vLLM: any version from 0.6 may be typed.", **KEPT,
     )  # fmt: skip
     with rest.popover("Flags of the engine", icon=":material/tune:"):
         values = _flags(name)

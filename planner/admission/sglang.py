@@ -57,7 +57,8 @@ class SglangRule:
             "SGLang", "context_length", asked.context, self.model,
             "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN=1 is set",
         )  # fmt: skip
-        free = memory_of(asked.gpus)[:, 0] - context_of(asked.deployment).bytes
+        taken = [context_of(asked.deployment, gpu).bytes for gpu in asked.gpus]
+        free = memory_of(asked.gpus)[:, 0] - np.asarray(taken)[:, None]
         shares = np.asarray([self._share(gpu, asked) for gpu in asked.gpus])
         budget: Ints = (free * shares).astype(np.int64)
         ranks = self._held(asked.deployment)

@@ -14,6 +14,7 @@ import numpy as np
 
 from planner.admission.admission import Admission, Asked, Ints, distinct_stages, memory_of
 from planner.deployment import Deployment
+from planner.engines.links import linked
 from planner.engines.loaded_weights import Loaded
 from planner.engines.vllm import overheads
 from planner.engines.vllm.budget import load, stage_budget
@@ -96,6 +97,7 @@ class VllmRule:
     def _alike(self, asked: Asked, chunk: int) -> dict[tuple[Settings, str], list[int]]:
         """GPUs by the settings that vLLM chooses on them, and by what checks() ask of them."""
         found: dict[tuple[Settings, str], list[int]] = {}
+        ranks = overheads.communicating(self.model, asked.deployment)
         for row, gpu in enumerate(asked.gpus):
             cache = asked.deployment.kv_cache_dtype
             key = (gpu.id, gpu.memory_bytes, chunk, asked.context, asked.least, cache)
@@ -104,6 +106,7 @@ class VllmRule:
                 options = self.options(gpu, chosen, asked.context, asked.least)
                 self._settings[key] = resolve(self.model, gpu, options, cache)
             kind = f"{gpu.vendor} {gpu.compute_capability}" if self._choosy else ""
+            kind += f" {gpu.memory_shared_with_cpu} {linked(gpu, ranks)}"
             found.setdefault((self._settings[key], kind), []).append(row)
         return found
 
@@ -118,7 +121,7 @@ class VllmRule:
         assignment = assign(self.model, deployment.weights_dtype)
         kinds = distinct_stages(assignment, stages)
         blocks = self._pool(deployment, settings, stages, kinds)
-        spent = self._spending(deployment, options, settings, stages, kinds)
+        spent = self._spending(gpu, deployment, options, settings, stages, kinds)
         each, entering = self._request(blocks, settings, deployment, asked.context)
         budget: Ints = np.ceil(memory * settings.gpu_memory_utilization).astype(np.int64)
         pools = [
@@ -191,7 +194,7 @@ class VllmRule:
         return found
 
     def _spending(
-        self, deployment: Deployment, options: VllmOptions, settings: Settings,
+        self, gpu: Gpu, deployment: Deployment, options: VllmOptions, settings: Settings,
         stages: list[range], kinds: list[int],
     ) -> tuple[int, ...]:  # fmt: skip
         """What every kind of stage spends; replicas matter only where experts are spread."""
@@ -200,7 +203,8 @@ class VllmRule:
             deployment.weights_dtype, deployment.enforce_eager,
             deployment.data_parallel_size if self.moe else 1,
         )  # fmt: skip
-        key = (*layout, settings)
+        alike = linked(gpu, overheads.communicating(self.model, deployment))
+        key = (*layout, settings, gpu.memory_shared_with_cpu, alike)
         if key in self._spent:
             return self._spent[key]
         assignment = assign(self.model, deployment.weights_dtype)
@@ -213,8 +217,8 @@ class VllmRule:
                 )
             spent.append(
                 stage_budget(
-                    self.model, deployment, options, settings, assignment, stages, index,
-                    self.config, None, loaded=loaded[index],
+                    self.model, gpu, deployment, options, settings, assignment, stages,
+                    index, self.config, None, loaded=loaded[index],
                 ).spent
             )  # fmt: skip
         found = self._spent[key] = tuple(spent)

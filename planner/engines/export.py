@@ -11,6 +11,7 @@ LABELS = {
     "budget": "Budget",
     "weights": "Weights",
     "draft_weights": "Draft model",
+    "drafting": "Draft model and its cache",
     "lora_slots": "LoRA slots",
     "repacking": "Repacked weights",
     "states": "Recurrent states",

@@ -24,7 +24,7 @@ def rotary_bytes(
     config: the model's own, for `rope_scaling` and the partial rotary factor; without it the
     positions are max_position_embeddings and heads rotate whole.
     """
-    text = _text(config)
+    text = text_config(config)
     kinds = set()
     for group in groups:
         for mixer in group.mixers:
@@ -38,12 +38,14 @@ def rotary_bytes(
     return elements * DTYPE_BYTES[model.dtype]
 
 
-def _text(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def text_config(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The text model's own part of a configuration."""
     inner = (config or {}).get("text_config")
     return inner if isinstance(inner, Mapping) else (config or {})
 
 
-def _scaling(text: Mapping[str, Any]) -> Mapping[str, Any]:
+def scaling_of(text: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How a text configuration scales its positions, in either spelling."""
     for name in ("rope_scaling", "rope_parameters"):
         found = text.get(name)
         if isinstance(found, Mapping):
@@ -53,14 +55,14 @@ def _scaling(text: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _partial(text: Mapping[str, Any]) -> float:
-    found = text.get("partial_rotary_factor", _scaling(text).get("partial_rotary_factor"))
+    found = text.get("partial_rotary_factor", scaling_of(text).get("partial_rotary_factor"))
     return float(found) if isinstance(found, int | float) and 0 < found <= 1 else 1.0
 
 
 def _positions(model: Model, text: Mapping[str, Any]) -> int:
     """Rows of the table: scaled embeddings reach further than their original length."""
     plain = model.max_position_embeddings or 0
-    scaling = _scaling(text)
+    scaling = scaling_of(text)
     if "mrope_section" in scaling:
         return MULTIMODAL_FACTOR * plain
     kind = scaling.get("rope_type", scaling.get("type"))

@@ -89,7 +89,7 @@ def test_text_says_what_the_engine_does(capsys: pytest.CaptureFixture[str]) -> N
             ["--engine", "sglang", "--chunked-prefill-size", "999999999999"],
             "max_num_batched_tokens must be at most 16,777,216",
         ),
-        (["--engine", "sglang", "--engine-version", "0.3"], "SGLang 0.3 is not described"),
+        (["--engine", "sglang", "--engine-version", "0.2"], "SGLang 0.2 is not described"),
     ],
 )
 def test_mistakes_are_one_sentence(

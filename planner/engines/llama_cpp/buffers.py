@@ -5,9 +5,12 @@ stays on the CPU. Sources: llama.cpp of 2026; records: start-up logs of Qwen2.5-
 DeepSeek-R1 (latent only), Falcon-40B.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from planner.engines.llama_cpp.options import LlamaCppOptions
+from planner.engines.rotary import scaling_of, text_config
 from planner.errors import PlanRefused
 from planner.formats.dtypes import KvFormat
 from planner.formats.quantization import Assignment
@@ -62,6 +65,15 @@ def ends_of(model: Model, assignment: Assignment) -> tuple[int, int]:
         else:
             back += size
     return front, back
+
+
+def rope_factor_bytes(model: Model, config: Mapping[str, Any] | None) -> int:
+    """The factors of Llama 3's rotary scaling, of which every block is given a copy in fp32."""
+    text = text_config(config)
+    if scaling_of(text).get("rope_type") != "llama3":
+        return 0
+    widths = [m.head_dim for g in model.groups for m in g.mixers if isinstance(m, Attention)]
+    return FP32 * max(widths, default=0) // 2
 
 
 def devices(num_layers: int, n_gpu_layers: int | None, gpus: int) -> list[int]:

@@ -55,7 +55,8 @@ def llama_cpp_figures(
     if longer is not None and options.ctx_size is None:
         slots = 1 if options.unified else options.slots
         options = options.model_copy(update={"ctx_size": slots * longer.context_tokens})
-    placement = Placement(model, assign(model, weights_of(model, deployment)), deployment, options)
+    assignment = assign(model, weights_of(model, deployment))
+    placement = Placement(model, assignment, deployment, options, config)
     longest = model.max_position_embeddings
     if longest is None and not options.ctx_size:
         raise PlanRefused("max_position_embeddings is not in the configuration: give --ctx-size")
@@ -83,7 +84,7 @@ def llama_cpp_figures(
         version=options.version,
         budget_bytes=gpu.memory_bytes,
         components={
-            "weights": exactly(placement.weights(device), "tensors of the blocks on this device"),
+            "weights": placement.weights_estimate(device),
             "activation": compute,
             "non_torch": runtime,
         },

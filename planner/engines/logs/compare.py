@@ -8,7 +8,7 @@ from planner.engines.logs.ranks import Figure
 from planner.engines.logs.reading import LogReading
 from planner.errors import PlanRefused
 from planner.estimate import Estimate, total
-from planner.units import format_bytes
+from planner.units import GIB, format_bytes
 
 LABELS = {
     "weights": "Weights",
@@ -24,6 +24,8 @@ LABELS = {
     "concurrency": "Sequences of full length",
     "block_size": "Tokens of a block",
 }
+TOTAL_SLACK = 0.005 * GIB
+"""Logs print a card's memory to 0.01 GiB: 79.14 GiB x 0.9 is 71.226, where the log has 71.22."""
 CAUSES = {
     "weights": "another quantisation or a repacked format, a draft model or LoRA slots, padding of "
     "experts, or a vision tower that the plan counts apart",
@@ -155,7 +157,8 @@ def _predicted(figures: EngineFigures) -> dict[str, tuple[float, float, float]]:
     found["weights"] = _summed(held)
     found["consumed"] = _summed(held + rest)
     if figures.name == "vllm":
-        found["requested"] = (figures.budget_bytes,) * 3
+        budget = figures.budget_bytes
+        found["requested"] = (budget, budget - TOTAL_SLACK, budget + TOTAL_SLACK)
     return found
 
 

@@ -8,7 +8,7 @@ import re
 from collections import defaultdict
 
 from planner.engines.logs import patterns
-from planner.engines.logs.ranks import Figure, Line, added, figure, measured, read
+from planner.engines.logs.ranks import Figure, Line, added, figure, measured
 
 BUFFER = re.compile(
     r"\b([A-Za-z]+\d*)(_\w+)? +(?:(model|KV|RS|compute) +)?buffer size =" + patterns.SIZE
@@ -33,11 +33,24 @@ def llama_figures_of(lines: list[str]) -> tuple[dict[str, Figure], dict[str, Fig
     for name in ("weights", "activation"):
         if name in host_parts:
             sizes[f"{name}_host"] = _device(host_parts)[name]
-    totals = read(every, patterns.LLAMA_SIZES, sized=True)
-    sizes.update({name: found for name, found in totals.items() if name not in sizes})
+    cache = _caches(every)
+    if cache is not None:
+        sizes["kv_cache_total"] = cache
     if "kv_cache_total" in sizes and "kv_cache" not in host_parts:
         sizes.setdefault("kv_cache", sizes["kv_cache_total"])
     return sizes, _counts(every)
+
+
+def _caches(lines: list[Line]) -> Figure | None:
+    """All caches as one: those of full and of sliding layers are printed apart, and again when the
+    context is made anew."""
+    for shape in patterns.LLAMA_CACHES:
+        found = [
+            measured(m[1], m[2], line.text) for line in lines if (m := shape.search(line.text))
+        ]
+        if found:
+            return added(list({one.value: one for one in found}.values()))
+    return None
 
 
 def _counts(lines: list[Line]) -> dict[str, Figure]:

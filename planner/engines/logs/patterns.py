@@ -101,13 +101,14 @@ SGLANG_COUNTS = _patterns(
 SGLANG_MARKS = ("Load weight ", "max_total_num_tokens", "sglang", "Memory pool end",
                 "KV Cache is allocated", "--mem-fraction-static")  # fmt: skip
 
-LLAMA_SIZES = _patterns(
-    kv_cache_total=(
+LLAMA_CACHES = tuple(
+    re.compile(text)
+    for text in (
         rf"llama_kv_cache\w*: size ={SIZE}",
         rf"KV self size  ={SIZE}",
         rf"kv self size  ={SIZE}",
         rf"memory_size ={SIZE}",
-    ),
+    )
 )
 LLAMA_COUNTS = _patterns(
     tokens=(r"\(\s*(\d+) cells", r"n_ctx\s*= (\d+)", r"n_ctx_slot=(\d+)"),

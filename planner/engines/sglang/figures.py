@@ -1,11 +1,12 @@
-"""SGLang 0.5: a fraction of the free memory for weights and cache, the rest for everything else.
+"""SGLang: a fraction of the free memory for weights and cache, the rest for everything else.
 
     figures = sglang_figures(model, gpu, Deployment(), SglangOptions())
     figures.kv_cache_tokens, figures.log_lines
 
 KV = free before loading x mem_fraction_static - what loading took. Activations, graphs and the
 table of requests come out of the share that the fraction leaves. Sizes that SGLang prints as GB
-are GiB. Source: SGLang 0.5.23; records: start-up logs on H100, MI300X and 16 and 24 GB cards.
+are GiB. Source: SGLang 0.5.23, older ones in `fraction`; records: start-up logs on H100, H200,
+B200, MI300X, MI355X and 16 and 24 GB cards.
 """
 
 import math
@@ -22,6 +23,7 @@ from planner.engines.engine import WITHOUT_DRAFT, EngineFigures, exactly, within
 from planner.engines.extended import extended, notes_on
 from planner.engines.loaded_weights import mtp_bytes
 from planner.engines.sglang.command import QUANTISED_ON_LOAD, launch_command, scaling_flags
+from planner.engines.sglang.fraction import GRAPHS_SINCE, version_of
 from planner.engines.sglang.log import log_lines
 from planner.engines.sglang.notes import notes
 from planner.engines.sglang.options import (
@@ -31,8 +33,19 @@ from planner.engines.sglang.options import (
     prefill_graphs_mib,
     resolve,
 )
-from planner.engines.sglang.pool import SglangPool, draft_layers, make_pool
-from planner.engines.sglang.rank import Rank, context_of, feed_forward_of, rank_of
+from planner.engines.sglang.pool import (
+    SglangPool,
+    draft_layers,
+    make_pool,
+)
+from planner.engines.sglang.rank import (
+    Rank,
+    context_of,
+    drafting,
+    drafts_in_pool,
+    feed_forward_of,
+    rank_of,
+)
 from planner.engines.stages import left_of, shared_requests, stages
 from planner.estimate import Estimate
 from planner.hardware import Gpu
@@ -78,7 +91,7 @@ def sglang_figures(
         "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN=1 is set",
     )  # fmt: skip
     settings = resolve(model, gpu, deployment, options, config)
-    context = context_of(deployment)
+    context = context_of(deployment, gpu)
     free = gpu.memory_bytes - context.bytes
     budget = int(free * settings.mem_fraction_static)
     ranks = [
@@ -87,7 +100,7 @@ def sglang_figures(
             model,
             deployment,
             config,
-            mtp=options.drafts_itself,
+            mtp=options.drafts_itself and drafts_in_pool(options),
             feed_forward=feed_forward_of(deployment),
         )
     ]
@@ -105,13 +118,16 @@ def sglang_figures(
     if kept.states:
         running = min(running, kept.states // kept.states_per_request)
     outside = _outside(model, rank, deployment, options, settings, context, running)
+    apart = drafting(model, draft, deployment, options, rank, kept.tokens)
+    if apart is not None:
+        outside["drafting"] = apart
     return EngineFigures(
         name=NAME,
         replicas=deployment.data_parallel_size,
         version=options.version,
         budget_bytes=budget,
         components=components,
-        kv_cache=_kv_cache(rank, kept, model, options),
+        kv_cache=_kv_cache(rank, kept, model, options, settings, context),
         block_size=options.page_size,
         num_blocks=kept.tokens // options.page_size,
         kv_cache_tokens=kept.tokens,
@@ -134,7 +150,9 @@ def sglang_figures(
         binding_stage=binding,
         outside_budget=outside,
         drafts=bool(draft_layers(options, model, draft)),
-        mtp_bytes=mtp_bytes(model, deployment, binding) if options.drafts_itself else 0,
+        mtp_bytes=mtp_bytes(model, deployment, binding)
+        if options.drafts_itself and apart is None
+        else 0,
     )  # fmt: skip
 
 
@@ -145,11 +163,24 @@ def own_dtype(model: Model) -> str:
     return "float16"
 
 
-def _kv_cache(rank: Rank, pool: SglangPool, model: Model, options: SglangOptions) -> Estimate:
+def _kv_cache(
+    rank: Rank,
+    pool: SglangPool,
+    model: Model,
+    options: SglangOptions,
+    settings: Settings,
+    context: Estimate,
+) -> Estimate:
     """The cache's bytes; SGLang's own fraction may be lower, where it keeps prefill graphs."""
+    share = settings.mem_fraction_static
+    before = Estimate(
+        int(share * context.bytes), int(share * context.low_bytes), int(share * context.high_bytes),
+        context.source,
+    )  # fmt: skip
     size = max(0, rank.left - pool.states_bytes)
-    found = left_of(size, rank.components.values(), "free memory x fraction less its components")
-    if options.mem_fraction_static is not None:
+    parts = [*rank.components.values(), before]
+    found = left_of(size, parts, "free memory x fraction less its components")
+    if options.mem_fraction_static is not None or version_of(options.version) < GRAPHS_SINCE:
         return found
     lower = found.low_bytes - int(prefill_graphs_mib(model) * MIB)
     return Estimate(found.bytes, max(0, lower), found.high_bytes, found.source)

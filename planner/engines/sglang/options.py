@@ -1,7 +1,6 @@
 """SGLang's flags as inputs, and what it chooses from the card for those left out.
 
-Sizes are in MiB of the card as the driver's tool reports it. Source: SGLang 0.5.23, memory hook
-and server arguments.
+Source: SGLang 0.5.23, server arguments; what differs by version is in `fraction`.
 """
 
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from planner.deployment import Deployment
+from planner.engines.sglang.fraction import of_card, reserved_mib, static_fraction, version_of
 from planner.errors import PlanRefused
 from planner.frozen import Frozen
 from planner.hardware import Gpu
@@ -22,16 +22,6 @@ VERSION = "0.5.23"
 COUNT: Any = Field(default=None, ge=1, le=2**40)
 RATIO: Any = Field(default=None, gt=0, le=10)
 
-CARDS = (
-    # below GiB, chunked_prefill_size, largest decode graph below tp 4, and from tp 4
-    (20, 2048, 8, 8),
-    (35, 4096, 48, 160),
-    (60, 4096, 32, 160),
-    (160, 8192, 256, 512),
-)
-LARGEST_CARD = (16384, 512, 512)
-LARGE_CARD_MIB, LARGE_CARD_RESERVE_MIB = 60 * 1024, 10240
-VIT_L = (24, 1024)
 SWA_RATIO, COMPRESSED_SWA_RATIO, MAMBA_RATIO = 0.8, 0.1, 0.9
 LEAST_RUNNING, MOST_RUNNING = 2048, 4096
 
@@ -93,8 +83,7 @@ def resolve(
 
     Raises PlanRefused for versions that are not described and for an unknown model length.
     """
-    if not options.version.startswith("0.5"):
-        raise PlanRefused(f"SGLang {options.version} is not described; use a version of 0.5")
+    version = version_of(options.version)
     longest = options.context_length or model.max_position_embeddings
     if longest is None:
         raise PlanRefused(
@@ -102,58 +91,17 @@ def resolve(
         )
     memory_mib = (gpu.memory_driver_bytes or gpu.memory_bytes) / MIB
     ranks = deployment.tensor_parallel_size * deployment.data_parallel_size
-    chunk, graphs = of_card(memory_mib, ranks)
+    chunk, graphs = of_card(memory_mib, ranks, version)
     chunk = options.chunked_prefill_size or chunk
     graphs = options.cuda_graph_max_bs or graphs
     reserved = reserved_mib(
         memory_mib, chunk, graphs, ranks, deployment.pipeline_parallel_size,
-        deployment.data_parallel_size,
+        deployment.data_parallel_size, version, options.speculative_algorithm,
     )  # fmt: skip
-    fraction = round((memory_mib - reserved) / memory_mib, 3) * vision_share(config or {})
-    return Settings(
-        options.mem_fraction_static or round(fraction, 4), reserved, longest, chunk, graphs
+    fraction = static_fraction(
+        options.mem_fraction_static, memory_mib, reserved, config or {}, version
     )
-
-
-def vision_share(config: Mapping[str, Any]) -> float:
-    """What a vision tower leaves of the fraction: 0.95, less the larger it is beside ViT-L."""
-    vision = config.get("vision_config")
-    if not isinstance(vision, Mapping):
-        return 1.0
-    layers = vision.get("num_hidden_layers") or VIT_L[0]
-    hidden = vision.get("hidden_size") or VIT_L[1]
-    ratio = layers * hidden**2 / (VIT_L[0] * VIT_L[1] ** 2)
-    return 0.95 * max(0.8, min(1.05, 1 - 0.1 * (ratio - 1)))
-
-
-def of_card(memory_mib: float, tensor_parallel_size: int) -> tuple[int, int]:
-    """chunked_prefill_size and the largest batch of the decode graphs."""
-    for below_gib, chunk, few, many in CARDS:
-        if memory_mib < below_gib * 1024:
-            return chunk, few if tensor_parallel_size < 4 else many
-    chunk, few, many = LARGEST_CARD
-    return chunk, few if tensor_parallel_size < 4 else many
-
-
-def reserved_mib(
-    memory_mib: float,
-    chunked_prefill_size: int,
-    cuda_graph_max_bs: int,
-    tensor_parallel_size: int,
-    pipeline_parallel_size: int = 1,
-    data_parallel_size: int = 1,
-) -> float:
-    """Memory kept free of weights and cache: metadata, activations, graphs.
-
-    data_parallel_size above 1 is attention's.
-    """
-    gpus = tensor_parallel_size * pipeline_parallel_size
-    size = 512 + 1.5 * max(chunked_prefill_size, 2048) + gpus / 8 * 1024 + 2 * cuda_graph_max_bs
-    if data_parallel_size > 1:
-        size += 3 * cuda_graph_max_bs * data_parallel_size
-        if cuda_graph_max_bs > 300:
-            size += 1.5 * cuda_graph_max_bs * data_parallel_size
-    return max(size, LARGE_CARD_RESERVE_MIB) if memory_mib > LARGE_CARD_MIB else size
+    return Settings(fraction, reserved, longest, chunk, graphs)
 
 
 def prefill_graphs_mib(model: Model) -> float:

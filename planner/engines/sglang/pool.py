@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from planner.deployment import Deployment
 from planner.engines.drafter import check_width
+from planner.engines.sglang.fraction import Version, version_of
 from planner.engines.sglang.options import (
     COMPRESSED_SWA_RATIO,
     MAMBA_RATIO,
@@ -25,6 +26,9 @@ from planner.units import ceil_div
 INDEXER_SCALE, INDEXER_BLOCK = 4, 128
 STATES_PER_REQUEST = 3
 FP32 = 4
+WHOLE_WINDOWS_BEFORE = (
+    ("gpt_oss", (0, 5, 10)), ("gemma2", (0, 5, 18)), ("gemma3", (0, 5, 18)),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,11 @@ def make_pool(
         if slots < per_request:
             return SglangPool(0, states=0, states_bytes=share, states_per_request=per_request)
     swa = options.swa_full_tokens_ratio or default_ratio(model)
-    hybrid = bool(cell.full and cell.sliding) and not options.disable_hybrid_swa_memory
+    hybrid = (
+        bool(cell.full and cell.sliding)
+        and not options.disable_hybrid_swa_memory
+        and splits_windows(model, version_of(options.version))
+    )
     each = cell.bytes(swa) if hybrid else cell.full + cell.sliding
     tokens = (available_bytes - states) // each if each else 0
     if options.max_total_tokens is not None:
@@ -121,6 +129,15 @@ def make_pool(
     tokens = tokens // page * page
     sliding = int(tokens * swa) // page * page if hybrid else 0
     return SglangPool(tokens, sliding, slots, states, per_request)
+
+
+def splits_windows(model: Model, version: Version) -> bool:
+    """Whether sliding layers have a pool of their own: to 0.4 those of Llama 4 alone, of gpt-oss
+    from 0.5.10, of Gemma 2 and 3 from 0.5.18 (0.5.14: no); elsewhere they are kept whole."""
+    if version < (0, 5, 0):
+        return model.model_type.startswith("llama4") and version >= (0, 4, 8)
+    since = next((v for name, v in WHOLE_WINDOWS_BEFORE if model.model_type.startswith(name)), None)
+    return since is None or version >= since
 
 
 def default_ratio(model: Model) -> float:

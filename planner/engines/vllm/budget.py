@@ -16,6 +16,7 @@ from planner.engines.vllm.activation import Batch, activation
 from planner.engines.vllm.options import Settings, VllmOptions
 from planner.estimate import Estimate
 from planner.formats.quantization import Assignment
+from planner.hardware import Gpu
 from planner.model import Model
 from planner.parallelism import layers_in
 
@@ -37,6 +38,7 @@ class Budget:
 
 def stage_budget(
     model: Model,
+    gpu: Gpu,
     deployment: Deployment,
     options: VllmOptions,
     settings: Settings,
@@ -63,16 +65,19 @@ def stage_budget(
         model, groups, tensor_parallel_size=tp,
         expert_parallel=deployment.enable_expert_parallel, last_stage=last,
     )  # fmt: skip
+    may_be_second = settings.rules.second_runner and generates
+    second = may_be_second and (settings.rules.since(28) or not options.max_loras)
     batch = Batch(
         settings.max_num_batched_tokens, settings.max_num_seqs, settings.max_model_len,
-        settings.block_size, settings.speculative_tokens,
+        settings.block_size, settings.speculative_tokens, second,
     )  # fmt: skip
     peak = activation(
         model, groups, terms, deployment, settings.rules, batch,
         tower=tower, first=first, last=last,
         packed_experts=has_packed_experts(assignment), samples=generates,
     )  # fmt: skip
-    components = {"weights": _weights(loaded, tower, tp)}
+    wider = overheads.repacked_weights(settings.rules, assignment, gpu)
+    components = {"weights": _weights(loaded, tower, tp, wider)}
     if draft is not None and last:
         components["draft_weights"] = draft_weights(
             draft, deployment, shares=_shares_embedding(options, settings, deployment)
@@ -90,6 +95,7 @@ def stage_budget(
         settings.rules,
         overheads.communicating(model, deployment),
         deployment.pipeline_parallel_size,
+        gpu,
     )
     if options.enforce_eager or deployment.enforce_eager:
         return Budget(components, None)
@@ -99,7 +105,7 @@ def stage_budget(
     graphs = overheads.cuda_graphs(settings.rules, model, len(span), sizes)
     if settings.rules.graphs_in_budget:
         components["cuda_graphs"] = overheads.graph_estimate(
-            settings.rules, graphs, generates=generates
+            graphs, second_runner=second, may_be=may_be_second
         )
     return Budget(components, graphs)
 
@@ -121,16 +127,17 @@ def load(
     )  # fmt: skip
 
 
-def _weights(loaded: Loaded, tower: Tower | None, tp: int) -> Estimate:
-    """Exact for text models to the last printed digit."""
+def _weights(loaded: Loaded, tower: Tower | None, tp: int, wider: float) -> Estimate:
+    """Exact for text models to the last printed digit; wider: the share that repacking may add."""
+    high = 1.01 + wider
     if tower is None:
         size = loaded.total
-        return within(size, 0.99 * size, 1.01 * size, WEIGHTS)
+        return within(size, 0.99 * size, high * size, WEIGHTS)
     whole = 2 * tower.parameters
     share = whole // tp
     size = loaded.total + share
     return within(
-        size, 0.99 * loaded.total + 0.9 * share, 1.01 * loaded.total + whole, WEIGHTS + WITH_TOWER
+        size, 0.99 * loaded.total + 0.9 * share, high * loaded.total + whole, WEIGHTS + WITH_TOWER
     )
 
 

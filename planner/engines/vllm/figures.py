@@ -1,4 +1,4 @@
-"""vLLM 0.8 to 0.33: what it will allocate, print and refuse.
+"""vLLM 0.6 to 0.33: what it will allocate, print and refuse.
 
     figures = vllm_figures(model, gpu, Deployment(), VllmOptions(version="0.19.1"))
     figures.kv_cache.bytes, figures.kv_cache_tokens, figures.log_lines
@@ -41,6 +41,7 @@ from planner.units import GIB
 from planner.workload import Workload
 
 NAME = "vllm"
+ACTIVATION = "activation"
 
 
 def vllm_figures(
@@ -77,7 +78,7 @@ def vllm_figures(
     spans = stage_spans(model.num_hidden_layers, deployment.pipeline_parallel_size)
     budget = math.ceil(gpu.memory_bytes * settings.gpu_memory_utilization)
     stages = [
-        stage_budget(model, deployment, options, settings, assignment, spans, i, config, draft)
+        stage_budget(model, gpu, deployment, options, settings, assignment, spans, i, config, draft)
         for i in range(len(spans))
     ]
     left = [options.kv_cache_memory_bytes or budget - stage.spent for stage in stages]
@@ -189,12 +190,18 @@ def _draft(model: Model, options: VllmOptions, draft: Model | None) -> tuple[Lay
 
 
 def _left(size: int, stage: Budget, *, fixed: bool) -> Estimate:
-    """The cache, with the components' deviations added as if independent (root of squares)."""
+    """The cache. Components deviate as if independent (root of squares), but for the activation's
+    low end: which sampler runs is no error but one of two cases, and is added whole."""
     if fixed:
         return exactly(size, "kv_cache_memory_bytes")
-    parts = stage.components.values()
-    below = math.isqrt(sum((part.high_bytes - part.bytes) ** 2 for part in parts))
-    above = math.isqrt(sum((part.bytes - part.low_bytes) ** 2 for part in parts))
+    parts = stage.components
+    below = math.isqrt(sum((part.high_bytes - part.bytes) ** 2 for part in parts.values()))
+    above = math.isqrt(
+        sum(
+            (part.bytes - part.low_bytes) ** 2 for name, part in parts.items() if name != ACTIVATION
+        )
+    )
+    above += parts[ACTIVATION].bytes - parts[ACTIVATION].low_bytes
     return within(size, size - below, size + above, "budget less its components")
 
 

@@ -26,6 +26,7 @@ POSITIVE: Any = Field(default=None, ge=1, le=2**40)
 LARGE_BYTES, LARGEST_BYTES = 70 * GIB, 160 * GIB
 ASSUMED_LENGTH = 2048
 """What vLLM takes, with a warning, where the configuration states no length."""
+CHUNKED_ABOVE = 32768
 DRAFTLESS = ("ngram", "suffix", "mtp")
 NAMED = (("eagle-", "eagle"), ("eagle3", "eagle3"), ("dflash", "dflash"), ("medusa", "medusa"))
 ALIASES = {"deepseek_mtp": "mtp", "qwen3_next_mtp": "mtp", "glm4_moe_mtp": "mtp"}
@@ -158,9 +159,12 @@ def resolve(model: Model, gpu: Gpu, options: VllmOptions, cache: str = "auto") -
 def default_batch(gpu: Gpu, rules: Rules, max_model_len: int) -> tuple[int, int]:
     """max_num_batched_tokens and max_num_seqs of the API server on this card.
 
-    Cards before compute capability 8.0 ran the V0 engine until 0.11: whole prompts, 256 sequences.
+    The V0 engine, on cards before compute capability 8.0 until 0.11, takes whole prompts and 256
+    sequences; before 0.8 longer ones than 32,768 tokens in chunks (0.6.4: of 512; 0.6.6: 2048).
     """
-    if not rules.since(11) and (gpu.cuda_capability or HOPPER) < 8.0:
+    if rules.first_engine and max_model_len > CHUNKED_ABOVE:
+        return 2048 if rules.since(6, 6) else 512, 256
+    if not rules.since(11) and (rules.first_engine or (gpu.cuda_capability or HOPPER) < 8.0):
         return max(max_model_len, 2048), 256
     a100 = "a100" in gpu.id and rules.since(9)
     if gpu.memory_bytes >= LARGEST_BYTES and rules.since(28):

@@ -6,10 +6,12 @@ its first reading, outside the budget.
 
 from planner.deployment import Deployment
 from planner.engines.engine import within
+from planner.engines.links import linked
 from planner.engines.vllm.versions import Rules
 from planner.estimate import Estimate
 from planner.formats.dtypes import DTYPE_BYTES
 from planner.formats.quantization import Assignment
+from planner.hardware import Gpu
 from planner.model import Model
 from planner.units import GIB
 
@@ -23,7 +25,21 @@ NON_TORCH_GIB: dict[str, dict[str, tuple[float, float, float]]] = {
     # From 0.20 readings of free memory, which also see persistent buffers. TP 1: 0.33 (L4), 0.34
     # (RTX 4090), 0.45 (RTX 5090). TP 4: 1.70 (RTX PRO 6000), TP 8: 1.74 (H200).
     "0.20": {"one": (0.37, 0.25, 0.6), "two": (1.70, 0.6, 2.2), "more": (1.72, 0.6, 2.6)},
+    # 0.26 in Llama-3.1-8B (H100, 0.31); from 0.28 what a first start that compiles leaves counts
+    # too: 0.9 (Qwen2.5-3B), 1.4 (Qwen3-32B), 2.1 (Qwen3.5-0.8B).
+    "0.28": {"one": (0.37, 0.15, 2.6), "two": (1.70, 0.3, 4.0), "more": (1.72, 0.3, 4.4)},
 }
+UNLINKED_GIB: dict[str, tuple[float, float, float]] = {
+    # Without fast links between the cards, whose buffers communicators then do without: 0.20 on
+    # four RTX 2080 Ti and on sixteen RTX 3090 (0.8.5), 0.25 on two RTX 4090 (0.7), 0.09 on four A30
+    # (0.11), which are bridged in pairs.
+    "0.8": (0.20, 0.05, 0.60),
+    "0.17": (0.30, 0.05, 2.2),
+}
+SHARED_MEMORY_GIB = (2.5, 0.1, 7.0)
+"""From 0.17, where the CPU shares the memory its growth counts too. GB10: 2.2 (Qwen3-0.6B, 0.27),
+about 4.7 and 5.3 (Qwen3.5-35B of 22 and 34 GiB, 0.22 and 0.18); 0.1 at most for Qwen3-30B in 0.13.
+"""
 PIPELINE_STAGE_GIB = (0.07, 0.05, 0.3)
 """Llama-3.1-8B on two stages of one H100 each, 0.19.0."""
 
@@ -31,7 +47,9 @@ GRAPH_BASE_GIB, GRAPH_LAYER_GIB, GRAPH_MOE_GIB = 0.35, 0.0165, 0.3
 """Captured graphs for 51 sizes to 0.19: 0.35 GiB and 17 MiB a layer, more for experts. Records
 (0.19.0, H100), law in brackets: Llama-3.1-8B 0.91 (0.88), Qwen2.5-7B 0.86 (0.81), Mistral-24B 1.06
 (1.01), gemma-3-4b 0.67 (0.91), Llama-3.3-70B 1.85 (1.67), Mixtral 0.93 (1.18), Qwen1.5-MoE 1.10
-(1.05), DeepSeek-V2-Lite 1.57 (1.10), gpt-oss-20b 1.84 for 83 sizes (1.70)."""
+(1.05), DeepSeek-V2-Lite 1.57 (1.10), gpt-oss-20b 1.84 for 83 sizes (1.70); elsewhere Qwen3-Next
+at TP 2 on H200 2.37 for 67 sizes (1.89), Qwen3-VL-30B at TP 4 on RTX 3090 1.92 (1.89), but less of
+dense models: Llama-3.1-8B on A100 0.52 for 67 (1.15), Qwen2.5-1.5B on RTX 2000 Ada 0.49 (1.07)."""
 GRAPH_LATER_LAYER_GIB = 0.012
 """From 0.20: 12 MiB a layer. Records: Qwen3-32B 0.81 (0.77), Qwen3-14B 0.52 (0.48), Qwen3.5-4B
 0.24 (0.38), Qwen3-Embedding-0.6B 0.24 (0.34), Qwen3-235B for 11 sizes 0.32 (0.24)."""
@@ -54,18 +72,24 @@ def communicating(model: Model, deployment: Deployment) -> int:
     return deployment.tensor_parallel_size * (deployment.data_parallel_size if spread else 1)
 
 
-def non_torch(rules: Rules, ranks: int, pipeline_parallel_size: int) -> Estimate:
+def non_torch(rules: Rules, ranks: int, pipeline_parallel_size: int, gpu: Gpu) -> Estimate:
     """Growth of memory that PyTorch does not own, from the first reading to the profile's end.
 
     ranks: those of a stage that communicate, tensor parallel and, with experts, data parallel.
     """
-    era = "0.20" if rules.since(20) else "0.17" if rules.since(17) else "0.8"
+    eras = ((28, "0.28"), (20, "0.20"), (17, "0.17"))
+    era = next((name for since, name in eras if rules.since(since)), "0.8")
+    source = f"non-torch memory in start-up logs, vLLM {era} and later"
+    if gpu.memory_shared_with_cpu and rules.since(17):
+        return _gib(SHARED_MEMORY_GIB, f"{source}, on a machine whose CPU shares the memory")
     if ranks == 1 and pipeline_parallel_size > 1 and not rules.since(20):
         found = PIPELINE_STAGE_GIB
+    elif ranks > 1 and era in UNLINKED_GIB and not linked(gpu, ranks):
+        found = UNLINKED_GIB[era]
     else:
         sizes = {1: "one", 2: "two"}
         found = NON_TORCH_GIB[era][sizes.get(ranks, "more")]
-    return _gib(found, f"non-torch memory in start-up logs, vLLM {era} and later")
+    return _gib(found, source)
 
 
 def capture_sizes(
@@ -91,18 +115,20 @@ def cuda_graphs(rules: Rules, model: Model, layers: int, sizes: int) -> Estimate
         moe = model.has_experts
         size = GRAPH_BASE_GIB + GRAPH_LAYER_GIB * layers + (GRAPH_MOE_GIB if moe else 0)
     size *= sizes / USUAL_SIZES * GIB
-    return within(size, 0.6 * size, 1.8 * size, "CUDA graphs in start-up logs, 0.17 to 1.85 GiB")
+    return within(size, 0.4 * size, 1.8 * size, "CUDA graphs in start-up logs, 0.17 to 2.37 GiB")
 
 
-def graph_estimate(rules: Rules, captured: Estimate, *, generates: bool = True) -> Estimate:
+def graph_estimate(captured: Estimate, *, second_runner: bool, may_be: bool = False) -> Estimate:
     """What the profiler expects of `captured` and takes off the budget.
 
-    From 0.28 (the V2 runner) logs of generating models close without it, on cards of 22 to 31
-    GiB; pooling models stay on the V1 runner and show it (Qwen3-Embedding-0.6B: 0.52 GiB in all).
+    Logs of the V2 runner close without it, on cards of 22 to 80 GiB; pooling models stay on the V1
+    runner and show it (Qwen3-Embedding-0.6B: 0.52 GiB in all). may_be: LoRA in 0.27.1,
+    whose logs of Qwen3-4B leave 0.8 GiB beyond weights on a cold start and 0.1 on a warm one.
     """
-    size = 0 if rules.since(28) and generates else GRAPH_ESTIMATE * captured.bytes
+    size = 0 if second_runner else GRAPH_ESTIMATE * captured.bytes
     high = max(2.2 * size, captured.high_bytes)
-    return within(size, 0.6 * size, high, "vLLM's estimate of its graphs, 0.7 to 2.2 of them")
+    low = 0 if may_be else 0.6 * size
+    return within(size, low, high, "vLLM's estimate of its graphs, 0.7 to 2.2 of them")
 
 
 def before(ranks: int, pipeline_parallel_size: int, *, moe: bool) -> Estimate:
@@ -126,6 +152,16 @@ def repacking(rules: Rules, model: Model, assignment: Assignment, tp: int) -> Es
         return None
     size = sum(weight.parameters for weight in model.head) * DTYPE_BYTES[model.dtype] // tp
     return within(size, 0, 1.2 * size + 0.3 * GIB, "memory reserved after repacking int4 weights")
+
+
+def repacked_weights(rules: Rules, assignment: Assignment, gpu: Gpu) -> float:
+    """The share that int4 weights may grow by where Hopper's kernels keep 16-bit zero points.
+
+    Qwen2.5-7B-AWQ on an H200 (0.31): 5.38 GiB, 2.9 % above its checkpoint.
+    """
+    formats = {fmt.name for part in assignment.layers for _, fmt in part.weights}
+    hopper = (gpu.compute_capability or "").startswith("9.")
+    return 0.025 if hopper and rules.since(28) and any(n.startswith("int4") for n in formats) else 0
 
 
 def lora_slots(

@@ -3,7 +3,7 @@
     rules = rules_of("0.19.1")
     rules.gpu_memory_utilization  # 0.9
 
-Read from the published packages 0.8.5 to 0.33.0; those of the pool from every minor version from
+Read from the published packages 0.6.0 to 0.33.0; those of the pool from every minor version from
 0.9 but 0.15. Elsewhere a rule that changed between two that were read is dated to the later one
 unless a start-up log of a version in between shows it earlier; the comments say which.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from planner.errors import PlanRefused
 
-OLDEST, NEWEST = (0, 8, 0), (0, 33, 0)
+OLDEST, NEWEST = (0, 6, 0), (0, 33, 0)
 NEWEST_NAME = "0.33.0"
 
 Version = tuple[int, int, int]
@@ -37,6 +37,17 @@ class Rules:
     def gpu_memory_utilization(self) -> float:
         """Default share of the GPU: 0.90, and 0.92 from 0.20 (0.19.1: 0.90, 0.20.2: 0.92)."""
         return 0.92 if self.since(20) else 0.90
+
+    @property
+    def first_engine(self) -> bool:
+        """The V0 engine by default: whole prompts up to 32,768 tokens, one pool of blocks (0.7.3;
+        0.8.5: V1 wherever the card has compute capability 8.0)."""
+        return not self.since(8)
+
+    @property
+    def second_runner(self) -> bool:
+        """The V2 model runner, but for pooling and, before 0.28, LoRA (0.26.0: V1; 0.27.1)."""
+        return self.since(27, 1)
 
     @property
     def hybrid_groups(self) -> bool:
@@ -156,7 +167,7 @@ def rules_of(version: str) -> Rules:
     parsed = (int(found[1]), int(found[2]), int(found[3] or 0))
     if not OLDEST <= parsed < (0, NEWEST[1] + 1, 0):
         raise PlanRefused(
-            f"vLLM {version} is outside 0.8 to {NEWEST[0]}.{NEWEST[1]}, which are known: choose "
-            "the nearest of these"
+            f"vLLM {version} is outside {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}, which "
+            "are known: choose the nearest of these"
         )
     return Rules(parsed)

@@ -97,9 +97,12 @@ def test_transformers_says_what_its_cache_and_tokens_are() -> None:
 
 @pytest.mark.parametrize(
     ("version", "words"),
-    [("0.33.0", "middle is near the top"), ("0.19.0", "14 bytes each: from 0.17"),
-     ("0.15.1", "38 bytes each: it sorts")],
-)  # fmt: skip
+    [
+        ("0.33.0", "38 bytes each: a first start, which compiles"),
+        ("0.19.0", "14 bytes each: from 0.17"),
+        ("0.15.1", "38 bytes each: it sorts"),
+    ],
+)
 def test_the_activations_centre_is_explained(version: str, words: str) -> None:
     found = figures("gpt-oss-20b", "vllm", version=version)
     assert words in found.components["activation"].source

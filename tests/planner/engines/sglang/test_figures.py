@@ -9,13 +9,8 @@ import pytest
 from planner.deployment import Deployment
 from planner.engines.logs import read_log
 from planner.engines.sglang.figures import sglang_figures
-from planner.engines.sglang.options import (
-    SglangOptions,
-    max_running_requests,
-    of_card,
-    reserved_mib,
-    resolve,
-)
+from planner.engines.sglang.fraction import of_card, reserved_mib
+from planner.engines.sglang.options import SglangOptions, max_running_requests, resolve
 from planner.engines.sglang.pool import Cell, cell_of, make_pool
 from planner.errors import PlanRefused
 from planner.formats.dtypes import kv_format

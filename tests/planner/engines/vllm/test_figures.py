@@ -112,7 +112,7 @@ def test_the_sampler_is_named_where_a_picture_is_held_beside_it() -> None:
     logits = 1_024 * 262_208
     assert "sampling 1,024 rows of 262,208 logits at 38 bytes" in peak.source
     assert peak.bytes > logits * 38 > 0.95 * peak.bytes
-    assert peak.bytes - peak.low_bytes >= logits * (38 - 14)
+    assert peak.bytes - peak.low_bytes >= logits * (38 - 10)
 
 
 def test_a_model_that_leaves_nothing_is_refused() -> None:
@@ -332,7 +332,7 @@ def test_the_command_line_has_the_engine_in_its_json() -> None:
     ("arguments", "said"),
     [
         (("--max-num-seqs", "4"), "add --engine vllm"),
-        (("--engine", "vllm", "--engine-version", "1.2"), "outside 0.8 to 0.33"),
+        (("--engine", "vllm", "--engine-version", "1.2"), "outside 0.6 to 0.33"),
         (("--engine", "vllm", "--gpu-memory-utilization", "1.5"), "gpu_memory_utilization"),
         (("--engine", "vllm", "--speculative-config", "ngram"), "takes a JSON object"),
         (("--engine", "vllm", "--max-lora-rank", "8"), "without max_loras"),
