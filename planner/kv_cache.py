@@ -96,8 +96,7 @@ def state_bytes(
 def state_tensor_bytes(tensor: StateTensor, dtype: str, tensor_parallel_size: int = 1) -> int:
     """Bytes of one layer's state tensor on one rank; float32 states stay float32."""
     size = 4 if tensor.dtype == "float32" else DTYPE_BYTES[dtype]
-    share = ceil_div(tensor.heads, min(tensor_parallel_size, tensor.heads))
-    return ceil_div(tensor.elements, tensor.heads) * share * size
+    return tensor.on_rank(tensor_parallel_size) * size
 
 
 def whole(model: Model) -> tuple[tuple[LayerGroup, int], ...]:

@@ -86,9 +86,9 @@ def state_bytes(
     tp, total = deployment.tensor_parallel_size, 0
     for group, count in groups:
         for tensor in group.state():
-            elements = ceil_div(tensor.elements, tp)
-            if tensor.name == "conv":
-                elements = elements * (tensor.shape[-1] - 1) // tensor.shape[-1]
+            elements = tensor.on_rank(tp)
+            if tensor.is_convolution:
+                elements = tensor.on_rank_with(tensor.shape[-1] - 1, tp)
             total += count * elements * (FP32 if tensor.dtype == "float32" else _size(model))
     return total
 
