@@ -12,6 +12,7 @@ KINDS: dict[str, Kind] = {
     "keys": "key", "values": "value", "indexer_keys": "indexer",
     "compressed_kv.overlap": "overlap", "indexer_keys.overlap": "overlap",
 }  # fmt: skip
+FP32 = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ def cache_terms(
 def entry_bytes(tensor: CacheTensor, kv_format: KvFormat, tensor_parallel_size: int = 1) -> int:
     """Bytes of one entry of one layer's tensor on one rank, scales included."""
     heads = max(1, tensor.heads // tensor_parallel_size)
-    return heads * kv_format.entry_bytes(tensor.width, KINDS.get(tensor.name, "latent"))
+    kind, width = KINDS.get(tensor.name, "latent"), tensor.width - tensor.fp32_width
+    return heads * (kv_format.entry_bytes(width, kind) + FP32 * tensor.fp32_width)
 
 
 def state_bytes(
@@ -95,7 +97,7 @@ def state_bytes(
 
 def state_tensor_bytes(tensor: StateTensor, dtype: str, tensor_parallel_size: int = 1) -> int:
     """Bytes of one layer's state tensor on one rank; float32 states stay float32."""
-    size = 4 if tensor.dtype == "float32" else DTYPE_BYTES[dtype]
+    size = FP32 if tensor.dtype == "float32" else DTYPE_BYTES[dtype]
     return tensor.on_rank(tensor_parallel_size) * size
 
 

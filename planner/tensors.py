@@ -56,7 +56,8 @@ class CacheTensor:
 
     One entry is kept per `stride` tokens (stride > 1: compressed attention), for the last
     `window` tokens only when a window is set. `lag` entries are never kept (a window that holds
-    window - 1 past tokens). Tensor parallelism splits heads and never an entry.
+    window - 1 past tokens). fp32_width of the elements stay float32 in any cache. Tensor
+    parallelism splits heads and never an entry.
     """
 
     name: str
@@ -65,6 +66,7 @@ class CacheTensor:
     window: int | None = None
     stride: int = 1
     lag: int = 0
+    fp32_width: int = 0
 
     def entries(self, tokens: int) -> int:
         """Entries held for a sequence of `tokens` tokens."""
