@@ -16,7 +16,7 @@ from planner.engines.sglang.options import (
     SglangOptions,
 )
 from planner.errors import PlanRefused
-from planner.formats.dtypes import DTYPE_BYTES, KvFormat
+from planner.formats.dtypes import KvFormat
 from planner.kv_cache import entry_bytes
 from planner.model import LayerGroup, Model
 from planner.tensors import CacheTensor
@@ -25,6 +25,8 @@ from planner.units import ceil_div
 INDEXER_SCALE, INDEXER_BLOCK = 4, 128
 STATES_PER_REQUEST = 3
 FP32 = 4
+CONVOLUTION = 2
+STATE_KINDS = ("mamba1", "mamba2", "gated_deltanet", "kda", "conv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +81,22 @@ def _entry(tensor: CacheTensor, fmt: KvFormat, deployment: Deployment) -> int:
     return entry_bytes(tensor, fmt, deployment.tensor_parallel_size)
 
 
-def state_bytes(
-    groups: tuple[tuple[LayerGroup, int], ...], model: Model, deployment: Deployment
-) -> int:
-    """Recurrent state of one slot on a rank; convolutions keep kernel - 1 columns."""
+def state_bytes(groups: tuple[tuple[LayerGroup, int], ...], deployment: Deployment) -> int:
+    """Recurrent state of one slot on a rank: convolutions keep kernel - 1 columns in bfloat16, the
+    rest is float32, whatever the model runs in (configs/mamba_utils, the same in 0.5.14 to 0.5.22).
+    """
     tp, total = deployment.tensor_parallel_size, 0
-    for group, count in groups:
-        for tensor in group.state():
-            elements = tensor.on_rank(tp)
+    for mixer, count in ((m, n) for group, n in groups for m in group.mixers):
+        for tensor in mixer.state():
+            if mixer.kind not in STATE_KINDS:
+                raise PlanRefused(
+                    f"SGLang has no {mixer.kind} layers: plan without --engine sglang"
+                )
             if tensor.is_convolution:
-                elements = tensor.on_rank_with(tensor.shape[-1] - 1, tp)
-            total += count * elements * (FP32 if tensor.dtype == "float32" else _size(model))
+                total += count * CONVOLUTION * tensor.on_rank_with(tensor.shape[-1] - 1, tp)
+            else:
+                total += count * FP32 * tensor.on_rank(tp)
     return total
-
-
-def _size(model: Model) -> int:
-    return DTYPE_BYTES[model.dtype]
 
 
 def make_pool(
