@@ -84,20 +84,30 @@ def entry_bytes(tensor: CacheTensor, kv_format: KvFormat, tensor_parallel_size: 
 
 
 def state_bytes(
-    groups: Iterable[tuple[LayerGroup, int]], dtype: str, *, tensor_parallel_size: int = 1
+    groups: Iterable[tuple[LayerGroup, int]],
+    dtype: str,
+    *,
+    tensor_parallel_size: int = 1,
+    past_only: bool = False,
 ) -> int:
-    """Recurrent state of one sequence on one rank."""
+    """Recurrent state of one sequence on one rank. past_only: of a convolution the engine keeps
+    kernel - 1 columns, not the newest token's."""
     total = 0
     for group, count in groups:
         total += count * sum(
-            state_tensor_bytes(tensor, dtype, tensor_parallel_size) for tensor in group.state()
+            state_tensor_bytes(tensor, dtype, tensor_parallel_size, past_only=past_only)
+            for tensor in group.state()
         )
     return total
 
 
-def state_tensor_bytes(tensor: StateTensor, dtype: str, tensor_parallel_size: int = 1) -> int:
+def state_tensor_bytes(
+    tensor: StateTensor, dtype: str, tensor_parallel_size: int = 1, *, past_only: bool = False
+) -> int:
     """Bytes of one layer's state tensor on one rank; float32 states stay float32."""
     size = FP32 if tensor.dtype == "float32" else DTYPE_BYTES[dtype]
+    if past_only and tensor.is_convolution:
+        return tensor.on_rank_with(tensor.shape[-1] - 1, tensor_parallel_size) * size
     return tensor.on_rank(tensor_parallel_size) * size
 
 
