@@ -6,7 +6,7 @@ from typing import Any
 
 from cli.deployment_flags import tokens
 from cli.source import read_model, title
-from planner.engines.extended import commands
+from planner.engines.extended_commands import commands
 from planner.hf_config import parse
 from planner.rope.extension import METHODS, Extension, extend
 from planner.rope.published import claims

@@ -130,11 +130,6 @@ def flash_traffic_bytes(heads: Heads, n_q: int, n_k: int, *, element_bytes: int 
     return element_bytes * (keys + queries) + lse_bytes(heads, n_q)
 
 
-def sram_traffic_elements(n: int, head_dim: int, sram_elements: int) -> int:
-    """FlashAttention's published bound for one head: n^2 d^2 / M accesses (Dao et al. 2022)."""
-    return n * n * head_dim * head_dim // sram_elements
-
-
 def _operands(heads: Heads, n_q: int, n_k: int) -> int:
     queries = n_q * heads.num_heads * (heads.score_dim + heads.value_dim)
     return queries + n_k * heads.num_kv_heads * (heads.score_dim + heads.value_dim)

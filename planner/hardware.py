@@ -82,6 +82,19 @@ class Gpu(Frozen):
     """What `validate` measured on this very card; None for a card known from data alone."""
 
     @property
+    def cuda_capability(self) -> float | None:
+        """9.0; None for other vendors' cards, and where no figure was found."""
+        try:
+            return float(self.compute_capability or "")
+        except ValueError:
+            return None
+
+    @property
+    def amd_names(self) -> list[str]:
+        """What AMD's software calls the chip: 'CDNA3', 'gfx942'."""
+        return f"{self.architecture or ''} {self.compute_capability or ''}".split()
+
+    @property
     def nvlink_bytes_per_s(self) -> int | None:
         """One direction of the GPU-to-GPU link."""
         return _half(self.nvlink_bidirectional_bytes_per_s)

@@ -129,6 +129,10 @@ class Model(Frozen):
     def num_hidden_layers(self) -> int:
         return sum(group.count for group in self.groups)
 
+    @property
+    def has_experts(self) -> bool:
+        return any(isinstance(group.mlp, MoE) for group in self.groups)
+
     @cached_property
     def layer_counts(self) -> dict[str, int]:
         """Layers by kind, in order of first appearance."""

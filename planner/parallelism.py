@@ -9,7 +9,6 @@ from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.compressed import CompressedAttention
-from planner.kinds.mlp import MoE
 from planner.model import LayerGroup, Model
 from planner.tensors import StateTensor, Weight
 from planner.units import ceil_div, round_up
@@ -98,7 +97,7 @@ def check(model: Model, deployment: Deployment) -> None:
         raise PlanRefused(
             f"pipeline_parallel_size {pp} is more than the model's {model.num_hidden_layers} layers"
         )
-    moe = any(isinstance(group.mlp, MoE) for group in model.groups)
+    moe = model.has_experts
     if deployment.enable_expert_parallel and not moe:
         raise PlanRefused("enable_expert_parallel is set, but the model has no routed experts")
     for mixer in (m for group in model.groups for m in group.mixers):

@@ -20,12 +20,6 @@ class Parameters:
     mtp: int
     towers: int = 0
 
-    @property
-    def active_without_embedding(self) -> int:
-        """The count that papers quote as active when they leave the input table out."""
-        tied = self.head == 0
-        return self.active if tied else self.active - self.embedding
-
 
 def count(model: Model) -> Parameters:
     """Parameters of `model`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from planner.errors import PlanRefused
 from planner.model import Model
+from planner.rope.frequencies import kind_of
 from planner.units import format_tokens
 
 STATED_ALREADY = ("gemma3", "gemma3_text")
@@ -31,7 +32,6 @@ SENTENCES = {
     "configuration.",
 }
 OVERRIDE = "engines refuse longer sequences unless told to override that"
-ALIASES = {"su": "longrope", "mrope": "default", "ntk": "dynamic"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,7 @@ def reach(model: Model) -> Reach:
     stated = model.max_position_embeddings
     factor = float(rope.get("factor") or 1.0)
     original = rope.get("original_max_position_embeddings")
-    method = str(rope.get("rope_type") or rope.get("type") or "default")
-    method = ALIASES.get(method, method)
+    method = kind_of(rope)
     trained, supported = stated, stated
     if rope.get("alibi"):
         method, supported = "alibi", None
@@ -65,7 +64,7 @@ def reach(model: Model) -> Reach:
         method = "learned"
     elif stated is None and not rope:
         method = "none"
-    elif method in ("linear", "dynamic"):
+    elif method in ("linear", "dynamic", "ntk"):
         if model.model_type in STATED_ALREADY:
             trained = None
         elif stated is not None:

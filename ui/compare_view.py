@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from planner.plan import Plan
-from ui import alternatives, figures, kept, options, summary
+from ui import alternatives, figures, kept, options, summary, theme
 from ui.alternatives import Alternative
 from ui.memory_bar import bar_alt, memory_bar
 from ui.sentence import as_sentence
@@ -80,7 +80,7 @@ def _attention(plan: Plan) -> None:
             names,
             alternatives.CONTEXTS,
             alternatives.cache_sizes(found, alternatives.CONTEXTS),
-            dark=st.context.theme.type == "dark",
+            dark=theme.dark(),
         ),
         key="cache_lines",
         config=figures.CONFIG,

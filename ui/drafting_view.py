@@ -20,6 +20,7 @@ from ui.engine_inputs import EngineChoice
 from ui.explain import charts, parts
 from ui.sentence import as_sentence
 from ui.tables import html_table
+from ui.theme import dark
 
 ANSWER = 1024
 """Tokens of an answer, where a quarter of the context is not less."""
@@ -89,7 +90,7 @@ def gain_by_users(lines: Mapping[str, Mapping[int, Speculation]]) -> go.Figure:
     top = max(value for row in rows.values() for value in row)
     return charts.lines(
         users, {**rows, "neither": [1.0] * len(users)}, ("Users", "Times as fast"),
-        dark=parts.dark(),
+        dark=dark(),
         xaxis={"type": "log", "tickvals": shown, "ticktext": [f"{n:,}" for n in shown]},
         yaxis={"range": [0, 1.1 * max(1.0, top)]},
     )  # fmt: skip

@@ -13,12 +13,13 @@ from planner.hf_config.document import read_document
 from planner.model import Model
 from planner.parameters import count
 from planner.timing.speculation import ACCEPTANCE, ASSUMED
+from planner.units import counted
 from presets.models import served_name
 from ui import options, whole
+from ui.bound import KEPT
 from ui.model_source import NothingYet, fetch_from_hub, from_preset
 from ui.uploads import MAX_UPLOAD_MIB, text_of
 
-KEPT: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
 OFF = "Off"
 METHODS = {
     "n-gram": "ngram", "MTP": "mtp", "EAGLE": "eagle", "EAGLE3": "eagle3", "DFlash": "dflash",
@@ -81,7 +82,7 @@ def choose(engine: str, target: Model) -> Draft:
         name, model = _model(method, tokens)
     st.caption(
         f"Draft: {count(model).total / 1e9:,.2f} B parameters with its embedding, "
-        f"{model.num_hidden_layers} layer{'' if model.num_hidden_layers == 1 else 's'}."
+        f"{counted(model.num_hidden_layers, 'layer')}."
     )
     return Draft(_values(engine, method, tokens, name), model, acceptance)
 

@@ -14,13 +14,13 @@ from planner.engines.room import with_room
 from planner.frozen import Frozen
 from planner.model import Model
 from ui import engine_draft
+from ui.bound import KEPT
 from ui.engine_options import FLAGS, Flag, value_of
 from ui.inputs import ENGINE_CHOSEN as CHOSEN
 from ui.inputs import Chosen
 from ui.model_source import name_in_command
 from ui.whole import tokens, whole
 
-KEPT: dict[str, Any] = {"bind": "query-params", "persist_state": "session"}
 EAGER = {
     "vllm": "enforce_eager",
     "sglang": "disable_cuda_graph",
@@ -93,7 +93,7 @@ def _flags(name: str) -> dict[str, Any]:
     columns = st.columns(2)
     for number, flag in enumerate(FLAGS[name]):
         with columns[number % 2]:
-            value = value_of(flag, _widget(name, flag))
+            value = value_of(_widget(name, flag))
         if value is not None:
             found[flag.field] = value
     return found
@@ -102,14 +102,14 @@ def _flags(name: str) -> dict[str, Any]:
 def _widget(name: str, flag: Flag) -> Any:
     key = f"{name}_{flag.field}"
     if flag.values:
-        return st.selectbox(flag.label, flag.values, key=key, help=flag.help, **KEPT)
+        return st.selectbox(flag.field, flag.values, key=key, help=flag.help, **KEPT)
     if flag.fraction:
         return st.number_input(
-            flag.label, min_value=float(flag.least), max_value=float(flag.most), value=None,
+            flag.field, min_value=float(flag.least), max_value=float(flag.most), value=None,
             step=0.01, format="%.3f", key=key, help=flag.help, placeholder="default", **KEPT,
         )  # fmt: skip
     box = tokens if flag.tokens else whole
     return box(
-        flag.label, key, int(flag.least), int(flag.most), None,
+        flag.field, key, int(flag.least), int(flag.most), None,
         help=flag.help, placeholder="default", **KEPT,
     )  # fmt: skip

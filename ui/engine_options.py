@@ -20,10 +20,6 @@ class Flag:
     fraction: bool = False
     tokens: bool = False
 
-    @property
-    def label(self) -> str:
-        return self.field
-
 
 LONGEST = "Tokens of the longest sequence; empty: the model's own."
 AUTO = ("auto", "on", "off")
@@ -79,10 +75,10 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
 }  # fmt: skip
 
 
-def value_of(flag: Flag, shown: Any) -> Any:
+def value_of(shown: Any) -> Any:
     """What the widget's value means to the options; None leaves the engine's default."""
     if shown is None or shown == "auto":
         return None
     if shown in ("on", "off"):
         return shown == "on"
-    return shown if flag.values or flag.fraction else int(shown)
+    return shown

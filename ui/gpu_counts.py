@@ -6,6 +6,7 @@ import streamlit as st
 
 from planner.errors import PlanRefused, SizewellError
 from planner.parallelism import check
+from planner.units import counted
 from ui.inputs import Chosen
 
 TENSOR_PARALLEL = re.compile(
@@ -29,7 +30,7 @@ def show(chosen: Chosen, error: SizewellError) -> bool:
     with st.container(horizontal=True):
         for n in fitting:
             st.button(
-                f"Use {n:,} GPU{'' if n == 1 else 's'}", key=f"gpus_{n}", on_click=_use, args=(n,),
+                f"Use {counted(n, 'GPU')}", key=f"gpus_{n}", on_click=_use, args=(n,),
                 icon=":material/build:",
             )  # fmt: skip
     return True

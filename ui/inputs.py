@@ -12,10 +12,11 @@ from planner.export import first_error
 from planner.fixes import Fix
 from planner.hardware import Gpu
 from planner.model import Model
-from planner.units import format_bytes, format_tokens
+from planner.units import counted, format_bytes
 from planner.workload import MAX_SEQUENCES, Workload
 from presets.gpus import load_gpu
 from ui import model_input, options
+from ui.bound import BOUND
 from ui.model_source import ModelChoice
 from ui.opened_record import record_for
 from ui.saved import (
@@ -39,7 +40,6 @@ NAME = (
     "GPU memory of LLM inference, in exact bytes.</p>"
 )
 """What this is, for someone who opens it for the first time."""
-BOUND: dict[str, Any] = {"bind": "query-params"}
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _parallel() -> dict[str, Any]:
         gpus = int(st.session_state["gpus"])
         if gpus % (pp * dp * cp) == 0:
             st.caption(
-                f"{format_tokens(gpus)} GPU{'s' if gpus > 1 else ''} = tensor "
+                f"{counted(gpus, 'GPU')} = tensor "
                 f"{gpus // (pp * dp * cp)} × pipeline {pp} × data {dp} × ring {cp}"
             )
     return {"pp": pp, "dp": dp, "dcp": dcp, "cp": cp, "ep": ep}

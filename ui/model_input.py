@@ -1,13 +1,12 @@
 """Which model: a preset, a pasted or opened config.json, or a repository of the Hub."""
 
-from typing import Any
-
 import streamlit as st
 
 from planner.errors import PlanRefused, SizewellError
 from planner.model import NO_MIXER, Model
 from planner.parameters import count
 from ui import options
+from ui.bound import BOUND
 from ui.model_source import (
     PASTED,
     ModelChoice,
@@ -22,7 +21,6 @@ from ui.sentence import as_sentence
 from ui.uploads import MAX_UPLOAD_MIB, text_of
 
 SOURCES = ("Preset", "config.json", "Hub")
-BOUND: dict[str, Any] = {"bind": "query-params"}
 
 
 def choose() -> tuple[SizewellError | None, ModelChoice | None]:

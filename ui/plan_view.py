@@ -7,7 +7,7 @@ import streamlit as st
 from planner.fixes import Fix, fixes
 from planner.plan import Plan
 from planner.verdict import cautions, hindrance, remedy, verdict
-from ui import details, downloads, figures, kept, summary
+from ui import details, downloads, figures, kept, summary, theme
 from ui.capacity_map import capacity_map, frontier_rows
 from ui.inputs import Chosen, apply_fix
 from ui.memory_bar import bar_alt, memory_bar, stage_bars
@@ -96,7 +96,7 @@ def _memory(plan: Plan) -> None:
 def _map(plan: Plan) -> None:
     st.header("Context × users", anchor=False)
     grid = capacity_map(plan)
-    dark = st.context.theme.type == "dark"
+    dark = theme.dark()
     st.plotly_chart(
         figures.capacity_figure(plan, grid, dark=dark),
         key="map",

@@ -1,7 +1,6 @@
 """What the search asks for beside the sidebar: limits, hardware and formats, bound to the link."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
@@ -24,10 +23,10 @@ from planner.timing.latency import Request
 from planner.units import counted
 from planner.workload import MAX_TOKENS
 from presets.offers import offers, own_price, unpriced
+from ui.bound import BOUND
 from ui.inputs import Chosen
 from ui.whole import token_count
 
-BOUND: dict[str, Any] = {"bind": "query-params"}
 GPU_COUNTS = (1, 2, 4, 8, 16, 32)
 ANSWER_TOKENS = 1024
 ANY = "any"

@@ -1,9 +1,9 @@
 """The search of the page: its progress is shown, leaving ends it, and its answer is kept."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from planner.deployment import Deployment
 from planner.search.candidates import Found
@@ -21,7 +21,7 @@ STEPS = 100
 def found(chosen: Chosen, asked: Asked) -> Found:
     """planner.search.search() of what is asked; the last answer, where nothing else is."""
     wanted = (chosen.model, chosen.config, asked)
-    kept: tuple[Any, Found] | None = st.session_state.get(KEPT)
+    kept: tuple[object, Found] | None = st.session_state.get(KEPT)
     if kept is None or kept[0] != wanted:
         kept = wanted, _search(chosen, asked)
         st.session_state[KEPT] = kept
@@ -41,7 +41,7 @@ def _search(chosen: Chosen, asked: Asked) -> Found:
     return merged([part], note, model=model, space=space)
 
 
-def _told(every: Sequence[Deployment], shown: Any) -> Iterator[Deployment]:
+def _told(every: Sequence[Deployment], shown: DeltaGenerator) -> Iterator[Deployment]:
     """The same deployments, with how many of them were tried so far."""
     step = max(1, len(every) // STEPS)
     for number, deployment in enumerate(every):

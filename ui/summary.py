@@ -4,7 +4,7 @@ from html import escape
 
 from planner.findings import findings
 from planner.plan import Plan
-from planner.units import format_bytes, format_tokens
+from planner.units import counted, format_bytes, format_tokens
 
 SEVERITY = {"error": ("✕", "Problem"), "warning": ("!", "Check"), "info": ("i", "Note")}
 
@@ -16,7 +16,7 @@ MAP_NOTE = (
 
 def map_alt(plan: Plan) -> str:
     """The map in words."""
-    users, tokens = count(plan.workload.concurrency, "user"), plan.max_context_tokens
+    users, tokens = counted(plan.workload.concurrency, "user"), plan.max_context_tokens
     reach = f"up to {format_tokens(tokens)} tokens each fit" if tokens else "do not fit"
     if tokens is None:
         reach = "fit at any length"
@@ -37,7 +37,7 @@ def subtitle(plan: Plan) -> str:
     parts = [
         f"Weights: {plan.footprint.assignment.description}",
         f"KV cache: {plan.footprint.kv_format.name}",
-        f"{count(work.concurrency, 'user')} of {count(work.context, 'token')}",
+        f"{counted(work.concurrency, 'user')} of {counted(work.context, 'token')}",
     ]
     if work.shared_prefix_tokens and work.concurrency > 1:
         shared = min(work.shared_prefix_tokens, work.context)
@@ -53,11 +53,6 @@ def subtitle(plan: Plan) -> str:
     if deployment.enable_expert_parallel:
         parts.append("expert parallel")
     return " · ".join(parts)
-
-
-def count(n: int, noun: str) -> str:
-    """'1 user', '12 users'."""
-    return f"{format_tokens(n)} {noun}{'' if n == 1 else 's'}"
 
 
 def key_figures(plan: Plan) -> str:
@@ -82,12 +77,12 @@ def key_figures(plan: Plan) -> str:
         (
             "Longest context",
             _tokens(plan.max_context_tokens),
-            f"for {count(work.concurrency, 'user')}" + _stated(plan),
+            f"for {counted(work.concurrency, 'user')}" + _stated(plan),
         ),
         (
             "Most users",
             _tokens(plan.max_concurrency),
-            f"at {count(work.context, 'token')} each, by bytes alone",
+            f"at {counted(work.context, 'token')} each, by bytes alone",
         ),
         (
             "KV cache per token",

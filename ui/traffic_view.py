@@ -18,7 +18,7 @@ from planner.serving.sensitivity import sensitivity
 from planner.serving.simulator import Result, simulate
 from planner.units import counted
 from presets.speed import speed_of
-from ui import figures, refusal, traffic_figures, traffic_work
+from ui import figures, refusal, theme, traffic_figures, traffic_work
 from ui.inputs import Chosen
 from ui.sentence import as_sentence
 from ui.tables import html_table
@@ -117,7 +117,7 @@ def _figures(found: Result, work: Work) -> None:
 def _course(found: Result) -> None:
     st.header("Over time", anchor=False)
     rows = found.timeline_rows()
-    dark = st.context.theme.type == "dark"
+    dark = theme.dark()
     pool = found.replica.num_blocks * found.replicas
     size = found.replica.block_size
     width = found.recorder.timeline.width_s

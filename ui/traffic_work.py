@@ -20,8 +20,9 @@ from presets.speed import speed_of
 from presets.traffic import sampler
 from presets.workloads import all_trace_summaries
 from ui import engine_inputs, whole
+from ui.bound import BOUND
 from ui.engine_inputs import EngineChoice
-from ui.inputs import BOUND, Chosen
+from ui.inputs import Chosen
 from ui.uploads import MAX_UPLOAD_MIB, text_of
 
 USUAL = Slo()

@@ -23,9 +23,9 @@ from planner.training.recipe import (
 )
 from planner.units import counted
 from planner.workload import MAX_TOKENS
+from ui.bound import BOUND
 from ui.whole import count, token_count
 
-BOUND: dict[str, Any] = {"bind": "query-params"}
 METHODS = ("Full", "LoRA", "QLoRA")
 USUAL_LORA = USUAL.lora or Lora()
 USUAL_METHOD = "Full" if USUAL.lora is None else "LoRA" if USUAL.lora.base == "16-bit" else "QLoRA"

@@ -45,10 +45,6 @@ class Progress:
     error: str = ""
     replay: bool = False
 
-    @property
-    def record_path(self) -> Path:
-        return self.folder / "record.json"
-
 
 def home() -> Path:
     """Where runs are kept: SIZEWELL_STATE, or the user's cache folder."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from planner.units import format_bytes
-from ui import figures, opened_record, validation_figures, validation_runs
+from ui import figures, opened_record, theme, validation_figures, validation_runs
 from ui.sentence import as_sentence
 from ui.tables import html_table
 from ui.validation_runs import Progress
@@ -207,7 +207,7 @@ def _charts(record: Record) -> None:
     _scatters(record.cases)
     st.header("Roofline of this card")
     st.plotly_chart(
-        validation_figures.roofline(record, dark=st.context.theme.type == "dark"),
+        validation_figures.roofline(record, dark=theme.dark()),
         config=figures.CONFIG, key="roofline",
         alt="Measured rates over arithmetic intensity under the measured roofs; the tables have "
         "the times.",
@@ -223,7 +223,7 @@ def _scatters(cases: Sequence[Case], name: str = "") -> None:
                 continue
             st.header(f"Predicted and measured {what}")
             st.plotly_chart(
-                validation_figures.scatter(cases, unit, dark=st.context.theme.type == "dark"),
+                validation_figures.scatter(cases, unit, dark=theme.dark()),
                 config=figures.CONFIG, key=f"scatter_{unit}{name}",
                 alt=f"Measured over predicted {what}; points lie along the diagonal. "
                 "The tables have the same figures.",

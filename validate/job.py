@@ -70,7 +70,9 @@ def card_for(job: Job) -> GpuFacts | None:
 def only_run_on(name: str) -> Iterator[None]:
     """One run per GPU at a time on this machine. Raises RunRefused while another is on."""
     path = Path(tempfile.gettempdir()) / f"sizewell-validate-{name}.lock"
-    with path.open("a") as handle:
+    if not path.exists():
+        path.touch()
+    with path.open() as handle:  # which another user's file allows too
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,9 +62,8 @@ class Run:
         if not checks:
             raise RunRefused(f"no check of the {job.suite} suite starts with {', '.join(job.only)}")
         gpu = card_for(job)
-        name = "cpu" if gpu is None else f"gpu-{job.index}"
         started, clock = datetime.now(UTC), perf_counter()
-        with only_run_on(name):
+        with nullcontext() if gpu is None else only_run_on(f"gpu-{job.index}"):
             if gpu is not None:
                 self.card = {
                     k: v for k, v in asdict(gpu).items() if k not in ("uuid", "process_ids")

@@ -11,8 +11,8 @@ import numpy as np
 
 from planner.admission.admission import Admission, Asked, Ints, memory_of
 from planner.deployment import Deployment
-from planner.engines.llama_cpp.figures import Placement, weights_of
 from planner.engines.llama_cpp.options import LlamaCppOptions
+from planner.engines.llama_cpp.placement import Placement, weights_of
 from planner.errors import PlanRefused
 from planner.formats.quantization import assign
 from planner.hardware import Gpu

@@ -14,7 +14,7 @@ import numpy as np
 from planner.admission.admission import Admission, Asked, Ints, distinct_stages, memory_of
 from planner.deployment import Deployment
 from planner.engines.cache_dtypes import check_cache_dtype, check_length
-from planner.engines.sglang.figures import CACHES, Rank, context_of, feed_forward_of, rank_of
+from planner.engines.sglang.figures import CACHES
 from planner.engines.sglang.options import (
     LEAST_RUNNING,
     MAMBA_RATIO,
@@ -23,6 +23,7 @@ from planner.engines.sglang.options import (
     resolve,
 )
 from planner.engines.sglang.pool import STATES_PER_REQUEST, default_ratio
+from planner.engines.sglang.rank import Rank, context_of, feed_forward_of, rank_of
 from planner.engines.stages import stages
 from planner.formats.quantization import assign
 from planner.hardware import Gpu

@@ -14,8 +14,8 @@ from planner.admission.admission import Admission, Asked, Ints, distinct_stages,
 from planner.deployment import Deployment
 from planner.engines.cache_dtypes import check_cache_dtype
 from planner.engines.stages import StageWeights, stages
-from planner.engines.tensorrt_llm.figures import Rank, excess, rank_of
 from planner.engines.tensorrt_llm.options import BATCH, FRACTION, TensorrtLlmOptions
+from planner.engines.tensorrt_llm.rank import Rank, excess, rank_of
 from planner.errors import PlanRefused
 from planner.formats.dtypes import kv_format
 from planner.formats.quantization import assign

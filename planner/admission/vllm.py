@@ -15,7 +15,6 @@ import numpy as np
 from planner.admission.admission import Admission, Asked, Ints, distinct_stages, memory_of
 from planner.deployment import Deployment
 from planner.engines.loaded_weights import Loaded
-from planner.engines.requests import blocks_of
 from planner.engines.vllm import overheads
 from planner.engines.vllm.budget import load, stage_budget
 from planner.engines.vllm.checks import NO_FLOAT16, check_values
@@ -23,11 +22,11 @@ from planner.engines.vllm.compressed import is_compressed
 from planner.engines.vllm.kv_groups import CannotGroup, Grouping, bytes_per_block, group_layers
 from planner.engines.vllm.options import Settings, VllmOptions, resolve
 from planner.engines.vllm.pool import align
+from planner.engines.vllm.requests import blocks_of
 from planner.engines.vllm.specs import layer_specs
 from planner.errors import PlanRefused
 from planner.formats.quantization import assign
 from planner.hardware import Gpu
-from planner.kinds.mlp import MoE
 from planner.model import Model
 from planner.parallelism import check, stage_spans
 
@@ -45,7 +44,7 @@ class VllmRule:
 
     def __init__(self, model: Model, config: Mapping[str, Any] | None = None) -> None:
         self.model, self.config = model, config
-        self.moe = any(isinstance(group.mlp, MoE) for group in model.groups)
+        self.moe = model.has_experts
         self._spent: dict[tuple[Any, ...], tuple[int, ...]] = {}
         self._loaded: dict[tuple[Any, ...], dict[int, Loaded]] = {}
         self._blocks: dict[tuple[Any, ...], Blocks] = {}

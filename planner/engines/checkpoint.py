@@ -75,3 +75,11 @@ def _own_formats(model: Model) -> tuple[str, ...]:
         return tuple(assign(model, "auto").bytes_by_format())
     except ConfigRefused:
         return ()
+
+
+def gguf_file(name: str, weights_dtype: str) -> str:
+    """The GGUF file as published ones are called: /path/to/Qwen3-8B-Q4_K_M.gguf."""
+    if name.endswith(".gguf"):
+        return name
+    kind = "BF16" if weights_dtype == "auto" else weights_dtype.upper()
+    return f"/path/to/{name.rsplit('/', 1)[-1]}-{kind}.gguf"

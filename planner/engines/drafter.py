@@ -77,7 +77,7 @@ def drafter(
         if vocab != model.vocab_size:
             head = linear("lm_head", vocab, hidden, "vocab", role="embedding")
             extras += _map(vocab)
-        named = _child(own, "dflash_config").sequence("target_layer_ids")
+        named = own.part("dflash_config").sequence("target_layer_ids")
         read = len(named) if named else model.num_hidden_layers
         extras += norm("hidden_norm", hidden) + norm("mask_embedding", hidden)
         extras += _fc(hidden, read * target)
@@ -185,11 +185,6 @@ def _split(config: Mapping[str, Any]) -> tuple[dict[str, Any], Fields]:
     return layers, Fields({**(inner if isinstance(inner, Mapping) else {}), **config})
 
 
-def _child(own: Fields, name: str) -> Fields:
-    """The nested object, empty where there is none."""
-    return own.child(name) or Fields({}, f"{name}.")
-
-
 def first_apart(groups: tuple[LayerGroup, ...]) -> tuple[LayerGroup, tuple[LayerGroup, ...]]:
     """Layer 0 by itself, and the others."""
     home = next(group for group in groups if 0 in group.layers)
@@ -225,7 +220,7 @@ def _eagle3_layers(groups: tuple[LayerGroup, ...], hidden: int) -> tuple[LayerGr
 
 
 def _eagle3_inputs(own: Fields, hidden: int, target: int) -> tuple[Weight, ...]:
-    eagle = _child(own, "eagle_config")
+    eagle = own.part("eagle_config")
     if not eagle.flag("use_aux_hidden_state", default=True):
         return ()
     named = eagle.sequence("eagle_aux_hidden_state_layer_ids")

@@ -10,11 +10,9 @@ sglang#41227), llama.cpp#28030 (YaRN's flags lift the server's cap), transformer
 """
 
 import json
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from planner.engines.vllm.versions import NEWEST_NAME, rules_of
 from planner.errors import PlanRefused
 from planner.hf_config.wrappers import TEXT_CONFIGS
 from planner.model import Model
@@ -24,13 +22,6 @@ from planner.rope.layers import LOCAL
 from planner.rope.words import cannot_extend
 from planner.units import format_tokens
 from planner.workload import Workload
-
-PARAMETERS_SINCE = 12
-"""vLLM's minor version that reads `rope_parameters`; `rope_scaling` before."""
-NOT_DYNAMIC = (
-    "The base is fixed at the start by a rule of their own (in vLLM it changed with vllm#41277), "
-    "or there is none (llama.cpp): choose yarn."
-)
 
 
 def extended(
@@ -99,69 +90,6 @@ def overrides(
         fields["max_position_embeddings"] = found.max_position_embeddings
     nested = text_name(config)
     return fields if nested is None else {nested: fields}
-
-
-def vllm_flags(found: Extension, config: Mapping[str, Any] | None, version: str) -> list[str]:
-    """Words for `vllm serve`, beside --max-model-len. vLLM multiplies the original length itself,
-    where layer types do not differ."""
-    new = rules_of(version).since(PARAMETERS_SINCE)
-    if not new and text_name(config) is not None:
-        raise PlanRefused(
-            f"vLLM {version} overrides no fields inside {text_name(config)}: choose 0."
-            f"{PARAMETERS_SINCE} or later for more than {format_tokens(found.stated_tokens)} tokens"
-        )
-    fields = overrides(found, config, new=new, longest=found.local is not None)
-    return ["--hf-overrides", json.dumps(fields)]
-
-
-def sglang_flags(found: Extension, config: Mapping[str, Any] | None) -> list[str]:
-    """Words for SGLang, beside --context-length."""
-    return ["--json-model-override-args", json.dumps(overrides(found, config))]
-
-
-def llama_cpp_flags(found: Extension) -> list[str]:
-    """Words for llama-server, beside -c: YaRN or linear."""
-    words = ["--rope-scaling", found.method, "--rope-scale", f"{found.factor:.10g}"]
-    return [*words, *(["--yarn-orig-ctx", str(found.original_tokens)] * (found.method == "yarn"))]
-
-
-def llama_cpp_cap(found: Extension) -> str:
-    """When llama-server cuts slots at the length in the file all the same, and what to add."""
-    which = "Builds before llama.cpp#28030 (August 2026) cap"
-    if found.method != "yarn":
-        which = "llama-server caps"
-    return (
-        f"{which} each slot at the length in the file all the same: add --override-kv "
-        f"ARCH.context_length=int:{found.context_tokens}, with the file's own name for ARCH."
-    )
-
-
-def transformers_arguments(found: Extension, config: Mapping[str, Any] | None) -> list[str]:
-    """Arguments of from_pretrained()."""
-    return [f"{name}={value!r}" for name, value in overrides(found, config).items()]
-
-
-def commands(
-    found: Extension, config: Mapping[str, Any] | None
-) -> tuple[tuple[str, str, str], ...]:
-    """What each engine is told: its name, the words, and what to know of them."""
-    length = str(found.context_tokens)
-    in_transformers = ", ".join(transformers_arguments(found, config))
-    last = (
-        ("TensorRT-LLM", f"--max_seq_len {length}",
-         f"No flag stretches positions: {in_copy(found, config)}."),
-        ("transformers", f"from_pretrained(..., {in_transformers})", ""),
-    )  # fmt: skip
-    if found.method == "dynamic":
-        return (("vLLM, SGLang and llama.cpp", "", NOT_DYNAMIC), *last)
-    vllm = ["--max-model-len", length, *vllm_flags(found, config, NEWEST_NAME)]
-    sglang = ["--context-length", length, *sglang_flags(found, config)]
-    return (
-        ("vLLM", shlex.join(vllm), ""),
-        ("SGLang", shlex.join(sglang), ""),
-        ("llama.cpp", shlex.join(["-c", length, *llama_cpp_flags(found)]), llama_cpp_cap(found)),
-        *last,
-    )
 
 
 def notes_on(

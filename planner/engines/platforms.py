@@ -9,7 +9,6 @@ and gfx950, Intel XPU), TensorRT-LLM's support matrix (CUDA from 8.0), llama.cpp
 from planner.deployment import Deployment
 from planner.engines.registry import ENGINES
 from planner.engines.tensorrt_llm import formats as tensorrt_llm_formats
-from planner.engines.vllm.options import capability
 from planner.errors import PlanRefused
 from planner.formats.dtypes import kv_format
 from planner.formats.format_support import missing
@@ -78,9 +77,9 @@ def not_run(engine: str, model: Model, weights_dtype: str, gpu: Gpu) -> str | No
 
 def _runs(engine: str, gpu: Gpu) -> bool:
     if gpu.vendor == "NVIDIA":
-        return capability(gpu) >= CUDA_SINCE[engine]
+        return gpu.cuda_capability is None or gpu.cuda_capability >= CUDA_SINCE[engine]
     if gpu.vendor == "AMD":
-        words = f"{gpu.architecture or ''} {gpu.compute_capability or ''}".split()
+        words = gpu.amd_names
         builds = AMD_BUILDS.get(engine, ())
         return any(word.startswith(builds) for word in words)
     return gpu.vendor == "custom" or gpu.vendor in OTHER_VENDORS[engine]

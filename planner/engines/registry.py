@@ -14,7 +14,7 @@ from planner.engines.sglang.options import SglangOptions
 from planner.engines.tensorrt_llm import figures as tensorrt_llm
 from planner.engines.tensorrt_llm.options import TensorrtLlmOptions
 from planner.engines.transformers import figures as transformers_engine
-from planner.engines.transformers.cache import TransformersOptions
+from planner.engines.transformers.options import TransformersOptions
 from planner.engines.vllm import figures as vllm
 from planner.engines.vllm.options import VllmOptions
 from planner.errors import PlanRefused

@@ -24,7 +24,7 @@ from planner.formats.format_support import missing
 from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.model import Model
-from planner.units import ceil_div, format_tokens
+from planner.units import ceil_div, counted
 from planner.workload import Workload
 
 FiguresOf = Callable[[Any, Deployment], EngineFigures]
@@ -114,7 +114,7 @@ def _changes(
         yield f"{spread.gpus} GPUs ({parallel})"
     held = found.requests * found.replicas
     if held:
-        yield f"{format_tokens(held)} sequence{'' if held == 1 else 's'} at once"
+        yield f"{counted(held, 'sequence')} at once"
 
 
 def _more_gpus(deployment: Deployment) -> Iterator[Deployment]:

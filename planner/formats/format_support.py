@@ -44,7 +44,7 @@ def weights_support(gpu: Gpu, name: str) -> Support | None:
     """
     family = _family(name)
     if gpu.vendor == "NVIDIA":
-        limits, capability = NVIDIA.get(family), _capability(gpu)
+        limits, capability = NVIDIA.get(family), gpu.cuda_capability
         if limits is None or capability is None:
             return None
         native, least = limits
@@ -52,7 +52,7 @@ def weights_support(gpu: Gpu, name: str) -> Support | None:
             return "native"
         return "weight-only" if capability >= least else "none"
     if gpu.vendor == "AMD" and family in AMD:
-        words = f"{gpu.architecture or ''} {gpu.compute_capability or ''}".split()
+        words = gpu.amd_names
         if not words:
             return None
         return "native" if set(words) & set(AMD[family]) else "none"
@@ -65,7 +65,7 @@ def cache_support(gpu: Gpu, name: str) -> Support | None:
     """Whether attention on `gpu` reads a cache of that format; None where unknown."""
     family = _family(name)
     if gpu.vendor == "NVIDIA":
-        least, capability = NVIDIA_CACHES.get(family), _capability(gpu)
+        least, capability = NVIDIA_CACHES.get(family), gpu.cuda_capability
         if least is None or capability is None:
             return None
         return "native" if capability >= least else "none"
@@ -84,7 +84,7 @@ def missing(gpu: Gpu, weights: Iterable[str], cache: str) -> str | None:
 
 def lacks_bf16(gpu: Gpu) -> bool:
     """Whether an NVIDIA card is older than bfloat16, which came with compute capability 8.0."""
-    capability = _capability(gpu)
+    capability = gpu.cuda_capability
     return gpu.vendor == "NVIDIA" and capability is not None and capability < 8.0
 
 
@@ -94,10 +94,3 @@ def _family(name: str) -> str:
         if name.startswith(family):
             return family
     return name
-
-
-def _capability(gpu: Gpu) -> float | None:
-    try:
-        return None if gpu.compute_capability is None else float(gpu.compute_capability)
-    except ValueError:
-        return None

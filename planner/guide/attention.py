@@ -47,9 +47,8 @@ def attention_choice(model: Model, gpu: Gpu, speed: Speed, prompt: int) -> tuple
 
 def kernel_for(gpu: Gpu, head_dim: int) -> str:
     """The flash kernel written for this card, or the portable one."""
-    try:
-        capability = float(gpu.compute_capability or "")
-    except ValueError:
+    capability = gpu.cuda_capability
+    if capability is None:
         return "a portable flash kernel (Triton or the vendor's)"
     if head_dim > WIDEST_HEAD:
         return f"a portable flash kernel: heads of {head_dim} are too wide for the tuned ones"

@@ -5,11 +5,12 @@ classes of the outer `model_type` in Hugging Face transformers 5.24.
 """
 
 from planner.hf_config.encoder_blocks import blocks
+from planner.hf_config.joining import joins, two_layers
 from planner.hf_config.reader import Fields
 from planner.tensors import Weight, linear, norm
 
 
-def widths(fields: Fields, *, layers: int = 32) -> tuple[int, int, int]:
+def widths(fields: Fields) -> tuple[int, int, int]:
     """Hidden size, inner size and layers, under Whisper's names or the usual ones."""
     fields.ignore(
         "encoder_attention_heads", "num_attention_heads", "scale_embedding", "vocab_size",
@@ -18,7 +19,7 @@ def widths(fields: Fields, *, layers: int = 32) -> tuple[int, int, int]:
     return (
         fields.integer("d_model", "hidden_size", default=1280),
         fields.integer("encoder_ffn_dim", "intermediate_size", default=5120),
-        fields.integer("encoder_layers", "num_hidden_layers", default=layers),
+        fields.integer("encoder_layers", "num_hidden_layers", default=32),
     )
 
 
@@ -29,9 +30,9 @@ def convolutions(fields: Fields, size: int) -> tuple[Weight, ...]:
     return found + linear("audio.conv2", size, 3 * size, bias=True, role="conv")
 
 
-def whisper(fields: Fields, *, learned: bool = True, layers: int = 32) -> tuple[Weight, ...]:
+def whisper(fields: Fields, *, learned: bool = True) -> tuple[Weight, ...]:
     """Whisper's encoder: keys have no bias. learned: a position for every frame."""
-    size, inner, count = widths(fields, layers=layers)
+    size, inner, count = widths(fields)
     found = convolutions(fields, size)
     places = fields.integer("max_source_positions", "max_position_embeddings", default=1500)
     if learned:
@@ -44,12 +45,6 @@ def qwen2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight,
     """Qwen2-Audio: one projection."""
     found = whisper(fields)
     return found + linear("projector", text_hidden_size, widths(fields)[0], bias=True)
-
-
-def two_layers(wide: int, inner: int, out: int, *, bias: bool) -> tuple[Weight, ...]:
-    """A projector of two layers."""
-    found = linear("projector.linear_1", inner, wide, bias=bias)
-    return found + linear("projector.linear_2", out, inner, bias=bias)
 
 
 def voxtral(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
@@ -88,7 +83,7 @@ def glm(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, .
     fields.expect("num_key_value_heads", heads)
     fields.expect("head_dim", size // heads)
     found, text = whisper(fields, learned=False), text_hidden_size
-    return found + two_layers(widths(fields)[1], 2 * text, text, bias=True)
+    return found + two_layers(widths(fields)[1], 2 * text, text)
 
 
 def moss(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
@@ -105,16 +100,9 @@ def qwen2_5_omni(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[
     """Qwen2.5-Omni: positions are computed; two vectors mark where sound begins and ends."""
     fields.ignore("n_window")
     found = whisper(fields, learned=False)
-    out = width_out(fields, text_hidden_size)
-    found += (Weight("audio.marks", (2, out), "embedding"),)
-    return found + linear("projector", out, widths(fields)[0], bias=True)
-
-
-def width_out(fields: Fields, text_hidden_size: int) -> int:
-    """How wide the tokens of sound are: as the text model's, or the tower is refused."""
-    if fields.integer("output_dim", default=3584) != text_hidden_size:
-        raise fields.refuse("output_dim", f"is not the text model's {text_hidden_size}")
-    return text_hidden_size
+    joins(fields, "output_dim", text_hidden_size, default=3584)
+    found += (Weight("audio.marks", (2, text_hidden_size), "embedding"),)
+    return found + linear("projector", text_hidden_size, widths(fields)[0], bias=True)
 
 
 def qwen3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
@@ -127,14 +115,14 @@ def qwen3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight,
     wide = fields.integer("downsample_hidden_size", default=480)
     for _ in range(3):
         bins = (bins + 1) // 2
-    out = width_out(fields, text_hidden_size)
+    joins(fields, "output_dim", text_hidden_size, default=3584)
     return (
         *linear("audio.conv1", wide, 9, bias=True, role="conv"),
         *linear("audio.conv2", wide, 9 * wide, bias=True, role="conv") * 2,
         *linear("audio.conv_out", size, wide * bins),
         *blocks(count, size, inner, part="audio"),
         *norm("audio.norm", size, bias=True),
-        *two_layers(size, size, out, bias=True),
+        *two_layers(size, size, text_hidden_size),
     )
 
 

@@ -4,7 +4,8 @@ Each takes the audio fields, the outer fields and the text decoder's hidden size
 classes of the outer `model_type` in Hugging Face transformers 5.24.
 """
 
-from planner.hf_config.reader import Fields, short
+from planner.hf_config.joining import two_numbers
+from planner.hf_config.reader import Fields
 from planner.hf_config.resamplers import qformer
 from planner.hf_config.vision_projectors import embedder
 from planner.tensors import Weight, linear, norm
@@ -36,14 +37,12 @@ def granite(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
         *norm("conv.batch_norm", conv, bias=True),
         *linear("conv.down", size, conv, bias=True, role="conv"),
     )
-    asking = outer.child("projector_config") or Fields({}, "projector_config.")
+    asking = outer.part("projector_config")
     found = qformer(asking)
     asking.finish()
     asked = asking.integer("hidden_size")
-    window, rate = (
-        outer.integer("window_size", default=15),
-        outer.integer("downsample_rate", default=5),
-    )
+    window = outer.integer("window_size", default=15)
+    rate = outer.integer("downsample_rate", default=5)
     return (
         *linear("audio.input", size, fields.integer("input_dim"), bias=True),
         *repeated(layer, fields.integer("num_layers")),
@@ -63,9 +62,8 @@ def phi4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, 
     fields.ignore("chunk_size", "left_chunk", "feature_layer")
     fields.ignore("activation", "conv_activation", "conv_glu_type", "nemo_activation")
     size, inner = fields.integer("hidden_size"), fields.integer("intermediate_size")
-    outward, separated = (
-        fields.integer("ext_pw_out_channel"), fields.integer("depthwise_separable_out_channel"),
-    )  # fmt: skip
+    outward = fields.integer("ext_pw_out_channel")
+    separated = fields.integer("depthwise_separable_out_channel")
     multiplied = size * fields.integer("depthwise_multiplier", default=1)
     channels, bins = fields.integer("nemo_conv_channels"), fields.integer("input_size")
     halvings = fields.integer("time_reduction").bit_length() - 1
@@ -112,7 +110,7 @@ def gemma4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight
     )  # fmt: skip
     size, out = fields.integer("hidden_size"), fields.integer("output_proj_dims")
     head = size // fields.integer("num_attention_heads")
-    first, second = two_widths(fields, "subsampling_conv_channels")
+    first, second = two_numbers(fields, "subsampling_conv_channels")
     kernel = fields.integer("conv_kernel_size")
     return (
         *subsampling(first, second, size, first // 4 * second),
@@ -135,7 +133,7 @@ def gemma3n(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
         fields.expect(name, [only, only])
     bins = ((fields.integer("input_feat_size") + 1) // 2 + 1) // 2
     size = fields.integer("hidden_size")
-    first, second = two_widths(fields, "sscp_conv_channel_size")
+    first, second = two_numbers(fields, "sscp_conv_channel_size")
     return (
         *subsampling(first, second, size, bins * second),
         *repeated(
@@ -147,14 +145,6 @@ def gemma3n(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
         ),
         *embedder(fields, "projector.audio", text_hidden_size),
     )  # fmt: skip
-
-
-def two_widths(fields: Fields, name: str) -> tuple[int, int]:
-    """The widths of two convolutions."""
-    found = fields.sequence(name) or []
-    if len(found) != 2 or not all(type(n) is int and n > 0 for n in found):
-        raise fields.refuse(name, f"{short(found)} is not two widths")
-    return found[0], found[1]
 
 
 def subsampling(first: int, second: int, size: int, wide: int) -> tuple[Weight, ...]:

@@ -39,7 +39,7 @@ def kda(fields: Fields) -> Model:
     fields.expect("tie_word_embeddings", False)
     fields.fill(first_k_dense_replace=1 if kimi else 2, num_shared_experts=1)
     heads = fields.integer("num_attention_heads")
-    nested = fields.child("linear_attn_config") or Fields({}, "linear_attn_config.")
+    nested = fields.part("linear_attn_config")
     attention = latent_attention(fields)
     if kimi:
         full = kimi_layers(fields, nested, count)

@@ -7,7 +7,8 @@ classes of the outer `model_type` in Hugging Face transformers 5.24.
 from math import prod
 
 from planner.hf_config.encoder_blocks import blocks
-from planner.hf_config.patch_mergers import clip_of_frames, joins, merger, side_by_side
+from planner.hf_config.joining import joins, two_layers, two_numbers
+from planner.hf_config.patch_mergers import clip_of_frames, merger, side_by_side
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.vision_encoders import (
     around,
@@ -38,9 +39,7 @@ def kimi(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, 
     outer.expect("projection_hidden_size", size)
     fields.ignore("projector_ln_eps")
     outer.ignore("projection_layer_norm_eps")
-    sides = fields.sequence("merge_kernel_size") or [2, 2]
-    if len(sides) != 2 or not all(type(side) is int and 0 < side < 100 for side in sides):
-        raise fields.refuse("merge_kernel_size", f"{short(sides)} is not two whole numbers")
+    sides = two_numbers(fields, "merge_kernel_size", default=(2, 2), most=99)
     found += norm("merger.norm", size, bias=True)
     return found + merger(size * prod(sides), text_hidden_size)
 
@@ -121,10 +120,8 @@ def lfm3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, 
     fields.fill(hidden_size=1024, intermediate_size=2560, num_hidden_layers=14, patch_size=16)
     fields.fill(num_attention_heads=16, num_key_value_heads=8)
     size, inner = fields.integer("hidden_size"), fields.integer("intermediate_size")
-    count, kernel = (
-        fields.integer("num_hidden_layers"),
-        fields.integer("conv_kernel_size", default=3),
-    )
+    count = fields.integer("num_hidden_layers")
+    kernel = fields.integer("conv_kernel_size", default=3)
     head = size // fields.integer("num_attention_heads")
     kinds = fields.sequence("layer_types", length=count)
     if kinds is None:
@@ -151,10 +148,8 @@ def lfm3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, 
     if not set(kinds) <= set(mixing):
         raise fields.refuse("layer_types", f"{short(kinds)} holds a type that is not known here")
     parts = [(every, count), *((mixing[kind], kinds.count(kind)) for kind in mixing)]
-    wide, bias = (
-        outer.integer("projector_hidden_size", default=4096),
-        outer.flag("projector_bias", default=True),
-    )
+    wide = outer.integer("projector_hidden_size", default=4096)
+    bias = outer.flag("projector_bias", default=True)
     return (
         *clip_of_frames(fields, size, bias=False),
         *norm("vision.embedding_norm", size),
@@ -165,8 +160,7 @@ def lfm3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, 
             if n
         ),
         *norm("projector.norm", size, bias=True),
-        *linear("projector.linear_1", wide, side_by_side(fields, size), bias=bias),
-        *linear("projector.linear_2", text_hidden_size, wide, bias=bias),
+        *two_layers(side_by_side(fields, size), wide, text_hidden_size, bias=bias),
     )
 
 

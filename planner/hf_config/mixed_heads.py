@@ -132,7 +132,7 @@ def step3(fields: Fields) -> Model:
     listed = fields.raw("moe_layers_enum")
     if listed is not None:
         fields.fill(mlp_layer_types=step3_experts(fields, listed, count))
-    others = fields.child("attention_other_setting") or Fields({}, "attention_other_setting.")
+    others = fields.part("attention_other_setting")
     others.ignore("attention_type", "true_head_dim")
     others.expect("head_dim", fields.config.get("head_dim", 128))
     others.expect("num_attention_groups", fields.config.get("num_key_value_heads", 8))

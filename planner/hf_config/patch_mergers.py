@@ -5,6 +5,7 @@ classes of the outer `model_type` in Hugging Face transformers 5.24.
 """
 
 from planner.hf_config.encoder_blocks import blocks
+from planner.hf_config.joining import joins, two_layers
 from planner.hf_config.reader import Fields
 from planner.hf_config.vision_encoders import patches, positions
 from planner.tensors import Weight, linear, norm
@@ -18,12 +19,6 @@ def merger(merged: int, text_hidden_size: int) -> tuple[Weight, ...]:
     """Two layers that make one token of neighbouring patches."""
     found = linear("merger.fc1", merged, merged, bias=True)
     return found + linear("merger.fc2", text_hidden_size, merged, bias=True)
-
-
-def joins(fields: Fields, name: str, text_hidden_size: int, default: int = 3584) -> None:
-    """Refuse a tower whose tokens are not as wide as the text model's."""
-    if fields.integer(name, default=default) != text_hidden_size:
-        raise fields.refuse(name, f"is not the text model's {text_hidden_size}")
 
 
 def clip_of_frames(fields: Fields, size: int, *, bias: bool) -> tuple[Weight, ...]:
@@ -46,7 +41,7 @@ def qwen2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight,
     """Qwen2-VL, whose `hidden_size` is the text model's: the tower's is `embed_dim`."""
     fields.expect("model_type", "qwen2_vl", "qwen2_vl_vision")
     size = fields.integer("embed_dim", default=1280)
-    joins(fields, "hidden_size", text_hidden_size)
+    joins(fields, "hidden_size", text_hidden_size, default=3584)
     fields.fill(patch_size=14)
     inner = size * fields.integer("mlp_ratio", default=4)
     return (
@@ -63,7 +58,7 @@ def qwen2_5(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
     size = fields.integer("hidden_size", default=3584)
     fields.expect("embed_dim", size)
     inner = fields.integer("intermediate_size", default=3420)
-    joins(fields, "out_hidden_size", text_hidden_size)
+    joins(fields, "out_hidden_size", text_hidden_size, default=3584)
     fields.fill(patch_size=14)
     if fields.config.get("model_type") == "exaone4_5_vision":
         fields.fill(num_key_value_heads=8)
@@ -92,16 +87,14 @@ def qwen3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight,
     """Qwen3-VL and Qwen3.5: learned positions, a merger, and one more merger per deep stack."""
     fields.fill(hidden_size=1152, intermediate_size=4304, depth=27, patch_size=16)
     size = fields.integer("hidden_size")
-    joins(fields, "out_hidden_size", text_hidden_size)
+    joins(fields, "out_hidden_size", text_hidden_size, default=3584)
     if not fields.given("deepstack_visual_indexes") and fields.text(
         "model_type", default="qwen3_vl"
     ).startswith(DEEP):
         fields.fill(deepstack_visual_indexes=[8, 16, 24])
     deep = fields.sequence("deepstack_visual_indexes") or []
-    merged, places = (
-        side_by_side(fields, size),
-        fields.integer("num_position_embeddings", default=2304),
-    )
+    merged = side_by_side(fields, size)
+    places = fields.integer("num_position_embeddings", default=2304)
     return (
         *clip_of_frames(fields, size, bias=True),
         Weight("vision.positions", (places, size), "embedding"),
@@ -184,8 +177,7 @@ def minimax_m3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[We
         *patches(fields, size, frames=frames, bias=False),
         *norm("vision.pre_layrnorm", size, bias=True),
         *blocks(fields.integer("num_hidden_layers"), size, fields.integer("intermediate_size")),
-        *linear("projector.linear_1", wide, size, bias=True),
-        *linear("projector.linear_2", text_hidden_size, wide, bias=True),
+        *two_layers(size, wide, text_hidden_size),
         *linear("projector.merge_linear_1", wide, merged, bias=True),
         *linear("projector.merge_linear_2", text_hidden_size, wide, bias=True),
     )

@@ -207,6 +207,10 @@ class Fields:
             raise self.refuse(name, f"{short(value)} is not an object")
         return Fields(value, f"{self.name_of(name)}.")
 
+    def part(self, name: str) -> "Fields":
+        """A nested object under its own reader, an empty one where absent."""
+        return self.child(name) or Fields({}, f"{self.name_of(name)}.")
+
     def expect(self, name: str, *allowed: Any) -> None:
         """Refuse unless the field is absent, null or one of `allowed`."""
         value = self.raw(name)

@@ -5,6 +5,7 @@ modeling files in the families' own repositories, as vLLM carries them (intern_v
 deepencoder.py, minicpmv.py, phi3v.py).
 """
 
+from planner.hf_config.joining import joins, two_layers
 from planner.hf_config.reader import Fields
 from planner.hf_config.segment_anything import sam
 from planner.hf_config.vision_encoders import clip, headless, intern_vit, positions
@@ -43,8 +44,7 @@ def intern_chat(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[W
     return (
         *found,
         *norm("projector.norm", wide, bias=True),
-        *linear("projector.linear_1", text_hidden_size, wide, bias=True),
-        *linear("projector.linear_2", text_hidden_size, text_hidden_size, bias=True),
+        *two_layers(wide, text_hidden_size, text_hidden_size),
     )
 
 
@@ -52,7 +52,7 @@ def deepseek_ocr(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[
     """DeepSeek-OCR: Segment Anything feeds CLIP; both, side by side, go through one projection."""
     fields.expect("model_name", "deeplip_b_l")
     fields.ignore("model_type", "mlp_ratio")
-    towers = fields.child("width") or Fields({}, "vision_config.width.")
+    towers = fields.part("width")
     high, low = towers.child("sam_vit_b"), towers.child("clip-l-14-224")
     if high is None or low is None:
         raise fields.refuse("width", "does not describe sam_vit_b and clip-l-14-224")
@@ -70,11 +70,10 @@ def deepseek_ocr(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[
     found += seen[:-2]  # no norm stands behind its layers
     high.finish()
     low.finish()
-    projector = outer.child("projector_config") or Fields({}, "projector_config.")
+    projector = outer.part("projector_config")
     projector.expect("projector_type", "linear")
     wide = projector.integer("input_dim", default=2048)
-    if projector.integer("n_embed", default=1280) != text_hidden_size:
-        raise projector.refuse("n_embed", f"is not the text model's {text_hidden_size}")
+    joins(projector, "n_embed", text_hidden_size, default=1280)
     projector.finish()
     return (
         *found,
@@ -109,7 +108,7 @@ def phi3_vision(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[W
     fields.expect("model_name", "openai/clip-vit-large-patch14-336")
     fields.ignore("num_img_tokens", "layer_idx")
     fields.expect("image_dim_out", CLIP_L["hidden_size"])
-    joining = outer.child("embd_layer") or Fields({}, "embd_layer.")
+    joining = outer.part("embd_layer")
     joining.expect("embedding_cls", "image")
     joining.expect("projection_cls", "mlp")
     for name in ("use_hd_transform", "with_learnable_separator"):
@@ -119,7 +118,6 @@ def phi3_vision(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[W
     wide = 4 * CLIP_L["hidden_size"]
     return (
         *clip(Fields(CLIP_L)),
-        *linear("projector.linear_1", text_hidden_size, wide, bias=True),
-        *linear("projector.linear_2", text_hidden_size, text_hidden_size, bias=True),
+        *two_layers(wide, text_hidden_size, text_hidden_size),
         Weight("projector.marks", (2, wide), "embedding"),
     )

@@ -5,6 +5,7 @@ classes of the outer `model_type` in Hugging Face transformers 5.24.
 """
 
 from planner.hf_config.encoder_blocks import blocks
+from planner.hf_config.joining import joins
 from planner.hf_config.reader import Fields
 from planner.hf_config.vision_encoders import patches
 from planner.hf_config.vision_projectors import encoder
@@ -58,7 +59,7 @@ def asked(
 ) -> tuple[Weight, ...]:
     """Encoder, Q-Former, its queries and one projection."""
     found = encoder(fields)
-    inner = outer.child("qformer_config") or Fields({}, "qformer_config.")
+    inner = outer.part("qformer_config")
     inner.fill(encoder_hidden_size=1408)
     found += qformer(inner, reads_text=reads_text)
     inner.expect("encoder_hidden_size", fields.integer("hidden_size"))
@@ -83,7 +84,7 @@ def granite4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weig
     """Granite 4 Vision: a Q-Former over windows for each deep stack and each of four corners."""
     found, size = encoder(fields), fields.integer("hidden_size")
     outer.ignore("spatial_vision_layer", "spatial_target_layers")
-    inner = outer.child("qformer_config") or Fields({}, "qformer_config.")
+    inner = outer.part("qformer_config")
     for name in ("hidden_size", "encoder_hidden_size"):
         inner.settle(name, size)
     asking = qformer(inner)
@@ -106,9 +107,10 @@ def granite4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weig
 def idefics2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """Idefics 2: an MLP of the text model's widths and a perceiver."""
     found, wide = encoder(fields), fields.integer("hidden_size")
-    text = outer.child("text_config") or Fields({})
+    text = outer.part("text_config")
     inner = text.integer("intermediate_size", default=14336)
-    perceiver = outer.child("perceiver_config") or Fields({}, "perceiver_config.")
+    perceiver = outer.part("perceiver_config")
+    joins(perceiver, "hidden_size", text_hidden_size, default=4096)
     perceiver.fill(hidden_size=4096, resampler_n_latents=64, resampler_depth=3)
     perceiver.fill(resampler_n_heads=16, resampler_head_dim=96, num_key_value_heads=4)
     size, head = perceiver.integer("hidden_size"), perceiver.integer("resampler_head_dim")
@@ -125,8 +127,6 @@ def idefics2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weig
     )
     queries, depth = perceiver.integer("resampler_n_latents"), perceiver.integer("resampler_depth")
     perceiver.finish()
-    if size != text_hidden_size:
-        raise perceiver.refuse("hidden_size", f"is not the text model's {text_hidden_size}")
     return (
         *found,
         *linear("projector.gate_proj", inner, wide),
@@ -167,10 +167,9 @@ def molmo2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight
     layer = blocks(
         count, size, inner, qkv_bias=bias, out_bias=bias, width=vision[0], kv_width=vision[1]
     )
-    adapter = outer.child("adapter_config") or Fields({}, "adapter_config.")
+    adapter = outer.part("adapter_config")
     adapter.fill(hidden_size=1152, intermediate_size=18944, vision_feature_layer=[24, 18])
-    if adapter.integer("text_hidden_size", default=3584) != text_hidden_size:
-        raise adapter.refuse("text_hidden_size", f"is not the text model's {text_hidden_size}")
+    joins(adapter, "text_hidden_size", text_hidden_size, default=3584)
     pooled, (wide, kv) = adapter.integer("hidden_size"), widths_of(adapter)
     joined = pooled * len(adapter.sequence("vision_feature_layer") or [])
     middle = adapter.integer("intermediate_size")

@@ -5,7 +5,8 @@ classes of the outer `model_type` in Hugging Face transformers 5.24.
 """
 
 from planner.hf_config.encoder_blocks import blocks
-from planner.hf_config.reader import Fields, short
+from planner.hf_config.joining import two_numbers
+from planner.hf_config.reader import Fields
 from planner.hf_config.vision_encoders import patches
 from planner.hf_config.vision_projectors import encoder
 from planner.tensors import Weight, linear, norm
@@ -57,11 +58,10 @@ def got_ocr(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weigh
 
 def deepseek_ocr2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """DeepSeek-OCR 2: Segment Anything, then a decoder's layers that read learned queries."""
-    high, deep = fields.child("sam_config"), fields.child("encoder_config")
-    high, deep = high or Fields({}, "sam_config."), deep or Fields({}, "encoder_config.")
+    high, deep = fields.part("sam_config"), fields.part("encoder_config")
     found = sam(high)
-    channels, down = high.integer("output_channels"), high.sequence("downsample_channels")
-    first, second = two_of(high, "downsample_channels", down or [512, 896])
+    channels = high.integer("output_channels")
+    first, second = two_numbers(high, "downsample_channels", default=(512, 896))
     high.finish()
     deep.fill(hidden_size=4096, intermediate_size=22016, num_hidden_layers=32)
     deep.fill(num_attention_heads=32, num_key_value_heads=32)
@@ -88,18 +88,10 @@ def deepseek_ocr2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple
     )
 
 
-def two_of(fields: Fields, name: str, found: list[object]) -> tuple[int, int]:
-    """The widths of two convolutions."""
-    first, second = found if len(found) == 2 else (None, None)
-    if not isinstance(first, int) or not isinstance(second, int) or min(first, second) < 1:
-        raise fields.refuse(name, f"{short(found)} is not two widths")
-    return first, second
-
-
 def deepseek_vl_hybrid(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """DeepSeek-VL 7B: SigLIP beside Segment Anything, which has a second neck."""
     found = encoder(fields)
-    high = outer.child("high_res_vision_config") or Fields({}, "high_res_vision_config.")
+    high = outer.part("high_res_vision_config")
     found += sam(high)
     high.finish()
     size, channels = high.integer("hidden_size"), high.integer("output_channels")

@@ -26,12 +26,13 @@ from planner.tensors import Weight
 Tower = Callable[[Fields, Fields, int], tuple[Weight, ...]]
 """Weights from the tower's own fields, the outer fields and the text decoder's hidden size."""
 
-NUMERICS = (
+NO_TENSORS = (
     "image_size", "vision_feature_layer", "vision_feature_select_strategy", "norm_eps",
     "pixel_shuffle_ratio", "projector_dropout", "rope_mode", "vision_segment_max_frames",
     "vocab_size", "num_heads", "num_attention_heads", "mm_tokens_per_image", "spatial_patch_size",
     "window_size", "fullatt_block_indexes", "tokens_per_second", "initializer_factor",
 )  # fmt: skip
+"""Fields that make no tensor, unless a tower reads them."""
 JOINING = re.compile(
     r""".*project(or|ion)_.*|(adapter|alignment|downsample|spatial|temporal|merger?)_.*
     |vision_feature_layers?|select_layer|deepstack_layer_map|drop_vision_last_layer
@@ -62,9 +63,9 @@ def towers_of(config: Mapping[str, Any], hidden_size: int) -> Towers:
         if build is None or not isinstance(own, Mapping):
             continue
         fields = Fields(own, f"{name}.")
-        fields.ignore(*NUMERICS)
+        fields.ignore(*NO_TENSORS)
         outer = Fields({n: config[n] for n in config if JOINING.fullmatch(n)})
-        outer.ignore(*NUMERICS, "text_config", "hidden_size")
+        outer.ignore(*NO_TENSORS, "text_config", "hidden_size")
         try:
             found = build(fields, outer, hidden_size)
             fields.finish()

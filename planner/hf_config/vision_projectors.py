@@ -5,6 +5,7 @@ classes of the outer `model_type` in Hugging Face transformers 5.24.
 """
 
 from planner.hf_config.encoder_blocks import blocks
+from planner.hf_config.joining import joins, two_layers
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.vision_encoders import (
     ENCODERS,
@@ -35,18 +36,17 @@ def features(fields: Fields, outer: Fields) -> int:
     return len(chosen) * fields.integer("hidden_size")
 
 
-def two_layers(
+def llava_projector(
     fields: Fields, outer: Fields, text_hidden_size: int, *, bias: bool = True
 ) -> tuple[Weight, ...]:
     """From the encoder's features to the text model. bias: the class's own choice."""
     bias = outer.flag("multimodal_projector_bias", default=bias)
-    found = linear("projector.linear_1", text_hidden_size, features(fields, outer), bias=bias)
-    return found + linear("projector.linear_2", text_hidden_size, text_hidden_size, bias=bias)
+    return two_layers(features(fields, outer), text_hidden_size, text_hidden_size, bias=bias)
 
 
 def llava(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """LLaVA 1.5, and Pixtral as LLaVA."""
-    return encoder(fields) + two_layers(fields, outer, text_hidden_size)
+    return encoder(fields) + llava_projector(fields, outer, text_hidden_size)
 
 
 def llava_with_newline(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
@@ -59,7 +59,7 @@ def llava_with_newline(fields: Fields, outer: Fields, text_hidden_size: int) -> 
 
 def video_llava(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """Video-LLaVA: the encoder twice, for images and for videos."""
-    return encoder(fields) * 2 + two_layers(fields, outer, text_hidden_size)
+    return encoder(fields) * 2 + llava_projector(fields, outer, text_hidden_size)
 
 
 def vip_llava(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
@@ -70,7 +70,7 @@ def vip_llava(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Wei
     outer.expect("multimodal_projector_bias", True)
     outer.ignore("projector_layernorm_eps")
     found += norm("projector.norm", features(fields, outer), bias=True)
-    return found + two_layers(fields, outer, text_hidden_size)
+    return found + llava_projector(fields, outer, text_hidden_size)
 
 
 def mistral3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
@@ -80,7 +80,7 @@ def mistral3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weig
     found += norm("projector.norm", size)
     merged = size * outer.integer("spatial_merge_size", default=2) ** 2
     found += linear("projector.merging_layer", size, merged)
-    return found + two_layers(fields, outer, text_hidden_size, bias=False)
+    return found + llava_projector(fields, outer, text_hidden_size, bias=False)
 
 
 def gemma3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
@@ -94,8 +94,7 @@ def paligemma(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Wei
     """PaliGemma: one projection."""
     found = encoder(fields)
     fields.ignore("projection_dim")
-    if outer.integer("projection_dim", default=2048) != text_hidden_size:
-        raise outer.refuse("projection_dim", f"is not the text model's {text_hidden_size}")
+    joins(outer, "projection_dim", text_hidden_size, default=2048)
     return found + linear("projector", text_hidden_size, fields.integer("hidden_size"), bias=True)
 
 
@@ -139,8 +138,7 @@ def internvl(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weig
     outer.expect("downsample_ratio", 0.5)
     wide = 4 * fields.integer("hidden_size")
     found += norm("projector.norm", wide, bias=True)
-    found += linear("projector.linear_1", text_hidden_size, wide, bias=True)
-    return found + linear("projector.linear_2", text_hidden_size, text_hidden_size, bias=True)
+    return found + two_layers(wide, text_hidden_size, text_hidden_size)
 
 
 def lfm2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
@@ -149,15 +147,13 @@ def lfm2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, 
     if outer.flag("projector_use_layernorm", default=True):
         found += norm("projector.norm", wide, bias=True)
     inner, bias = outer.integer("projector_hidden_size"), outer.flag("projector_bias", default=True)
-    found += linear("projector.linear_1", inner, wide, bias=bias)
-    return found + linear("projector.linear_2", text_hidden_size, inner, bias=bias)
+    return found + two_layers(wide, inner, text_hidden_size, bias=bias)
 
 
 def video_llama3(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
     """VideoLLaMA 3."""
     found, wide = encoder(fields), fields.integer("hidden_size")
-    found += linear("projector.linear_1", text_hidden_size, wide, bias=True)
-    return found + linear("projector.linear_2", text_hidden_size, text_hidden_size, bias=True)
+    return found + two_layers(wide, text_hidden_size, text_hidden_size)
 
 
 def ovis2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
@@ -166,15 +162,13 @@ def ovis2(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight,
     found, size = encoder(fields), fields.integer("hidden_size")
     words = fields.integer("vocab_size", default=16384)
     heads = words - fields.integer("num_visual_indicator_tokens", default=5)
-    wide = outer.integer("hidden_size", default=1536)
-    if wide != text_hidden_size:
-        raise outer.refuse("hidden_size", f"is not the text model's {text_hidden_size}")
+    joins(outer, "hidden_size", text_hidden_size, default=1536)
     stride = fields.integer("hidden_stride", default=1)
     return (
         *found,
         *linear("projector.head", heads, size * stride**2),
         *norm("projector.norm", heads, bias=True),
-        Weight("projector.words", (words, wide), "embedding"),
+        Weight("projector.words", (words, text_hidden_size), "embedding"),
     )
 
 

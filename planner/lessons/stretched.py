@@ -7,7 +7,6 @@ found.before.wavelengths, found.after.wavelengths
 from dataclasses import dataclass
 from itertools import pairwise
 
-from planner.errors import PlanRefused
 from planner.model import Model
 from planner.positions import reach
 from planner.rope.extension import SCALED, Extension, extend
@@ -52,10 +51,7 @@ def stretched(model: Model, factor: int, method: str) -> Stretched:
     """Raises PlanRefused where neither the configuration nor `method` scales anything."""
     found = reach(model)
     if not is_scaled(model):
-        if found.supported_tokens is None:
-            extend(model, 1)
-            raise PlanRefused("the configuration states no length to stretch")
-        extension = extend(model, factor * found.supported_tokens, method)
+        extension = extend(model, factor * (found.supported_tokens or 1), method)
         return Stretched(
             method, extension.layers.width, extension.original_tokens, extension.context_tokens,
             extension.before, extension.after, extension,

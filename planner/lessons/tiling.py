@@ -42,10 +42,6 @@ class OnChip:
     def shared_bytes(self) -> int:
         return self.queries_bytes + self.keys_bytes + self.values_bytes
 
-    @property
-    def register_bytes(self) -> int:
-        return self.scores_bytes + self.output_bytes
-
 
 def on_chip(
     tile: Tile, head_dim: int, value_dim: int, *, element_bytes: int = 2, stages: int = 1
@@ -118,10 +114,6 @@ class Traffic:
     def naive_intensity(self) -> float:
         """FLOPs per byte."""
         return self.flops / self.naive_bytes
-
-    @property
-    def flash_intensity(self) -> float:
-        return self.flops / self.flash_bytes
 
     @property
     def cached_intensity(self) -> float:

@@ -9,7 +9,7 @@ do. Nothing here says how good the answers are: what papers report is in planner
 
 from dataclasses import dataclass
 from math import inf, nextafter
-from typing import Any, Literal, get_args
+from typing import Any
 
 from planner.errors import PlanRefused
 from planner.kinds.attention import Attention, LatentAttention
@@ -19,9 +19,8 @@ from planner.rope.frequencies import Frequencies, frequencies, unscaled
 from planner.rope.layers import LOCAL, RotaryLayers, rotary_layers
 from planner.units import format_tokens
 
-Method = Literal["yarn", "linear", "dynamic"]
-METHODS: tuple[str, ...] = get_args(Method)
 LABELS = {"yarn": "YaRN", "linear": "position interpolation", "dynamic": "dynamic NTK"}
+METHODS = tuple(LABELS)
 ORIGINAL = "original_max_position_embeddings"
 ONLY_THE_CHECK = "an engine only needs its length check overridden"
 SCALED = ("linear", "dynamic", "yarn", "longrope", "llama3", "proportional")

@@ -94,10 +94,7 @@ def _dynamic(
 def _yarn(
     rope: Mapping[str, Any], width: int, plain: Frequencies, longest: int | None
 ) -> Frequencies:
-    original = rope.get("original_max_position_embeddings") or longest
-    if original is None:
-        raise PlanRefused("original_max_position_embeddings is missing: no frequencies")
-    factor = float(rope.get("factor") or (longest or original) / original)
+    original, factor = _original_and_factor(rope, longest)
     low, high = yarn_range(rope, width, original)
     turns = []
     for pair, turn in enumerate(plain.radians):
@@ -138,14 +135,11 @@ def _longrope(
     rope: Mapping[str, Any], plain: Frequencies, longest: int | None, length: int | None
 ) -> Frequencies:
     """A factor for every pair, from one list up to the original length and another beyond."""
-    original = rope.get("original_max_position_embeddings") or longest
-    if original is None:
-        raise PlanRefused("original_max_position_embeddings is missing: no frequencies")
+    original, factor = _original_and_factor(rope, longest)
     name = "long_factor" if (length or 0) > original else "short_factor"
     factors = rope.get(name)
     if not isinstance(factors, list) or len(factors) != len(plain.radians):
         raise PlanRefused(f"{name} is no list of {len(plain.radians)} numbers: no frequencies")
-    factor = float(rope.get("factor") or (longest or original) / original)
     given = rope.get("attention_factor")
     grown = 1.0 if factor <= 1 else sqrt(1 + log(factor) / log(original))
     turns = (turn / each for turn, each in zip(plain.radians, factors, strict=True))
@@ -168,6 +162,14 @@ def _llama3(rope: Mapping[str, Any], plain: Frequencies) -> Frequencies:
             kept = (times - slow) / (fast - slow)
         turns.append((1 - kept) * turn / factor + kept * turn)
     return Frequencies(tuple(turns))
+
+
+def _original_and_factor(rope: Mapping[str, Any], longest: int | None) -> tuple[float, float]:
+    """The length trained at, and how many times longer it is to be."""
+    original = rope.get("original_max_position_embeddings") or longest
+    if original is None:
+        raise PlanRefused("original_max_position_embeddings is missing: no frequencies")
+    return original, float(rope.get("factor") or (longest or original) / original)
 
 
 def _needed(rope: Mapping[str, Any], name: str) -> float:

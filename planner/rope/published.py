@@ -35,17 +35,17 @@ ALWAYS = {
 def claims(found: Extension) -> tuple[str, ...]:
     """The statements that hold for this extension, its factor beyond what was shown first."""
     shown, where = PUBLISHED[found.method]
-    said: tuple[str, ...] = (SOURCES_SAY, where, ALWAYS[found.method])
+    said = (SOURCES_SAY, where, ALWAYS[found.method])
     if found.factor > shown:
-        outside = (
+        beyond = (
             f"Outside what was published: {found.factor:.3g} times is more than the {shown:g} "
             f"shown for {LABELS[found.method]}."
         )
-        return (outside, *said)
-    if found.factor > SOURCES_FACTOR:
-        outside = (
+    elif found.factor > SOURCES_FACTOR:
+        beyond = (
             f"Beyond the sources' claim: {found.factor:.3g} times is more than their "
             f"{SOURCES_FACTOR}."
         )
-        return (outside, *said)
-    return said
+    else:
+        return said
+    return (beyond, *said)

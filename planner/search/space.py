@@ -8,7 +8,6 @@ from planner.deployment import Deployment
 from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.kinds.attention import Attention, LatentAttention
-from planner.kinds.mlp import MoE
 from planner.model import Model
 from planner.timing.collectives import GPUS_PER_MACHINE
 from planner.timing.latency import Request
@@ -89,7 +88,7 @@ def deployments(model: Model, space: Space) -> Iterator[Deployment]:
     with experts is also spread by expert parallelism wherever it has several GPUs, and a cache that
     tensor parallelism copies is also split by decode context parallelism.
     """
-    moe = any(isinstance(group.mlp, MoE) for group in model.groups)
+    moe = model.has_experts
     layouts = sorted(
         (tp * pp * dp * ring, tp, pp, dp, ring, dcp)
         for tp in _powers(min(space.max_gpus, GPUS_PER_MACHINE))

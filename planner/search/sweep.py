@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.deployment import Deployment
-from planner.kinds.mlp import MoE
 from planner.memo import memo
 from planner.model import Model
 from planner.search.space import Target
@@ -110,7 +109,7 @@ def compile_deployment(
 ) -> Compiled:
     """Raises PlanRefused where the deployment does not suit the model."""
     sequences: Ints = -(-users // deployment.data_parallel_size)
-    shared = any(isinstance(group.mlp, MoE) for group in model.groups)
+    shared = model.has_experts
     dp = deployment.data_parallel_size if shared else 1
     alone = Deployment(
         tensor_parallel_size=deployment.tensor_parallel_size,

@@ -32,7 +32,6 @@ SOURCES = {
     "mi300x-rccl-xgmi, 2025-03-02); start-up estimated, between NVLink's and PCIe's",
     "network": "46 to 48 of 50 GB/s per adapter (NCCL maintainers, nccl-tests issue 290)",
 }
-ALL_TO_ALL_SOURCE = "DeepEP README: 153 to 158 of 160 GB/s in one machine, 43 to 58 GB/s between"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,8 @@ class Link:
     high: float
     pair_bytes_per_s: float
     direct: float = 0.9
-    """Of the bandwidth, what sends and all-to-alls sustain."""
+    """Of the bandwidth, what sends and all-to-alls sustain (DeepEP README: 153 to 158 of 160 GB/s
+    in one machine, 43 to 58 GB/s between)."""
 
     @property
     def source(self) -> str:

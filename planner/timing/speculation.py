@@ -45,18 +45,6 @@ def tokens_per_step(acceptance: float, draft_tokens: int) -> float:
     return sum(acceptance**i for i in range(draft_tokens + 1))
 
 
-def acceptance_of(tokens: float, draft_tokens: int) -> float:
-    """The acceptance rate that gives `tokens` a step: tokens_per_step solved backwards."""
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        if tokens_per_step(middle, draft_tokens) < tokens:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
-
-
 def speculate(
     step_s: Callable[[int], float],
     draft_s: Callable[[int], float],

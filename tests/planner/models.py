@@ -1,9 +1,10 @@
-"""Small and well-known configurations for tests, written out so that a test stands alone."""
+"""Models that tests share: well-known configurations written out, and presets."""
 
 from typing import Any
 
 from planner.hf_config import parse
 from planner.model import Model
+from presets.models import load_model_config
 
 LLAMA_8B: dict[str, Any] = {
     "model_type": "llama",
@@ -82,3 +83,17 @@ JAMBA: dict[str, Any] = {
 def model(config: dict[str, Any], **changes: Any) -> Model:
     """The parsed configuration with some fields changed."""
     return parse({**config, **changes})
+
+
+def preset(name: str) -> Model:
+    """A preset, by its id."""
+    return parse(load_model_config(name), name)
+
+
+def cache_bytes(model: Model, tokens: int) -> int:
+    """Bytes of one sequence's cache in bf16, straight from the tensors."""
+    return sum(
+        2 * group.count * tensor.heads * tensor.width * tensor.entries(tokens)
+        for group in model.groups
+        for tensor in group.cache()
+    )

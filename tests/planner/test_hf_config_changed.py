@@ -11,20 +11,11 @@ import pytest
 
 from planner.errors import ConfigRefused
 from planner.hf_config import parse
-from planner.model import Model
 from planner.parameters import count
+from tests.planner.models import cache_bytes
 
 DATA = json.loads((Path(__file__).parent / "data" / "counted_changed.json").read_text())
 BY_NAME = {case["name"]: case["config"] for case in DATA["cases"]}
-
-
-def cache_bytes(model: Model, tokens: int) -> int:
-    """Bytes of one sequence's cache in bf16, straight from the tensors."""
-    return sum(
-        2 * group.count * t.heads * t.width * t.entries(tokens)
-        for group in model.groups
-        for t in group.cache()
-    )
 
 
 @pytest.mark.parametrize("case", DATA["cases"], ids=lambda case: case["name"])

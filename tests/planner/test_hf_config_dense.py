@@ -12,19 +12,10 @@ import pytest
 
 from planner.errors import ConfigRefused
 from planner.hf_config import parse
-from planner.model import Model
 from planner.parameters import count
+from tests.planner.models import cache_bytes
 
 COUNTED = json.loads((Path(__file__).parent / "data" / "counted_dense.json").read_text())["cases"]
-
-
-def cache_bytes(model: Model, tokens: int) -> int:
-    """Bytes of one sequence's cache in bf16, straight from the tensors."""
-    return sum(
-        2 * group.count * tensor.heads * tensor.width * tensor.entries(tokens)
-        for group in model.groups
-        for tensor in group.cache()
-    )
 
 
 @pytest.mark.parametrize("case", COUNTED, ids=lambda case: case["name"])

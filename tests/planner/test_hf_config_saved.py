@@ -12,20 +12,11 @@ import pytest
 from planner.engines.vision_tower import tower_of
 from planner.errors import ConfigRefused
 from planner.hf_config import parse
-from planner.model import Model
 from planner.parameters import count
-from tests.planner.models import DEEPSEEK_V3
+from tests.planner.models import DEEPSEEK_V3, cache_bytes
 
 DATA = json.loads((Path(__file__).parent / "data" / "counted_saved.json").read_text())
 CASES = [pytest.param(case, id=case["config"]["model_type"]) for case in DATA["cases"]]
-
-
-def cache_bytes(model: Model, tokens: int) -> int:
-    return sum(
-        2 * group.count * t.heads * t.width * t.entries(tokens)
-        for group in model.groups
-        for t in group.cache()
-    )
 
 
 # Indexers' keys lie outside the cache of transformers; of gpt_neo it keeps local layers whole.

@@ -15,6 +15,7 @@ from planner.hf_config import parse
 from planner.model import Model
 from planner.parameters import count
 from planner.tensors import Weight
+from tests.planner.models import cache_bytes
 
 DATA = json.loads((Path(__file__).parent / "data" / "counted_sparse.json").read_text())
 CASES = [
@@ -22,14 +23,6 @@ CASES = [
     for index, case in enumerate(DATA["cases"])
 ]
 MEASURED = [param for param in CASES if "kv_cache_bytes" in param.values[0]]
-
-
-def cache_bytes(model: Model, tokens: int) -> int:
-    return sum(
-        2 * group.count * t.heads * t.width * t.entries(tokens)
-        for group in model.groups
-        for t in group.cache()
-    )
 
 
 def state_bytes(model: Model) -> int:

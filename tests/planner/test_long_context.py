@@ -45,12 +45,18 @@ def test_reach_of_published_models(
     assert found.hard == (method == "learned")
 
 
-@pytest.mark.parametrize("kind", ["linear", "dynamic"])
+@pytest.mark.parametrize("kind", ["linear", "dynamic", "ntk"])
 def test_a_factor_multiplies_the_stated_length(kind: str) -> None:
     """LongChat's 4,096 x 8, as vLLM derives it."""
     scaling = {"type": kind, "factor": 8.0}
     found = reach(model(LLAMA_8B, max_position_embeddings=4096, rope_scaling=scaling))
     assert (found.trained_tokens, found.supported_tokens) == (4096, 32768)
+
+
+def test_vllms_own_name_for_yarn_is_yarn() -> None:
+    scaling = {"type": "deepseek_yarn", "factor": 40.0, "original_max_position_embeddings": 4096}
+    found = reach(model(LLAMA_8B, max_position_embeddings=163840, rope_scaling=scaling))
+    assert (found.method, found.trained_tokens, found.supported_tokens) == ("yarn", 4096, 163840)
 
 
 def test_windows_pass_information_on_layer_by_layer() -> None:

@@ -251,7 +251,7 @@ def test_keys_do_not_lead_into_a_closed_sidebar(browser: Any, server: str) -> No
         ("explain?topic=Heads&heads_n=8k", ""),
         ("explain?topic=Zebras", "topic=Zebras"),
         ("train?method=QLoRA&seq=2048&sharding=zero3", ""),
-        ("train?method=QLoRA&seq=0", "seq=0"),
+        ("train?method=QLoRA&micro=0", "micro=0"),
         ("engine?engine=sglang&users=3", ""),
         ("engine?spec=Draft model&draft=llama-3.2-1b&spec_tokens=4", ""),
         ("engine?spec=Zebra", "spec=Zebra"),

@@ -148,6 +148,11 @@ def test_one_run_at_a_time_on_a_card() -> None:
         pass
 
 
+def test_rehearsals_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "only_run_on", lambda name: pytest.fail(f"{name} is locked"))
+    assert run("memory/allocator")[0].cases
+
+
 def test_a_replay_sends_the_events_of_a_run_and_measures_nothing(tmp_path: Path) -> None:
     output = tmp_path / "record.json"
     done = subprocess.run(

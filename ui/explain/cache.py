@@ -9,9 +9,11 @@ from planner.lessons import decode_steps
 from planner.plan import Plan
 from planner.units import format_bytes, format_seconds, format_tokens
 from presets.speed import speed_of
+from ui.bound import BOUND
 from ui.capacity_map import short_tokens
 from ui.explain import charts, parts
 from ui.tables import html_table
+from ui.theme import dark
 
 MOST = 200
 PROMPTS = (0, 128, 512, *(2**e for e in range(10, 16)))
@@ -32,7 +34,7 @@ def _projections(plan: Plan) -> None:
         "A key and a value never change once computed. Without a cache each step computes those of "
         "all tokens so far again; with one, only those of the new token.",
     )
-    n = st.slider("Tokens generated", 1, MOST, 100, key="steps", **parts.BOUND)
+    n = st.slider("Tokens generated", 1, MOST, 100, key="steps", **BOUND)
     without, with_cache = decode_steps.totals(n)
     each = decode_steps.projection_flops(plan.model)
     parts.formula(
@@ -51,7 +53,7 @@ def _projections(plan: Plan) -> None:
             "with a cache": list(accumulate(s.with_cache for s in found)),
         },
         ("Tokens generated", "Projections so far"),
-        dark=parts.dark(),
+        dark=dark(),
         marks=[(n, without, f"{without:,}")],
     )
     shown = sorted({1, 2, 3, *(max(1, round(n * k / 5)) for k in range(1, 6))})
@@ -88,11 +90,11 @@ def _seconds(plan: Plan) -> None:
     a, b = st.columns(2)
     prompt = a.select_slider(
         "Tokens before the answer", PROMPTS, 1024, format_func=format_tokens, key="before",
-        **parts.BOUND,
+        **BOUND,
     )  # fmt: skip
     answer = b.select_slider(
         "Tokens of the answer", ANSWERS, 256, format_func=format_tokens, key="answer",
-        **parts.BOUND,
+        **BOUND,
     )  # fmt: skip
 
     def spent(before: int, own: int) -> decode_steps.Spent:
@@ -114,7 +116,7 @@ def _seconds(plan: Plan) -> None:
         "with a cache": [each.with_cache_s for each in found],
     }
     chart = charts.bars(
-        names, times, "Estimated time of one user (s)", dark=parts.dark(),
+        names, times, "Estimated time of one user (s)", dark=dark(),
         labels=[[format_seconds(value) for value in row] for row in times.values()],
     )  # fmt: skip
     rows = [
@@ -148,7 +150,7 @@ def _growth(plan: Plan) -> None:
         32768,
         format_func=short_tokens,
         key="grown",
-        **parts.BOUND,
+        **BOUND,
     )
     terms, state = plan.footprint.terms, plan.state_bytes_per_sequence
     lengths = [n * k // 32 for k in range(33)]
@@ -169,7 +171,7 @@ def _growth(plan: Plan) -> None:
     )
     top = max(sizes[-1], 1)
     chart = charts.lines(
-        lengths, {"one sequence": sizes}, ("Tokens", "Cache of one sequence"), dark=parts.dark(),
+        lengths, {"one sequence": sizes}, ("Tokens", "Cache of one sequence"), dark=dark(),
         marks=[(n, sizes[-1], format_bytes(sizes[-1]))],
         yaxis={
             "tickvals": [top * k / 4 for k in range(5)],

@@ -5,8 +5,10 @@ import streamlit as st
 from planner.lessons.data_parallel import Stage, zero_stages
 from planner.plan import Plan
 from planner.units import format_bytes
+from ui.bound import BOUND
 from ui.explain import charts, parts
 from ui.tables import html_table
+from ui.theme import dark
 
 TITLE = "Every GPU a copy, or its part of one"
 IDEA = (
@@ -18,8 +20,8 @@ IDEA = (
 
 def show(plan: Plan) -> None:
     a, b = st.columns(2)
-    ranks = a.select_slider("GPUs", (2, 4, 8), 4, key="ranks", **parts.BOUND)
-    batches = b.slider("Micro-batches a step", 1, 32, 8, key="micros", **parts.BOUND)
+    ranks = a.select_slider("GPUs", (2, 4, 8), 4, key="ranks", **BOUND)
+    batches = b.slider("Micro-batches a step", 1, 32, 8, key="micros", **BOUND)
     found = zero_stages(plan.model, plan.gpu, ranks, batches)
     whole, last = found[0], found[-1]
     parts.formula(
@@ -45,7 +47,7 @@ def _held(found: tuple[Stage, ...], ranks: int) -> None:
         names,
         {kind: [stage.held[kind] / 2**30 for stage in found] for kind in kinds},
         "GiB on each GPU",
-        dark=parts.dark(),
+        dark=dark(),
         stacked=True,
     )
     rows = [
@@ -65,7 +67,7 @@ def _sent(found: tuple[Stage, ...], ranks: int, batches: int) -> None:
         [stage.name for stage in found],
         {"sent": [stage.sent_bytes / 2**30 for stage in found]},
         "GiB that leave each GPU in a step",
-        dark=parts.dark(),
+        dark=dark(),
         labels=[[format_bytes(stage.sent_bytes) for stage in found]],
     )
     rows = [

@@ -11,11 +11,14 @@ from planner.plan import Plan
 from planner.timing.drafting import Drafter, counts, drafter_for, gains, loses_from, speculated
 from planner.timing.latency import Latency
 from planner.timing.speculation import ASSUMED, tokens_per_step
+from planner.units import counted
 from presets.models import all_names
 from ui import drafting_view
+from ui.bound import BOUND
 from ui.explain import charts, parts
 from ui.model_source import from_preset
 from ui.tables import html_table
+from ui.theme import dark
 
 MOST_TOKENS, TYPICAL = 8, range(3, 6)
 CLAIMED = {
@@ -29,8 +32,8 @@ def show(plan: Plan) -> None:
     now = drafting_view.times_of(plan, 1)
     a, b = st.columns(2)
     acceptance = a.slider("Acceptance of a draft token", 0.0, 1.0, 0.7, 0.05, key="accepted",
-                          **parts.BOUND)  # fmt: skip
-    k = b.slider("Draft tokens a step", 1, MOST_TOKENS, 4, key="drafts", **parts.BOUND)
+                          **BOUND)  # fmt: skip
+    k = b.slider("Draft tokens a step", 1, MOST_TOKENS, 4, key="drafts", **BOUND)
     drafters = _drafters(plan.model, k)
     _by_tokens(plan, now, acceptance, k)
     _by_users(plan, now, drafters, acceptance, k)
@@ -72,7 +75,7 @@ def _by_tokens(plan: Plan, now: Latency, acceptance: float, k: int) -> None:
         for name, of in _by_count(plan.model).items()
     }
     chart = charts.lines(
-        x, lines, ("Draft tokens a step, k", "Times as fast, one user"), dark=parts.dark(),
+        x, lines, ("Draft tokens a step, k", "Times as fast, one user"), dark=dark(),
         yaxis={"rangemode": "tozero"},
     )  # fmt: skip
     rows = [
@@ -143,7 +146,7 @@ def _by_users(
          f"{lost[name]:,}")
         for name, of in lines.items()
     ]  # fmt: skip
-    head = ("Drafter", *(f"{n:,} user{'' if n == 1 else 's'}" for n in few), "Loses from")
+    head = ("Drafter", *(counted(n, "user") for n in few), "Loses from")
     alt = "Gain by number of users: " + "; ".join(
         f"{name} {of[1].speedup:.2f} with one, {of[most].speedup:.2f} with {most:,}"
         for name, of in lines.items()

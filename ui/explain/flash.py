@@ -10,10 +10,12 @@ from planner.plan import Plan
 from planner.units import format_bytes
 from presets.gpus import load_gpu
 from presets.published import FlashVersion, flash_versions
+from ui.bound import BOUND
 from ui.capacity_map import short_tokens
 from ui.explain import charts, narrow, parts, turns
 from ui.sentence import as_sentence
 from ui.tables import html_table
+from ui.theme import dark
 from validate.record import Case, Record, shipped
 
 LENGTHS = tuple(2**e for e in range(10, 18))
@@ -31,7 +33,7 @@ def show(plan: Plan) -> None:
     _measured()
     n = st.select_slider(
         "Tokens of the prompt", LENGTHS, 8192, format_func=short_tokens, key="flash_n",
-        **parts.BOUND,
+        **BOUND,
     )  # fmt: skip
     _loops(heads, n)
     try:
@@ -54,7 +56,7 @@ def _rates() -> None:
         [f"{v.version} on {v.card}" for v in found],
         {"share": [100 * s for s in shares]},
         "Part of the 16-bit peak (%)",
-        dark=parts.dark(),
+        dark=dark(),
         labels=[[f"{s:.0%}" for s in shares]],
         xaxis={"range": [0, 100]},
     )
@@ -149,7 +151,7 @@ def _measured() -> None:
         [name for name, _, _ in found],
         {"rate": [rate / 1e12 for _, _, rate in found]},
         "TFLOP/s",
-        dark=parts.dark(),
+        dark=dark(),
         labels=[[f"{rate / 1e12:,.0f}" for _, _, rate in found]],
     )
     rows = [[n, parts.seconds(s), f"{rate / 1e12:,.0f}"] for n, s, rate in found]
@@ -176,7 +178,7 @@ def _loops(heads: Heads, n: int) -> None:
         f"{scaled[0] / scaled[1]:.2f}",
     )
     chart = charts.bars(
-        ways, {"bytes": moved}, "Traffic of one layer", dark=parts.dark(),
+        ways, {"bytes": moved}, "Traffic of one layer", dark=dark(),
         labels=[[format_bytes(v) for v in moved]], xaxis={"showticklabels": False},
     )  # fmt: skip
     rows = [[w, format_bytes(m), f"{s:,}"] for w, m, s in zip(ways, moved, scaled, strict=True)]
@@ -216,7 +218,7 @@ def _units(plan: Plan, heads: Heads, n: int) -> None:
         names,
         {"products": [1e6 * u.matmul_s for u in found],
          "exponentials": [1e6 * u.exponential_s for u in found]},
-        "Time of one layer (µs)", dark=parts.dark(),
+        "Time of one layer (µs)", dark=dark(),
         labels=[[parts.seconds(u.matmul_s) for u in found],
                 [parts.seconds(u.exponential_s) for u in found]],
     )  # fmt: skip

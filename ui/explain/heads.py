@@ -8,9 +8,11 @@ from planner.parameters import parts as shared_out
 from planner.plan import Plan
 from planner.units import format_bytes, format_tokens
 from presets.published import Quality, quality, remarks
+from ui.bound import BOUND
 from ui.capacity_map import short_tokens
 from ui.explain import charts, linear, parts
 from ui.tables import html_table
+from ui.theme import dark
 
 LENGTHS = tuple(2**e for e in range(10, 21))
 WINDOWS = tuple(2**e for e in range(9, 16))
@@ -20,16 +22,16 @@ def show(plan: Plan) -> None:
     a, b = st.columns(2)
     n = a.select_slider(
         "Tokens in one sequence", LENGTHS, 32768, format_func=short_tokens, key="heads_n",
-        **parts.BOUND,
+        **BOUND,
     )  # fmt: skip
     window = b.select_slider(
-        "Window", WINDOWS, 4096, format_func=short_tokens, key="window", **parts.BOUND
+        "Window", WINDOWS, 4096, format_func=short_tokens, key="window", **BOUND
     )
     same = st.toggle(
         "Same parameters for all forms", key="same_parameters",
         help="Feed-forward layers become wider or narrower, in multiples of 128 and experts in "
         "multiples of 16, until every form has about as many parameters as the published model.",
-        **parts.BOUND,
+        **BOUND,
     )  # fmt: skip
     found = forms(plan.model, plan.deployment, n, window, same_parameters=same)
     _bytes(plan, found, n)
@@ -58,7 +60,7 @@ def _bytes(plan: Plan, found: tuple[Form, ...], n: int) -> None:
         [f.name for f in found],
         {"cache": [f.cache_bytes for f in found]},
         "Cache and state of one sequence",
-        dark=parts.dark(),
+        dark=dark(),
         labels=[[format_bytes(f.cache_bytes) for f in found]],
         xaxis={"showticklabels": False},
     )
@@ -96,7 +98,7 @@ def _flops(found: tuple[Form, ...], n: int) -> None:
         [f.name for f in found],
         {"FLOPs": [f.flops for f in found]},
         "FLOPs of attention in one decode step",
-        dark=parts.dark(),
+        dark=dark(),
         labels=[[parts.flops(f.flops) for f in found]],
         xaxis={"showticklabels": False},
     )
@@ -119,7 +121,7 @@ def _quality() -> None:
     values = [round(v - q.scores["MHA"], 1) for q in found for f, v in q.scores.items()
               if f != "MHA"]  # fmt: skip
     chart = charts.bars(
-        names, {"points": values}, "Points against multi-head attention", dark=parts.dark(),
+        names, {"points": values}, "Points against multi-head attention", dark=dark(),
         labels=[[f"{v:+.1f}" for v in values]],
     )  # fmt: skip
     table = html_table(

@@ -6,6 +6,7 @@ from planner.plan import Plan
 from planner.units import format_bytes
 from ui.explain import charts, parts
 from ui.tables import html_table
+from ui.theme import dark
 
 
 def show(plan: Plan, heads: Heads) -> None:
@@ -21,7 +22,7 @@ def show(plan: Plan, heads: Heads) -> None:
         [level.name for level in found],
         {"size": [level.bytes for level in found]},
         "Size on the whole card (log scale)",
-        dark=parts.dark(),
+        dark=dark(),
         labels=[[_label(level) for level in found]],
         xaxis={"type": "log", "range": [5, 14], "showticklabels": False, "showgrid": False},
     )

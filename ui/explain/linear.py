@@ -11,8 +11,10 @@ from planner.lessons.linear_attention import (
     state_elements,
     tokens_of_cache,
 )  # fmt: skip
+from ui.bound import BOUND
 from ui.explain import charts, parts
 from ui.tables import html_table
+from ui.theme import dark
 
 QUERIES = ((1.0, 0.0), (0.0, 1.0), (2.0, -1.0), (-1.0, 2.0), (1.0, 1.0), (0.0, -2.0))
 KEYS = ((0.0, 0.0), (1.0, -1.0), (-1.0, 2.0), (2.0, 1.0), (0.0, 1.0), (-2.0, 0.0))
@@ -26,7 +28,7 @@ def show(heads: Heads) -> None:
         "before the query comes. Token by token it is the same as all at once, from a state that "
         "never grows; what softmax would have picked out is blurred.",
     )
-    n = st.slider("Tokens so far", 1, len(KEYS), 4, key="linear", **parts.BOUND)
+    n = st.slider("Tokens so far", 1, len(KEYS), 4, key="linear", **BOUND)
     q, k, v = QUERIES[:n], KEYS[:n], VALUES[:n]
     steps, whole = recurrence(q, k, v), parallel(q, k, v)
     last = steps[-1]
@@ -43,7 +45,7 @@ def show(heads: Heads) -> None:
     chart = charts.bars(
         names,
         {"token by token": [s.output[0] for s in steps], "all at once": [w[0] for w in whole]},
-        "First number of the output", dark=parts.dark(),
+        "First number of the output", dark=dark(),
         labels=[[f"{s.output[0]:.4f}" for s in steps], [f"{w[0]:.4f}" for w in whole]],
     )  # fmt: skip
     rows = [

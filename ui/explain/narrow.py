@@ -6,6 +6,7 @@ from planner.attention import Heads
 from planner.lessons.incoherent import DRAWS, QUERIES, Errors, block_size, errors
 from ui.explain import charts, parts
 from ui.tables import html_table
+from ui.theme import dark
 
 LENGTHS = (512, 2048, 8192)
 
@@ -35,7 +36,7 @@ def show(heads: Heads) -> None:
     chart = charts.bars(
         [f"{e.tokens:,} tokens" for e in found],
         {"as drawn": [e.plain for e in found], "rotated": [e.rotated for e in found]},
-        "Root mean square error of the output", dark=parts.dark(),
+        "Root mean square error of the output", dark=dark(),
         labels=[[f"{e.plain:.2g}" for e in found], [f"{e.rotated:.2g}" for e in found]],
         xaxis={"showticklabels": False},
     )  # fmt: skip

@@ -12,9 +12,11 @@ from planner.lessons.paging_walk import (
 )
 from planner.plan import Plan
 from planner.units import format_bytes, format_tokens
+from ui.bound import BOUND
 from ui.capacity_map import short_tokens
 from ui.explain import charts, parts
 from ui.tables import html_table
+from ui.theme import dark
 from validate.paged_blocks import empty_blocks
 
 BLOCKS = 12
@@ -36,7 +38,7 @@ def _story(plan: Plan) -> None:
     )
     size = plan.deployment.block_size if plan.deployment.block_size <= 64 else 16
     scenes = story(empty_blocks(BLOCKS), size)
-    number = st.slider("Event", 1, len(scenes), 4, key="event", **parts.BOUND)
+    number = st.slider("Event", 1, len(scenes), 4, key="event", **BOUND)
     scene = scenes[number - 1]
     st.markdown(f"**{number}. {scene.what}.** {scene.why}")
     saved = scene.references - scene.used
@@ -79,7 +81,7 @@ def _blocks(scene: Scene) -> go.Figure:
     return charts.cells(
         [state[i : i + COLUMNS] for i in range(0, BLOCKS, COLUMNS)],
         [words[i : i + COLUMNS] for i in range(0, BLOCKS, COLUMNS)],
-        COLOURS, ("", ""), dark=parts.dark(), height=230,
+        COLOURS, ("", ""), dark=dark(), height=230,
         xaxis={"showticklabels": False}, yaxis={"showticklabels": False},
     )  # fmt: skip
 
@@ -91,13 +93,13 @@ def _waste(plan: Plan) -> None:
         "most the empty end of each sequence's last block.",
     )
     a, b, c = st.columns(3)
-    users = a.slider("Sequences", 1, 256, 64, key="crowd", **parts.BOUND)
+    users = a.slider("Sequences", 1, 256, 64, key="crowd", **BOUND)
     longest = b.select_slider(
         "Longest length", tuple(2**e for e in range(9, 18)), 8192, format_func=short_tokens,
-        key="longest", **parts.BOUND,
+        key="longest", **BOUND,
     )  # fmt: skip
     size = c.select_slider(
-        "Tokens in a block", (1, 8, 16, 32, 64, 128, 256, 512), 16, key="page", **parts.BOUND
+        "Tokens in a block", (1, 8, 16, 32, 64, 128, 256, 512), 16, key="page", **BOUND
     )
     lengths = sample_lengths(users, longest)
     found = fragmentation(
@@ -118,7 +120,7 @@ def _waste(plan: Plan) -> None:
             "written": [found.used] * 2,
             "reserved and empty": [v - found.used for v in ways.values()],
         },
-        "Places for tokens", dark=parts.dark(), stacked=True,
+        "Places for tokens", dark=dark(), stacked=True,
         labels=[[f"{found.used:,}"] * 2, [f"{v - found.used:,}" for v in ways.values()]],
     )  # fmt: skip
     rows = [

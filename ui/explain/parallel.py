@@ -10,9 +10,11 @@ from planner.lessons.parallel_timeline import Timeline
 from planner.lessons.ring_timeline import ring_attention
 from planner.plan import Plan
 from planner.units import format_tokens
+from ui.bound import BOUND
 from ui.capacity_map import short_tokens
 from ui.explain import charts, data_parallel, parts
 from ui.tables import html_table
+from ui.theme import dark
 
 TENSOR, STAGES, EXPERTS, RING, STRIPED, DATA = (
     "Tensor", "Pipeline", "Expert", "Ring", "Striped ring", "Data",
@@ -50,22 +52,20 @@ IDEAS = {
 
 def show(plan: Plan) -> None:
     way = st.segmented_control(
-        "Way", tuple(IDEAS), default=TENSOR, key="way", required=True, **parts.BOUND
+        "Way", tuple(IDEAS), default=TENSOR, key="way", required=True, **BOUND
     )
     parts.idea(*IDEAS[way])
     if way == DATA:
         data_parallel.show(plan)
         return
     a, b, c = st.columns(3)
-    ranks = a.select_slider("GPUs", (2, 4, 8), 4, key="ranks", **parts.BOUND)
+    ranks = a.select_slider("GPUs", (2, 4, 8), 4, key="ranks", **BOUND)
     n = b.select_slider(
         "Tokens of the prompt", tuple(2**e for e in range(10, 19)), 32768,
-        format_func=short_tokens, key="around", **parts.BOUND,
+        format_func=short_tokens, key="around", **BOUND,
     )  # fmt: skip
     batches = (
-        c.slider("Batches in flight", 1, 16, 4, key="batches", **parts.BOUND)
-        if way == STAGES
-        else 1
+        c.slider("Batches in flight", 1, 16, 4, key="batches", **BOUND) if way == STAGES else 1
     )
     found, formulas = WAYS[way](plan, ranks, n, batches)
     parts.formula(*formulas)
@@ -79,7 +79,7 @@ def show(plan: Plan) -> None:
         f"A row of time for each of {ranks} GPUs, {parts.seconds(found.seconds)} in all; they "
         f"compute {min(busy):.0%} to {max(busy):.0%} of it."
     )
-    parts.figure(charts.timeline(found, dark=parts.dark()), "explain_timeline", alt, table)
+    parts.figure(charts.timeline(found, dark=dark()), "explain_timeline", alt, table)
     parts.note(f"Sends: {found.sends}.")
     parts.note(
         f"Drawn for {plan.model.source} on {plan.gpu.name}: arithmetic at its roof, links at what "

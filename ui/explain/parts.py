@@ -8,12 +8,6 @@ import streamlit as st
 
 from ui import figures
 
-BOUND: dict[str, Any] = {"bind": "query-params"}
-
-
-def dark() -> bool:
-    return st.context.theme.type == "dark"
-
 
 def idea(title: str, sentence: str) -> None:
     """A heading and the one thing to see below it."""

@@ -1,5 +1,7 @@
 """Positions: how fast pairs of dimensions turn, how scaling slows them, and ALiBi's penalty."""
 
+from math import inf, isfinite, nan
+
 import streamlit as st
 
 from planner.errors import PlanRefused
@@ -12,16 +14,16 @@ from planner.rope.extension import LABELS
 from planner.rope.published import claims
 from planner.rope.words import headline, lines
 from planner.units import format_tokens
+from ui.bound import BOUND
 from ui.capacity_map import short_tokens
 from ui.explain import charts, parts
 from ui.sentence import as_sentence
 from ui.tables import html_table
+from ui.theme import dark
 
 FACTORS = (2, 4, 8, 16, 32, 64)
 OWN = {
-    "linear": "position interpolation",
-    "dynamic": "dynamic NTK",
-    "yarn": "YaRN",
+    **LABELS,
     "longrope": "LongRoPE",
     "llama3": "Llama 3's scaling",
     "proportional": "a part of the pairs only",
@@ -51,12 +53,10 @@ def _rotary(plan: Plan) -> None:
     factor, method = 4, "yarn"
     if not is_scaled(plan.model):
         a, b = st.columns(2)
-        factor = a.select_slider(
-            "Times the stated length", FACTORS, 4, key="stretch", **parts.BOUND
-        )
+        factor = a.select_slider("Times the stated length", FACTORS, 4, key="stretch", **BOUND)
         method = b.segmented_control(
             "Scaling", tuple(LABELS), default="yarn", key="scaling", required=True,
-            format_func=lambda name: as_sentence(LABELS[name]).rstrip("."), **parts.BOUND,
+            format_func=lambda name: as_sentence(LABELS[name]).rstrip("."), **BOUND,
         )  # fmt: skip
     try:
         found = stretched(plan.model, factor, method)
@@ -68,7 +68,7 @@ def _rotary(plan: Plan) -> None:
         list(range(len(found.before.radians))),
         _rows(found),
         ("Pair of dimensions", "Tokens of a whole turn"),
-        dark=parts.dark(),
+        dark=dark(),
         yaxis={"type": "log", "exponentformat": "power", "dtick": 1},
     )
     head = ("Pair", "A turn before", "After", "Slower")
@@ -96,13 +96,14 @@ def _rotary(plan: Plan) -> None:
 
 
 def _rows(found: Stretched) -> dict[str, list[float]]:
-    drawn = [w if w < float("inf") else float("nan") for w in found.before.wavelengths]
-    rows = {"before": drawn}
-    rows["after"] = [w if w < float("inf") else float("nan") for w in found.after.wavelengths]
+    rows = {
+        name: [w if isfinite(w) else nan for w in turned.wavelengths]
+        for name, turned in (("before", found.before), ("after", found.after))
+    }
     first = "trained" if found.extension is None else "stated"
     for tokens, name in ((found.trained_tokens, first), (found.reached_tokens, "reached")):
         if tokens is not None:
-            rows[f"{name}: {short_tokens(tokens)} tokens"] = [float(tokens)] * len(drawn)
+            rows[f"{name}: {short_tokens(tokens)} tokens"] = [float(tokens)] * len(found.slowed)
     return rows
 
 
@@ -130,9 +131,9 @@ def _said(plan: Plan, found: Stretched) -> tuple[str, ...]:
 
 
 def _turn(tokens: float) -> str:
-    return "never" if tokens == float("inf") else f"{tokens:,.4g}" if tokens < 100 else (
-        f"{tokens:,.0f}"
-    )  # fmt: skip
+    if tokens == inf:
+        return "never"
+    return f"{tokens:,.4g}" if tokens < 100 else f"{tokens:,.0f}"
 
 
 def _alibi(plan: Plan) -> None:
@@ -159,7 +160,7 @@ def _alibi(plan: Plan) -> None:
     )
     rows = {f"head {i + 1}": [-found[i] * d for d in DISTANCES] for i in shown}
     chart = charts.lines(
-        list(DISTANCES), rows, ("Tokens of distance", "Added to the score"), dark=parts.dark(),
+        list(DISTANCES), rows, ("Tokens of distance", "Added to the score"), dark=dark(),
         xaxis={"type": "log", "dtick": 1, "exponentformat": "power"},
         yaxis={"range": [-20, 1]},
     )  # fmt: skip

@@ -7,8 +7,10 @@ import streamlit as st
 from planner.lessons.claims import Claim, recompute
 from planner.lessons.quantities import ESTIMATES, Figure
 from presets.claims import claim_sources, load_claims, presets
+from ui.bound import BOUND
 from ui.explain import charts, parts
 from ui.tables import html_table
+from ui.theme import dark
 
 SIGNS = {
     "holds": "✓\u00a0holds",
@@ -33,7 +35,7 @@ def show() -> None:
     parts.formula(f"{len(claims)} claims: " + ", ".join(f"{v} {n}" for v, n in counts.items()))
     chart = charts.bars(
         [SIGNS[v] for v in counts], {"claims": list(counts.values())}, "Claims",
-        dark=parts.dark(), labels=[[str(n) for n in counts.values()]],
+        dark=dark(), labels=[[str(n) for n in counts.values()]],
     )  # fmt: skip
     rows = [[title, str(sum(1 for c in claims if c.source == key)), _of(claims, key)]
             for key, title in claim_sources().items()]  # fmt: skip
@@ -41,7 +43,7 @@ def show() -> None:
     alt = "Bars of the claims by verdict: " + ", ".join(f"{v} {n}" for v, n in counts.items())
     parts.figure(chart, "explain_claims", f"{alt}.", table)
     chosen = st.segmented_control(
-        "Show", (ALL, *SIGNS), default=ALL, key="verdict", required=True, **parts.BOUND
+        "Show", (ALL, *SIGNS), default=ALL, key="verdict", required=True, **BOUND
     )
     shown = [c for c in claims if chosen in (ALL, c.verdict)]
     for key, title in claim_sources().items():

@@ -10,9 +10,11 @@ from planner.plan import Plan
 from planner.timing.passes import decode_pass
 from planner.timing.roofline import roofs_of
 from planner.units import format_tokens
+from ui.bound import BOUND
 from ui.capacity_map import short_tokens
 from ui.explain import charts, parts
 from ui.tables import html_table
+from ui.theme import dark
 
 LENGTHS = tuple(2**e for e in range(8, 18))
 
@@ -26,7 +28,7 @@ def show(plan: Plan, heads: Heads) -> None:
     )
     n = st.select_slider(
         "Tokens in the sequence", LENGTHS, 8192, format_func=short_tokens, key="roof_n",
-        **parts.BOUND,
+        **BOUND,
     )  # fmt: skip
     roofs = roofs_of(plan.gpu)
     peak, bandwidth = roofs.flops_per_s("bf16"), roofs.read_bytes_per_s
@@ -51,7 +53,7 @@ def show(plan: Plan, heads: Heads) -> None:
     x = [low, ridge, high]
     roof = [tiling.reachable_flops_per_s(v, peak, bandwidth) / 1e12 for v in x]
     chart = charts.lines(
-        x, {"roof": roof}, ("FLOPs per byte", "TFLOP/s"), dark=parts.dark(),
+        x, {"roof": roof}, ("FLOPs per byte", "TFLOP/s"), dark=dark(),
         marks=[
             (v, tiling.reachable_flops_per_s(v, peak, bandwidth) / 1e12, name)
             for name, v in work.items()

@@ -8,9 +8,11 @@ import streamlit as st
 from planner.lessons.online_softmax import FORMS, FP16_LARGEST, Block, one_shot, online, unsafe
 from planner.plan import Plan
 from planner.units import format_bytes
+from ui.bound import BOUND
 from ui.capacity_map import short_tokens
 from ui.explain import charts, parts
 from ui.tables import html_table
+from ui.theme import dark
 
 DEFAULT = "2, 5, 3"
 MOST = 24
@@ -36,9 +38,9 @@ def _blocks() -> None:
     )
     left, right = st.columns(2)
     text = left.text_input(
-        "Scores, separated by commas", DEFAULT, max_chars=200, key="scores", **parts.BOUND
+        "Scores, separated by commas", DEFAULT, max_chars=200, key="scores", **BOUND
     )
-    size = right.slider("Scores in a block", 1, 6, 2, key="block_scores", **parts.BOUND)
+    size = right.slider("Scores in a block", 1, 6, 2, key="block_scores", **BOUND)
     scores = _read(text)
     if scores is None:
         st.error(
@@ -63,7 +65,7 @@ def _blocks() -> None:
     added = [sum(b.added) for b in blocks]
     chart = charts.bars(
         names, {"carried over, scaled": kept, "added by this block": added},
-        "Running sum after each block", dark=parts.dark(), stacked=True,
+        "Running sum after each block", dark=dark(), stacked=True,
         labels=[[f"{v:.4f}" if v else "" for v in row] for row in (kept, added)],
     )  # fmt: skip
     rows = [
@@ -111,7 +113,7 @@ def _passes(plan: Plan) -> None:
         "tiles, so its scores do not travel at all.",
     )
     n = st.select_slider(
-        "Scores in a row", LENGTHS, 8192, format_func=short_tokens, key="row", **parts.BOUND
+        "Scores in a row", LENGTHS, 8192, format_func=short_tokens, key="row", **BOUND
     )
     heads, speed = plan.footprint.heads, plan.gpu.memory_bandwidth_bytes_per_s
     rows_of = 1 if heads is None else heads.num_heads * n
@@ -132,7 +134,7 @@ def _passes(plan: Plan) -> None:
     chart = charts.bars(
         [form.name for form in FORMS],
         {"read": [form.loads for form in FORMS], "written": [form.stores for form in FORMS]},
-        "Accesses to memory for each score", dark=parts.dark(), stacked=True,
+        "Accesses to memory for each score", dark=dark(), stacked=True,
         labels=[[f"{form.loads} reads" for form in FORMS],
                 [f"{form.stores} write" for form in FORMS]],
         xaxis={"dtick": 1},
@@ -188,7 +190,7 @@ def _exact() -> None:
         )  # fmt: skip
     chart = charts.bars(
         sizes, {"rescaled": [float(t) for t in turns]}, "Blocks that brought a larger maximum",
-        dark=parts.dark(), labels=[[str(t) for t in turns]], 
+        dark=dark(), labels=[[str(t) for t in turns]], 
     )  # fmt: skip
     table = html_table(
         ("Block", "Blocks", "New maximum", "Output", "Off by"), rows, numeric=range(1, 5)

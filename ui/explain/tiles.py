@@ -9,9 +9,11 @@ from planner.lessons import tiling
 from planner.lessons.tiling import Tile
 from planner.plan import Plan
 from planner.units import KIB, format_bytes, format_tokens
+from ui.bound import BOUND
 from ui.capacity_map import short_tokens
 from ui.explain import charts, levels, parts, roofs
 from ui.tables import html_table
+from ui.theme import dark
 
 SIZES = (16, 32, 64, 128, 256)
 WALKED = (256, 512, 1024)
@@ -41,12 +43,12 @@ def _walk(plan: Plan, heads: Heads) -> None:
         "live only as long as their step, so the whole score matrix never exists.",
     )
     a, b, c = st.columns(3)
-    n = a.select_slider("Tokens", WALKED, 512, key="walked", **parts.BOUND)
-    rows = b.select_slider("Queries in a tile", SIZES, 128, key="tile_q", **parts.BOUND)
-    columns = c.select_slider("Keys in a tile", SIZES, 64, key="tile_k", **parts.BOUND)
+    n = a.select_slider("Tokens", WALKED, 512, key="walked", **BOUND)
+    rows = b.select_slider("Queries in a tile", SIZES, 128, key="tile_q", **BOUND)
+    columns = c.select_slider("Keys in a tile", SIZES, 64, key="tile_k", **BOUND)
     tile = Tile(rows, columns)
     order = tiling.walk(n, tile)
-    share = st.slider("How far the walk has come (%)", 0, 100, 50, key="walk", **parts.BOUND)
+    share = st.slider("How far the walk has come (%)", 0, 100, 50, key="walk", **BOUND)
     at = min(len(order) - 1, share * len(order) // 100)
     held = tiling.on_chip(tile, heads.score_dim, heads.value_dim)
     size = plan.gpu.smem_per_sm_bytes
@@ -94,7 +96,7 @@ def _grid(n: int, tile: Tile, order: list[tuple[int, int]], at: int) -> go.Figur
     words = [[signs[v] if small or v == NOW else "" for v in row] for row in state]
     return charts.cells(
         state, words, COLOURS, ("Tiles of keys and values", "Tiles of queries"),
-        dark=parts.dark(), height=360,
+        dark=dark(), height=360,
         xaxis={"tickvals": list(range(columns))[:: max(1, columns // 8)]},
         yaxis={"tickvals": list(range(rows))[:: max(1, rows // 8)]},
     )  # fmt: skip
@@ -109,7 +111,7 @@ def _traffic(plan: Plan, heads: Heads) -> None:
     )
     n = st.select_slider(
         "Tokens of the prompt", LENGTHS, 8192, format_func=short_tokens, key="prompt_n",
-        **parts.BOUND,
+        **BOUND,
     )  # fmt: skip
     found = tiling.traffic(heads, n)
     parts.formula(
@@ -133,7 +135,7 @@ def _traffic(plan: Plan, heads: Heads) -> None:
             "tiled, re-reads from L2": [t.cached_bytes for t in all_found],
         },
         ("Tokens of the prompt", "Traffic of one layer"),
-        dark=parts.dark(),
+        dark=dark(),
         marks=[(n, found.naive_bytes, format_bytes(found.naive_bytes)),
                (n, found.cached_bytes, format_bytes(found.cached_bytes))],
         xaxis={"type": "log", "tickvals": LENGTHS[::2],
@@ -176,10 +178,10 @@ def _sources(plan: Plan) -> None:
     )
     a, b, c = st.columns(3)
     n = a.select_slider("Tokens, N", (512, 1024, 2048, 4096, 8192, 32768), 2048, key="io_n",
-                        format_func=short_tokens, **parts.BOUND)  # fmt: skip
+                        format_func=short_tokens, **BOUND)  # fmt: skip
     d = b.select_slider("Width of a head, d", (32, 64, 80, 96, 128, 192, 256), 64, key="head_d",
-                        **parts.BOUND)  # fmt: skip
-    kib = c.slider("SRAM, M (KiB)", 32, 256, 96, 4, key="sram", **parts.BOUND)
+                        **BOUND)  # fmt: skip
+    kib = c.slider("SRAM, M (KiB)", 32, 256, 96, 4, key="sram", **BOUND)
     naive, tiled = tiling.published_accesses(n, d, kib * KIB)
     rows = tiling.published_tile(d, kib * KIB)
     moved = tiling.materialised_bytes(n, d), tiling.tiled_bytes(n, d, rows)
@@ -198,7 +200,7 @@ def _sources(plan: Plan) -> None:
             "in bytes": [_saving(n, d, v * KIB) for v in x],
         },
         ("SRAM (KiB)", "Saved, times"),
-        dark=parts.dark(),
+        dark=dark(),
         marks=[(kib, naive / tiled, f"{naive / tiled:.1f}"),
                (kib, moved[0] / moved[1], f"{moved[0] / moved[1]:.1f}")],
     )  # fmt: skip

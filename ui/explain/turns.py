@@ -5,8 +5,10 @@ import streamlit as st
 from planner.attention import Heads
 from planner.lessons import ping_pong as lesson
 from planner.plan import Plan
+from ui.bound import BOUND
 from ui.explain import charts, parts
 from ui.tables import html_table
+from ui.theme import dark
 
 ROWS = ("In turn, 1", "In turn, 2", "Ping-pong, 1", "Ping-pong, 2")
 
@@ -18,7 +20,7 @@ def show(plan: Plan, heads: Heads) -> None:
         "While one group computes exponentials, the other has the tensor cores. A third group only "
         "fetches tiles, so that neither waits for a copy: warps are specialised.",
     )
-    steps = st.slider("Tiles of keys", 1, 12, 4, key="tiles", **parts.BOUND)
+    steps = st.slider("Tiles of keys", 1, 12, 4, key="tiles", **BOUND)
     turn, pong = lesson.in_turn(work, steps), lesson.ping_pong(work, steps)
     products = work.scores_s + work.values_s
     parts.formula(
@@ -39,7 +41,7 @@ def show(plan: Plan, heads: Heads) -> None:
         f"Rows of time of two groups, in turn {_ns(turn.seconds)} and in ping-pong "
         f"{_ns(pong.seconds)}."
     )
-    chart = charts.timeline(lesson.above(turn, pong), dark=parts.dark(), names=ROWS)
+    chart = charts.timeline(lesson.above(turn, pong), dark=dark(), names=ROWS)
     parts.figure(chart, "explain_ping_pong", alt, table)
     parts.note(
         "At the published peaks of the card, one multiprocessor, no mask. In turn is the least "

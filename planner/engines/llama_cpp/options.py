@@ -1,10 +1,8 @@
-"""llama.cpp's flags as inputs, and llama-server's command.
+"""llama.cpp's flags as inputs.
 
 Sources: llama.cpp of 2026 (tools/server, src/llama-model, src/llama-kv-cache, common/fit).
 """
 
-import shlex
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -79,42 +77,3 @@ def cache_types(deployment: Deployment, options: LlamaCppOptions) -> tuple[KvFor
             f"-ctv {values.name}: a quantised V cache needs flash attention; add --flash-attn on"
         )
     return keys, values
-
-
-def file_name(name: str, weights_dtype: str) -> str:
-    """The GGUF file as published ones are called: /path/to/Qwen3-8B-Q4_K_M.gguf."""
-    if name.endswith(".gguf"):
-        return name
-    kind = "BF16" if weights_dtype == "auto" else weights_dtype.upper()
-    return f"/path/to/{name.rsplit('/', 1)[-1]}-{kind}.gguf"
-
-
-def server_command(
-    name: str, deployment: Deployment, options: LlamaCppOptions, scaling: Sequence[str] = ()
-) -> str:
-    """A command line ready for a shell; a `name` that is no GGUF file is given one. scaling: the
-    words that stretch positions."""
-    words = ["llama-server", "-m", file_name(name, deployment.weights_dtype)]
-    defaults = LlamaCppOptions()
-    keys, values = cache_types(deployment, options)
-    flags: dict[str, object] = {
-        "-ngl": options.n_gpu_layers,
-        "--n-cpu-moe": options.n_cpu_moe or None,
-        "-c": options.ctx_size,
-        "-np": options.parallel,
-        "-ctk": None if keys.name == "fp16" else CACHE_TYPES[keys.name],
-        "-ctv": None if values.name == "fp16" else CACHE_TYPES[values.name],
-        "-b": None if options.batch_size == defaults.batch_size else options.batch_size,
-        "-ub": None if options.ubatch_size == defaults.ubatch_size else options.ubatch_size,
-        "-fa": None if options.flash_attn else "off",
-        "--cpu-moe": "" if options.cpu_moe else None,
-        "--no-kv-offload": "" if options.no_kv_offload else None,
-        "--swa-full": "" if options.swa_full else None,
-        "--kv-unified": "" if options.kv_unified else None,
-        "--no-kv-unified": "" if options.kv_unified is False else None,
-    }
-    for flag, value in flags.items():
-        if value is not None:
-            words += [flag, str(value)] if value != "" else [flag]
-    words += scaling
-    return shlex.join(words)

@@ -1,19 +1,18 @@
-"""SGLang's launch command, the lines that its start-up prints, and what they leave unsaid."""
+"""SGLang's launch command."""
 
+import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from planner.deployment import Deployment
 from planner.engines.cache_dtypes import cache_name
 from planner.engines.checkpoint import Checkpoint
-from planner.engines.sglang.options import Settings, SglangOptions
-from planner.engines.sglang.pool import Cell, SglangPool
-from planner.estimate import Estimate
-from planner.hardware import Gpu
-from planner.kinds.attention import LatentAttention
+from planner.engines.extended import overrides
+from planner.engines.sglang.options import SglangOptions
 from planner.model import Model
-from planner.units import GIB
+from planner.rope.extension import Extension
 
 VALUES = (
     "mem_fraction_static",
@@ -40,7 +39,6 @@ NAMES_SINCE = {
 """What has another name since that patch of 0.5. Read from 0.5.10, 0.5.14 and 0.5.18 to 0.5.23: the
 first's old name is gone in 0.5.20, the second's in 0.5.21, the third's is deprecated."""
 OLD_NAMES = {"cuda_graph_max_bs": "cuda_graph_max_bs", "nvfp4": "fp4_e2m1"}
-MAX_PREFILL_TOKENS = 16384
 
 
 def launch_command(
@@ -85,6 +83,11 @@ def launch_command(
     return shlex.join(words)
 
 
+def scaling_flags(found: Extension, config: Mapping[str, Any] | None) -> list[str]:
+    """Words for SGLang, beside --context-length."""
+    return ["--json-model-override-args", json.dumps(overrides(found, config))]
+
+
 def _is_new(name: str, options: SglangOptions) -> bool:
     """Whether that version has the newer name; one without a patch is the newest."""
     patch = re.match(r"0\.5\.(\d+)", options.version)
@@ -95,74 +98,3 @@ def _named(name: str, options: SglangOptions) -> str:
     if name not in OLD_NAMES:
         return name
     return NAMES_SINCE[name][1] if _is_new(name, options) else OLD_NAMES[name]
-
-
-def log_lines(
-    model: Model,
-    cell: Cell,
-    components: Mapping[str, Estimate],
-    pool: SglangPool,
-    settings: Settings,
-    options: SglangOptions,
-    free_bytes: int,
-    running: int,
-) -> tuple[str, ...]:
-    """Loading, pool and limits as printed; what SGLang calls GB is GiB."""
-    loaded = sum(components[name].bytes for name in ("weights", "non_torch"))
-    lines = [
-        f"Load weight begin. avail mem={free_bytes / GIB:.2f} GB",
-        f"Load weight end. dtype=torch.{model.dtype}, avail mem={(free_bytes - loaded) / GIB:.2f} "
-        f"GB, mem usage={loaded / GIB:.2f} GB.",
-    ]
-    if not pool.tokens:
-        return tuple(lines)
-    swa = pool.sliding_tokens
-    latent = any(isinstance(m, LatentAttention) for g in model.groups for m in g.mixers)
-    pools = [(pool.tokens, cell.full if swa else cell.full + cell.sliding)]
-    if swa:
-        pools.insert(0, (swa, cell.sliding))
-    for tokens, each in pools:
-        size = (tokens + options.page_size) * each / GIB
-        shown = f"KV size: {size:.2f} GB"
-        if not latent:
-            shown = f"K size: {size / 2:.2f} GB, V size: {size / 2:.2f} GB"
-        lines.append(f"KV Cache is allocated. #tokens: {tokens}, {shown}")
-    lines.append(
-        f"max_total_num_tokens={pool.tokens}, chunked_prefill_size="
-        f"{settings.chunked_prefill_size}, max_prefill_tokens={MAX_PREFILL_TOKENS}, "
-        f"max_running_requests={running}, context_len={settings.context_length}"
-    )
-    return tuple(lines)
-
-
-def notes(
-    pool: SglangPool,
-    cell: Cell,
-    settings: Settings,
-    outside: Mapping[str, Estimate],
-    gpu: Gpu,
-) -> tuple[str, ...]:
-    """What the figures leave unsaid."""
-    free = gpu.memory_bytes - outside["before"].bytes
-    slack = free - int(free * settings.mem_fraction_static)
-    needed = sum(part.bytes for name, part in outside.items() if name != "before")
-    found = [
-        f"The fraction leaves {slack / GIB:.2f} GiB for activations, graphs and tables, of which "
-        f"about {needed / GIB:.2f} GiB are needed."
-    ]
-    if needed > slack:
-        found.append("That is more than is left: lower --mem-fraction-static.")
-    if pool.tokens and pool.tokens < settings.context_length:
-        found.append(
-            f"A request longer than the pool of {pool.tokens:,} tokens is refused when it arrives."
-        )
-    if pool.sliding_tokens:
-        found.append(f"Sliding layers have a pool of {pool.sliding_tokens:,} tokens of their own.")
-    elif cell.sliding and not cell.full:
-        found.append("All layers slide, and SGLang caches them like full ones.")
-    if pool.states:
-        found.append(
-            f"{pool.states:,} states, {pool.states_per_request} a request: at most "
-            f"{pool.states // pool.states_per_request:,} requests run at once."
-        )
-    return tuple(found)

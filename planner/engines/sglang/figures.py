@@ -10,7 +10,6 @@ are GiB. Source: SGLang 0.5.23; records: start-up logs on H100, MI300X and 16 an
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from planner import overheads
@@ -20,9 +19,11 @@ from planner.engines.cache_dtypes import E5M2, check_cache_dtype, check_length
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import self_drafting
 from planner.engines.engine import WITHOUT_DRAFT, EngineFigures, exactly, within
-from planner.engines.extended import extended, notes_on, sglang_flags
+from planner.engines.extended import extended, notes_on
 from planner.engines.loaded_weights import mtp_bytes
-from planner.engines.sglang.command import QUANTISED_ON_LOAD, launch_command, log_lines, notes
+from planner.engines.sglang.command import QUANTISED_ON_LOAD, launch_command, scaling_flags
+from planner.engines.sglang.log import log_lines
+from planner.engines.sglang.notes import notes
 from planner.engines.sglang.options import (
     Settings,
     SglangOptions,
@@ -30,19 +31,10 @@ from planner.engines.sglang.options import (
     prefill_graphs_mib,
     resolve,
 )
-from planner.engines.sglang.pool import (
-    Cell,
-    SglangPool,
-    cell_of,
-    draft_layers,
-    drafted,
-    make_pool,
-    state_bytes,
-)
-from planner.engines.stages import StageWeights, draft_weights, left_of, shared_requests, stages
-from planner.errors import PlanRefused
+from planner.engines.sglang.pool import SglangPool, draft_layers, make_pool
+from planner.engines.sglang.rank import Rank, context_of, feed_forward_of, rank_of
+from planner.engines.stages import left_of, shared_requests, stages
 from planner.estimate import Estimate
-from planner.formats.dtypes import kv_format
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.parallelism import check
@@ -52,25 +44,7 @@ from planner.workload import Workload
 
 NAME = "sglang"
 CACHES = ("fp8", E5M2, "bf16", "nvfp4")
-CONTEXT_GIB = (0.73, 0.35, 1.1)
-"""In use before loading, one GPU: H100 0.70 and 0.76, MI300X 0.36, a 24 GB card 1.1."""
-CONTEXT_PARALLEL_GIB = (1.9, 1.0, 2.6)
-"""With communicators: 1.9 on eight H200s."""
-LOADING_GIB = (0.04, 0.0, 0.15)
-"""What loading takes beyond tensors: Llama-3.1-8B 0.01 to 0.03, Qwen2.5-0.5B and Qwen3-0.6B
-0.05 to 0.13."""
 WORKSPACE = within(384 * MIB, 128 * MIB, 512 * MIB, "FlashInfer workspace: 384 to 512 MiB")
-
-
-@dataclass(frozen=True, slots=True)
-class Rank:
-    """A rank of one stage: what it spends, what that leaves, and its cell."""
-
-    components: dict[str, Estimate]
-    left: int
-    cell: Cell
-    state: int
-    stage: StageWeights
 
 
 def sglang_figures(
@@ -147,7 +121,7 @@ def sglang_figures(
         settings=_settings(options, settings, running),
         command=launch_command(
             checkpoint, model, deployment, options,
-            () if longer is None else sglang_flags(longer, config),
+            () if longer is None else scaling_flags(longer, config),
         ),
         refused=refused,
         log_lines=log_lines(model, rank.cell, components, kept, settings, options, free, running),
@@ -164,54 +138,11 @@ def sglang_figures(
     )  # fmt: skip
 
 
-def rank_of(
-    stage: StageWeights,
-    model: Model,
-    deployment: Deployment,
-    options: SglangOptions,
-    draft: Model | None,
-    budget: int,
-) -> Rank:
-    """What a rank of that stage spends of `budget`, and its cell."""
-    components = {"weights": stage.weights}
-    layers = draft_layers(options, model, draft)
-    if draft is not None and layers and stage.last:
-        components["draft_weights"] = draft_weights(
-            draft, deployment, shares=options.speculative_algorithm != "STANDALONE"
-        )
-    components["non_torch"] = _gib(LOADING_GIB, "memory that loading takes beside tensors, in logs")
-    fmt = kv_format(deployment.kv_cache_dtype, model.own_cache)
-    cell = cell_of(stage.groups, fmt, deployment)
-    if not cell.full + cell.sliding:
-        raise PlanRefused(
-            "SGLang's pool holds tokens, and these layers cache none: use another engine"
-        )
-    if layers:
-        cell = drafted(cell, model.num_hidden_layers, layers)
-    left = budget - sum(part.bytes for part in components.values())
-    return Rank(components, left, cell, state_bytes(stage.groups, deployment), stage)
-
-
-def feed_forward_of(deployment: Deployment) -> Deployment:
-    """Data-parallel attention splits only attention: dense layers and shared experts run over all
-    ranks of a stage (moe_dense_tp_size is unset by default)."""
-    dp = deployment.data_parallel_size
-    ranks = deployment.tensor_parallel_size * dp
-    return deployment.replace(tensor_parallel_size=ranks, data_parallel_size=1)
-
-
 def own_dtype(model: Model) -> str:
     """What a checkpoint runs in without --dtype; one saved in float32 in float16, but Gemma."""
     if model.saved_dtype is None or model.model_type.startswith("gemma"):
         return model.dtype
     return "float16"
-
-
-def context_of(deployment: Deployment) -> Estimate:
-    """What is in use before loading."""
-    if deployment.gpus == 1:
-        return _gib(CONTEXT_GIB, "in use before loading: 0.36 to 1.1 GiB in start-up logs")
-    return _gib(CONTEXT_PARALLEL_GIB, "in use before loading with communicators: 1.9 GiB, 8 H200s")
 
 
 def _kv_cache(rank: Rank, pool: SglangPool, model: Model, options: SglangOptions) -> Estimate:
@@ -303,8 +234,3 @@ def _settings(
         "page_size": options.page_size,
         "disable_radix_cache": options.disable_radix_cache,
     }
-
-
-def _gib(found: tuple[float, float, float], source: str) -> Estimate:
-    value, low, high = found
-    return within(value * GIB, low * GIB, high * GIB, source)

@@ -8,43 +8,30 @@ resource_manager. Its peak is not calibrated against logs, so activations carry 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from planner import overheads
-from planner.activations import activation_terms
 from planner.deployment import Deployment
 from planner.engines.cache_dtypes import check_cache_dtype
 from planner.engines.checkpoint import Checkpoint, checkpoint_of
 from planner.engines.engine import EngineFigures, within
 from planner.engines.extended import extended, in_config_file, notes_on
-from planner.engines.stages import StageWeights, draft_weights, left_of, shared_requests, stages
-from planner.engines.tensorrt_llm.options import TensorrtLlmOptions, config_file, serve_command
+from planner.engines.stages import left_of, shared_requests, stages
+from planner.engines.tensorrt_llm.command import config_file, serve_command
+from planner.engines.tensorrt_llm.options import TensorrtLlmOptions
+from planner.engines.tensorrt_llm.rank import Rank, rank_of
 from planner.errors import PlanRefused
-from planner.estimate import Estimate, total
-from planner.formats.dtypes import KvFormat, kv_format
+from planner.estimate import Estimate
+from planner.formats.dtypes import kv_format
 from planner.hardware import Gpu
-from planner.kv_cache import KINDS, state_bytes
 from planner.model import Model
 from planner.parallelism import check
 from planner.rope.extension import Extension
 from planner.run_dtype import as_run
-from planner.tensors import CacheTensor
 from planner.units import GIB, ceil_div
 from planner.workload import Workload
 
 NAME = "tensorrt-llm"
-
-
-@dataclass(frozen=True, slots=True)
-class Rank:
-    """A rank of one stage: its peak by component, and cache bytes as priced and as allocated."""
-
-    components: dict[str, Estimate]
-    left: int
-    priced: int
-    allocated: int
-    states: int
 
 
 def tensorrt_llm_figures(
@@ -82,7 +69,8 @@ def tensorrt_llm_figures(
     binding = tokens.index(min(tokens))
     rank, size = ranks[binding], options.tokens_per_block
     blocks = max(0, tokens[binding]) // size
-    over = next((r for r in ranks if blocks * size * r.allocated > r.left / _share(options)), None)
+    share = options.free_gpu_memory_fraction
+    over = next((r for r in ranks if blocks * size * r.allocated > r.left / share), None)
     refused = None if over is None else _over(over, blocks * size, options)
     if refused or not blocks:
         blocks, refused = 0, refused or _refused(rank, gpu, options)
@@ -134,77 +122,6 @@ def _loaded(checkpoint: Checkpoint, longer: Extension | None) -> str:
     return f"<{checkpoint.name} {' and '.join(other)}: its id here>" if other else checkpoint.name
 
 
-def rank_of(
-    stage: StageWeights,
-    model: Model,
-    gpu: Gpu,
-    deployment: Deployment,
-    options: TensorrtLlmOptions,
-    fmt: KvFormat,
-    draft: Model | None = None,
-) -> Rank:
-    """What a rank of that stage spends, leaves, and takes for a token."""
-    tp = deployment.tensor_parallel_size
-    terms = activation_terms(
-        model, list(stage.groups), tensor_parallel_size=tp,
-        expert_parallel=deployment.enable_expert_parallel, last_stage=stage.last,
-    )  # fmt: skip
-    peak = terms.layer_bytes(options.max_num_tokens)
-    runtime = overheads.runtime(
-        gpus_per_replica=deployment.gpus,
-        expert_parallel=deployment.enable_expert_parallel and deployment.gpus > 1,
-        enforce_eager=True,
-    )
-    parts = {"weights": stage.weights}
-    if draft is not None and stage.last:
-        parts["draft_weights"] = draft_weights(draft, deployment)
-    parts["activation"] = within(
-        peak, 0.6 * peak, 2 * peak + GIB / 2,
-        "layer widths x max_num_tokens; not calibrated for TensorRT-LLM",
-    )  # fmt: skip
-    parts["non_torch"] = total(list(runtime.values()))
-    left = int((gpu.memory_bytes - sum(p.bytes for p in parts.values())) * _share(options))
-    tensors = [(t, count) for group, count in stage.groups for t in group.cache()]
-    if draft is not None and stage.last:
-        tensors += [(t, group.count) for group in draft.groups for t in group.cache()]
-    return Rank(
-        parts,
-        left,
-        sum(count * _entry(t, fmt, tp, floor=False) for t, count in tensors),
-        sum(count * _entry(t, fmt, tp, floor=True) for t, count in tensors),
-        options.max_batch_size
-        * state_bytes(stage.groups, model.dtype, tensor_parallel_size=tp, past_only=True),
-    )
-
-
-def excess(model: Model, tensor_parallel_size: int) -> float:
-    """How many times its price a token takes at most: ranks beyond the KV heads each keep one."""
-    split = [t.heads for group in model.groups for t in group.cache() if not _on_every_rank(t)]
-    return max([1.0, *(tensor_parallel_size / heads for heads in split)])
-
-
-def _share(options: TensorrtLlmOptions) -> float:
-    return options.free_gpu_memory_fraction
-
-
-def _entry(tensor: CacheTensor, fmt: KvFormat, tp: int, *, floor: bool) -> int:
-    """Bytes of a layer's entry; without `floor` as TensorRT-LLM prices it, less than one KV head
-    a rank when ranks outnumber heads."""
-    whole = fmt.entry_bytes(tensor.width, KINDS.get(tensor.name, "latent"))
-    if tensor.stride != 1:
-        raise PlanRefused(
-            "TensorRT-LLM's layout of compressed caches is not described: plan without --engine"
-        )
-    if _on_every_rank(tensor):
-        return whole
-    return max(1, tensor.heads // tp) * whole if floor else whole * tensor.heads // tp
-
-
-def _on_every_rank(tensor: CacheTensor) -> bool:
-    """Latents are no heads: each rank keeps all of them, and is priced so."""
-    return tensor.heads == 1 and tensor.name in ("latent", "indexer_keys")
-
-
 def _tokens(rank: Rank, options: TensorrtLlmOptions) -> int:
     if not rank.priced:
         return 0
@@ -213,10 +130,11 @@ def _tokens(rank: Rank, options: TensorrtLlmOptions) -> int:
 
 
 def _kv_cache(rank: Rank, options: TensorrtLlmOptions) -> Estimate:
-    free = rank.left / _share(options)
+    share = options.free_gpu_memory_fraction
+    free = rank.left / share
     source = "(total - peak) x free_gpu_memory_fraction"
     found = left_of(int(free), rank.components.values(), source)
-    low, high = (int(size * _share(options)) for size in (found.low_bytes, found.high_bytes))
+    low, high = (int(size * share) for size in (found.low_bytes, found.high_bytes))
     size = max(0, rank.left - rank.states)
     if options.max_tokens is not None:
         cap = options.max_tokens * rank.priced
@@ -225,10 +143,11 @@ def _kv_cache(rank: Rank, options: TensorrtLlmOptions) -> Estimate:
 
 
 def _over(rank: Rank, tokens: int, options: TensorrtLlmOptions) -> str:
+    free = rank.left / options.free_gpu_memory_fraction
     return (
         f"Out of memory: a rank keeps a whole KV head, and tokens are priced as if it kept a part: "
         f"the pool takes {rank.allocated / rank.priced:.1f} times its price, "
-        f"{tokens * rank.allocated / GIB:.2f} GiB of {rank.left / _share(options) / GIB:.2f} free; "
+        f"{tokens * rank.allocated / GIB:.2f} GiB of {free / GIB:.2f} free; "
         "lower --kv_cache_free_gpu_memory_fraction."
     )
 

@@ -7,7 +7,6 @@ as bitsandbytes, 8-bit integers and GGUF, it does not run. MXFP4 experts also ru
 page on gpt-oss). float32: "most custom kernels don't support" it (TensorRT-LLM issue 5260).
 """
 
-from planner.engines.vllm.options import capability
 from planner.formats.gguf_assignment import is_gguf
 from planner.formats.quantization import Assignment, assign
 from planner.hardware import Gpu
@@ -44,7 +43,7 @@ def not_run(model: Model, weights_dtype: str, gpu: Gpu) -> str | None:
         first, last = KERNELS.get("int4" if name.startswith("int4_") else name, (ANY, ANY))
         if name == "mxfp4" and _experts_only(assignment):
             first = HOPPER
-        if not first <= capability(gpu) <= last:
+        if not first <= (gpu.cuda_capability or HOPPER) <= last:
             return f"TensorRT-LLM has no kernels for {name} weights on {gpu.name}"
     return None
 

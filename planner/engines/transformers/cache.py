@@ -4,45 +4,19 @@ Sizes are bytes on one GPU for a batch of equal sequences. Source: transformers 
 sliding layers and first updates executed.
 """
 
-import json
-from collections.abc import Sequence
-from typing import Any, Literal
-
-from pydantic import Field
-
-from planner.deployment import Deployment
-from planner.engines.checkpoint import Checkpoint
-from planner.engines.llama_cpp.options import file_name
+from planner.engines.transformers.options import TransformersOptions
 from planner.formats.dtypes import DTYPE_BYTES
-from planner.formats.gguf_assignment import is_gguf
-from planner.frozen import Frozen
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kv_cache import state_tensor_bytes
 from planner.model import Model
 from planner.tensors import CacheTensor
 from planner.units import ceil_div
 
-VERSION = "5.23.0"
 GROUP = 64
 """Elements that share a scale and a zero point of two bytes each."""
 RESIDUAL = 128
 """Latest tokens that a quantised cache keeps in full."""
 FP32 = 4
-SHOWN_COUNT: Any = Field(default=None, ge=1, le=2**40)
-
-
-class TransformersOptions(Frozen):
-    """Arguments of from_pretrained and generate; None leaves the default.
-
-    nbits: of a quantised cache (quanto 2 and 4; HQQ 1, 2, 3, 4 and 8).
-    """
-
-    version: str = VERSION
-    cache_implementation: Literal["dynamic", "static", "offloaded", "quantized"] = "dynamic"
-    max_cache_len: int | None = SHOWN_COUNT
-    prefill_chunk_size: int | None = SHOWN_COUNT
-    attn_implementation: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
-    nbits: Literal[1, 2, 3, 4, 8] = 4
 
 
 class Caches:
@@ -158,49 +132,3 @@ class Caches:
         if self.options.attn_implementation != "eager":
             return 0
         return batch * self.heads * queries * keys * (self.element + FP32)
-
-
-def forward_logits(batch: int, tokens: int, vocab_size: int, element: int) -> tuple[int, int]:
-    """Logits of a plain forward pass over all tokens, and the fp32 copy that a loss adds."""
-    rows = batch * tokens * vocab_size
-    return rows * element, rows * FP32
-
-
-QUANTISED_ON_LOAD = {
-    "nf4": 'BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")',
-    "int8_bnb": "BitsAndBytesConfig(load_in_8bit=True)",
-    "fp8": "FineGrainedFP8Config()",
-}
-"""Formats that transformers makes of a 16-bit checkpoint."""
-
-
-def load_command(
-    checkpoint: Checkpoint,
-    model: Model,
-    deployment: Deployment,
-    options: TransformersOptions,
-    scaling: Sequence[str] = (),
-) -> str:
-    """Python that loads the model and generates with this cache. A GGUF file names no dtype.
-    scaling: the arguments that stretch positions."""
-    load = [f'"{checkpoint.name}"', f'dtype="{checkpoint.dtype or "auto"}"']
-    if is_gguf(deployment.weights_dtype):
-        file = file_name(model.source, deployment.weights_dtype).rsplit("/", 1)[-1]
-        load[1:] = [f'gguf_file="{file}"', f'dtype="{model.dtype}"']
-    if checkpoint.on_load is not None:
-        load.append(f"quantization_config={checkpoint.on_load}")
-    load.append(f'attn_implementation="{options.attn_implementation}"')
-    load.append('tp_plan="auto"' if deployment.tensor_parallel_size > 1 else 'device_map="cuda"')
-    load += scaling
-    arguments = ["**inputs"]
-    if options.cache_implementation != "dynamic":
-        arguments.append(f'cache_implementation="{options.cache_implementation}"')
-    if options.cache_implementation == "quantized":
-        settings = {"backend": "quanto" if options.nbits in (2, 4) else "hqq"}
-        arguments.append(f"cache_config={json.dumps({**settings, 'nbits': options.nbits})}")
-    if options.prefill_chunk_size:
-        arguments.append(f"prefill_chunk_size={options.prefill_chunk_size}")
-    return (
-        f"model = AutoModelForCausalLM.from_pretrained({', '.join(load)}); "
-        f"model.generate({', '.join(arguments)})"
-    )

@@ -11,17 +11,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.activations import ActivationTerms, activation_terms
+from planner.capacity import largest
 from planner.deployment import Deployment
 from planner.engines.checkpoint import Checkpoint, checkpoint_of
 from planner.engines.engine import EngineFigures, exactly, within
-from planner.engines.extended import extended, notes_on, transformers_arguments
+from planner.engines.extended import extended, notes_on
 from planner.engines.stages import left_of, stages
-from planner.engines.transformers.cache import (
+from planner.engines.transformers.cache import Caches
+from planner.engines.transformers.command import (
     QUANTISED_ON_LOAD,
-    Caches,
-    TransformersOptions,
     load_command,
+    scaling_arguments,
 )
+from planner.engines.transformers.options import TransformersOptions
 from planner.errors import PlanRefused
 from planner.estimate import Estimate, total
 from planner.formats.dtypes import NAME_OF_DTYPE
@@ -33,7 +35,7 @@ from planner.overheads import CONTEXT, LIBRARIES
 from planner.parallelism import check
 from planner.run_dtype import as_run
 from planner.units import GIB, format_bytes
-from planner.workload import MAX_TOKENS, Workload
+from planner.workload import MAX_SEQUENCES, MAX_TOKENS, Workload
 
 NAME = "transformers"
 FP32 = 4
@@ -83,13 +85,12 @@ def transformers_figures(
             f"{working.bytes / GIB:.2f} of copies and activations."
         )
 
-    def fits(sequences: int, tokens: int) -> bool:
-        size = caches.held(sequences, tokens)
-        size += _working(caches, terms, model, options, sequences, tokens).bytes
-        return size <= room
+    def taken(sequences: int, tokens: int) -> int:
+        work = _working(caches, terms, model, options, sequences, tokens)
+        return caches.held(sequences, tokens) + work.bytes
 
-    sequences = _most(lambda n: fits(n, context), 1 << 20)
-    tokens = _most(lambda n: fits(batch, n), MAX_TOKENS) * batch
+    sequences = largest(lambda n: taken(n, context), room, MAX_SEQUENCES, batch)
+    tokens = batch * largest(lambda n: taken(batch, n), room, MAX_TOKENS, context)
     longest = model.max_position_embeddings or context
     return EngineFigures(
         name=NAME,
@@ -112,7 +113,7 @@ def transformers_figures(
         },
         command=load_command(
             checkpoint, model, deployment, options,
-            () if longer is None else transformers_arguments(longer, config),
+            () if longer is None else scaling_arguments(longer, config),
         ),
         refused=refused,
         notes=notes_on(longer, model, workload)
@@ -159,20 +160,6 @@ def _working(
         size, size - layers.bytes // 2, size + spread + caches.held(batch, context) // 8,
         "layer widths, copies of the cache, logits; the allocator may keep an eighth more",
     )  # fmt: skip
-
-
-def _most(fits: Any, limit: int) -> int:
-    """The largest number up to `limit` that fits, 0 for none."""
-    if not fits(1):
-        return 0
-    low = 1
-    while low < limit and fits(min(limit, 2 * low)):
-        low = min(limit, 2 * low)
-    high = min(limit, 2 * low)
-    while low + 1 < high:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return limit if fits(high) and high == limit else low
 
 
 def held_dtype(model: Model, deployment: Deployment) -> str:

@@ -32,8 +32,9 @@ FLAGS_SINCE = {
 STATE_DTYPES_SINCE = {"float16": 13, "bfloat16": 22}
 """Value of --mamba-cache-dtype and --mamba-ssm-cache-dtype -> the minor version that has it."""
 DRAFTING_SINCE = {"suffix": 12, "dflash": 20}
+"""Drafting method -> the first minor version that has it."""
 MEDUSA_LOST = 33
-"""Drafting method -> the first minor version that has it; medusa was in all before 0.33."""
+"""The minor version that no longer has it."""
 BLOCKS = (16, 32, 64, 128)
 BLOCK_256_SINCE, ANY_BLOCK_SINCE = 12, 18
 """--block-size was one of these (256 too from 0.12) up to 0.17; attention on CUDA takes multiples

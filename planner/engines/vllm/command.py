@@ -2,15 +2,20 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from planner.deployment import Deployment
 from planner.engines.cache_dtypes import cache_name
 from planner.engines.checkpoint import Checkpoint
+from planner.engines.extended import overrides, text_name
 from planner.engines.vllm.options import VllmOptions
 from planner.engines.vllm.versions import rules_of
+from planner.errors import PlanRefused
 from planner.formats.dtypes import kv_format
 from planner.model import Model
+from planner.rope.extension import Extension
+from planner.units import format_tokens
 
 PARALLEL = (
     "tensor_parallel_size",
@@ -34,6 +39,8 @@ bitsandbytes does: while loading vLLM makes 4 bits (vllm#8799, vllm#11655)."""
 MTP_SINCE = 11
 OWN_MTP = {"qwen3_next": "qwen3_next_mtp", "ernie4_5_moe": "ernie_mtp"}
 """What 0.9 and 0.10 call multi-token prediction, by model type; deepseek_mtp for the others."""
+PARAMETERS_SINCE = 12
+"""vLLM's minor version that reads `rope_parameters`; `rope_scaling` before."""
 CACHE_DTYPES = {
     "bf16": "bfloat16", "fp16": "float16", "tq_k8v4": "turboquant_k8v4",
     "tq_4bit_nc": "turboquant_4bit_nc", "tq_k3v4_nc": "turboquant_k3v4_nc",
@@ -91,6 +98,19 @@ def serve_command(
             found["method"] = OWN_MTP.get(model.model_type, "deepseek_mtp")
         words += ["--speculative-config", json.dumps(found, separators=(",", ":"))]
     return shlex.join(words)
+
+
+def scaling_flags(found: Extension, config: Mapping[str, Any] | None, version: str) -> list[str]:
+    """Words for `vllm serve`, beside --max-model-len. vLLM multiplies the original length itself,
+    where layer types do not differ."""
+    new = rules_of(version).since(PARAMETERS_SINCE)
+    if not new and text_name(config) is not None:
+        raise PlanRefused(
+            f"vLLM {version} overrides no fields inside {text_name(config)}: choose 0."
+            f"{PARAMETERS_SINCE} or later for more than {format_tokens(found.stated_tokens)} tokens"
+        )
+    fields = overrides(found, config, new=new, longest=found.local is not None)
+    return ["--hf-overrides", json.dumps(fields)]
 
 
 def _flag(field: str) -> str:

@@ -46,7 +46,7 @@ def check_compressed(
             f"how vLLM {rules.name} lays out the compressed caches of {model.model_type} is not "
             f"described; 0.{SINCE} is: give --engine-version 0.{SINCE}.0"
         )
-    if gpu.vendor == "NVIDIA" and float(gpu.compute_capability or HOPPER) < HOPPER:
+    if gpu.vendor == "NVIDIA" and (gpu.cuda_capability or HOPPER) < HOPPER:
         raise PlanRefused(
             f"{gpu.name}: the sparse FlashMLA kernels that vLLM runs {model.model_type} with are "
             "for Hopper and B200 cards: choose one of those"

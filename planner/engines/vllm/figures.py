@@ -15,19 +15,19 @@ from planner.deployment import Deployment
 from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import check_fits, self_drafting
 from planner.engines.engine import EngineFigures, exactly, within
-from planner.engines.extended import extended, notes_on, vllm_flags
+from planner.engines.extended import extended, notes_on
 from planner.engines.loaded_weights import mtp_bytes
-from planner.engines.requests import most_running, requests_in
 from planner.engines.vllm import notes as vllm_notes
 from planner.engines.vllm import overheads
 from planner.engines.vllm.budget import Budget, drafts_itself, has_packed_experts, stage_budget
 from planner.engines.vllm.checks import check_values, needs_half, own_dtype
-from planner.engines.vllm.command import QUANTISED_ON_LOAD, serve_command
+from planner.engines.vllm.command import QUANTISED_ON_LOAD, scaling_flags, serve_command
 from planner.engines.vllm.compressed import is_compressed
 from planner.engines.vllm.log import log_lines
 from planner.engines.vllm.options import Settings, VllmOptions, resolve
 from planner.engines.vllm.pool import Pool, align, make_pool
 from planner.engines.vllm.refusals import before_start, in_warm_up
+from planner.engines.vllm.requests import most_running, requests_in
 from planner.engines.vllm.specs import layer_specs
 from planner.engines.vllm.versions import rules_of
 from planner.errors import PlanRefused
@@ -112,7 +112,7 @@ def vllm_figures(
     before = overheads.before(
         overheads.communicating(model, deployment),
         deployment.pipeline_parallel_size,
-        moe=_has_experts(model),
+        moe=model.has_experts,
     )
     refused = (
         before_start(gpu, budget, before, settings)
@@ -146,7 +146,7 @@ def vllm_figures(
         settings=_printed(settings, options),
         command=serve_command(
             checkpoint, model, deployment, options, half=needs_half(model, gpu),
-            scaling=() if longer is None else vllm_flags(longer, config, options.version),
+            scaling=() if longer is None else scaling_flags(longer, config, options.version),
         ),
         refused=refused,
         log_lines=log_lines(stage.components, left[binding], kept, settings),
@@ -205,10 +205,6 @@ def _outside(stage: Budget) -> dict[str, Estimate]:
     if stage.graphs is None or "cuda_graphs" in stage.components:
         return {}
     return {"cuda_graphs": stage.graphs}
-
-
-def _has_experts(model: Model) -> bool:
-    return any(getattr(group.mlp, "type", "") == "moe" for group in model.groups)
 
 
 def _printed(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from planner.engines.vllm.kv_groups import Group, bytes_per_block
 from planner.engines.vllm.kv_pages import LayerSpec
@@ -80,20 +79,16 @@ def _check(
     most = lengths.max_model_len
     if needed(most) <= budget:
         return None
-    longest = _longest(partial(_fits, needed, budget), most)
+    longest = _longest(needed, budget, most)
     return Refusal(_sentence(most, needed(most), budget, longest, rules), longest, needed(most))
 
 
-def _fits(needed: Callable[[int], int], budget: int, max_model_len: int) -> bool:
-    return needed(max_model_len) <= budget
-
-
-def _longest(fits: Callable[[int], bool], most: int) -> int:
+def _longest(needed: Callable[[int], int], budget: int, most: int) -> int:
     """The longest length that fits, 0 if none does; needs grow with length."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
-        if fits(middle):
+        if needed(middle) <= budget:
             low = middle
         else:
             high = middle - 1

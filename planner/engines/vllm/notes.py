@@ -4,11 +4,11 @@ from collections.abc import Collection
 
 from planner.deployment import Deployment
 from planner.engines.engine import WITHOUT_DRAFT
-from planner.engines.requests import blocks_of
 from planner.engines.vllm.checks import half_note
 from planner.engines.vllm.compressed import ENTRY_BYTES, is_compressed
 from planner.engines.vllm.options import ASSUMED_LENGTH, Settings, VllmOptions
 from planner.engines.vllm.pool import Pool
+from planner.engines.vllm.requests import blocks_of
 from planner.engines.vllm.specs import layer_specs
 from planner.engines.vllm.versions import Rules
 from planner.formats.weight_formats import GGUF

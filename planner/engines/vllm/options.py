@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from planner.engines.vllm.compressed import BLOCK, is_compressed
+from planner.engines.vllm.compressed import BLOCK, HOPPER, is_compressed
 from planner.engines.vllm.in_flight import Overlap, overlap_of, retained_tokens
 from planner.engines.vllm.state_exports import export_step
 from planner.engines.vllm.versions import NEWEST_NAME, Rules, rules_of
@@ -125,7 +125,7 @@ class Settings:
     hybrid: bool
     speculative_tokens: int
     overlap: Overlap = "all"
-    sparse_capability: float = 9.0
+    sparse_capability: float = HOPPER
     retained_tokens: int = 0
     state_dtype: StateDtype = "auto"
     ssm_dtype: StateDtype = "auto"
@@ -155,13 +155,13 @@ def resolve(model: Model, gpu: Gpu, options: VllmOptions, cache: str = "auto") -
         not (options.disable_hybrid_kv_cache_manager or _chunked_whole(model, rules, method)),
         speculative.num_speculative_tokens if speculative else 0,
         overlap_of(model, rules, method, pools=pools),
-        capability(gpu) if _is_sparse(model) else 9.0,
+        (gpu.cuda_capability or HOPPER) if _is_sparse(model) else HOPPER,
         retained_tokens(model, rules, method, speculative.num_speculative_tokens)
         if speculative
         else 0,
         options.mamba_cache_dtype,
         options.mamba_ssm_cache_dtype,
-        export_step(model, capability(gpu), rules),
+        export_step(model, gpu.cuda_capability or HOPPER, rules),
     )
 
 
@@ -170,7 +170,7 @@ def default_batch(gpu: Gpu, rules: Rules, max_model_len: int) -> tuple[int, int]
 
     Cards before compute capability 8.0 ran the V0 engine until 0.11: whole prompts, 256 sequences.
     """
-    if not rules.since(11) and capability(gpu) < 8.0:
+    if not rules.since(11) and (gpu.cuda_capability or HOPPER) < 8.0:
         return max(max_model_len, 2048), 256
     a100 = "a100" in gpu.id and rules.since(9)
     if gpu.memory_bytes >= LARGEST_BYTES and rules.since(28):
@@ -190,7 +190,7 @@ def default_block_size(model: Model, gpu: Gpu, rules: Rules, cache: str = "auto"
     if not latent:
         return 16
     quantised = kv_format(cache, model.own_cache).name != NAME_OF_DTYPE[model.dtype]
-    return _latent_block(latent[0], capability(gpu), rules, quantised=quantised)
+    return _latent_block(latent[0], gpu.cuda_capability or HOPPER, rules, quantised=quantised)
 
 
 def _latent_block(
@@ -216,14 +216,6 @@ def _is_sparse(model: Model) -> bool:
         for g in model.groups
         for m in g.mixers
     )
-
-
-def capability(gpu: Gpu) -> float:
-    """Compute capability as a number; 9.0 where the card does not say."""
-    try:
-        return float(gpu.compute_capability or "")
-    except ValueError:
-        return 9.0
 
 
 def _prefix_caching(model: Model, rules: Rules, asked: bool | None) -> bool:

@@ -10,7 +10,6 @@ from planner.engines.vllm.versions import Rules
 from planner.estimate import Estimate
 from planner.formats.dtypes import DTYPE_BYTES
 from planner.formats.quantization import Assignment
-from planner.kinds.mlp import MoE
 from planner.model import Model
 from planner.units import GIB
 
@@ -51,7 +50,7 @@ PACKED_WARM_UP_GIB = 1.06
 
 def communicating(model: Model, deployment: Deployment) -> int:
     """Ranks of a stage that exchange data: replicas too where experts are spread over them."""
-    spread = any(isinstance(group.mlp, MoE) for group in model.groups)
+    spread = model.has_experts
     return deployment.tensor_parallel_size * (deployment.data_parallel_size if spread else 1)
 
 
@@ -89,7 +88,7 @@ def cuda_graphs(rules: Rules, model: Model, layers: int, sizes: int) -> Estimate
     if rules.since(20):
         size = GRAPH_LATER_LAYER_GIB * layers
     else:
-        moe = any(isinstance(group.mlp, MoE) for group in model.groups)
+        moe = model.has_experts
         size = GRAPH_BASE_GIB + GRAPH_LAYER_GIB * layers + (GRAPH_MOE_GIB if moe else 0)
     size *= sizes / USUAL_SIZES * GIB
     return within(size, 0.6 * size, 1.8 * size, "CUDA graphs in start-up logs, 0.17 to 1.85 GiB")

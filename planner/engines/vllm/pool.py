@@ -30,8 +30,6 @@ CACHELESS_STAGE = (
     "by: use fewer stages."
 )
 
-__all__ = ["NOTHING_LEFT", "Pool", "align", "make_pool"]
-
 
 @dataclass(frozen=True, slots=True)
 class Pool:

@@ -4,13 +4,14 @@ A request holds a block more for it, and blocks are multiples of what the kernel
 Source: vLLM 0.30.0 to 0.33.0, layers/mamba (mamba_mixer2, gdn) and platforms/interface.
 """
 
+from planner.engines.vllm.compressed import HOPPER
 from planner.engines.vllm.versions import Rules
 from planner.kinds.recurrent import GatedDeltaNet, Mamba2, Recurrent
 from planner.model import Model
 
 MAMBA2_SINCE, DELTA_SINCE = 32, 33
 FLASHINFER_STEP = 64
-HOPPER, BLACKWELL, BLACKWELL_KEYS = 9.0, 10.0, 128
+BLACKWELL, BLACKWELL_KEYS = 10.0, 128
 OTHER_DELTA = ("olmo_hybrid",)
 """Delta rules whose layers in vLLM export nothing."""
 

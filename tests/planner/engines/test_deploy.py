@@ -14,8 +14,8 @@ from planner.engines.sglang.figures import sglang_figures
 from planner.engines.sglang.options import SglangOptions
 from planner.engines.tensorrt_llm.figures import tensorrt_llm_figures
 from planner.engines.tensorrt_llm.options import TensorrtLlmOptions
-from planner.engines.transformers.cache import TransformersOptions
 from planner.engines.transformers.figures import transformers_figures
+from planner.engines.transformers.options import TransformersOptions
 from planner.engines.vllm.figures import vllm_figures
 from planner.engines.vllm.options import SpeculativeConfig, VllmOptions
 from planner.engines.yaml_text import yaml_text

@@ -9,6 +9,7 @@ import pytest
 from planner.deployment import Deployment
 from planner.engines.deploy import files
 from planner.engines.engine import EngineFigures
+from planner.engines.extended import extended
 from planner.engines.registry import ENGINES, options_of
 from planner.engines.rotary import rotary_bytes
 from planner.errors import PlanRefused
@@ -54,7 +55,7 @@ def test_older_versions_know_the_older_name(version: str, field: str) -> None:
     """rope_parameters came with vllm#28542 (0.12)."""
     found = json.loads(flag(figures("vllm", version=version).command, "--hf-overrides"))
     assert list(found) == [field]
-    assert "rope_theta" in found[field] or field == "rope_scaling"
+    assert ("rope_theta" in found[field]) == (field == "rope_parameters")
 
 
 def test_a_text_model_inside_another_is_told_inside_it() -> None:
@@ -104,7 +105,7 @@ def test_transformers_takes_them_as_arguments() -> None:
     assert f"rope_parameters={PARAMETERS!r}, max_position_embeddings=131072" in found.command
 
 
-@pytest.mark.parametrize("engine", ["vllm", "sglang", "llama.cpp", "tensorrt-llm", "transformers"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("name", "context"),
     [("qwen3-8b", 40960), ("llama-3.1-8b", 262144), ("mistral-7b-v0.1", 65536)],
@@ -117,7 +118,7 @@ def test_commands_stay_as_they_are_where_nothing_is_stretched(
     assert not any("stretch" in note for note in found.notes)
 
 
-@pytest.mark.parametrize("engine", ["vllm", "sglang", "llama.cpp", "tensorrt-llm", "transformers"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_where_nothing_stretches_it_the_engine_page_says_why(engine: str) -> None:
     notes = figures(engine, "llama-3.1-8b", 262144).notes
     assert any(
@@ -138,8 +139,6 @@ def test_tables_of_cosines_grow_with_the_positions() -> None:
     config = load_model_config("qwen3-8b")
     model = parse(config)
     plain = rotary_bytes(model, model.groups, config)
-    from planner.engines.extended import extended
-
     longer, own, found = extended(model, config, Workload(context=131072), None)
     assert found is not None
     assert rotary_bytes(longer, longer.groups, own) - plain == (131072 - 40960) * 128 * 2
@@ -156,8 +155,6 @@ def test_the_rewritten_configuration_reads_as_the_stretched_model() -> None:
         config = load_model_config(name)
         model = parse(config)
         wanted = 2 * (model.max_position_embeddings or 0)
-        from planner.engines.extended import extended
-
         longer, own, _ = extended(model, config, None, wanted)
         assert own is not None
         read = parse(own)

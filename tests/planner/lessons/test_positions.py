@@ -3,15 +3,9 @@
 import pytest
 
 from planner.errors import PlanRefused
-from planner.hf_config import parse
 from planner.lessons.alibi import reach_of, slopes
 from planner.lessons.stretched import rows_to_show, stretched
-from planner.model import Model
-from presets.models import load_model_config
-
-
-def preset(name: str) -> Model:
-    return parse(load_model_config(name), name)
+from tests.planner.models import preset
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ def test_on_chip() -> None:
     held = tiling.on_chip(Tile(128, 64), 128, 128)
     assert (held.queries_bytes, held.keys_bytes, held.values_bytes) == (32768, 16384, 16384)
     assert held.shared_bytes == 65536
-    assert held.register_bytes == 128 * 64 * 4 + 128 * 128 * 4
+    assert (held.scores_bytes, held.output_bytes) == (128 * 64 * 4, 128 * 128 * 4)
     deep = tiling.on_chip(Tile(128, 64), 128, 128, stages=3)
     assert deep.shared_bytes == 32768 + 3 * 32768
 

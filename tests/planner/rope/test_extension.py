@@ -6,10 +6,9 @@ from math import log
 import pytest
 
 from planner.deployment import Deployment
-from planner.errors import PlanRefused
+from planner.errors import ConfigRefused, PlanRefused
 from planner.findings import findings
 from planner.hf_config import parse
-from planner.model import Model
 from planner.plan import make_plan
 from planner.positions import reach
 from planner.rope.extension import extend
@@ -19,11 +18,7 @@ from planner.rope.words import cannot_extend, lines, remedy
 from planner.workload import Workload
 from presets.gpus import load_gpu
 from presets.models import load_model_config
-from tests.planner.models import LLAMA_8B, model
-
-
-def preset(name: str) -> Model:
-    return parse(load_model_config(name), name)
+from tests.planner.models import LLAMA_8B, model, preset
 
 
 def test_the_parameters_of_vllms_page_on_context_extension() -> None:
@@ -174,8 +169,6 @@ def test_the_class_says_what_the_file_leaves_out() -> None:
 
 
 def test_a_part_of_a_head_beyond_all_of_it_is_refused() -> None:
-    from planner.errors import ConfigRefused
-
     with pytest.raises(ConfigRefused, match=r"partial_rotary_factor: 1\.5 is not a number above 0"):
         model(LLAMA_8B, partial_rotary_factor=1.5)
 

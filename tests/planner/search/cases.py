@@ -1,16 +1,8 @@
-"""Offers, a target and models that the tests of the search share."""
+"""Offers and a target that the tests of the search share."""
 
-from planner.hf_config import parse
-from planner.model import Model
-from planner.search.space import (
-    CACHES,
-    WEIGHTS,
-    Offer,
-    Target,
-)
+from planner.search.space import CACHES, WEIGHTS, Offer, Target
 from planner.timing.latency import Request
 from presets.gpus import load_gpu
-from presets.models import load_model_config
 
 IDS = ("h100-sxm5-80gb", "h200-sxm-141gb", "a100-pcie-80gb", "mi300x", "l4", "rtx-4090")
 OFFERS = tuple(
@@ -24,7 +16,3 @@ TARGET = Target(
 
 
 ALL: dict[str, tuple[str, ...]] = {"weights_dtypes": WEIGHTS, "kv_cache_dtypes": CACHES}
-
-
-def preset(name: str) -> Model:
-    return parse(load_model_config(name))

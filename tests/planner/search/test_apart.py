@@ -13,7 +13,8 @@ from planner.search.space import (
 from planner.timing.disaggregation import disaggregate
 from planner.timing.latency import Request
 from presets.speed import speed_of
-from tests.planner.search.cases import OFFERS, preset
+from tests.planner.models import preset
+from tests.planner.search.cases import OFFERS
 
 
 def test_apart_is_what_disaggregation_computes_for_the_same_pools() -> None:

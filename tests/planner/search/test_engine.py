@@ -16,7 +16,8 @@ from planner.search.space import (
 from planner.timing.latency import Request
 from presets.models import load_model_config
 from presets.speed import speed_of
-from tests.planner.search.cases import OFFERS, TARGET, preset
+from tests.planner.models import preset
+from tests.planner.search.cases import OFFERS, TARGET
 
 
 def test_an_engine_admits_less_than_plain_bytes_and_says_so() -> None:

@@ -29,7 +29,8 @@ from planner.workload import Workload
 from presets.gpus import load_gpu
 from presets.models import load_model_config
 from presets.speed import speed_of
-from tests.planner.search.cases import ALL, IDS, OFFERS, TARGET, preset
+from tests.planner.models import preset
+from tests.planner.search.cases import ALL, IDS, OFFERS, TARGET
 
 
 @pytest.fixture(scope="module")

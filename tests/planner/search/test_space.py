@@ -18,7 +18,8 @@ from planner.search.space import (
 from planner.timing.latency import Request
 from presets.gpus import load_gpu
 from presets.speed import speed_of
-from tests.planner.search.cases import ALL, OFFERS, TARGET, preset
+from tests.planner.models import preset
+from tests.planner.search.cases import ALL, OFFERS, TARGET
 
 
 def test_deployments_are_all_layouts_of_whole_machines() -> None:

@@ -23,7 +23,8 @@ from planner.timing.speed_grid import GpuGrid
 from planner.workload import Workload
 from presets.gpus import load_gpu
 from presets.speed import speed_of
-from tests.planner.search.cases import ALL, OFFERS, TARGET, preset
+from tests.planner.models import preset
+from tests.planner.search.cases import ALL, OFFERS, TARGET
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner.engines.vllm.fit import NOTHING_LEFT
 from planner.engines.vllm.kv_pages import LayerSpec
-from planner.engines.vllm.pool import CACHELESS_STAGE, NOTHING_LEFT, Pool, align, make_pool
+from planner.engines.vllm.pool import CACHELESS_STAGE, Pool, align, make_pool
 from planner.engines.vllm.versions import rules_of
 from planner.units import GIB
 

@@ -4,11 +4,11 @@ import pytest
 
 from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures
-from planner.engines.requests import blocks_of, requests_in
 from planner.engines.vllm.figures import vllm_figures
 from planner.engines.vllm.kv_pages import LayerSpec
 from planner.engines.vllm.options import Settings, VllmOptions
 from planner.engines.vllm.pool import make_pool
+from planner.engines.vllm.requests import blocks_of, requests_in
 from planner.engines.vllm.versions import rules_of
 from planner.hf_config import parse
 from planner.units import GIB, ceil_div
