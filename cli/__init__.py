@@ -3,12 +3,12 @@
 Answers go to stdout; an error is one line on stderr and exit status 2.
 """
 
-import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NoReturn
 
+from cli.parser import Parser
 from planner.errors import SizewellError
 
 COMMANDS = {
@@ -24,17 +24,6 @@ COMMANDS = {
 """Each is a module `cli.<name>_command`, imported only when it is asked for."""
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse, with errors in one line and no guessing at shortened flags."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**{**settings, "allow_abbrev": False})
-
-    def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"{self.prog}: {message}\n")
-        sys.exit(2)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     parser = Parser(
@@ -47,16 +36,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=help_text)
         if name in words[:1]:
             import_module(f"cli.{name}_command").add_to(command)
-    arguments = parser.parse_args(argv)
+    arguments, unknown = parser.parse_known_args(argv)
     if arguments.command is None:
         parser.error(f"choose one of {', '.join(commands.choices)}; --help says what each does")
+    if unknown:
+        commands.choices[arguments.command].refuse(unknown[0])
     try:
-        sys.stdout.write(arguments.run(arguments))
-        sys.stdout.flush()
+        answer = arguments.run(arguments)
     except SizewellError as error:
         sys.stderr.write(f"{parser.prog} {arguments.command}: {' '.join(str(error).split())}\n")
         return 2
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+    try:
+        print(answer, end="", flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 1
+        why = (error.strerror or "no reason given").lower()
+        sys.stderr.write(f"{parser.prog} {arguments.command}: the answer was not written: {why}\n")
+        return 2
     return int(getattr(arguments, "status", 0))

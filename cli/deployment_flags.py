@@ -31,7 +31,9 @@ def add_to(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
     parser.add_argument("--gpus", type=int, metavar="N", help="GPUs in all")
-    parser.add_argument("--gpu-memory-bytes", type=int, metavar="N", help="of each GPU, as read")
+    parser.add_argument(
+        "--gpu-memory-bytes", type=int, metavar="N", help="that a program can allocate on each"
+    )
     parser.add_argument("--calibration", metavar="RECORD", help="of this GPU, from validate")
     for name, short, help_text in SIZES:
         parser.add_argument(name, short, type=int, metavar="N", help=help_text)
@@ -39,9 +41,12 @@ def add_to(parser: ArgumentParser) -> None:
     parser.add_argument("--enforce-eager", action="store_true", help="no CUDA graphs")
     parser.add_argument("--weights-dtype", default="auto", metavar="NAME", help="see list formats")
     parser.add_argument("--kv-cache-dtype", default="auto", metavar="NAME", help="see list formats")
-    parser.add_argument("--block-size", type=int, metavar="N", help="16, or the engine's")
+    parser.add_argument("--block-size", type=int, metavar="N", help="tokens; 16, or the engine's")
     parser.add_argument(
-        "--max-num-batched-tokens", type=tokens, metavar="N", help="or the engine's"
+        "--max-num-batched-tokens",
+        type=tokens,
+        metavar="N",
+        help="of a step; 8192, or the engine's",
     )
 
 

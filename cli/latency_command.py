@@ -55,10 +55,14 @@ class Energy:
 def add_to(parser: ArgumentParser) -> None:
     """The command's flags."""
     deployment_flags.add_to(parser)
-    for name, default in (("--prompt-tokens", 8192), ("--output-tokens", 1024),
-                          ("--cached-tokens", 0), ("--concurrency", 1)):  # fmt: skip
+    for name, default, help_text in (
+        ("--prompt-tokens", 8192, "of a request, such as 8192 or 8k"),
+        ("--output-tokens", 1024, "of an answer"),
+        ("--cached-tokens", 0, "prompt tokens found in the prefix cache"),
+        ("--concurrency", 1, "users at once; each asks again when answered"),
+    ):
         reader = tokens if name.endswith("-tokens") else int
-        parser.add_argument(name, type=reader, default=default, metavar="N")
+        parser.add_argument(name, type=reader, default=default, metavar="N", help=help_text)
     parser.add_argument("--speculative-config", metavar="JSON", help="as vLLM takes it; a head "
                         "without a model is taken to be one of the model's own shape")  # fmt: skip
     parser.add_argument("--acceptance", type=float, metavar="A",
@@ -251,7 +255,7 @@ def as_text(
         )
     if energy is not None:
         lines.append(
-            f"energy       {energy.output_tokens_per_joule:.2f} tokens per joule at "
+            f"energy       {energy.output_tokens_per_joule:.2g} tokens per joule at "
             f"{energy.watts_per_gpu:,g} W per GPU"
         )
     if ring is not None:

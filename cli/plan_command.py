@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from cli import deployment_flags, engine_flags
 from cli.deployment_flags import checked, chosen_deployment, chosen_gpu, tokens
 from cli.source import read_model, title
+from planner.deployment import Deployment
+from planner.errors import PlanRefused
 from planner.export import as_data
 from planner.hf_config import parse
 from planner.model import Model
@@ -48,10 +50,11 @@ def run(arguments: Namespace) -> str:
     deployment, workload = chosen_deployment(arguments), chosen_workload(arguments, model)
     engine = engine_flags.figures_of(arguments, model, gpu, deployment, workload, config)
     if engine is not None:
-        deployment = deployment.replace(
-            block_size=engine.block_size,
-            max_num_batched_tokens=engine.settings["max_num_batched_tokens"],
-        )
+        own = {
+            "block_size": engine.block_size,
+            "max_num_batched_tokens": engine.settings["max_num_batched_tokens"],
+        }
+        deployment = checked(Deployment, **{**deployment.model_dump(), **own})
     plan = make_plan(model, gpu, deployment, workload)
     arguments.status = int(arguments.exit_code and not _serves(plan, engine))
     if arguments.format == "json":
@@ -89,6 +92,8 @@ def chosen_workload(arguments: Namespace, model: Model) -> Workload:
     """The workload of the flags; without a context, one that the model can take."""
     stated = model.max_position_embeddings or DEFAULT_CONTEXT
     context = arguments.context
+    if arguments.prompt_tokens is not None and arguments.beam_width == 1:
+        raise PlanRefused("--prompt-tokens are what beams share: add --beam-width, or leave it out")
     return checked(
         Workload,
         context=min(DEFAULT_CONTEXT, stated) if context is None else context,

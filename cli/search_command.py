@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from math import inf, nan
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -39,8 +40,10 @@ SHOWN = 8
 def add_to(parser: ArgumentParser) -> None:
     """The command's flags."""
     parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
-    parser.add_argument("--prompt-tokens", type=tokens, default=8192, metavar="N")
-    parser.add_argument("--output-tokens", type=tokens, default=1024, metavar="N")
+    parser.add_argument("--prompt-tokens", type=tokens, default=8192, metavar="N",
+                        help="of a request, such as 8192 or 8k")  # fmt: skip
+    parser.add_argument("--output-tokens", type=tokens, default=1024, metavar="N",
+                        help="of an answer")  # fmt: skip
     parser.add_argument("--cached-tokens", type=tokens, default=0, metavar="N",
                         help="prompt tokens found in the prefix cache")  # fmt: skip
     parser.add_argument("--concurrency", type=int, default=1, metavar="N",
@@ -49,8 +52,8 @@ def add_to(parser: ArgumentParser) -> None:
         ("--ttft", USUAL_TTFT_P95_S, "to the first token (p95), 2 or 800ms"),
         ("--tpot", USUAL_TPOT_S, "per output token, such as 40ms"),
     ):
-        parser.add_argument(name, type=seconds, default=usual, metavar="S",
-                            help=f"most seconds {what}; usually {usual:g}")  # fmt: skip
+        parser.add_argument(name, type=limit, default=usual, metavar="S",
+                            help=f"most seconds {what}; none lifts it")  # fmt: skip
     parser.add_argument("--gpu", action="append", default=[], metavar="ID",
                         help="only this GPU; may be repeated")  # fmt: skip
     parser.add_argument("--usd-per-gpu-hour", "--price", dest="price", action="append",
@@ -59,7 +62,8 @@ def add_to(parser: ArgumentParser) -> None:
     parser.add_argument("--marketplace", action="store_true", help="marketplace prices too")
     parser.add_argument("--engine", choices=(ANY, IDEAL, *SERVING), default=ANY,
                         help="whose memory rules hold; ideal: bytes alone")  # fmt: skip
-    parser.add_argument("--max-gpus", type=int, default=16, metavar="N")
+    parser.add_argument("--max-gpus", type=int, default=16, metavar="N",
+                        help="GPUs in all")  # fmt: skip
     parser.add_argument("--allow-quantisation", action="store_true",
                         help="try formats that lose precision too")  # fmt: skip
     parser.add_argument("--weights-dtype", action="append", metavar="NAME",
@@ -110,15 +114,21 @@ def run(arguments: Namespace) -> str:
     return as_text(found, space, command, unpriced(arguments.gpu, known))
 
 
-def seconds(text: str) -> float | None:
-    """'2', '2s' or '800ms' as seconds, 'none' as no limit."""
-    if text == "none":
-        return None
+def limit(text: str) -> float | None:
+    """seconds(), or 'none'."""
+    return None if text == "none" else seconds(text)
+
+
+def seconds(text: str) -> float:
+    """'2', '2s' or '800ms' as seconds."""
     number, scale = (text[:-2], 1e-3) if text.endswith("ms") else (text.removesuffix("s"), 1.0)
     try:
-        return float(number) * scale
+        found = float(number) * scale
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no time: write 2, 2s, 800ms or none") from None
+        found = nan
+    if not 0 < found < inf:
+        raise ArgumentTypeError(f"{text[:40]!r} is no time above 0: write 2, 2s or 800ms")
+    return found
 
 
 def price(text: str) -> tuple[str, float]:

@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from cli.deployment_flags import tokens
 from cli.search_command import seconds
 from cli.serve_inputs import case_of, requests_of, trace_of
 from cli.serve_study import choice
@@ -27,17 +28,22 @@ def add_to(parser: ArgumentParser) -> None:
         "--model", required=True, metavar="ID|PATH", help="a preset's id or Hub id, or a file"
     )
     parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
-    parser.add_argument("--tensor-parallel-size", "-tp", type=int, default=1, metavar="N")
-    parser.add_argument("--weights-dtype", default="auto", metavar="NAME")
-    parser.add_argument("--kv-cache-dtype", default="auto", metavar="NAME")
-    parser.add_argument("--block-size", type=int, metavar="N", help="16, or the engine's")
+    parser.add_argument("--tensor-parallel-size", "-tp", type=int, default=1, metavar="N",
+                        help="GPUs that share each layer")  # fmt: skip
+    parser.add_argument("--weights-dtype", default="auto", metavar="NAME", help="see list formats")
+    parser.add_argument("--kv-cache-dtype", default="auto", metavar="NAME", help="see list formats")
+    parser.add_argument("--block-size", type=int, metavar="N",
+                        help="tokens; 16, or the engine's")  # fmt: skip
     parser.add_argument("--engine", choices=(*SERVING, IDEAL), default="vllm",
                         help=f"whose memory a replica has; {IDEAL}: by bytes alone")  # fmt: skip
     parser.add_argument("--engine-version", metavar="V", help="such as 0.19.1")
     parser.add_argument("--gpu-memory-utilization", type=float, metavar="SHARE")
-    parser.add_argument("--max-num-batched-tokens", type=int, metavar="N", help="or the engine's")
-    parser.add_argument("--max-num-seqs", type=int, metavar="N", help="or the engine's")
-    parser.add_argument("--max-model-len", type=int, metavar="N", help="or the engine's")
+    parser.add_argument("--max-num-batched-tokens", type=tokens, metavar="N",
+                        help="of a step; else the engine's")  # fmt: skip
+    parser.add_argument("--max-num-seqs", type=int, metavar="N",
+                        help="sequences in a batch; else the engine's")  # fmt: skip
+    parser.add_argument("--max-model-len", type=int, metavar="N",
+                        help="tokens of the longest sequence; else the engine's")  # fmt: skip
     parser.add_argument("--no-enable-prefix-caching", action="store_true")
     parser.add_argument("--lookahead", type=int, default=0, metavar="N",
                         help="tokens drafted a step, by an EAGLE-like layer")  # fmt: skip
@@ -47,28 +53,39 @@ def add_to(parser: ArgumentParser) -> None:
     parser.add_argument("--batching", choices=("continuous", "static"), default="continuous")
     parser.add_argument("--reserve", default="paged",
                         choices=("paged", "longest", "power_of_two", "exact"))  # fmt: skip
-    parser.add_argument("--replicas", type=int, default=1, metavar="N")
+    parser.add_argument("--replicas", type=int, default=1, metavar="N",
+                        help="copies of the deployment")  # fmt: skip
     parser.add_argument("--router", default="least_requests",
                         choices=("least_requests", "round_robin", "session"))  # fmt: skip
     parser.add_argument("--trace", metavar="FILE.csv",
                         help="TIMESTAMP, ContextTokens, GeneratedTokens")  # fmt: skip
-    parser.add_argument("--speedup", type=float, default=1.0, metavar="X", help="of the trace")
+    parser.add_argument("--speedup", type=float, default=1.0, metavar="X",
+                        help="the trace arrives so many times as fast")  # fmt: skip
     parser.add_argument("--workload", choices=PRESETS, default=PRESETS[0])
-    parser.add_argument("--prompt-tokens", type=int, metavar="N", help="instead of the workload's")
-    parser.add_argument("--output-tokens", type=int, metavar="N")
-    parser.add_argument("--shared-prefix-tokens", type=int, default=0, metavar="N")
+    parser.add_argument("--prompt-tokens", type=tokens, metavar="N",
+                        help="instead of the workload's")  # fmt: skip
+    parser.add_argument("--output-tokens", type=tokens, metavar="N",
+                        help="instead of the workload's")  # fmt: skip
+    parser.add_argument("--shared-prefix-tokens", type=tokens, default=0, metavar="N",
+                        help="that all prompts begin with")  # fmt: skip
     parser.add_argument("--rate", type=float, default=1.0, metavar="R", help="requests per second")
     parser.add_argument("--variation", type=float, default=1.0, metavar="CV",
                         help="of the gaps: 0 even, 1 Poisson")  # fmt: skip
-    parser.add_argument("--requests", type=int, default=2000, metavar="N")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("--ttft", type=seconds, default=2.0, metavar="S", help="SLO: 2 or 800ms")
-    parser.add_argument("--tpot", type=seconds, default=0.05, metavar="S", help="SLO: 50ms")
-    parser.add_argument("--share", type=float, default=0.95, help="of requests that must keep it")
+    parser.add_argument("--requests", type=int, default=2000, metavar="N",
+                        help="drawn without a trace")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn")
+    parser.add_argument("--ttft", type=seconds, default=2.0, metavar="S",
+                        help="SLO: to the first token, 2 or 800ms")  # fmt: skip
+    parser.add_argument("--tpot", type=seconds, default=0.05, metavar="S",
+                        help="SLO: per output token, such as 50ms")  # fmt: skip
+    parser.add_argument(
+        "--share", type=float, default=0.95, metavar="SHARE", help="of requests that must keep it"
+    )
     parser.add_argument("--find-rate", action="store_true",
                         help="highest rate that holds the SLO, over --seeds")  # fmt: skip
     parser.add_argument("--find-replicas", action="store_true", help="fewest that hold it")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N",
+                        help="draws for --find-rate")  # fmt: skip
     parser.add_argument("--try", dest="tried", type=choice, action="append", default=[],
                         metavar="NAME=V,V", help="compare values, such as replicas=1,2,4; "
                         "may be repeated")  # fmt: skip
@@ -96,7 +113,12 @@ def run(arguments: Namespace) -> str:
     for name in ("requests", "seeds", "max_num_seqs", "max_model_len"):
         value = getattr(arguments, name)
         if value is not None and not 1 <= value <= 10**8:
-            raise PlanRefused(f"--{name.replace('_', '-')} {value} must be at least 1")
+            flag = f"--{name.replace('_', '-')}"
+            raise PlanRefused(f"{flag} {value:,} must be from 1 to {10**8:,}")
+    if arguments.shared_prefix_tokens < 0:
+        raise PlanRefused("--shared-prefix-tokens must be at least 0")
+    if arguments.speedup != 1 and not arguments.trace:
+        raise PlanRefused("--speedup is of a trace: add --trace FILE.csv, or choose a --rate")
     if not 0 < arguments.share <= 1:
         raise PlanRefused(f"--share {arguments.share:g} must be above 0 and at most 1")
     question = serve_questions.asked(arguments)
@@ -132,8 +154,10 @@ def run(arguments: Namespace) -> str:
         )  # fmt: skip
         data["highest_rate_per_s"] = {"mean": found.mean, "low": found.low, "high": found.high,
                                       "seeds": found.samples}  # fmt: skip
-        note += (f"Highest rate that holds the SLO: {found.mean:,.2f} requests/s (95 % interval "
-                 f"{found.low:,.2f} to {found.high:,.2f}, {found.samples} seeds).\n")  # fmt: skip
+        spread = "one seed, so no interval" if found.samples == 1 else (
+            f"95 % interval {found.low:,.2f} to {found.high:,.2f}, {found.samples} seeds"
+        )  # fmt: skip
+        note += f"Highest rate that holds the SLO: {found.mean:,.2f} requests/s ({spread}).\n"
     if arguments.find_replicas:
         replicas, _ = objective.replicas_for(
             replica, traffic, arguments.rate, slo, seed=arguments.seed, router=arguments.router

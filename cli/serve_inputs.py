@@ -138,7 +138,7 @@ def requests_of(arguments: Namespace, rate: float, seed: int) -> "Iterator[Reque
     prompt, output = lengths_of(arguments)
     return synthetic(
         rate=rate, count=arguments.requests, prompt=prompt, output=output,
-        cv=arguments.variation, shared_tokens=max(0, arguments.shared_prefix_tokens), seed=seed,
+        cv=arguments.variation, shared_tokens=arguments.shared_prefix_tokens, seed=seed,
     )  # fmt: skip
 
 

@@ -6,8 +6,10 @@ import json
 from argparse import ArgumentParser, Namespace
 from typing import Any, get_args
 
+from cli.deployment_flags import tokens
 from cli.source import read_model
 from planner.errors import PlanRefused, SizewellError
+from planner.training.recipe import USUAL, Lora, Recipe
 
 FORMATS = ("text", "json", "markdown", "csv")
 SIZES = (
@@ -45,19 +47,25 @@ def add_to(parser: ArgumentParser) -> None:
     parser.add_argument("--gpu-memory-bytes", type=int, metavar="N", help="of each GPU, as read")
     parser.add_argument("--calibration", metavar="RECORD", help="of this GPU, from validate")
     for name, help_text in SIZES:
-        parser.add_argument(name, type=int, metavar="N", help=help_text)
+        reader = tokens if name == "--sequence-length" else int
+        usual = getattr(USUAL, name.removeprefix("--").replace("-", "_"))
+        parser.add_argument(name, type=reader, metavar="N", help=f"{help_text} (default: {usual})")
     for name, _, help_text in RATES:
         parser.add_argument(name, type=float, metavar="GB/S", help=f"{help_text}; else assumed")
     for name in CHOICES:
-        parser.add_argument(f"--{name.replace('_', '-')}", metavar="NAME")
+        known = get_args(Recipe.model_fields[name].annotation)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", choices=known, help=f"(default: {getattr(USUAL, name)})"
+        )
     for name in ON:
         parser.add_argument(f"--{name.replace('_', '-')}", action="store_true")
     for name in OFF:
         parser.add_argument(f"--no-{name.replace('_', '-')}", action="store_true")
     parser.add_argument("--method", choices=METHODS, help="full, lora (the default) or qlora")
     parser.add_argument("--lora-rank", type=int, metavar="N", help="adapters of this rank")
-    parser.add_argument("--lora-targets", metavar="NAME", help="all or attention")
-    parser.add_argument("--lora-base", metavar="NAME", help="16-bit, nf4 (QLoRA) or int8")
+    for name in ("targets", "base"):
+        known = get_args(Lora.model_fields[name].annotation)
+        parser.add_argument(f"--lora-{name}", choices=known)
     parser.add_argument("--usd-per-gpu-hour", "--price", dest="price", type=float, metavar="USD",
                         help="your price")  # fmt: skip
     parser.add_argument("--format", choices=FORMATS, default="text")
@@ -69,7 +77,6 @@ def chosen_recipe(arguments: Namespace) -> Any:
     from pydantic import ValidationError
 
     from planner.export import first_error
-    from planner.training.recipe import USUAL, Lora, Recipe
 
     names = [flag.removeprefix("--").replace("-", "_") for flag, _ in SIZES]
     given = {
@@ -79,6 +86,8 @@ def chosen_recipe(arguments: Namespace) -> Any:
     }
     for flag, name, _ in RATES:
         rate = getattr(arguments, flag.removeprefix("--").replace("-", "_"))
+        if rate is not None and not rate > 0:
+            raise PlanRefused(f"{flag} must be above 0, not {rate:g}")
         given |= {} if rate is None else {name: rate * 1e9}
     given |= {name: True for name in ON if getattr(arguments, name)}
     given |= {name: False for name in OFF if getattr(arguments, f"no_{name}")}
@@ -87,10 +96,6 @@ def chosen_recipe(arguments: Namespace) -> Any:
         for name in ("rank", "targets", "base")
         if getattr(arguments, f"lora_{name}") is not None
     }
-    for name in CHOICES:
-        known = get_args(Recipe.model_fields[name].annotation)
-        if name in given and given[name] not in known:
-            raise PlanRefused(f"{name}: {given[name]!r} is not one of {', '.join(known)}")
     if lora and arguments.method == "full":
         raise PlanRefused("--lora flags are of adapters: leave them out, or --method full")
     if arguments.method == "qlora":

@@ -197,6 +197,9 @@ def _checked(part: dict[str, Any], kind: type[Deployment] | type[Workload]) -> d
     return part
 
 
+BOUNDS = {"ge": "at least", "le": "at most", "gt": "above", "lt": "below"}
+
+
 def first_error(error: ValidationError) -> str:
     """The first complaint of a validation as one sentence with the field's name."""
     first = error.errors()[0]
@@ -207,11 +210,19 @@ def first_error(error: ValidationError) -> str:
         return f"{name} is not a field here"
     if kind == "missing":
         return f"{name} is missing"
-    if kind == "greater_than_equal":
-        return f"{name} must be at least {limits['ge']:,}, not {given:,}"
-    if kind == "less_than_equal":
-        return f"{name} must be at most {limits['le']:,}, not {given:,}"
+    for key, word in BOUNDS.items():
+        if key in limits:
+            return f"{name} must be {word} {_amount(limits[key])}, not {_amount(given)}"
+    if kind == "literal_error":
+        return f"{name} must be {limits['expected']}, not {given!r}"
     if kind.startswith("int_"):
         return f"{name} must be a whole number, not {given!r}"
     message = str(first["msg"]).removeprefix("Value error, ")
     return f"{name}: {message[:1].lower()}{message[1:]}, not {given!r}"
+
+
+def _amount(value: object) -> str:
+    """A number as people write it; what is none, as it was given."""
+    if isinstance(value, float):
+        return f"{value:,.12g}"
+    return f"{value:,}" if isinstance(value, int) else repr(value)

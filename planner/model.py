@@ -9,7 +9,13 @@ from pydantic import Field
 from planner.frozen import Frozen
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.compressed import CompressedAttention
-from planner.kinds.convolution import RgLru, ShortConvolution
+from planner.kinds.convolution import (
+    CompressedConvolution,
+    NgramContext,
+    ResidualConvolutions,
+    RgLru,
+    ShortConvolution,
+)
 from planner.kinds.linear_attention import (
     KimiDeltaAttention,
     LightningAttention,
@@ -30,6 +36,9 @@ Mixer = Annotated[
     | Mamba1
     | Mamba2
     | MatrixLstm
+    | CompressedConvolution
+    | NgramContext
+    | ResidualConvolutions
     | RgLru
     | Rwkv4
     | ShortConvolution,

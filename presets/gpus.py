@@ -5,6 +5,7 @@ key}}}}`. An id is the slug of the name without GeForce, Tesla, Instinct, NVIDIA
 """
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from planner.hardware import Gpu
 from presets.suggestion import unknown_id
 
+BRANDS = ("geforce", "tesla", "instinct", "nvidia", "amd")
 _FILE = Path(__file__).with_name("gpus.json")
 
 
@@ -51,7 +53,13 @@ def _entry(gpu_id: str) -> dict[str, Any]:
     try:
         return gpus[gpu_id.lower()]
     except KeyError:
-        raise unknown_id("GPU", gpu_id, gpus) from None
+        raise unknown_id("GPU", gpu_id, gpus, spelt=_slug(gpu_id)) from None
+
+
+def _slug(name: str) -> str:
+    """A product's name as an id spells it: 'NVIDIA GeForce RTX 4090' is 'rtx-4090'."""
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    return "-".join(word for word in words if word not in BRANDS)
 
 
 @cache

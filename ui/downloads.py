@@ -59,7 +59,7 @@ def _engine(chosen: Chosen) -> "EngineFigures | None":
     """The engine's answer to this plan, with a line that says whether the report has it."""
     if st.session_state.get(ENGINE_CHOSEN) is None:
         return None
-    from planner.engines.registry import ENGINES
+    from planner.engines.registry import called
     from ui.engine_inputs import figures_kept
 
     try:
@@ -68,8 +68,8 @@ def _engine(chosen: Chosen) -> "EngineFigures | None":
         st.caption(as_sentence(f"Without the engine chosen on the Engine page: {error}"))
         return None
     if engine is not None:
-        label = ENGINES[engine.name].label
-        st.caption(f"With {label} {engine.version}, as chosen on the Engine page.")
+        name = called(engine.name, engine.version)
+        st.caption(f"With {name}, as chosen on the Engine page.")
     return engine
 
 

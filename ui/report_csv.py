@@ -27,13 +27,15 @@ def as_csv(plan: Plan, engine: "EngineFigures | None" = None) -> str:
 
 
 def _engine(plan: Plan, engine: "EngineFigures") -> list[tuple[str, str, str, int | str, str]]:
-    """The engine's answer, parts, settings, log lines and command."""
+    """The engine's answer, pool or refusal, parts, settings, log lines, notes and command."""
     from planner.engines.answer import engine_verdict
-    from planner.engines.export import label_of, setting_rows
+    from planner.engines.export import label_of, setting_rows, summary
+    from planner.engines.registry import called
 
-    head = f"{engine.name} {engine.version}"
+    head = called(engine.name, engine.version)
     rows: list[tuple[str, str, str, int | str, str]] = [
         (head, "answer", engine_verdict(plan, engine), "", "false"),
+        (head, "pool", summary(engine, plan.workload.context), "", "false"),
         (f"{head}: Budget", "what the engine may use", "", engine.budget_bytes, "false"),
     ]
     parts = {**engine.components, "kv_cache": engine.kv_cache, **engine.outside_budget}
@@ -49,4 +51,5 @@ def _engine(plan: Plan, engine: "EngineFigures") -> list[tuple[str, str, str, in
     ]
     rows += [(f"{head}: {k}", "setting", v, "", "false") for k, v in setting_rows(engine)]
     rows += [(f"{head}: log", "", line, "", "false") for line in engine.log_lines]
+    rows += [(f"{head}: note", "", note, "", "false") for note in engine.notes]
     return [*rows, (f"{head}: command", "", engine.start, "", "false")]

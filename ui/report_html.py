@@ -101,9 +101,9 @@ def report_data(
 def _engine_name(engine: "EngineFigures | None") -> str:
     if engine is None:
         return ""
-    from planner.engines.registry import ENGINES
+    from planner.engines.registry import called
 
-    return escape(f"{ENGINES[engine.name].label} {engine.version}")
+    return escape(called(engine.name, engine.version))
 
 
 def _engine(plan: Plan, engine: "EngineFigures | None") -> str:

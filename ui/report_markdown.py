@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from planner.explain import derivation
 from planner.findings import findings
 from planner.plan import Plan
-from planner.units import counted, format_bytes, format_tokens
+from planner.units import format_bytes
 from ui.components import COMPONENTS, component_bytes
-from ui.report_text import opening
+from ui.report_text import backwards, opening
 
 if TYPE_CHECKING:
     from planner.engines.engine import EngineFigures
@@ -24,7 +24,7 @@ def as_markdown(
         opening(plan, engine),
         "## Inputs\n\n" + table(("Input", "Value"), inputs(plan)),
         "## Memory of the fullest GPU\n\n" + table(("Part", "Size", "Bytes"), memory(plan)),
-        "## Limits\n\n" + table(("Question", "Answer"), limits(plan)),
+        "## Limits\n\n" + table(("Question", "Answer"), backwards(plan)),
         *([] if engine is None else [engine_section(plan, engine)]),
         "## Findings\n\n" + "\n".join(f"- {f.severity}: {f.message}" for f in findings(plan)),
         "## Derivation\n\n" + table(("Line", "Formula", "With numbers", "Bytes"), steps(plan)),
@@ -83,27 +83,12 @@ def memory(plan: Plan) -> list[tuple[str, str, str]]:
     return [(label, format_bytes(size), f"{size:,}") for label, size in rows]
 
 
-def limits(plan: Plan) -> list[tuple[str, str]]:
-    """The questions backwards."""
-    users, tokens = plan.max_concurrency, plan.max_context_tokens
-    return [
-        (
-            f"Most sequences of {counted(plan.workload.context, 'token')}",
-            "memory sets no limit" if users is None else format_tokens(users),
-        ),
-        (
-            f"Longest context for {format_tokens(plan.workload.concurrency)} sequences",
-            "memory sets no limit" if tokens is None else f"{format_tokens(tokens)} tokens",
-        ),
-    ]
-
-
 def engine_section(plan: Plan, engine: "EngineFigures") -> str:
     """What the engine will allocate, print and be started with."""
     from planner.engines.export import engine_rows, setting_rows, summary
-    from planner.engines.registry import ENGINES
+    from planner.engines.registry import called
 
-    label = cell(f"{ENGINES[engine.name].label} {engine.version}")
+    label = cell(called(engine.name, engine.version))
     head = ("Part", "Size", "Range", "Source")
     return "\n\n".join(
         (

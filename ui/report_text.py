@@ -85,7 +85,7 @@ def memory(plan: Plan) -> str:
     ]
     lines += [
         f"    {'total':<28}{format_bytes(plan.total_bytes_per_gpu):>14}  "
-        f"{format_bytes(low)} to {format_bytes(high)} with the estimates' ranges",
+        f"{format_bytes(low)} to {format_bytes(high)}",
         f"    {'a program can allocate':<28}{format_bytes(capacity):>14}",
         f"    {'headroom' if plan.fits else 'short':<28}"
         f"{format_bytes(abs(plan.headroom_bytes)):>14}",
@@ -95,6 +95,11 @@ def memory(plan: Plan) -> str:
 
 def limits(plan: Plan) -> str:
     """The two questions backwards."""
+    return "\n".join(f"{question}: {found}" for question, found in backwards(plan))
+
+
+def backwards(plan: Plan) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Most sequences of this length and longest context for as many, as question and answer."""
     users, tokens = plan.max_concurrency, plan.max_context_tokens
     most = "memory sets no limit" if users is None else format_tokens(users)
     longest = "memory sets no limit" if tokens is None else f"{format_tokens(tokens)} tokens"
@@ -102,11 +107,9 @@ def limits(plan: Plan) -> str:
     if stated is not None and (tokens is None or tokens > stated):
         room = "" if tokens is None else " in memory"
         longest += f"{room}; the model states {format_tokens(stated)}"
-    return "\n".join(
-        (
-            f"Most sequences of {counted(plan.workload.context, 'token')}: {most}",
-            f"Longest context for {format_tokens(plan.workload.concurrency)}: {longest}",
-        )
+    return (
+        (f"Most sequences of {counted(plan.workload.context, 'token')}", most),
+        (f"Longest context for {format_tokens(plan.workload.concurrency)}", longest),
     )
 
 

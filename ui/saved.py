@@ -204,7 +204,11 @@ def lost(text: str | bytes, values: Mapping[str, Any]) -> str | None:
             f"its calibration of {date} was left out, because no record of that day is here: open "
             "the record on the Validate page, then the plan again"
         )
+    if isinstance(gpu, Mapping) and values.get("memory") and gpu["memory_bytes"] % MIB:
+        parts.append(f"its GPU memory was cut to whole MiB, {values['memory']:,} of them")
     if isinstance(engine, Mapping):
-        name = f"{engine.get('name')} {engine.get('version')}"[:60]
+        from planner.engines.registry import called
+
+        name = called(str(engine.get("name")), str(engine.get("version")))[:60]
         parts.append(f"its engine, {name}, was left out: choose it on the Engine page")
     return "; ".join(parts) or None

@@ -11,6 +11,7 @@ from ui.sentence import as_sentence
 from ui.tables import html_table
 from ui.validation_runs import Progress
 from validate.card import GpuFacts, Machine, machine
+from validate.job import other_processes
 from validate.record import Case, Record, as_json
 from validate.suites import DEFAULT_MODEL, FULL_DRY_RUNS
 from validate.verdict import HEAD, WHOLE, rows, sentence
@@ -67,7 +68,7 @@ def _machine(here: Machine) -> None:
 
 
 def _gpu_line(gpu: GpuFacts) -> str:
-    used = f", used by {len(gpu.process_ids)} other processes" if gpu.process_ids else ""
+    used = f", used by {other_processes(gpu)}" if gpu.process_ids else ""
     mig = ", split by MIG" if gpu.mig else ""
     size = format_bytes(gpu.memory_bytes)
     return f"GPU {gpu.index}: {gpu.name}, {size}, driver {gpu.driver}{mig}{used}"

@@ -2,17 +2,20 @@
 
 import argparse
 import json
+import re
 import signal
 import sys
+import tempfile
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 
 from planner.errors import SizewellError
 from validate.card import machine
 from validate.job import Job
-from validate.record import SECTIONS, Record, case_from, read
+from validate.record import SECTIONS, Record, RecordRefused, case_from, read
 from validate.runner import Event, Run
 from validate.suites import DEFAULT_MODEL
 from validate.verdict import difference, markdown, sentence, value
@@ -28,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     args = _parser().parse_args(given)
     try:
+        _check(args)
         if args.table:
             print(markdown(read(args.table), SECTIONS), end="")
             return 0
@@ -40,11 +44,36 @@ def main(arguments: list[str] | None = None) -> int:
             return _exit_code(replay(read(args.replay), emit, seconds, args.output, stopped))
         codes = [_run(args, device, given, emit) for device in _devices(args)]
         return max(codes)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 2
     except SizewellError as error:
         if args.json_lines:
             _json_line({"event": "refused", "reason": str(error)})
         print(f"validate: {error}", file=sys.stderr)
         return 2
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what would fail only after minutes, or measure something else than was asked for."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", args.device):
+        raise RecordRefused(f"--device {args.device}: give cpu, or cuda:0 for the first GPU")
+    if args.gpu_index is not None and not re.fullmatch(r"all|\d+", args.gpu_index):
+        raise RecordRefused(f"--gpu-index {args.gpu_index}: give a number from 0, or all")
+    if not 0 <= args.leave_free < 1:
+        raise RecordRefused(f"--leave-free {args.leave_free:g} must be from 0 to below 1")
+    if not 0 <= args.replay_seconds < threading.TIMEOUT_MAX:
+        raise RecordRefused(f"--replay-seconds {args.replay_seconds:g} must be 0 or more")
+    if args.output is None:
+        return
+    if args.output.is_dir():
+        raise RecordRefused(f"--output {args.output} is a folder: name a file in it")
+    try:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=args.output.parent).close()
+    except OSError as error:
+        why = (error.strerror or "no reason given").lower()
+        raise RecordRefused(f"--output {args.output} cannot be written: {why}") from None
 
 
 def _run(args: argparse.Namespace, device: str, given: list[str], emit) -> int:  # type: ignore[no-untyped-def]
@@ -161,4 +190,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
     sys.exit(main())

@@ -43,6 +43,12 @@ class Job:
         return tuple(c for c in found if not self.only or c.id.startswith(self.only))
 
 
+def other_processes(gpu: GpuFacts) -> str:
+    """How many others are on the card, in words."""
+    count = len(gpu.process_ids)
+    return "1 other process" if count == 1 else f"{count} other processes"
+
+
 def card_for(job: Job) -> GpuFacts | None:
     """The GPU of this job, None for a rehearsal. Raises RunRefused where it cannot be used."""
     if job.device == "cpu":
@@ -55,8 +61,8 @@ def card_for(job: Job) -> GpuFacts | None:
     gpu = here.gpus[job.index]
     if gpu.process_ids and not job.share:
         raise RunRefused(
-            f"{len(gpu.process_ids)} other process(es) use GPU {job.index} ({gpu.name}), which "
-            "would distort both: wait for them, or say --share"
+            f"GPU {job.index} ({gpu.name}) is used by {other_processes(gpu)}, which would distort "
+            "both: wait, or say --share"
         )
     if gpu.memory_used_bytes > IDLE_SHARE * gpu.memory_bytes and not job.share:
         raise RunRefused(

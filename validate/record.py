@@ -152,8 +152,13 @@ def read(path: Path) -> Record:
     """The record of a file. Raises RecordRefused in one sentence."""
     try:
         return from_text(path.read_text(encoding="utf-8"))
+    except RecordRefused as error:
+        why = str(error)
+    except UnicodeDecodeError:
+        why = "this is not text, so it is no record"
     except OSError as error:
-        raise RecordRefused(f"{path.name} cannot be read: {error.strerror}") from None
+        why = f"it cannot be read: {(error.strerror or 'no reason given').lower()}"
+    raise RecordRefused(f"{path}: {why}")
 
 
 def from_text(text: str) -> Record:

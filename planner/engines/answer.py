@@ -5,7 +5,7 @@ from typing import Any
 
 from planner.engines.engine import EngineFigures
 from planner.engines.export import engine_data
-from planner.engines.registry import ENGINES
+from planner.engines.registry import called
 from planner.export import as_data
 from planner.plan import Plan
 from planner.units import counted, format_tokens
@@ -37,7 +37,7 @@ def serves(plan: Plan, engine: EngineFigures) -> int:
 
 def engine_verdict(plan: Plan, engine: EngineFigures) -> str:
     """Whether the engine starts and serves the workload, and which single flags would do."""
-    name = f"{ENGINES[engine.name].label} {engine.version}"
+    name = called(engine.name, engine.version)
     if engine.refused is not None:
         single = lifted(engine) or "no single flag of its own lifts that"
         few = shorter(plan, engine) + too_few(plan, engine)

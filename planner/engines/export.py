@@ -3,6 +3,7 @@
 from typing import Any
 
 from planner.engines.engine import EngineFigures
+from planner.engines.registry import called
 from planner.estimate import Estimate
 from planner.units import format_bytes, format_tokens
 
@@ -65,7 +66,7 @@ def engine_data(figures: EngineFigures) -> dict[str, Any]:
 def engine_text(figures: EngineFigures, context: int) -> str:
     """Lines for a terminal, of a workload of that context: the budget, the pool, what will be
     printed, the command."""
-    lines = [f"{figures.name} {figures.version}, one GPU"]
+    lines = [f"{called(figures.name, figures.version)}, one GPU"]
     lines += [
         f"    {label:<32}{size:>12}  {span}".rstrip()
         for label, size, span, _ in engine_rows(figures)
@@ -80,7 +81,7 @@ def engine_text(figures: EngineFigures, context: int) -> str:
 def summary(figures: EngineFigures, context: int) -> str:
     """The pool in a sentence, or the refusal."""
     if figures.refused is not None:
-        return f"{figures.name} {figures.version} would refuse: {figures.refused}"
+        return f"{called(figures.name, figures.version)} would refuse: {figures.refused}"
     length = figures.settings.get("max_model_len")
     of_length = f" of {length:,} tokens" if isinstance(length, int) else ""
     served = figures.length_served(context)

@@ -55,6 +55,12 @@ ENGINES: Mapping[str, Engine] = {
 }  # fmt: skip
 
 
+def called(name: str, version: str) -> str:
+    """'vLLM 0.33.0': an engine as people write it; an unknown one by its own name."""
+    known = ENGINES.get(name)
+    return f"{name if known is None else known.label} {version}"
+
+
 def options_of(name: str, values: Mapping[str, Any]) -> Frozen:
     """The options of an engine; raises PlanRefused saying in a sentence what is wrong."""
     engine = ENGINES.get(name)

@@ -31,10 +31,13 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
     understood.
     """
     if not isinstance(config, Mapping):
-        raise ConfigRefused("the file holds no JSON object, so it is no model configuration")
+        raise ConfigRefused("this holds no JSON object, so it is no model configuration")
     if depth_exceeds(config, MAX_DEPTH):
-        raise ConfigRefused("the file is nested too deeply to be a model configuration")
-    text, outer, filled = split(config)
+        raise ConfigRefused("this is nested too deeply to be a model configuration")
+    refused = refusal(str(config.get("model_type")))
+    if refused is not None:
+        raise refused
+    text, outer, filled, remarks = split(config)
     fields = Fields(text)
     model_type = fields.text("model_type")
     build = builder_of(model_type)
@@ -84,6 +87,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
                 *((ASKS.format(declared),) if declared else ()),
                 *((f"{bare} has no language-model head, so none is counted.",) if bare else ()),
                 *(f"{name} is the value of {model_type}'s class" for name in filled),
+                *remarks,
             ),
         }
     )

@@ -35,12 +35,14 @@ def assemble(
     head_bias: bool = False,
     vocab_size: int | None = None,
     embedding_size: int | None = None,
+    head_rows: int | None = None,
     extras: Iterable[Weight] = (),
     **rest: Any,
 ) -> Model:
     """The Model around `layers`. tied is the family's default for tie_word_embeddings.
 
-    embedding_size is the embedding's and the head's width where it is not the hidden size.
+    embedding_size is the embedding's and the head's width where it is not the hidden size,
+    head_rows the head's outputs where they are not the whole vocabulary.
     """
     width = hidden_size if embedding_size is None else embedding_size
     vocab = fields.integer("vocab_size") if vocab_size is None else vocab_size
@@ -48,7 +50,8 @@ def assemble(
     outside = norm("norm", hidden_size, bias=norm_bias) if final_norm else ()
     head: tuple[Weight, ...] = ()
     if not tied:
-        head = linear("lm_head", vocab, width, "vocab", bias=head_bias, role="embedding")
+        rows = vocab if head_rows is None else head_rows
+        head = linear("lm_head", rows, width, "vocab", bias=head_bias, role="embedding")
     elif head_bias:
         outside += (Weight("lm_head.bias", (vocab,), "bias", "vocab"),)
     return Model(

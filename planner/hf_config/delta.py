@@ -73,14 +73,19 @@ def delta(fields: Fields) -> Model:
     )
 
 
-def linear_layers(fields: Fields, count: int, *, interval: int = 4) -> list[bool]:
-    """Whether each layer is linear: `layer_types`, or all but each full_attention_interval-th."""
+def linear_layers(
+    fields: Fields, count: int, *, interval: int = 4, also: tuple[str, ...] = ()
+) -> list[bool]:
+    """Whether each layer is linear: `layer_types`, or all but each full_attention_interval-th.
+
+    also: other names for the layers that are not.
+    """
     every = fields.integer("full_attention_interval", default=interval)
     types = fields.sequence("layer_types", length=count)
     if types is None:
         return [(index + 1) % every != 0 for index in range(count)]
     for kind in types:
-        if kind not in LINEAR + FULL:
+        if kind not in LINEAR + FULL + also:
             raise fields.refuse("layer_types", f"{short(kind)} is not understood here")
     return [kind in LINEAR for kind in types]
 

@@ -3,6 +3,7 @@
 from planner.hf_config.assembly import Layer, assemble, group_layers, heads, with_window
 from planner.hf_config.dense_traits import TRAITS as PLAIN_TRAITS
 from planner.hf_config.families import family
+from planner.hf_config.multimodal_traits import TRAITS as MULTIMODAL_TRAITS
 from planner.hf_config.odd_traits import TRAITS as ODD_TRAITS
 from planner.hf_config.reader import Fields
 from planner.hf_config.traits import QKNorm, Trait, Traits
@@ -12,7 +13,7 @@ from planner.kinds.mlp import Mlp
 from planner.model import Model
 from planner.tensors import Weight, norm
 
-TRAITS = {**PLAIN_TRAITS, **ODD_TRAITS}
+TRAITS = {**PLAIN_TRAITS, **ODD_TRAITS, **MULTIMODAL_TRAITS}
 
 
 def holds(fields: Fields, trait: Trait) -> bool:
@@ -56,8 +57,20 @@ def decoder(fields: Fields, traits: Traits, keeps: list[Keep] | None = None) -> 
         norm_bias=traits.norm == "layer",
         final_norm=traits.norm != "none",
         head_bias=holds(fields, traits.head_bias),
+        head_rows=None if traits.head_rows is None else pruned_head(fields, traits.head_rows),
         extras=around_layers(fields, traits, hidden_size),
     )
+
+
+def pruned_head(fields: Fields, name: str) -> int | None:
+    """Outputs of a head without the last entries of the vocabulary."""
+    vocab = fields.integer("vocab_size")
+    rows = fields.optional(name)
+    if rows is None or rows == vocab:
+        return None
+    if rows > vocab or fields.flag("tie_word_embeddings", default=False):
+        raise fields.refuse(name, f"{rows} is no part of an own head of {vocab}")
+    return rows
 
 
 def around_layers(fields: Fields, traits: Traits, hidden_size: int) -> tuple[Weight, ...]:

@@ -12,24 +12,24 @@ def read_document(text: str | bytes) -> dict[str, Any]:
     """The JSON object in `text`. Raises ConfigRefused for anything else, however broken."""
     if len(text) > MAX_BYTES:
         raise ConfigRefused(
-            f"the file has {len(text):,} bytes, and a model configuration has a few thousand: "
+            f"this has more than {MAX_BYTES:,} bytes, and a model configuration a few thousand: "
             "give the config.json, not the weights or the tokenizer"
         )
     try:
         found = json.loads(text, object_pairs_hook=_object)
     except RecursionError:
-        raise ConfigRefused("the file is nested too deeply to be a model configuration") from None
+        raise ConfigRefused("this is nested too deeply to be a model configuration") from None
     except UnicodeDecodeError:
-        raise ConfigRefused("the file is not text, so it is no config.json") from None
+        raise ConfigRefused("this is not text, so it is no config.json") from None
     except json.JSONDecodeError as error:
         what = error.msg.lower().removesuffix(" at")
         raise ConfigRefused(
-            f"the file is not valid JSON: {what} at line {error.lineno}, column {error.colno}"
+            f"this is not valid JSON: {what} at line {error.lineno}, column {error.colno}"
         ) from None
     except ValueError:
-        raise ConfigRefused("the file holds a number too long to be one") from None
+        raise ConfigRefused("this holds a number too long to be one") from None
     if not isinstance(found, dict):
-        raise ConfigRefused("the file holds no JSON object, so it is no model configuration")
+        raise ConfigRefused("this holds no JSON object, so it is no model configuration")
     return found
 
 

@@ -1,9 +1,14 @@
-"""DBRX and JetMoE: experts under names of their own.
+"""DBRX, JetMoE and Doge: experts under names of their own, or of one row each.
 
-Source: the reference implementation of each type in Hugging Face transformers 5.23.
+Source: the reference implementation of each type in Hugging Face transformers 5.24.
 """
 
+from dataclasses import replace
+from math import isqrt
+
 from planner.hf_config.assembly import assemble, divided, group_layers
+from planner.hf_config.dense import decoder
+from planner.hf_config.dense_traits import LLAMA
 from planner.hf_config.families import family
 from planner.hf_config.reader import Fields
 from planner.kinds.attention import Attention
@@ -90,3 +95,44 @@ def jetmoe(fields: Fields) -> Model:
     norms = norm("layernorm", hidden_size) * 2
     groups = group_layers(count, lambda index: ((attention,), experts, norms))
     return assemble(fields, groups, hidden_size=hidden_size, tied=True)
+
+
+DOGE = replace(
+    LLAMA,
+    divides=True,
+    qk_norm="head",
+    attention_extras=lambda attention, hidden: (
+        Weight("A", (attention.num_key_value_heads,), "vector"),
+        *linear(
+            "dt_proj",
+            attention.num_key_value_heads,
+            attention.num_key_value_heads * attention.head_dim,
+            bias=attention.qkv_bias,
+        ),
+    ),
+    layer_extras=lambda hidden: (
+        Weight("input_residual", (hidden,), "vector"),
+        Weight("post_attention_residual", (hidden,), "vector"),
+    ),
+    windows="every",
+    ignored=("keep_window_size",),
+)
+
+
+@family("doge")
+def doge(fields: Fields) -> Model:
+    """A dense part in every layer, and beside it, if is_moe, experts of a row in two tables."""
+    if not fields.flag("is_moe", default=False):
+        fields.ignore("num_experts", "num_experts_per_tok")
+        return decoder(fields, DOGE)
+    rows = fields.integer("num_experts", default=16384)
+    active = fields.integer("num_experts_per_tok", default=64, most=rows)
+
+    def experts(hidden_size: int, inner: int) -> tuple[Weight, ...]:
+        tables = tuple(
+            Weight(name, (hidden_size,), "vector", copies=rows, active=active)
+            for name in ("down_embed", "up_embed")
+        )
+        return (*linear("router_gate", 2 * isqrt(rows), hidden_size, role="router"), *tables)
+
+    return decoder(fields, replace(DOGE, mlp_extras=experts))

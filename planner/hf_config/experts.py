@@ -5,7 +5,7 @@ from typing import Literal
 
 from planner.hf_config.reader import Fields, short
 from planner.kinds.mlp import Mlp, MoE
-from planner.tensors import Weight
+from planner.tensors import Weight, linear, norm
 
 NUM_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 PER_TOKEN = (
@@ -32,6 +32,8 @@ class Experts:
     shared_size: the field that holds the width of the shared part; without it, shared experts are
     counted and each is as wide as a routed one. least_shared: the fewest that its code can have.
     listed: whether its layers may also be named one by one (mlp_layer_types).
+    input_size: the field that holds what an expert reads and writes, behind a projection and a
+    norm on both sides.
     score_bias: a bias per expert that the reference keeps as a parameter, not as a buffer.
     """
 
@@ -47,6 +49,7 @@ class Experts:
     expert_bias: bool = False
     mlp_bias: str | None = None
     gated: bool = True
+    input_size: str | None = None
     score_bias: bool = False
 
 
@@ -71,7 +74,14 @@ def moe(fields: Fields, traits: Experts) -> MoE:
     elif traits.shared:
         least = traits.least_shared
         shared_width = size * agreed(fields, *NUM_SHARED, default=least, least=least)
-    extras = (Weight("score_bias", (num_experts,), "vector"),) if traits.score_bias else ()
+    extras: tuple[Weight, ...] = ()
+    if traits.score_bias:
+        extras += (Weight("score_bias", (num_experts,), "vector"),)
+    latent = None
+    if traits.input_size is not None:
+        latent, hidden_size = fields.integer(traits.input_size), fields.integer("hidden_size")
+        extras += linear("pre_expert_proj", latent, hidden_size) + norm("pre_expert_norm", latent)
+        extras += linear("post_expert_proj", hidden_size, latent) + norm("post_expert_norm", latent)
     return MoE(
         num_experts=num_experts,
         num_experts_per_tok=per_token,
@@ -81,6 +91,7 @@ def moe(fields: Fields, traits: Experts) -> MoE:
         router_bias=traits.router_bias,
         shared=shared_mlp(shared_width, traits.gated, bias),
         shared_gate=traits.shared_gate,
+        input_size=latent,
         extras=extras,
     )
 

@@ -113,6 +113,15 @@ FIRST_DENSE = {
     ),
 }  # fmt: skip
 
+FIRST_DENSE["sarvam_moe"] = replace(
+    FIRST_DENSE["glm4_moe"],
+    num_key_value_heads=4,
+    head_dim=64,
+    qk_norm_default=True,
+    experts=Experts(where="first", shared=True, least_shared=1),
+    defaults={"first_k_dense_replace": 1},
+    aliases={"attention_bias": ("use_qkv_bias",)},
+)
 FIRST_DENSE["bailing_moe_v2"] = FIRST_DENSE["bailing_moe"]
 FIRST_DENSE["deepseek_ocr2_text"] = replace(
     FIRST_DENSE["deepseek"], experts=Experts(where="first", listed=True, shared=True)

@@ -13,7 +13,7 @@ from planner.kinds.attention import Attention
 from planner.kinds.mlp import Mlp
 from planner.kinds.recurrent import Mamba2
 from planner.model import FeedForward, Mixer, Model
-from planner.tensors import norm
+from planner.tensors import Weight, norm
 
 
 def mamba2(fields: Fields, hidden_size: int, *, inner: int | None = None) -> Mamba2:
@@ -80,11 +80,14 @@ def falcon_h1(fields: Fields) -> Model:
     if inner is None and not fields.given("mamba_d_ssm"):
         inner = 1024
     mamba = mamba2(fields, hidden_size, inner=inner)
-    out_bias = fields.flag("projectors_bias", default=False)
-    if out_bias and not mamba.proj_bias:
-        raise fields.refuse("projectors_bias", "is true without mamba_proj_bias")
-    if not out_bias and mamba.proj_bias:
-        raise fields.refuse("mamba_proj_bias", "is true without projectors_bias")
+    biases = {}
+    if mamba.proj_bias:
+        projected = 2 * mamba.intermediate_size + 2 * mamba.n_groups * mamba.state_size
+        biases["in_proj"] = projected + mamba.num_heads
+    if fields.flag("projectors_bias", default=False):
+        biases["out_proj"] = hidden_size
+    extras = tuple(Weight(f"{name}.bias", (size,), "bias") for name, size in biases.items())
+    mamba = mamba.model_copy(update={"proj_bias": False, "extras": extras})
     gated_norm = fields.flag("mamba_rms_norm", default=False)
     mamba = mamba.model_copy(update={"gated_norm": gated_norm})
     mlp = gated_mlp(fields)

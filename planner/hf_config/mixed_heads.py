@@ -86,6 +86,12 @@ def laguna(fields: Fields) -> Model:
     count = fields.integer("num_hidden_layers")
     gating = fields.raw("gating")
     per_head = gating in (None, True, "per-head", "per_head")
+    if gating is False:
+        raise fields.refuse(
+            "gating",
+            "is false, which serving engines read as no gate, where transformers builds one per "
+            "element; say per-head or per-element",
+        )
     if not per_head and gating not in ("per-element", "per_element"):
         raise fields.refuse("gating", f"{short(gating)} is not understood here")
     kinds = fields.sequence("gating_types", length=count) or []

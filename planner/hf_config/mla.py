@@ -3,6 +3,7 @@
 Source: the reference implementation of each type in Hugging Face transformers 5.23.
 """
 
+from planner.errors import ConfigRefused
 from planner.hf_config.assembly import Layer, assemble, divided, group_layers
 from planner.hf_config.compressed import hyper_connection
 from planner.hf_config.experts import moe, sparse_layers
@@ -60,7 +61,15 @@ def latent(fields: Fields) -> Model:
             norms += hyper_connection(name, streams, hidden_size, 2 * streams, 2)
         head = hyper_connection("hc_head", streams, hidden_size, streams, 1)
         fields.ignore("hc_eps", "hc_magnitude", "learnable_sink_init")
+    behind: tuple[Weight, ...] = ()
+    if traits.norm_gates:
+        attention = attention.model_copy(update={"extras": gated_query(attention)})
+        rank = fields.integer("gated_norm_rank", default=16)
+        behind = linear("norm_gate.fc1", rank, hidden_size)
+        behind += linear("norm_gate.fc2", hidden_size, rank)
+        norms += behind
     fields.ignore("intermediate_size", "num_key_value_heads", "head_dim", "qk_head_dim")
+    sparse_norms = norms + norm("post_mlp_layernorm", hidden_size) * traits.sparse_norms + behind
 
     def layer(index: int) -> Layer:
         mixer = attention
@@ -69,11 +78,7 @@ def latent(fields: Fields) -> Model:
             mixer = attention.model_copy(update={"indexer": chosen})
         if not has_experts[index]:
             return (mixer,), dense, norms
-        return (
-            (mixer,),
-            experts,
-            norms + norm("post_mlp_layernorm", hidden_size) * traits.sparse_norms,
-        )
+        return (mixer,), experts, sparse_norms
 
     groups = group_layers(count, layer)
     return assemble(
@@ -103,15 +108,26 @@ def gated(attention: LatentAttention, hidden_size: int) -> tuple[Weight, ...]:
     return (sinks, *linear("gate_proj", heads * attention.v_head_dim, hidden_size, "column"))
 
 
-def latent_attention(fields: Fields) -> LatentAttention:
-    """Latent attention under DeepSeek's field names."""
+def gated_query(attention: LatentAttention) -> tuple[Weight, ...]:
+    """What q_b_proj has beyond a usual one: a gate per output, and twice the inputs for both."""
+    rank = attention.q_lora_rank
+    if rank is None:
+        raise ConfigRefused("q_lora_rank: is null, but the output gate reads the low-rank query")
+    gates = attention.num_attention_heads * attention.v_head_dim
+    queries = attention.num_attention_heads * attention.head_dim
+    gate = linear("q_gate_proj.gate", gates, rank, "column")
+    return (*gate, *linear("q_gate_proj.second", queries + gates, rank, "column"))
+
+
+def latent_attention(fields: Fields, *, least_rope: int = 1) -> LatentAttention:
+    """Latent attention under DeepSeek's field names. least_rope 0: keys may have none."""
     bias = fields.flag("attention_bias", default=False)
     return LatentAttention(
         num_attention_heads=fields.integer("num_attention_heads"),
         q_lora_rank=fields.optional("q_lora_rank"),
         kv_lora_rank=fields.integer("kv_lora_rank"),
         qk_nope_head_dim=fields.integer("qk_nope_head_dim"),
-        qk_rope_head_dim=fields.integer("qk_rope_head_dim"),
+        qk_rope_head_dim=fields.integer("qk_rope_head_dim", least=least_rope),
         v_head_dim=fields.integer("v_head_dim"),
         a_bias=bias,
         o_bias=bias,

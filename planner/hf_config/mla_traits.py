@@ -15,7 +15,8 @@ class Latent:
     """Traits of a model type with latent attention; see moe_traits.Sparse for `defaults`.
 
     sparse_norms: norms that only layers with experts have. streams: parallel residual streams
-    (hyper-connections), with learned sinks and an output gate in attention. divides: an absent
+    (hyper-connections), with learned sinks and an output gate in attention. norm_gates: low-rank
+    gates behind the norms, and an output gate that reads the low-rank query. divides: an absent
     v_head_dim is hidden_size / heads. mlp_bias: the dense part may have biases. expects: what
     fields may only say. aliases: other names this family uses for a field.
     """
@@ -27,6 +28,7 @@ class Latent:
     tied: bool = False
     sparse_norms: int = 0
     streams: bool = False
+    norm_gates: bool = False
     divides: bool = False
     mlp_bias: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -96,8 +98,34 @@ TRAITS = {
         },
         expects={"index_topk_freq": 4, "index_skip_topk_offset": 2, "index_topk_pattern": None},
     ),
+    "hy_v4_vl_text": Latent(
+        experts=Experts(where="but_one", listed=True, shared=True),
+        indexer=True,
+        streams=True,
+        defaults={
+            "n_shared_experts": 1,
+            "q_lora_rank": 2048,
+            **indexed(32),
+            "index_topk_freq": 4,
+            "index_skip_topk_offset": 2,
+        },
+        expects={"index_topk_freq": 4, "index_skip_topk_offset": 2, "index_topk_pattern": None},
+    ),
+    "sarvam_mla": Latent(
+        experts=Experts(where="first", shared=True, least_shared=1),
+        defaults={"first_k_dense_replace": 1},
+    ),
+    "axk2": Latent(
+        experts=Experts(where="first", listed=True, shared=True),
+        indexer=True,
+        norm_gates=True,
+        defaults={
+            "first_k_dense_replace": 1, "q_lora_rank": 384, "n_shared_experts": 1, **indexed(16),
+        },
+        expects={"index_topk_freq": 1, "index_topk_pattern": None, "indexer_types": None},
+    ),
     "minicpm3": Latent(
         experts=None, tied=True, divides=True, mlp_bias=True, defaults={"q_lora_rank": 768}
     ),
     "youtu": Latent(experts=None, tied=True, defaults={"q_lora_rank": 1536}),
-}
+}  # fmt: skip

@@ -41,27 +41,6 @@ TRAITS: dict[str, Traits] = {
         ),
         ignored=("lambda_std_dev",),
     ),
-    "doge": replace(
-        LLAMA,
-        divides=True,
-        qk_norm="head",
-        attention_extras=lambda attention, hidden: (
-            Weight("A", (attention.num_key_value_heads,), "vector"),
-            *linear(
-                "dt_proj",
-                attention.num_key_value_heads,
-                attention.num_key_value_heads * attention.head_dim,
-                bias=attention.qkv_bias,
-            ),
-        ),
-        layer_extras=lambda hidden: (
-            Weight("input_residual", (hidden,), "vector"),
-            Weight("post_attention_residual", (hidden,), "vector"),
-        ),
-        windows="every",
-        expects={"is_moe": (False,)},
-        ignored=("keep_window_size", "num_experts", "num_experts_per_tok"),
-    ),
     "granite_swa": replace(
         LLAMA,
         tied=True,

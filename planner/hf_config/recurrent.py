@@ -29,7 +29,12 @@ def rwkv(fields: Fields) -> Model:
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
     fields.ignore("rescale_every")
-    fields.expect("attention_hidden_size", hidden_size)
+    if fields.integer("attention_hidden_size", default=hidden_size) != hidden_size:
+        raise fields.refuse(
+            "attention_hidden_size",
+            f"is not hidden_size {hidden_size}, for which the class keeps its state: it cannot "
+            "generate",
+        )
     inner = fields.integer("intermediate_size", default=4 * hidden_size)
     mixer = Rwkv4(hidden_size=hidden_size, intermediate_size=inner)
     one = norm("layer_norm", hidden_size, bias=True)

@@ -6,7 +6,8 @@ ENCODER_DECODER = (
     "bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "encoder-decoder",
     "florence2", "fsmt", "gptsan-japanese", "led", "longt5", "m2m_100", "marian", "mbart",
     "mt5", "musicgen", "musicgen_melody", "mvp", "nllb-moe", "pegasus", "pegasus_x", "plbart",
-    "pop2piano", "prophetnet", "seamless_m4t", "seamless_m4t_v2", "speech-encoder-decoder",
+    "pix2struct", "pop2piano", "pp_formulanet", "prophetnet", "seamless_m4t",
+    "seamless_m4t_v2", "speech-encoder-decoder",
     "speech_to_text", "switch_transformers", "t5", "t5gemma", "t5gemma2", "trocr", "udop",
     "umt5", "vision-encoder-decoder", "whisper", "xlm-prophetnet",
 )  # fmt: skip
@@ -25,7 +26,30 @@ HEADS = (
 )  # fmt: skip
 WITH_A_HEAD = ("chatglm", "h2ovl_chat", "internvl_chat", "NVLM_D", "skywork_chat", "ultravox")
 """Families whose class with a language-model head is called just Model."""
-CROSS = ("mllama", "mllama_text_model", "mllama_text")
+CROSS = ("mllama", "mllama_text_model", "mllama_text", "idefics", "evolla")
+OTHERS = {
+    "blt": "decodes patches of bytes, and the text decides how many bytes are in each",
+    "diffusion_gemma": "fills a canvas of tokens in many steps, and does not write one at a time",
+    "dory": "runs n_recurrent_layers of its layers n_recurrent_loops times, with a cache for each",
+    "hrm_text": "runs its layers H_cycles times L_cycles, with a cache for each",
+    "inkling2_text": (
+        "mixes the residuals of earlier blocks (n_layers_per_attn_res_block) with convolutions "
+        "that every token makes for itself, which Sizewell does not count yet"
+    ),
+    "inkling2_loop_text": "runs some of its layers loop_num_passes times a token",
+    "moshi": "has a second decoder for the sound of each step, which no plan runs",
+    "openai-gpt": "keeps no cache: its class reads all tokens again for each new one",
+    "pi0": "answers with actions, and not with text",
+    "reformer": "keeps hashed buckets of hidden states, and no keys and values",
+    "unlimited_ocr_text": (
+        "keeps the whole prompt beside its window (reference_sliding_attention), so what it keeps "
+        "depends on the prompt's length"
+    ),
+    "xlm": "keeps no cache: its class reads all tokens again for each new one",
+    "xlnet": "keeps hidden states of earlier segments (mem_len), and no keys and values",
+}
+"""Model types that stand alone in how they work."""
+ASSISTANT = ("gemma4_assistant", "gemma4_unified_assistant")
 
 
 def refuse_other_heads(architectures: object) -> None:
@@ -53,7 +77,7 @@ def headless(architectures: object, *model_types: str) -> str | None:
 
 def refusal(model_type: str) -> ConfigRefused | None:
     """The refusal that says why this model type is not sized, if it is a known one."""
-    reason = None
+    reason = OTHERS.get(model_type)
     if model_type in ENCODER_DECODER:
         reason = "is an encoder-decoder, which caches two sequences; only decoders are sized"
     elif model_type in ENCODER:
@@ -62,6 +86,11 @@ def refusal(model_type: str) -> ConfigRefused | None:
         )
     elif model_type in CROSS:
         reason = "has layers that cache the image, whose length no field of the text model states"
+    elif model_type in ASSISTANT:
+        reason = (
+            "drafts for another model, whose hidden states and caches it reads; only models that "
+            "generate alone are sized"
+        )
     if reason is None:
         return None
     return ConfigRefused(f"model_type: {model_type} {reason}", field="model_type")

@@ -1,5 +1,10 @@
 """LongCat-Flash: two attentions and two dense parts a layer, and experts beside the second two.
 
+Some experts are identities: the router knows them, and a checkpoint holds nothing for them.
+transformers 5.24 allocates gate_proj and up_proj for them nevertheless and never reads those rows.
+LongCat-Flash-Chat would have 741 billion parameters with them; its report (arXiv 2509.01322) says
+560, which is what is counted here. SGLang 0.5 allocates the routed experts alone.
+
 Source: the reference implementation in Hugging Face transformers 5.24.
 """
 

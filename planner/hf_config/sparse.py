@@ -51,6 +51,12 @@ def gate(attention: Attention, hidden_size: int) -> tuple[Weight, ...]:
     return linear("gate_proj", width, hidden_size, "column")
 
 
+def biased_gate(attention: Attention, hidden_size: int) -> tuple[Weight, ...]:
+    """Such a projection, and a bias per head."""
+    bias = Weight("gate_bias", (attention.num_attention_heads,), "vector", "column")
+    return (*gate(attention, hidden_size), bias)
+
+
 def qwen2_moe_slides(fields: Fields, count: int) -> list[bool]:
     slides = fields.flag("use_sliding_window", default=False)
     last = fields.integer("max_window_layers", default=28, least=0)
@@ -89,6 +95,10 @@ def cohere2_moe_slides(fields: Fields, count: int) -> list[bool]:
 
 def flint_slides(fields: Fields, count: int) -> list[bool]:
     return [not (i < 2 or i % 4 == 1 or i == count - 1) for i in range(count)]
+
+
+def sixth_and_last_full(fields: Fields, count: int) -> list[bool]:
+    return [(index + 1) % 6 != 0 and index != count - 1 for index in range(count)]
 
 
 def fifth_full(fields: Fields, count: int) -> list[bool]:

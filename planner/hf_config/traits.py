@@ -31,6 +31,7 @@ class Traits:
     inner_multiple: intermediate_size is this many hidden sizes where it is absent. inner_name: the
     one name under which the class then reads another; "" means none.
     embedding_norm: the embedding's output is normalised.
+    head_rows: the field that holds the head's outputs where they are not the whole vocabulary.
     """
 
     norm: Literal["rms", "layer", "none"] = "rms"
@@ -53,6 +54,7 @@ class Traits:
     head_dim: int | None = None
     divides: bool = False
     head_bias: Trait = False
+    head_rows: str | None = None
     windows: Rule = "none"
     window: int | None = None
     period: int = 2

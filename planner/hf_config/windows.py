@@ -4,7 +4,10 @@ from typing import Literal, NamedTuple
 
 from planner.hf_config.reader import Fields, short
 
-Rule = Literal["none", "every", "qwen", "alternate", "pattern", "first", "last", "without_rope"]
+Rule = Literal[
+    "none", "every", "qwen", "alternate", "pattern", "first", "last", "backward", "without_rope",
+    "typed",
+]  # fmt: skip
 
 
 class Keep(NamedTuple):
@@ -29,8 +32,9 @@ def attention_windows(
 
     An explicit `layer_types` wins over a pattern. Rules: every layer slides; qwen: from
     max_window_layers on, if use_sliding_window; alternate: even layers slide; pattern: all but
-    each period-th layer slide; first, last: all but that of each period; without_rope: layers
-    without rotary positions slide, if use_sliding_window; none: the family knows no window, so a
+    each period-th layer slide; first, last: all but that of each period; backward: as last, with
+    periods that end at the last layer; without_rope: layers without rotary positions slide, if
+    use_sliding_window; typed: layer_types alone says it; none: the family knows no window, so a
     `sliding_window` is left unread and refused.
     """
     size = window_size(fields, rule, window)
@@ -48,6 +52,10 @@ def attention_windows(
     elif rule == "last":
         fields.expect("sliding_window_pattern", period)
         slides = [(index + 1) % period != 0 for index in range(num_hidden_layers)]
+    elif rule == "backward":
+        slides = [(num_hidden_layers - 1 - i) % period != 0 for i in range(num_hidden_layers)]
+    elif rule == "typed":
+        slides = [False] * num_hidden_layers
     elif rule == "without_rope":
         slides = [not rope for rope in rope_layers(fields, num_hidden_layers)]
     if types is not None:

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 from planner.errors import ConfigRefused
 from planner.hf_config.class_defaults import class_defaults
 from planner.hf_config.reader import HARMLESS, short
+from planner.hf_config.ties import share_head
 
 TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
 TOWERS = (
     "vision_config", "audio_config", "speech_config", "qformer_config", "perceiver_config",
-    "img_processor", "talker_config", "code2wav_config", "token2wav_config",
+    "img_processor", "talker_config", "code2wav_config", "token2wav_config", "vq_config",
 )  # fmt: skip
 
 NO_TOWERS = re.compile(
@@ -21,33 +22,27 @@ NO_TOWERS = re.compile(
 
 # Wrappers of a text model, and the text model type where the nested object does not say it.
 WRAPPERS = {
-    "aya_vision": "cohere2", "blip-2": "opt", "cohere2_vision": "cohere2",
-    "deepseek_ocr2": "deepseek_ocr2_text", "deepseek_vl_v2": "deepseek_v2",
-    "ernie4_5_vl_moe": "ernie4_5_vl_moe_text", "fuyu": "persimmon",
-    "gemma3": "gemma3_text", "gemma3n": "gemma3n_text", "gemma4": "gemma4_text",
-    "glm4v": "glm4v_text", "glm_ocr": "glm_ocr_text", "got_ocr2": "qwen2",
-    "idefics2": "mistral", "idefics3": "llama",
-    "internvl": "qwen2", "janus": "llama", "llama4": "llama4_text", "llava": "llama",
-    "llava_next": "llama", "llava_next_video": "llama", "llava_onevision": "qwen2",
-    "mistral3": "mistral", "ovis2": "qwen2", "paligemma": "gemma", "qwen2_5_vl": "qwen2_5_vl_text",
-    "qwen2_audio": "qwen2", "qwen2_vl": "qwen2_vl_text", "qwen3_vl": "qwen3_vl_text",
-    "qwen3_vl_moe": "qwen3_vl_moe_text", "glm4v_moe": "glm4v_moe_text", "lfm2_vl": "lfm2",
-    "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text", "kimi_k25": "deepseek_v3",
-    "kimi_vl": "deepseek_v3",
-    "minimax_m3_vl": "minimax_m3_vl_text", "gemma4_unified": "gemma4_unified_text",
-    "step3p7": "step3p5",
-    "smolvlm": "llama", "video_llava": "llama", "vipllava": "llama", "voxtral": "llama",
+    "apertus1p5": "apertus1p5_text", "aya_vision": "cohere2", "blip-2": "opt",
+    "cohere2_vision": "cohere2", "cohere_compass": "cohere_compass_text",
+    "cosmos3_edge": "cosmos3_edge_text", "deepseek_ocr2": "deepseek_ocr2_text",
+    "deepseek_vl_v2": "deepseek_v2", "dots3_note": "dots3_note_text", "emu3": "emu3_text_model",
+    "ernie4_5_vl_moe": "ernie4_5_vl_moe_text", "fuyu": "persimmon", "gemma3": "gemma3_text",
+    "gemma3n": "gemma3n_text", "gemma4": "gemma4_text", "gemma4_unified": "gemma4_unified_text",
+    "glm4v": "glm4v_text", "glm4v_moe": "glm4v_moe_text", "glm5_next": "glm5_next_text",
+    "glm_ocr": "glm_ocr_text", "got_ocr2": "qwen2", "granite_docling": "granite_docling_text",
+    "hy_v4_vl": "hy_v4_vl_text", "idefics2": "mistral", "idefics3": "llama",
+    "inkling_mm_model": "inkling_text", "internvl": "qwen2", "janus": "llama",
+    "kimi_k25": "deepseek_v3", "kimi_vl": "deepseek_v3", "lfm2_vl": "lfm2", "llama4": "llama4_text",
+    "llava": "llama", "llava_next": "llama", "llava_next_video": "llama",
+    "llava_onevision": "qwen2", "minimax_m3_vl": "minimax_m3_vl_text", "mistral3": "mistral",
+    "mistral_large4": "mistral_large4_text", "moss_transcribe_diarize": "qwen3",
+    "muse_glimmer": "muse_glimmer_text", "muse_spark": "muse_spark_text", "ovis2": "qwen2",
+    "paligemma": "gemma", "qwen2_5_vl": "qwen2_5_vl_text", "qwen2_audio": "qwen2",
+    "qwen2_vl": "qwen2_vl_text", "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text",
+    "qwen3_vl": "qwen3_vl_text", "qwen3_vl_moe": "qwen3_vl_moe_text", "qwen4_exp": "qwen4_exp_text",
+    "smolvlm": "llama", "step3p7": "step3p5", "video_llava": "llama", "vipllava": "llama",
+    "voxtral": "llama",
 }  # fmt: skip
-
-# Wrappers whose class takes the text model's tie_word_embeddings where their own says false.
-TEXT_TIES = (
-    "fast_vlm", "glm4v", "glm4v_moe", "glm_ocr", "hunyuan_vl", "llava", "llava_next_video",
-    "llava_onevision", "minimax_m3_vl", "paddleocr_vl", "shieldgemma2", "video_llama_3",
-)  # fmt: skip
-# Wrappers whose class never asks their own tie_word_embeddings.
-TEXT_TIES_ALONE = ("blip-2", "instructblip", "instructblipvideo", "llama4")
-# Wrappers whose class keeps a head apart, whatever is said.
-NEVER_TIED = ("audioflamingo3", "molmo2", "qwen2_audio", "voxtral")
 
 # Wrappers whose own class sizes the head, and the vocabulary where their file gives none.
 HEADS = {"ovis2": 151643}
@@ -63,17 +58,18 @@ BESIDE = re.compile(
     |select_layer|template|pad2square|drop_vision_last_layer|seconds_per_chunk|num_channels
     |position_id_per_seconds|hidden_size|vocab_size|out_hidden_size|latent_query_num|insert_layer_id
     |do_image_splitting|encoder_patch_size|(max|min)_(image_tokens|num_patches|pixels_tolerance|tiles)
-    |tile_size|use_image_special_tokens|candidate_resolutions|global_view_pos|tile_tag|.*_(eps|init_value|loss_weight)""",
+    |density_router_threshold|tile_size|use_image_special_tokens|candidate_resolutions|global_view_pos|tile_tag|.*_(eps|init_value|loss_weight)""",
     re.VERBOSE,
 )
 
 
 class Parts(NamedTuple):
-    """The text decoder's own object, the whole file, and fields filled with its class's values."""
+    """The text decoder's own object, the whole file, fields its class filled, notes."""
 
     text: dict[str, Any]
     outer: Mapping[str, Any]
     filled: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def split(config: Mapping[str, Any]) -> Parts:
@@ -112,27 +108,10 @@ def from_wrapper(config: Mapping[str, Any], nested: Mapping[str, Any], name: str
         text.pop("perceiver_config", None)
     if wrapper == "paligemma":  # its prompt is seen both ways, which costs no memory
         text.pop("use_bidirectional_attention", None)
-    outer_tie = config.get("tie_word_embeddings")
-    if (outer_tie is False and wrapper in TEXT_TIES) or wrapper in TEXT_TIES_ALONE:
-        outer_tie = None
-    if wrapper in NEVER_TIED and (outer_tie or text.get("tie_word_embeddings")):
-        raise ConfigRefused(
-            "tie_word_embeddings: true is what vLLM goes by, where transformers keeps lm_head "
-            "apart: set it to false if the checkpoint holds lm_head.weight",
-            field="tie_word_embeddings",
-        )
-    if text.get("tie_word_embeddings", outer_tie) != outer_tie and outer_tie is not None:
-        raise ConfigRefused(
-            f"tie_word_embeddings: {short(outer_tie)} contradicts {name}.tie_word_embeddings, and "
-            "transformers goes by the first where vLLM goes by the second: set both to false if "
-            "the checkpoint holds lm_head.weight, else to true",
-            field="tie_word_embeddings",
-        )
-    if "tie_word_embeddings" not in text and outer_tie is not None:
-        text["tie_word_embeddings"] = outer_tie
+    note = share_head(config, text, name)
     defaults = class_defaults(str(text["model_type"]), str(wrapper))
     filled = tuple(field for field in defaults if field not in text)
-    return Parts({**defaults, **text}, config, filled)
+    return Parts({**defaults, **text}, config, filled, note)
 
 
 def parts(text: Mapping[str, Any], outer: Mapping[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ def zamba(fields: Fields) -> Model:
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
     fields.ignore(*HARMLESS, "hidden_mamba_act")
-    fields.expect("tie_word_embeddings", True)
+    shares_blocks(fields)
     period = fields.integer("attn_layer_period", default=6)
     offset = fields.integer("attn_layer_offset", default=4, least=0)
     later = [index % period == offset for index in range(count - 3)]
@@ -84,7 +84,7 @@ def zamba2(fields: Fields) -> Model:
     fields.ignore("ffn_hidden_size", "state_size", "sliding_window", "ft_lora")
     fields.expect("use_shared_block_lora", True)
     fields.expect("use_shared_mlp_adapter", True)
-    fields.expect("tie_word_embeddings", True)
+    shares_blocks(fields)
     default = [kind == "hybrid" for kind in ZAMBA2_DEFAULT]
     kinds = layer_kinds(fields, count, default)
     fields.expect("hybrid_layer_ids", [index for index, kind in enumerate(kinds) if kind])
@@ -151,6 +151,16 @@ def zamba2_mamba(fields: Fields, hidden_size: int) -> Mamba2:
         conv_bias=True,
         proj_bias=fields.flag("add_bias_linear", default=False),
     )
+
+
+def shares_blocks(fields: Fields) -> None:
+    """Refuse what would store the shared blocks once per layer in one implementation only."""
+    if not fields.flag("tie_word_embeddings", default=True):
+        raise fields.refuse(
+            "tie_word_embeddings",
+            "is false, and then transformers also stores a shared block once per layer that runs "
+            "it, where others store it once",
+        )
 
 
 def shared_projections(

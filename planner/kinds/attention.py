@@ -94,6 +94,7 @@ class LatentAttention(Frozen):
 
     Cached: kv_lora_rank + qk_rope_head_dim elements, which tensor parallelism cannot split.
     `expanded_cache` is what an engine stores that does not absorb the up-projections.
+    shares_cache: the layer reads the latents that another layer computed and stored.
     """
 
     type: Literal["latent_attention"] = "latent_attention"
@@ -106,12 +107,15 @@ class LatentAttention(Frozen):
     a_bias: bool = False
     o_bias: bool = False
     window: int | None = None
+    shares_cache: bool = False
     indexer: Indexer | None = None
     extras: tuple[Weight, ...] = ()
 
     @property
     def kind(self) -> str:
         base = "mla" if self.window is None else "mla+sliding"
+        if self.shares_cache:
+            base += "+shared"
         return base if self.indexer is None else f"{base}+indexer"
 
     @property
@@ -135,8 +139,9 @@ class LatentAttention(Frozen):
             found += norm("q_a_layernorm", self.q_lora_rank)
             found += linear("q_b_proj", heads * self.head_dim, self.q_lora_rank, "column")
         latent = self.kv_lora_rank + self.qk_rope_head_dim
-        found += linear("kv_a_proj_with_mqa", latent, hidden_size, bias=self.a_bias)
-        found += norm("kv_a_layernorm", self.kv_lora_rank)
+        if not self.shares_cache:
+            found += linear("kv_a_proj_with_mqa", latent, hidden_size, bias=self.a_bias)
+            found += norm("kv_a_layernorm", self.kv_lora_rank)
         up = heads * (self.qk_nope_head_dim + self.v_head_dim)
         found += linear("kv_b_proj", up, self.kv_lora_rank, "column")
         found += linear("o_proj", hidden_size, heads * self.v_head_dim, "row", bias=self.o_bias)
@@ -145,10 +150,15 @@ class LatentAttention(Frozen):
         return found + self.extras
 
     def cache(self) -> tuple[CacheTensor, ...]:
+        chosen = () if self.indexer is None else self.indexer.cache(self.window)
+        if self.shares_cache:
+            return chosen
         latent = CacheTensor("latent", 1, self.kv_lora_rank + self.qk_rope_head_dim, self.window)
-        return (latent, *(() if self.indexer is None else self.indexer.cache(self.window)))
+        return (latent, *chosen)
 
     def expanded_cache(self) -> tuple[CacheTensor, ...]:
+        if self.shares_cache:
+            return ()
         heads = self.num_attention_heads
         return (
             CacheTensor("keys", heads, self.head_dim, self.window),

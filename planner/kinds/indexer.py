@@ -8,13 +8,15 @@ class Indexer(Frozen):
     """Scores all keys and keeps topk of them (DeepSeek and MiniMax sparse attention).
 
     num_heads query heads of head_dim score one key per token, which is cached beside the layer's
-    own. `weights` are its tensors. shared: the layer reuses the choice of a layer before it, and
-    has neither weights nor keys.
+    own; key_width: elements kept per token, where they are more than the key. `weights` are its
+    tensors. shared: the layer reuses the choice of a layer before it, and has neither weights nor
+    keys.
     """
 
     num_heads: int
     head_dim: int
     topk: int
+    key_width: int | None = None
     weights: tuple[Weight, ...] = ()
     shared: bool = False
 
@@ -24,4 +26,5 @@ class Indexer(Frozen):
     def cache(self, window: int | None) -> tuple[CacheTensor, ...]:
         if self.shared:
             return ()
-        return (CacheTensor("indexer_keys", 1, self.head_dim, window),)
+        width = self.head_dim if self.key_width is None else self.key_width
+        return (CacheTensor("indexer_keys", 1, width, window),)

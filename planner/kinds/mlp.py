@@ -26,7 +26,8 @@ class MoE(Frozen):
     """Routed experts, of which num_experts_per_tok work on a token, beside shared ones.
 
     input_size: what an expert reads and writes when it is not the hidden size (latent experts).
-    shared_gate: the shared experts' output is scaled by a learned scalar.
+    shared_gate: the shared experts' output is scaled by a learned scalar. router: whether a matrix
+    chooses them; where something else does, it is among the extras.
     """
 
     type: Literal["moe"] = "moe"
@@ -35,6 +36,7 @@ class MoE(Frozen):
     moe_intermediate_size: int
     gated: bool = True
     bias: bool = False
+    router: bool = True
     router_bias: bool = False
     shared: Mlp | None = None
     shared_gate: bool = False
@@ -42,9 +44,11 @@ class MoE(Frozen):
     extras: tuple[Weight, ...] = ()
 
     def weights(self, hidden_size: int) -> tuple[Weight, ...]:
-        found = linear(
-            "router", self.num_experts, hidden_size, bias=self.router_bias, role="router"
-        )
+        found: tuple[Weight, ...] = ()
+        if self.router:
+            found += linear(
+                "router", self.num_experts, hidden_size, bias=self.router_bias, role="router"
+            )
         found += projections(
             hidden_size if self.input_size is None else self.input_size,
             self.moe_intermediate_size,

@@ -105,7 +105,7 @@ def extend(
     found = reach(model)
     stated = _stretchable(model, found.method, found.supported_tokens)
     whole, *rest = rotary_layers(model)
-    start = original or stated
+    start = stated if original is None else original
     if not 1 <= start <= stated:
         raise PlanRefused(
             f"the original length {start:,} is not within the {stated:,} tokens that the "

@@ -75,8 +75,8 @@ def gaps_s(rate: float, cv: float, rng: random.Random) -> Iterator[float]:
         raise PlanRefused(
             f"rate {rate:,.10g} must be above 0 and below {MOST_PER_S:,} requests per second"
         )
-    if not 0 <= cv <= 100:
-        raise PlanRefused(f"variation of the gaps {cv:g} must be between 0 and 100")
+    if cv and not 0.001 <= cv <= 100:
+        raise PlanRefused(f"variation of the gaps {cv:g} must be 0, or from 0.001 to 100")
     shape = 0.0 if cv == 0 else 1 / cv**2
     while True:
         if cv == 0:

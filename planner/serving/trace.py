@@ -19,7 +19,10 @@ def read_trace(lines: Iterable[str]) -> Iterator[Request]:
     cannot be read or goes back in time; a row is told by its line in the file.
     """
     rows = csv.reader(_whole(lines))
-    head = [name.strip().lstrip("\ufeff") for name in next(rows, [])]
+    try:
+        head = [name.strip().lstrip("\ufeff") for name in next(rows, [])]
+    except csv.Error as error:
+        raise PlanRefused(f"line 1 of the trace is no CSV: {error}") from None
     missing = [name for name in COLUMNS if name not in head]
     if missing:
         raise PlanRefused(

@@ -40,6 +40,7 @@ def test_inspect_answers_in_order_and_goes_on_after_a_bad_file(
     sources = [str(p) for p in (bad, good, deep, huge, tmp_path / "none")]
     found = json.loads(answer(capsys, "inspect", *sources, "--format", "json"))
     assert [entry["source"] for entry in found] == sources
+    assert found[3]["reason"].startswith("this has more than 4,194,304 bytes")
     assert [e["status"] for e in found] == ["refused", "ok", "refused", "refused", "refused"]
     assert "not valid JSON" in found[0]["reason"]
     ok = found[1]
@@ -116,10 +117,20 @@ def test_every_format_says_the_same_total(fmt: str, capsys: pytest.CaptureFixtur
     assert shown in text or f"{total:,}" in text
 
 
+@pytest.mark.parametrize("fmt", ["text", "markdown"])
+def test_a_length_beyond_the_model_s_is_said_to_be_memory_s(
+    fmt: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Llama-3.1-8B states 131,072 positions; an H100 has bytes for more."""
+    longest = json.loads(answer(capsys, *PLAN, "--format", "json"))["max_context_tokens"]
+    said = f"{longest:,} tokens in memory; the model states 131,072"
+    assert said in answer(capsys, *PLAN, "--format", fmt)
+
+
 def test_text_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     for model in ("llama-3.1-8b", "deepseek-v3", "gemma-3-27b-it"):
         text = answer(capsys, "plan", "--model", model, "--gpu", "l40s")
-        assert max(len(line) for line in text.splitlines()) <= 100
+        assert max(len(line) for line in text.splitlines()) <= 78
 
 
 def test_full_hub_id_and_path_name_the_same_model(
@@ -152,14 +163,37 @@ def test_gpus_alone_means_tensor_parallel(capsys: pytest.CaptureFixture[str]) ->
         (["--gpus", "3", "-pp", "2"], "cannot be split into 2 equal parts"),
         (["--context", "0"], "context"),
         (["--context", "many"], "no number of tokens"),
-        (["--conc", "3"], "unrecognized arguments"),
+        (
+            ["--conc", "3"],
+            "'--conc': did you mean --context or --concurrency?",
+        ),
         (["--concurrency", "-1"], "concurrency"),
         (["--weights-dtype", "banana"], "banana"),
         (["--kv-cache-dtype", "banana"], "banana"),
         (["--gpu-memory-bytes", "-5"], "positive"),
         (["--shared-prefix-tokens", "9000"], "longer than the context"),
         (["--format", "pdf"], "invalid choice"),
-        (["--what"], "unrecognized arguments"),
+        (["--what"], "python -m planner plan: unrecognized argument '--what'; --help lists"),
+        (["extra"], "unrecognized argument 'extra'"),
+        (["--concurrency", "2k"], "'2k' is no whole number"),
+        (["--gpu-memory-bytes", "9" * 400], "is too large"),
+        (["--engine", "vllm", "--kv-offloading-size", "inf"], "is too large"),
+        (["--engine", "vllm", "--gpu-memory-utilization", "nan"], "'nan' is no number"),
+        (["--engine", "vllm", "--gpu-memory-utilization", "0"], "must be above 0, not 0"),
+        (
+            [
+                "--engine",
+                "vllm",
+                "--speculative-config",
+                '{"method": "ngram", "num_speculative_tokens": "0"}',
+            ],
+            "must be at least 1, not '0'",
+        ),
+        (["--engine", "vllm", "--engine-version", "0.1"], "choose the nearest of these"),
+        (["--prompt-tokens", "100"], "--prompt-tokens are what beams share: add --beam-width"),
+        (["--calibration", "nowhere.json"], "nowhere.json: it cannot be read: no such file"),
+        (["--calibration", "tests"], "tests: it cannot be read: is a directory"),
+        (["--calibration", "README.md"], "README.md: this is no JSON"),
     ],
 )
 def test_one_line_of_complaint(
@@ -173,6 +207,10 @@ def test_one_line_of_complaint(
     [
         ("llama-3.1-8", "h100-sxm5-80gb", "llama-3.1-8b"),
         ("llama-3.1-8b", "h100", "h100-sxm5-80gb"),
+        ("llama-3.1-8b", "NVIDIA H100", "h100-sxm5-80gb"),
+        ("llama-3.1-8b", "NVIDIA L40S", "Close in name: l40s"),
+        ("llama-3.1-8b", "NVIDIA GeForce RTX 4090", "rtx-4090"),
+        ("x" * 5000, "l40s", f"'{'x' * 80}' is not among the model presets"),
         ("./missing.json", "h100-sxm5-80gb", "no such file"),
         ("llama-3.1-8b", "custom", "--gpu-memory-bytes"),
     ],

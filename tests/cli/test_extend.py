@@ -52,6 +52,7 @@ def test_engines_without_dynamic_scaling_say_so(capsys: pytest.CaptureFixture[st
     [
         (("--model", "opt-6.7b", "--context", "8k"), "learned a table of 2,048 positions"),
         (("--model", "qwen3-8b", "--context", "8k"), "nothing needs extending"),
+        (("--model", "qwen3-8b", "--context", "128k", "--original", "0"), "length 0 is not within"),
         (("--model", "llama-3.1-8b", "--context", "1m"), "scaled already (llama3)"),
     ],
 )

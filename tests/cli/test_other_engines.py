@@ -81,7 +81,14 @@ def test_text_says_what_the_engine_does(capsys: pytest.CaptureFixture[str]) -> N
             "--n-gpu-layers is a flag of --engine llama.cpp",
         ),
         (["--engine", "sglang", "--max-loras", "2"], "--max-loras is a flag of --engine vllm"),
-        (["--engine", "sglang", "--mem-fraction-static", "1.5"], "mem_fraction_static: "),
+        (
+            ["--engine", "sglang", "--mem-fraction-static", "1.5"],
+            "static must be below 1",
+        ),
+        (
+            ["--engine", "sglang", "--chunked-prefill-size", "999999999999"],
+            "max_num_batched_tokens must be at most 16,777,216",
+        ),
         (["--engine", "sglang", "--engine-version", "0.3"], "SGLang 0.3 is not described"),
     ],
 )

@@ -35,6 +35,12 @@ def test_text_and_csv(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     ("flags", "says"),
     [
         (["--trace", "nowhere.csv"], "nowhere.csv"),
+        (["--ttft", "none"], "'none' is no time above 0: write 2, 2s or 800ms"),
+        (["--variation", "1e-300"], "variation of the gaps 1e-300 must be 0, or from 0.001 to 100"),
+        (["--ttft", "-1"], "no time above 0"),
+        (["--requests", "1000000000"], "must be from 1 to 100,000,000"),
+        (["--shared-prefix-tokens", "-5"], "--shared-prefix-tokens must be at least 0"),
+        (["--speedup", "2"], "--speedup is of a trace: add --trace"),
         (["--rate", "0"], "rate 0 must be above 0"),
         (["--rate", "1e9"], "rate 1,000,000,000 must be above 0 and below 1,000,000,000"),
         (["--share", "2"], "--share 2 must be above 0 and at most 1\n"),
@@ -53,7 +59,11 @@ def test_text_and_csv(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
 def test_mistakes_are_one_line(
     flags: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*BASE, *flags]) == 2
+    try:
+        status = main([*BASE, *flags])
+    except SystemExit as stop:
+        status = int(str(stop.code))
+    assert status == 2
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
@@ -212,3 +222,17 @@ def test_questions_stand_alone(
 ) -> None:
     assert main([*BASE, *flags]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_one_seed_has_no_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*BASE, "--requests", "20", "--find-rate", "--seeds", "1"]) == 0
+    assert "requests/s (one seed, so no interval)." in capsys.readouterr().out
+
+
+def test_a_field_longer_than_csv_takes_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("x" * 200_000)
+    assert main([*BASE, "--trace", str(trace)]) == 2
+    assert "line 1 of the trace is no CSV" in capsys.readouterr().err

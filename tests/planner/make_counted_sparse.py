@@ -2,12 +2,13 @@
 
     python tests/planner/make_counted_sparse.py tests/planner/data/counted_sparse.json
 
-Every entry of "cases" holds a "config". This adds what transformers 5.23 makes of it: unique
+Every entry of "cases" holds a "config". This adds what transformers 5.24 makes of it: unique
 parameters of the text decoder and its head (tied weights once, buffers left out), those that work
 on one token, the embedding's, and, from two runs of the model on the CPU in bfloat16, the bytes of
 one sequence's cache at four lengths (windows as the cache layers state them) and of its recurrent
 state. "without" holds total and active parameters where one field is left out and its class has a
-value for it. Nothing here imports the planner. transformers makes the file; tests do not need it.
+value for it. Positions that a cache keeps (copies of an input) are left out. Nothing here imports
+the planner. transformers makes the file; tests do not need it.
 """
 
 import json
@@ -57,7 +58,7 @@ def parameters(config: dict[str, Any]) -> dict[str, int]:
         active = text.ffn_config.moe_top_k
     idle = 0
     for name, weight in unique.values():
-        if re.search(routed, name) and "shared" not in name:
+        if re.search(routed, name) and "shared" not in name and "norm" not in name:
             count = experts or weight.shape[0]
             idle += weight.numel() // count * (count - active)
     return {"total": total, "active": total - idle, "embedding": embedding}
@@ -105,7 +106,11 @@ def held(model: Any, text: Any, tokens: int) -> list[tuple[str, int | None, torc
     for layer in getattr(cache, "layers", [cache]):
         window = layer.sliding_window if getattr(layer, "is_sliding", False) else None
         content = layer if isinstance(layer, list) else vars(layer)
-        found += [(name, window, t) for name, t in tensors(content) if t.ndim >= 2 and t.numel()]
+        found += [
+            (name, window, t)
+            for name, t in tensors(content)
+            if t.ndim >= 2 and t.numel() and "position_ids" not in name
+        ]
     found += [("linear", None, t) for _, t in tensors(getattr(cache, "linear_cache", []))]
     if griffin:
         for block in (layer.temporal_block for layer in model.model.layers):

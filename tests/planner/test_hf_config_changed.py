@@ -110,3 +110,56 @@ def test_xlstm_widths_that_its_states_would_round_up_are_refused() -> None:
     config = {"model_type": "xlstm", "num_hidden_layers": 2, "num_heads": 4, "vocab_size": 320}
     with pytest.raises(ConfigRefused, match=r"qk_dim_factor.* 32"):
         parse({**config, "hidden_size": 64})
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        ({"model_type": "rwkv", "attention_hidden_size": 128}, "attention_hidden_size"),
+        ({"model_type": "zamba", "tie_word_embeddings": False}, "tie_word_embeddings"),
+        ({"model_type": "zamba2", "tie_word_embeddings": False}, "tie_word_embeddings"),
+        ({**EXPERTS, "model_type": "laguna", "gating": False}, "gating"),
+        ({"model_type": "hrm_text"}, "model_type"),
+        ({"model_type": "openai-gpt"}, "model_type"),
+        ({"model_type": "diffusion_gemma", "text_config": {}}, "model_type"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value["model_type"],
+)
+def test_what_implementations_build_differently_or_not_at_all(
+    config: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(ConfigRefused) as refused:
+        parse({**SMALL, **config})
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("changes", "total"),
+    [
+        ({"model_type": "emu3_text_model"}, 133_568),
+        ({"model_type": "emu3_text_model", "tie_word_embeddings": True}, 113_088),
+        ({"model_type": "emu3_text_model", "num_key_value_heads": 1}, 127_424),
+        ({"model_type": "chameleon", "num_key_value_heads": 4}, 146_624),
+        ({"model_type": "chameleon", "num_key_value_heads": 4, "attention_bias": True,
+          "mlp_bias": True}, 148_160),
+        ({"model_type": "chameleon"}, 134_144),
+    ],
+)  # fmt: skip
+def test_decoders_that_stand_in_no_auto_class(changes: dict[str, Any], total: int) -> None:
+    """Emu3ForCausalLM, and Chameleon's class without its image tokenizer, on the meta device."""
+    plain = {**SMALL, "num_hidden_layers": 3, **changes}
+    del plain["head_dim"]
+    assert count(parse(plain)).total == total
+
+
+def test_doges_experts_are_rows_of_two_tables() -> None:
+    """transformers 5.24 makes 245,900 of this, 227,468 without experts; each token reads 3 rows of
+    20 in both tables of every layer."""
+    doge = {
+        "model_type": "doge", **SMALL, "is_moe": True, "num_experts": 20, "num_experts_per_tok": 3,
+    }  # fmt: skip
+    del doge["head_dim"]
+    found = count(parse(doge))
+    assert found.total == 245_900
+    assert found.active == 245_900 - 6 * 2 * (20 - 3) * 64
+    assert count(parse({**doge, "is_moe": False})).total == 227_468

@@ -268,12 +268,6 @@ def test_what_stands_beside_a_nested_model_is_not_swallowed() -> None:
     assert parse(text).parameters_elsewhere == ("vision_config",)
     with pytest.raises(ConfigRefused, match="num_memory_tokens"):
         parse({**text, "num_memory_tokens": 4})
-    tied = {**text, "text_config": {**LLAMA, "tie_word_embeddings": True}}
-    with pytest.raises(ConfigRefused, match=r"tie_word_embeddings: False .* set both to false if"):
-        parse({**tied, "model_type": "llava_next", "tie_word_embeddings": False})
-    untied = {**LLAMA, "tie_word_embeddings": False}
-    with pytest.raises(ConfigRefused, match="tie_word_embeddings"):
-        parse({**text, "text_config": untied, "tie_word_embeddings": True})
 
 
 def test_llavas_own_false_gives_way_to_the_text_models_ties() -> None:

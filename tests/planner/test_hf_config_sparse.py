@@ -105,7 +105,6 @@ REFUSED = [
     ({"model_type": "qwen3_moe", "num_local_experts": 4, "num_experts": 8}, "num_local_experts"),
     ({"model_type": "gemma4_text", "use_bidirectional_attention": "all"}, "bidirectional"),
     ({"model_type": "lfm2_moe", "layer_types": None}, "layer_types"),
-    ({"model_type": "doge", "is_moe": True}, "is_moe"),
     ({"model_type": "mimo_v2_flash", "swa_num_key_value_heads": 3}, "swa_num_key_value_heads"),
     ({"model_type": "hunyuan_v1_moe", "use_cla": True}, "use_cla"),
     ({"model_type": "xlnet"}, "model_type"),

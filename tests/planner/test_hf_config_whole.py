@@ -306,25 +306,3 @@ def test_a_decoder_beside_towers_keeps_what_its_class_keeps(
     found = parse(config)
     kept = [t.window for g in found.groups for t in g.cache()[:1] for _ in range(g.count)]
     assert kept == windows
-
-
-@pytest.mark.parametrize(
-    ("model_type", "outer", "inner", "tied"),
-    [
-        ("llama4", True, None, False),
-        ("blip-2", False, True, True),
-        ("shieldgemma2", False, True, True),
-        ("paddleocr_vl", False, True, True),
-        ("voxtral", False, False, False),
-    ],
-)
-def test_a_head_is_shared_where_the_wrappers_class_shares_it(
-    model_type: str, outer: bool, inner: bool | None, tied: bool
-) -> None:
-    """As transformers 5.24 ties these; Voxtral's class never does."""
-    decoder = text(64) if inner is None else text(64, tie_word_embeddings=inner)
-    config = {"model_type": model_type, "text_config": decoder, "tie_word_embeddings": outer}
-    assert parse(config).tie_word_embeddings is tied
-    if model_type == "voxtral":
-        with pytest.raises(ConfigRefused, match="keeps lm_head apart"):
-            parse({**config, "text_config": text(64, tie_word_embeddings=True)})

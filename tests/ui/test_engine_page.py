@@ -274,7 +274,7 @@ def test_a_head_is_pasted_and_needs_no_embedding() -> None:
         c.value for c in app.code if c.value.startswith("vllm serve")
     )
     app.text_area("draft_config").set_value("{]").run()
-    assert "the draft's configuration: the file is not valid JSON" in app.error[0].value
+    assert "the draft's configuration: this is not valid JSON" in app.error[0].value
     assert app.selectbox("spec").value == "EAGLE3"
 
 

@@ -130,6 +130,15 @@ def test_a_calibrated_plan_opens_calibrated_where_its_record_is() -> None:
     assert "its calibration of 2020-01-01 was left out" in str(lost(older, values))
 
 
+def test_bytes_that_the_page_s_mib_cannot_hold_are_named() -> None:
+    """24 GB are 22,888 MiB and 192,512 bytes."""
+    choice = from_preset("llama-3.1-8b")
+    plan = make_plan(choice.model, custom_gpu(24_000_000_000), Deployment(), Workload())
+    text = saved(plan, choice.config)
+    said = lost(text, values_of_saved(text))
+    assert said == "its GPU memory was cut to whole MiB, 22,888 of them"
+
+
 def test_an_engine_that_does_not_open_again_is_named() -> None:
     choice, work = from_preset("llama-3.1-8b"), Workload()
     gpu = load_gpu("h100-sxm5-80gb")
@@ -140,7 +149,7 @@ def test_an_engine_that_does_not_open_again_is_named() -> None:
     )  # fmt: skip
     text = json.dumps(report_data(plan, choice.config, engine))
     said = lost(text, values_of_saved(text))
-    assert said == "its engine, vllm 0.19.1, was left out: choose it on the Engine page"
+    assert said == "its engine, vLLM 0.19.1, was left out: choose it on the Engine page"
     assert lost(saved(plan, choice.config), values_of_saved(saved(plan, choice.config))) is None
 
 

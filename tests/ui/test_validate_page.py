@@ -109,7 +109,7 @@ def test_several_gpus_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
         validation_runs, "start", lambda device, *_: started.append(device) or Path("/nowhere")
     )
     app = page()
-    assert "used by 1 other processes" in text(app)
+    assert "used by 1 other process" in text(app)
     app.multiselect[0].set_value(["cuda:0", "cuda:1"]).run()
     button(app, "Validate on 2 GPUs").click()
     app.run()

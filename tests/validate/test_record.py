@@ -112,6 +112,31 @@ def test_no_json_is_refused() -> None:
         from_text("{")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--table", "{}/binary"), "/binary: this is not text, so it is no record"),
+        (("--table", "{}/none"), "/none: it cannot be read: no such file or directory"),
+        (("--table", "{}"), ": it cannot be read: is a directory"),
+        (("--device", "cpu", "--output", "{}"), " is a folder: name a file in it"),
+        (("--device", "cpu", "--output", "{}/binary/r.json"), "/binary/r.json cannot be written: "),
+        (("--device", "tpu"), "--device tpu: give cpu, or cuda:0 for the first GPU"),
+        (("--gpu-index", "x"), "--gpu-index x: give a number from 0, or all"),
+        (("--leave-free", "2"), "--leave-free 2 must be from 0 to below 1"),
+        (("--replay", "{}/binary", "--replay-seconds", "nan"), "--replay-seconds nan must be 0"),
+    ],
+)
+def test_mistakes_of_the_command_are_one_sentence_before_anything_runs(
+    words: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "binary").write_bytes(b"\xec\xff\x00")
+    assert main([word.format(tmp_path) for word in words]) == 2
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert said in found.err
+    assert found.err.count("\n") == 1
+
+
 def test_figures_in_words() -> None:
     case = a_case(predicted=2**30, measured=2**30 * 1.01)
     assert (value(case, 2**30), difference(case)) == ("1.00 GiB", "+1.00 %")

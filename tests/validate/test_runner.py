@@ -123,7 +123,7 @@ def test_without_a_gpu_the_reason_and_the_rehearsal_are_named(
 
 def test_a_card_in_use_is_left_alone_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "machine", lambda: Machine((gpu(process_ids=(1, 2)),)))
-    with pytest.raises(RunRefused, match="2 other process"):
+    with pytest.raises(RunRefused, match="is used by 2 other processes, which"):
         card_for(Job())
     assert card_for(Job(share=True)) == gpu(process_ids=(1, 2))
     monkeypatch.setattr(job, "machine", lambda: Machine((gpu(memory_used_bytes=2**33),)))

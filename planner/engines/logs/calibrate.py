@@ -11,6 +11,7 @@ from planner.calibration import Calibration, MemoryCalibration
 from planner.engines.engine import EngineFigures
 from planner.engines.logs.compare import compare
 from planner.engines.logs.reading import LogReading
+from planner.engines.registry import ENGINES
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
 
@@ -32,7 +33,8 @@ class EngineCalibration:
     def kv_cache_bytes(self, figures: EngineFigures) -> int:
         """The cache of another plan, moved by what this log measured; never below 0."""
         if figures.name != self.engine:
-            raise PlanRefused(f"this calibration is of {self.engine}, the plan of {figures.name}")
+            ours, theirs = ENGINES[self.engine].label, ENGINES[figures.name].label
+            raise PlanRefused(f"this calibration is of {ours}, the plan of {theirs}")
         return max(0, figures.kv_cache.bytes - self.total_bytes)
 
 
@@ -58,7 +60,7 @@ def calibrate(reading: LogReading, figures: EngineFigures, on: date) -> EngineCa
             parts = [("cache", short)]
     if not parts:
         raise PlanRefused("this log prints no size that the plan could be calibrated by")
-    label = f"calibrated by a start-up log of {figures.name}, {on.isoformat()}"
+    label = f"calibrated by a start-up log of {ENGINES[figures.name].label}, {on.isoformat()}"
     return EngineCalibration(figures.name, label, tuple(parts))
 
 

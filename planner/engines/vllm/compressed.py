@@ -44,7 +44,7 @@ def check_compressed(
     if not rules.since(SINCE):
         raise PlanRefused(
             f"how vLLM {rules.name} lays out the compressed caches of {model.model_type} is not "
-            f"described; 0.{SINCE} is: give --engine-version 0.{SINCE}.0"
+            f"described; choose version 0.{SINCE}.0 or newer"
         )
     if gpu.vendor == "NVIDIA" and (gpu.cuda_capability or HOPPER) < HOPPER:
         raise PlanRefused(

@@ -77,9 +77,11 @@ def _specs(
         if _packs_latents(asked, mixer.num_attention_heads // tp, settings):
             fmt = kv_format("fp8_ds_mla")
     size = sum(entry_bytes(tensor, fmt, tp) for tensor in own)
-    shape = (max(1, own[0].heads // tp), own[0].width, own[-1].width)
-    window = own[0].window
-    found = [LayerSpec(_kind(mixer, window), settings.block_size, size, shape, window)]
+    found = []
+    if own:
+        shape = (max(1, own[0].heads // tp), own[0].width, own[-1].width)
+        window = own[0].window
+        found = [LayerSpec(_kind(mixer, window), settings.block_size, size, shape, window)]
     for tensor in indexer:
         width = tensor.width + INDEXER_SCALE * ceil_div(tensor.width, 128)
         found.append(LayerSpec("mla", settings.block_size, width, (1, width)))

@@ -156,7 +156,7 @@ def rules_of(version: str) -> Rules:
     parsed = (int(found[1]), int(found[2]), int(found[3] or 0))
     if not OLDEST <= parsed < (0, NEWEST[1] + 1, 0):
         raise PlanRefused(
-            f"vLLM {version} is outside 0.8 to {NEWEST[0]}.{NEWEST[1]}, which are known: give "
-            "--engine-version the nearest of these"
+            f"vLLM {version} is outside 0.8 to {NEWEST[0]}.{NEWEST[1]}, which are known: choose "
+            "the nearest of these"
         )
     return Rules(parsed)

@@ -67,10 +67,30 @@ def test_a_start_says_how_many_of_the_users_it_holds(capsys: pytest.CaptureFixtu
 
 def test_the_csv_has_parts_that_add_up_to_the_budget(capsys: pytest.CaptureFixture[str]) -> None:
     rows = list(csv.reader(io.StringIO(said(capsys, *REFUSED, "--format", "csv"))))
-    sizes = {row[0].removeprefix("vllm 0.33.0: "): row[3] for row in rows}
+    sizes = {row[0].removeprefix("vLLM 0.33.0: "): row[3] for row in rows}
     inside = ("Weights", "Peak activation", "Communication and libraries", "CUDA graphs")
     spent = sum(int(sizes[part]) for part in (*inside, "KV cache"))
     assert spent == int(sizes["Budget"])
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang", "llama.cpp"])
+def test_every_format_has_the_engine_s_notes_and_name(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("plan", "--model", "qwen3-8b", "--gpu", "l40s", "--engine", name)
+    notes = json.loads(said(capsys, *words, "--format", "json"))["engine"]["notes"]
+    called = {"vllm": "vLLM 0.33.0", "sglang": "SGLang 0.5.23", "llama.cpp": "llama.cpp 2026"}[name]
+    for shape in ("text", "markdown", "csv"):
+        out = said(capsys, *words, "--format", shape).replace('""', '"')
+        assert all(note in out for note in notes)
+    assert f"\n{called}, one GPU\n" in said(capsys, *words)
+    assert f"\n{called},pool," in said(capsys, *words, "--format", "csv")
+
+
+def test_the_pools_refusal_is_in_the_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = list(csv.reader(io.StringIO(said(capsys, *REFUSED, "--format", "csv"))))
+    (pool,) = (row[2] for row in rows if row[1] == "pool")
+    assert pool.startswith("vLLM 0.33.0 would refuse: ")
 
 
 def test_a_refusal_is_a_status_where_one_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

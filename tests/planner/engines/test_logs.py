@@ -152,7 +152,7 @@ def test_a_calibration_repeats_the_log() -> None:
     assert moved is not None
     expected = 52.91 * GIB - (moved - figures.budget_bytes)
     assert found.kv_cache_bytes(figures) == pytest.approx(expected, abs=2)
-    assert found.label == "calibrated by a start-up log of vllm, 2026-11-23"
+    assert found.label == "calibrated by a start-up log of vLLM, 2026-11-23"
     longer = llama(max_num_seqs=256)
     assert found.kv_cache_bytes(longer) == longer.kv_cache.bytes - found.total_bytes
 
