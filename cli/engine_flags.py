@@ -33,6 +33,7 @@ NUMBERS = (
 OWN = (
     "engine_version", "gpu_memory_utilization", "enable_prefix_caching", "speculative_config",
     "kv_offloading_size", "disable_hybrid_kv_cache_manager", "runner",
+    "mamba_cache_dtype", "mamba_ssm_cache_dtype",
     *(flag.removeprefix("--").replace("-", "_") for flag, _ in NUMBERS),
 )  # fmt: skip
 """Flags that mean nothing without --engine."""
@@ -57,6 +58,8 @@ def add_to(parser: ArgumentParser) -> None:
         "--no-enable-prefix-caching", dest="enable_prefix_caching", action="store_false"
     )
     group.add_argument("--runner", choices=("auto", "generate", "pooling"))
+    for name in ("mamba-cache-dtype", "mamba-ssm-cache-dtype"):
+        group.add_argument(f"--{name}", choices=("auto", "float32", "float16", "bfloat16"))
     other_engines.add_to(parser)
 
 

@@ -276,8 +276,14 @@ def _cache_label(tensors: tuple[CacheTensor, ...]) -> str:
 def _widths(tensors: tuple[CacheTensor, ...], tp: int) -> str:
     heads = {max(1, t.heads // tp) for t in tensors}
     if len(heads) == 1 and len(tensors) > 1:
-        return f"{heads.pop()} x ({' + '.join(str(t.width) for t in tensors)})"
-    return " + ".join(f"{max(1, t.heads // tp)} x {t.width}" for t in tensors)
+        return f"{heads.pop()} x ({' + '.join(_width(t) for t in tensors)})"
+    return " + ".join(f"{max(1, t.heads // tp)} x {_width(t)}" for t in tensors)
+
+
+def _width(tensor: CacheTensor) -> str:
+    if not tensor.fp32_width:
+        return str(tensor.width)
+    return f"({tensor.width - tensor.fp32_width} + {tensor.fp32_width} in fp32)"
 
 
 def _empty_ends(plan: Plan, sequences: int) -> str:

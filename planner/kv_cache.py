@@ -12,6 +12,7 @@ KINDS: dict[str, Kind] = {
     "keys": "key", "values": "value", "indexer_keys": "indexer",
     "compressed_kv.overlap": "overlap", "indexer_keys.overlap": "overlap",
 }  # fmt: skip
+FP32 = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +79,36 @@ def cache_terms(
 def entry_bytes(tensor: CacheTensor, kv_format: KvFormat, tensor_parallel_size: int = 1) -> int:
     """Bytes of one entry of one layer's tensor on one rank, scales included."""
     heads = max(1, tensor.heads // tensor_parallel_size)
-    return heads * kv_format.entry_bytes(tensor.width, KINDS.get(tensor.name, "latent"))
+    kind, width = KINDS.get(tensor.name, "latent"), tensor.width - tensor.fp32_width
+    return heads * (kv_format.entry_bytes(width, kind) + FP32 * tensor.fp32_width)
 
 
 def state_bytes(
-    groups: Iterable[tuple[LayerGroup, int]], dtype: str, *, tensor_parallel_size: int = 1
+    groups: Iterable[tuple[LayerGroup, int]],
+    dtype: str,
+    *,
+    tensor_parallel_size: int = 1,
+    past_only: bool = False,
 ) -> int:
-    """Recurrent state of one sequence on one rank."""
+    """Recurrent state of one sequence on one rank. past_only: of a convolution the engine keeps
+    kernel - 1 columns, not the newest token's."""
     total = 0
     for group, count in groups:
         total += count * sum(
-            state_tensor_bytes(tensor, dtype, tensor_parallel_size) for tensor in group.state()
+            state_tensor_bytes(tensor, dtype, tensor_parallel_size, past_only=past_only)
+            for tensor in group.state()
         )
     return total
 
 
-def state_tensor_bytes(tensor: StateTensor, dtype: str, tensor_parallel_size: int = 1) -> int:
+def state_tensor_bytes(
+    tensor: StateTensor, dtype: str, tensor_parallel_size: int = 1, *, past_only: bool = False
+) -> int:
     """Bytes of one layer's state tensor on one rank; float32 states stay float32."""
-    size = 4 if tensor.dtype == "float32" else DTYPE_BYTES[dtype]
-    share = ceil_div(tensor.heads, min(tensor_parallel_size, tensor.heads))
-    return ceil_div(tensor.elements, tensor.heads) * share * size
+    size = FP32 if tensor.dtype == "float32" else DTYPE_BYTES[dtype]
+    if past_only and tensor.is_convolution:
+        return tensor.on_rank_with(tensor.shape[-1] - 1, tensor_parallel_size) * size
+    return tensor.on_rank(tensor_parallel_size) * size
 
 
 def whole(model: Model) -> tuple[tuple[LayerGroup, int], ...]:

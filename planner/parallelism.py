@@ -10,7 +10,7 @@ from planner.errors import PlanRefused
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.compressed import CompressedAttention
 from planner.model import LayerGroup, Model
-from planner.tensors import Weight
+from planner.tensors import StateTensor, Weight
 from planner.units import ceil_div, round_up
 
 VOCAB_PADDING = 64
@@ -103,6 +103,20 @@ def check(model: Model, deployment: Deployment) -> None:
     for mixer in (m for group in model.groups for m in group.mixers):
         if isinstance(mixer, (Attention, LatentAttention, CompressedAttention)):
             _check_heads(mixer, deployment)
+        for state in mixer.state():
+            _check_state(state, mixer.kind, deployment.tensor_parallel_size)
+
+
+def _check_state(state: StateTensor, kind: str, tp: int) -> None:
+    """A state is split evenly; what has one head (Mamba-2 with one group) every rank holds."""
+    if state.heads == 1 or state.heads % tp == 0:
+        return
+    parts = "groups" if state.name == "conv_groups" else "parts"
+    fitting = [str(n) for n in range(1, 65) if state.heads % n == 0]
+    raise PlanRefused(
+        f"tensor_parallel_size {tp} does not divide the {state.heads:,} {parts} of the {kind} "
+        f"layers' state; {', '.join(fitting)} would"
+    )
 
 
 def _check_heads(

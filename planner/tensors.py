@@ -7,6 +7,8 @@ elsewhere, for all kinds alike.
 from dataclasses import dataclass
 from typing import Literal
 
+from planner.units import ceil_div
+
 Role = Literal["linear", "expert", "router", "embedding", "norm", "bias", "conv", "vector"]
 """What a weight is for. Quantisation formats touch `linear` and `expert` only."""
 
@@ -54,7 +56,8 @@ class CacheTensor:
 
     One entry is kept per `stride` tokens (stride > 1: compressed attention), for the last
     `window` tokens only when a window is set. `lag` entries are never kept (a window that holds
-    window - 1 past tokens). Tensor parallelism splits heads and never an entry.
+    window - 1 past tokens). fp32_width of the elements stay float32 in any cache. Tensor
+    parallelism splits heads and never an entry.
     """
 
     name: str
@@ -63,6 +66,7 @@ class CacheTensor:
     window: int | None = None
     stride: int = 1
     lag: int = 0
+    fp32_width: int = 0
 
     def entries(self, tokens: int) -> int:
         """Entries held for a sequence of `tokens` tokens."""
@@ -75,7 +79,7 @@ class StateTensor:
     """Recurrent state of one layer and one sequence: a fixed shape, whatever the length.
 
     dtype "model" follows the model's own dtype, "float32" does not. heads is how many ways
-    tensor parallelism can split it.
+    tensor parallelism can split it; one head is whole on every rank.
     """
 
     name: str
@@ -89,6 +93,20 @@ class StateTensor:
         for size in self.shape:
             n *= size
         return n
+
+    @property
+    def is_convolution(self) -> bool:
+        """Past inputs of a convolution: channels x columns."""
+        return self.name.startswith("conv")
+
+    def on_rank(self, tensor_parallel_size: int) -> int:
+        """Elements of one rank."""
+        share = ceil_div(self.heads, min(tensor_parallel_size, self.heads))
+        return ceil_div(self.elements * share, self.heads)
+
+    def on_rank_with(self, columns: int, tensor_parallel_size: int) -> int:
+        """Elements of one rank where an engine keeps so many columns of a convolution."""
+        return self.on_rank(tensor_parallel_size) // self.shape[-1] * columns
 
 
 def linear(

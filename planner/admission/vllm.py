@@ -170,7 +170,7 @@ class VllmRule:
         key = (
             deployment.tensor_parallel_size, deployment.decode_context_parallel_size,
             deployment.kv_cache_dtype, settings.block_size, settings.max_model_len,
-            settings.sparse_capability, len(stages), *kinds,
+            settings.sparse_capability, settings.export_step, len(stages), *kinds,
         )  # fmt: skip
         if key in self._blocks:
             return self._blocks[key]
@@ -179,6 +179,7 @@ class VllmRule:
             [spec for _, spec in numbered],
             settings.rules,
             states_per_block=settings.prefix_caching,
+            export_step=settings.export_step or 1,
         )
         try:
             grouping = group_layers(specs, settings.rules, hybrid=settings.hybrid)

@@ -14,7 +14,7 @@ from planner.errors import PlanRefused
 
 Kind = Literal["key", "value", "latent", "indexer", "overlap"]
 """Key and value of one head; latent: one vector that is both (MLA, DeepSeek-V4); indexer: a
-sparse-attention key; overlap: value and gate of a token that DeepSeek-V4 compresses again."""
+sparse-attention key; overlap: value of a token that DeepSeek-V4 compresses again."""
 
 DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 """Bytes of one element in each of torch's names for a model's own dtype."""
@@ -108,7 +108,7 @@ _FORMATS = (
         "fp8_ds_mla", "DeepSeek's sparse MLA layout (latents of 576 or 512, indexer keys of 128)",
         1, 1, 1, fixed=(
             ("latent", 576, 656), ("latent", 512, 584), ("indexer", 128, 132),
-            ("overlap", 1024, 4096), ("overlap", 256, 1024),
+            ("overlap", 512, 2048), ("overlap", 128, 512),
         ),
     ),
     # 512 elements as NVFP4 (288 B) + 64 fp8.

@@ -52,6 +52,7 @@ def xlstm(fields: Fields) -> Model:
     """Matrix LSTM layers, each with a gated feed-forward part."""
     hidden_size = fields.integer("hidden_size")
     fields.expect("embedding_dim", hidden_size)
+    fields.fill(num_hidden_layers=32)
     count = fields.integer("num_hidden_layers", "num_blocks")
     fields.ignore(*XLSTM_NUMERICS)
     fields.expect("weight_mode", "single")

@@ -87,7 +87,8 @@ class CompressedAttention(Frozen):
         return found
 
     def cache(self) -> tuple[CacheTensor, ...]:
-        """The window holds window - 1 past tokens. Overlap keeps values and gates of one window."""
+        """The window holds window - 1 past tokens. Overlap keeps values and gates of one window,
+        the gates in float32, in which biases were added to them."""
         shared = CacheTensor("shared_kv", 1, self.head_dim, self.window, lag=1)
         found: tuple[CacheTensor, ...] = (shared,)
         compressor = self.compressor
@@ -97,7 +98,8 @@ class CompressedAttention(Frozen):
         for name, width in self.widths:
             found += (CacheTensor(name, 1, width, stride=rate),)
             if compressor.overlap:
-                found += (CacheTensor(f"{name}.overlap", 1, 2 * width, rate),)
+                kept = CacheTensor(f"{name}.overlap", 1, 2 * width, rate, fp32_width=width)
+                found += (kept,)
         return found
 
     def state(self) -> tuple[StateTensor, ...]:

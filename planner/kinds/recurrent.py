@@ -144,7 +144,9 @@ class Mamba2(Recurrent):
 
     def state(self) -> tuple[StateTensor, ...]:
         recurrent = (self.num_heads, self.head_dim, self.state_size)
+        groups = (2 * self.n_groups * self.state_size, self.conv_kernel)
         return (
-            StateTensor("conv", (self.conv_channels, self.conv_kernel), heads=self.num_heads),
+            StateTensor("conv", (self.intermediate_size, self.conv_kernel), heads=self.num_heads),
+            StateTensor("conv_groups", groups, heads=self.n_groups),
             StateTensor("recurrent", recurrent, "float32", heads=self.num_heads),
         )

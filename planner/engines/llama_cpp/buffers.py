@@ -127,8 +127,8 @@ def state_bytes(group: LayerGroup) -> int:
     total = 0
     for tensor in group.state():
         elements = tensor.elements
-        if tensor.name == "conv":
-            elements = elements * (tensor.shape[-1] - 1) // tensor.shape[-1]
+        if tensor.is_convolution:
+            elements = tensor.on_rank_with(tensor.shape[-1] - 1, 1)
         total += FP32 * elements
     return total
 

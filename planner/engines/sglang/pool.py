@@ -17,7 +17,7 @@ from planner.engines.sglang.options import (
     SglangOptions,
 )
 from planner.errors import PlanRefused
-from planner.formats.dtypes import DTYPE_BYTES, KvFormat
+from planner.formats.dtypes import KvFormat
 from planner.kv_cache import entry_bytes
 from planner.model import LayerGroup, Model
 from planner.tensors import CacheTensor
@@ -29,6 +29,8 @@ FP32 = 4
 WHOLE_WINDOWS_BEFORE = (
     ("gpt_oss", (0, 5, 10)), ("gemma2", (0, 5, 18)), ("gemma3", (0, 5, 18)),
 )  # fmt: skip
+CONVOLUTION = 2
+STATE_KINDS = ("mamba1", "mamba2", "gated_deltanet", "kda", "conv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +85,22 @@ def _entry(tensor: CacheTensor, fmt: KvFormat, deployment: Deployment) -> int:
     return entry_bytes(tensor, fmt, deployment.tensor_parallel_size)
 
 
-def state_bytes(
-    groups: tuple[tuple[LayerGroup, int], ...], model: Model, deployment: Deployment
-) -> int:
-    """Recurrent state of one slot on a rank; convolutions keep kernel - 1 columns."""
+def state_bytes(groups: tuple[tuple[LayerGroup, int], ...], deployment: Deployment) -> int:
+    """Recurrent state of one slot on a rank: convolutions keep kernel - 1 columns in bfloat16, the
+    rest is float32, whatever the model runs in (configs/mamba_utils, the same in 0.5.14 to 0.5.22).
+    """
     tp, total = deployment.tensor_parallel_size, 0
-    for group, count in groups:
-        for tensor in group.state():
-            elements = ceil_div(tensor.elements, tp)
-            if tensor.name == "conv":
-                elements = elements * (tensor.shape[-1] - 1) // tensor.shape[-1]
-            total += count * elements * (FP32 if tensor.dtype == "float32" else _size(model))
+    for mixer, count in ((m, n) for group, n in groups for m in group.mixers):
+        for tensor in mixer.state():
+            if mixer.kind not in STATE_KINDS:
+                raise PlanRefused(
+                    f"SGLang has no {mixer.kind} layers: plan without --engine sglang"
+                )
+            if tensor.is_convolution:
+                total += count * CONVOLUTION * tensor.on_rank_with(tensor.shape[-1] - 1, tp)
+            else:
+                total += count * FP32 * tensor.on_rank(tp)
     return total
-
-
-def _size(model: Model) -> int:
-    return DTYPE_BYTES[model.dtype]
 
 
 def make_pool(

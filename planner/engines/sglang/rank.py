@@ -69,7 +69,7 @@ def rank_of(
     if layers:
         cell = drafted(cell, model.num_hidden_layers, layers)
     left = budget - sum(part.bytes for part in components.values())
-    return Rank(components, left, cell, state_bytes(stage.groups, model, deployment), stage)
+    return Rank(components, left, cell, state_bytes(stage.groups, deployment), stage)
 
 
 def drafts_in_pool(options: SglangOptions) -> bool:

@@ -71,7 +71,8 @@ def rank_of(
         left,
         sum(count * _entry(t, fmt, tp, floor=False) for t, count in tensors),
         sum(count * _entry(t, fmt, tp, floor=True) for t, count in tensors),
-        options.max_batch_size * state_bytes(stage.groups, model.dtype, tensor_parallel_size=tp),
+        options.max_batch_size
+        * state_bytes(stage.groups, model.dtype, tensor_parallel_size=tp, past_only=True),
     )
 
 

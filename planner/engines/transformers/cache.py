@@ -16,7 +16,7 @@ GROUP = 64
 """Elements that share a scale and a zero point of two bytes each."""
 RESIDUAL = 128
 """Latest tokens that a quantised cache keeps in full."""
-SCORE_FLOATS = 4
+FP32 = 4
 
 
 class Caches:
@@ -61,7 +61,8 @@ class Caches:
 
     def layer_tensor(self, tensor: CacheTensor, heads: int, batch: int, tokens: int) -> int:
         """One layer's keys or values for so many tokens, in the model's dtype."""
-        return batch * heads * (tokens // tensor.stride) * tensor.width * self.element
+        entry = (tensor.width - tensor.fp32_width) * self.element + tensor.fp32_width * FP32
+        return batch * heads * (tokens // tensor.stride) * entry
 
     def held(self, batch: int, context: int) -> int:
         """The cache when `context` tokens are in it, states included."""
@@ -130,4 +131,4 @@ class Caches:
         """Scores of one layer where attention is eager: in the model's dtype and in fp32."""
         if self.options.attn_implementation != "eager":
             return 0
-        return batch * self.heads * queries * keys * (self.element + SCORE_FLOATS)
+        return batch * self.heads * queries * keys * (self.element + FP32)

@@ -8,8 +8,8 @@ indices, probabilities and cumulative sums), 14 from 0.17 (Triton top-k and top-
 logits, probabilities, noise). Logits are not divided by tensor parallelism. Beside them live the
 hidden states (from 0.17 the residual too) and about 48 MiB. With the V2 runner a first start, which
 compiles, shows 38 again: 1.46 GiB for both Qwen3-14B-AWQ and -32B-AWQ over 256 rows (38.3), 2.17
-for Qwen3.5-4B (35). Later starts find the compiled code and hold 16-bit and fp32 logits and at times a
-processed copy, 4 to 10: Llama-3.1-8B over 1,024 rows 1.44 GiB (0.31, H100), over 256 rows
+for Qwen3.5-4B (35). Later starts find the compiled code and hold 16-bit and fp32 logits and at
+times a processed copy, 4 to 10: Llama-3.1-8B over 1,024 rows 1.44 GiB (0.31, H100), over 256 rows
 Qwen2.5-0.5B 0.25, Qwen3-0.6B 0.26 (0.27.1), Gemma-4-E4B 0.27 and Qwen3-32B-AWQ 0.33 (0.28). A plan
 is for the first; the range reaches down to the others.
 

@@ -25,9 +25,12 @@ CACHE_SINCE = {
 """Cache format -> the minor version from which --kv-cache-dtype has it."""
 FLAGS_SINCE = {
     "decode_context_parallel_size": 10, "kv_cache_memory_bytes": 10, "runner": 10,
+    "mamba_cache_dtype": 10, "mamba_ssm_cache_dtype": 10,
     "kv_offloading_size": 12, "disable_hybrid_kv_cache_manager": 9,
 }  # fmt: skip
 """Flag -> the first minor version that has it."""
+STATE_DTYPES_SINCE = {"float16": 13, "bfloat16": 22}
+"""Value of --mamba-cache-dtype and --mamba-ssm-cache-dtype -> the minor version that has it."""
 DRAFTING_SINCE = {"suffix": 12, "dflash": 20}
 """Drafting method -> the first minor version that has it."""
 MEDUSA_LOST = 33
@@ -65,6 +68,7 @@ def check_values(
     _drafting(options, settings.rules)
     _block(options, settings.rules)
     _states(model, settings)
+    _state_dtypes(settings)
     _rank(options, settings.rules)
     if needs_half(model, gpu) and model.model_type in NO_FLOAT16:
         raise PlanRefused(
@@ -123,6 +127,8 @@ def _flags(deployment: Deployment, options: VllmOptions, rules: Rules) -> None:
         "kv_cache_memory_bytes": options.kv_cache_memory_bytes is not None,
         "kv_offloading_size": options.kv_offloading_size is not None,
         "runner": options.runner != "auto",
+        "mamba_cache_dtype": options.mamba_cache_dtype != "auto",
+        "mamba_ssm_cache_dtype": options.mamba_ssm_cache_dtype != "auto",
         "disable_hybrid_kv_cache_manager": bool(options.disable_hybrid_kv_cache_manager),
     }
     for flag, since in FLAGS_SINCE.items():
@@ -144,6 +150,18 @@ def _states(model: Model, settings: Settings) -> None:
             f"enable_prefix_caching: with it vLLM {settings.rules.name} keeps a Mamba state at "
             "every block, which is not described; leave it off, or plan 0.28 or later"
         )
+
+
+def _state_dtypes(settings: Settings) -> None:
+    for flag in ("state_dtype", "ssm_dtype"):
+        name = getattr(settings, flag)
+        since = STATE_DTYPES_SINCE.get(name, 0)
+        if not settings.rules.since(since):
+            shown = "mamba_cache_dtype" if flag == "state_dtype" else "mamba_ssm_cache_dtype"
+            raise PlanRefused(
+                f"{shown} {name}: vLLM {settings.rules.name} has no such state (0.{since} has it); "
+                "choose auto or float32"
+            )
 
 
 def _rank(options: VllmOptions, rules: Rules) -> None:

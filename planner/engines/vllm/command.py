@@ -82,6 +82,9 @@ def serve_command(
         words.append(_switch("enable_prefix_caching", options.enable_prefix_caching))
     if options.disable_hybrid_kv_cache_manager:
         words.append("--disable-hybrid-kv-cache-manager")
+    for field in ("mamba_cache_dtype", "mamba_ssm_cache_dtype"):
+        if getattr(options, field) != "auto":
+            words += [_flag(field), getattr(options, field)]
     if options.runner != "auto":
         words += ["--runner", options.runner]
     if options.enforce_eager or deployment.enforce_eager:

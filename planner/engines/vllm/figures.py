@@ -84,7 +84,10 @@ def vllm_figures(
     left = [options.kv_cache_memory_bytes or budget - stage.spent for stage in stages]
     numbered = layer_specs(model, deployment, settings, config=config, extra=drafted)
     specs = align(
-        [spec for _, spec in numbered], settings.rules, states_per_block=settings.prefix_caching
+        [spec for _, spec in numbered],
+        settings.rules,
+        states_per_block=settings.prefix_caching,
+        export_step=settings.export_step or 1,
     )
     pool = make_pool(
         specs,

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from planner.engines.vllm.compressed import BLOCK, HOPPER, is_compressed
 from planner.engines.vllm.in_flight import Overlap, overlap_of, retained_tokens
+from planner.engines.vllm.state_exports import export_step
 from planner.engines.vllm.versions import NEWEST_NAME, Rules, rules_of
 from planner.errors import PlanRefused
 from planner.formats.dtypes import NAME_OF_DTYPE, kv_format
@@ -27,6 +28,7 @@ LARGE_BYTES, LARGEST_BYTES = 70 * GIB, 160 * GIB
 ASSUMED_LENGTH = 2048
 """What vLLM takes, with a warning, where the configuration states no length."""
 CHUNKED_ABOVE = 32768
+StateDtype = Literal["auto", "float32", "float16", "bfloat16"]
 DRAFTLESS = ("ngram", "suffix", "mtp")
 NAMED = (("eagle-", "eagle"), ("eagle3", "eagle3"), ("dflash", "dflash"), ("medusa", "medusa"))
 ALIASES = {"deepseek_mtp": "mtp", "qwen3_next_mtp": "mtp", "glm4_moe_mtp": "mtp"}
@@ -98,6 +100,8 @@ class VllmOptions(Frozen):
     kv_offloading_size: float | None = Field(default=None, gt=0)
     disable_hybrid_kv_cache_manager: bool | None = None
     runner: Literal["auto", "generate", "pooling"] = "auto"
+    mamba_cache_dtype: StateDtype = "auto"
+    mamba_ssm_cache_dtype: StateDtype = "auto"
 
     @model_validator(mode="after")
     def rank_has_slots(self) -> Self:
@@ -110,7 +114,7 @@ class VllmOptions(Frozen):
 class Settings:
     """The options with every default filled in. sparse_capability: the card's compute capability
     where attention is sparse, whose caches depend on it; retained_tokens: kept by windows besides
-    those in flight."""
+    those in flight; export_step: tokens that states exported by prefills are apart, if any are."""
 
     rules: Rules
     gpu_memory_utilization: float
@@ -124,6 +128,9 @@ class Settings:
     overlap: Overlap = "all"
     sparse_capability: float = HOPPER
     retained_tokens: int = 0
+    state_dtype: StateDtype = "auto"
+    ssm_dtype: StateDtype = "auto"
+    export_step: int | None = None
 
 
 def resolve(model: Model, gpu: Gpu, options: VllmOptions, cache: str = "auto") -> Settings:
@@ -153,6 +160,9 @@ def resolve(model: Model, gpu: Gpu, options: VllmOptions, cache: str = "auto") -
         retained_tokens(model, rules, method, speculative.num_speculative_tokens)
         if speculative
         else 0,
+        options.mamba_cache_dtype,
+        options.mamba_ssm_cache_dtype,
+        export_step(model, gpu.cuda_capability or HOPPER, rules),
     )
 
 

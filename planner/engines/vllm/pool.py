@@ -10,6 +10,7 @@ on every shared case (0.11.0, 0.20.2, 0.33.0), refusals and estimated lengths in
 random layers, budgets and parallel sizes in every minor version from 0.11 but 0.15.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -61,13 +62,18 @@ class Pool:
 
 
 def align(
-    specs: Sequence[LayerSpec], rules: Rules, *, states_per_block: bool = False
+    specs: Sequence[LayerSpec],
+    rules: Rules,
+    *,
+    states_per_block: bool = False,
+    export_step: int = 1,
 ) -> list[LayerSpec]:
     """Layers of a model that mixes attention with recurrent states, their pages made equal.
 
     Attention blocks grow, in steps of the kernel's block or the block size, until a page holds
     the largest state; a state's page is padded to that. states_per_block: prefix caching keeps
-    states at block ends, so their block is attention's and not the whole sequence.
+    states at block ends, so their block is attention's and not the whole sequence, and a multiple
+    of export_step.
     """
     states = [spec.state_bytes for spec in specs if spec.kind == "mamba"]
     attention = [spec for spec in specs if spec.kind != "mamba"]
@@ -79,6 +85,8 @@ def align(
         step = next((n for since, n in LATENT_KERNEL_BLOCKS.items() if rules.since(since)), step)
     if rules.aligns_to_block_size:
         step = max(step, size)
+    if states_per_block:
+        step = math.lcm(step, export_step)
     per_token = max(spec.token_bytes for spec in attention)
     size = max(size, step * ceil_div(max(states), step * per_token))
     page = size * per_token

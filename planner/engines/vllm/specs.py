@@ -1,9 +1,7 @@
 """A model's layers as the cache specs that vLLM's attention layers register.
 
 Heads are divided by tensor parallelism and replicated past their number; a latent is whole on
-every rank. Recurrent states follow vLLM's shapes, not the reference implementation's: convolution
-keeps kernel - 1 columns (and one a speculative token). Source: vLLM 0.33.0, model_executor/layers
-/mamba/mamba_utils and attention layers' get_kv_cache_spec.
+every rank. Source: vLLM 0.33.0, attention layers' get_kv_cache_spec.
 """
 
 from collections.abc import Mapping
@@ -13,19 +11,16 @@ from planner.deployment import Deployment
 from planner.engines.vllm.compressed import compressed_specs
 from planner.engines.vllm.kv_pages import LayerSpec, SpecKind
 from planner.engines.vllm.options import Settings
-from planner.engines.vllm.versions import Rules
+from planner.engines.vllm.states import state_spec
 from planner.errors import PlanRefused
-from planner.formats.dtypes import DTYPE_BYTES, KvFormat, kv_format
+from planner.formats.dtypes import KvFormat, kv_format
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.compressed import CompressedAttention
-from planner.kinds.linear_attention import KimiDeltaAttention
-from planner.kinds.recurrent import Mamba2, Recurrent
+from planner.kinds.recurrent import Recurrent
 from planner.kv_cache import entry_bytes
 from planner.model import LayerGroup, Mixer, Model
-from planner.tensors import StateTensor
 from planner.units import ceil_div
 
-NEMOTRON_FIELD_SINCE = 13
 FEW_HEADS = 16
 INDEXER_SCALE = 4
 """An indexer key is kept in fp8 with an fp32 scale, whatever the cache's format."""
@@ -69,13 +64,7 @@ def _specs(
 ) -> list[LayerSpec]:
     tp = deployment.tensor_parallel_size
     if isinstance(mixer, Recurrent):
-        size = sum(
-            _state_bytes(tensor, mixer, model, tp, settings, config) for tensor in mixer.state()
-        )
-        blocks = 1
-        if settings.rules.lets_states_be_cached:
-            blocks += settings.speculative_tokens + settings.prefix_caching
-        return [LayerSpec("mamba", settings.max_model_len, state_bytes=size, state_blocks=blocks)]
+        return [state_spec(mixer, model, tp, settings, config)]
     if isinstance(mixer, CompressedAttention):
         return compressed_specs(mixer)
     cached = mixer.cache()
@@ -120,40 +109,3 @@ def _kind(mixer: Mixer, window: int | None) -> SpecKind:
         chunked = isinstance(mixer, Attention) and mixer.window_type == "chunked"
         return "chunked" if chunked else "sliding"
     return "mla" if isinstance(mixer, LatentAttention) else "full"
-
-
-def _state_bytes(
-    tensor: StateTensor,
-    mixer: Recurrent,
-    model: Model,
-    tp: int,
-    settings: Settings,
-    config: Mapping[str, Any] | None,
-) -> int:
-    elements = ceil_div(tensor.elements, tp)
-    if tensor.name != "conv":
-        return elements * _state_element(mixer, model, settings.rules, config)
-    channels, kernel = tensor.shape
-    if isinstance(mixer, Mamba2) and mixer.n_groups % tp:
-        channels += 2 * (tp - mixer.n_groups) * mixer.state_size
-    columns = kernel - 1 + settings.speculative_tokens
-    return ceil_div(channels, tp) * columns * DTYPE_BYTES[model.dtype]
-
-
-def _state_element(
-    mixer: Recurrent, model: Model, rules: Rules, config: Mapping[str, Any] | None
-) -> int:
-    """Bytes of a recurrent state's element: the model's dtype unless its configuration says fp32
-    in a field that this version reads. Nemotron's is fp32 where nothing is said, and Kimi's delta
-    rule keeps fp32."""
-    if isinstance(mixer, KimiDeltaAttention):
-        return 4
-    reads = model.model_type.startswith("nemotron_h") and rules.since(NEMOTRON_FIELD_SINCE)
-    text = (config or {}).get("text_config")
-    fields = text if isinstance(text, Mapping) else (config or {})
-    named = fields.get("mamba_ssm_dtype")
-    if reads:
-        named = fields.get("mamba_ssm_cache_dtype") or "float32"
-    elif named is None and model.model_type.startswith("qwen3_5"):
-        named = "float32"
-    return 4 if named == "float32" else DTYPE_BYTES[model.dtype]

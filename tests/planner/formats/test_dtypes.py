@@ -44,7 +44,7 @@ def test_pages_are_vllms(name: str) -> None:
         ("fp8_ds_mla", 576, "latent", 656),  # 512 + 4 fp32 scales + 64 bf16
         ("fp8_ds_mla", 512, "latent", 584),  # 448 + 64 bf16 + 8 (DeepSeek-V4)
         ("fp8_ds_mla", 128, "indexer", 132),  # 128 + an fp32 scale
-        ("fp8_ds_mla", 1024, "overlap", 4096),  # a value and a gate of 512 in fp32
+        ("fp8_ds_mla", 512, "overlap", 2048),  # a value of 512 in fp32
         ("nvfp4_ds_mla", 576, "latent", 352),  # 256 + 32 + 64 fp8
         ("bf16", 128, "indexer", 256),
         ("q8_0", 128, "key", 136),  # 4 blocks of 34 B

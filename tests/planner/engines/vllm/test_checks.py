@@ -51,6 +51,11 @@ def plan(
         (["--max-loras", "1", "--max-lora-rank", "513"], "takes 1, 8, 16, 32, 64, 128, 256, 320"),
         (["--max-loras", "1", "--max-lora-rank", "1", "--engine-version", "0.8.5"], "takes 8, 16"),
         (["--kv-cache-dtype", "fp8_e5m2", "--weights-dtype", "fp8"], "not take it with fp8 weight"),
+        (
+            ["--mamba-ssm-cache-dtype", "bfloat16", "--engine-version", "0.21.0"],
+            "mamba_ssm_cache_dtype bfloat16: vLLM 0.21.0 has no such state (0.22 has it)",
+        ),
+        (["--mamba-cache-dtype", "float32", "--engine-version", "0.9.1"], "has no such flag"),
     ],
 )
 def test_refused_values(capsys: pytest.CaptureFixture[str], words: list[str], why: str) -> None:
@@ -193,3 +198,15 @@ def test_formats_that_left_vllm_name_their_package(
     named = [note for note in found.notes if "package of its own" in note]
     assert bool(named) is (package is not None)
     assert package is None or package in named[0]
+
+
+@pytest.mark.parametrize(("dtype", "tokens"), [("auto", 320), ("float32", 576)])
+def test_the_dtype_of_states_is_that_of_its_flag(
+    capsys: pytest.CaptureFixture[str], dtype: str, tokens: int
+) -> None:
+    """Qwen3-Next over 4 ranks: states of 8 x 128 x 128 and 3 x 2048 in bfloat16, which blocks of
+    1,024 bytes a token cover with 268 tokens, or 524; in steps of 64 on Hopper."""
+    words = ["--mamba-ssm-cache-dtype", dtype, "--tensor-parallel-size", "4"]
+    engine, _ = plan(capsys, "qwen3-next-80b-a3b-thinking", *words)
+    assert engine["block_size"] == tokens
+    assert ("--mamba-ssm-cache-dtype float32" in engine["command"]) == (dtype == "float32")

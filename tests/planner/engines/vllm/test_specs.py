@@ -25,11 +25,23 @@ def states(name: str, **options: object) -> tuple[int, int]:
     return spec.state_bytes, spec.state_blocks
 
 
-def test_nemotron_keeps_fp32_states_since_vllm_reads_its_field() -> None:
-    """128 heads of 64 x 128; convolution over 8192 + 2 x 8 groups x 128 channels, 3 columns."""
+@pytest.mark.parametrize(
+    ("name", "version", "element"),
+    [
+        ("nemotron-h-8b-base-8k", "0.12.0", 2),
+        ("nemotron-h-8b-base-8k", "0.19.1", 2),
+        ("nemotron-h-8b-base-8k", "0.20.2", 4),
+        ("nvidia-nemotron-3-super-120b-a12b", "0.12.0", 2),
+        ("nvidia-nemotron-3-super-120b-a12b", "0.13.0", 4),
+    ],
+)
+def test_nemotron_keeps_fp32_states_where_vllm_reads_that(
+    name: str, version: str, element: int
+) -> None:
+    """128 heads of 64 x 128; convolution over 8192 + 2 x 8 groups x 128 channels, 3 columns. The
+    older file says nothing of its states: float16 up to 0.19, float32 since."""
     conv = (8192 + 2 * 8 * 128) * 3 * 2
-    assert states("nemotron-h-8b-base-8k", version="0.12.0")[0] == 128 * 64 * 128 * 2 + conv
-    assert states("nemotron-h-8b-base-8k", version="0.13.0")[0] == 128 * 64 * 128 * 4 + conv
+    assert states(name, version=version)[0] == 128 * 64 * 128 * element + conv
 
 
 @pytest.mark.parametrize(
