@@ -1,6 +1,6 @@
 """What planner.engines says of vLLM against public start-up logs.
 
-    python -m benchmarks.engine_accuracy LOGS.jsonl [--records] [--leave-one-out]
+    python -m benchmarks.engine_accuracy LOGS.jsonl [--records]
 
 LOGS holds one record a line: engine, engine_version, model, gpu, tp, pp, the flags, and `reported`
 GiB. A record counts where its model's dimensions, its version and its GPU's memory are known.

@@ -6,12 +6,13 @@ feed-forward layer over max_num_batched_tokens is that of the others.
 Sampler, bytes per logit: 38 up to 0.16 (16-bit and fp32 logits, then sorted values, 64-bit
 indices, probabilities and cumulative sums), 14 from 0.17 (Triton top-k and top-p: 16-bit and fp32
 logits, probabilities, noise). Logits are not divided by tensor parallelism. Beside them live the
-hidden states (from 0.17 the residual too) and about 48 MiB. With the V2 runner a first start, which
-compiles, shows 38 again: 1.46 GiB for both Qwen3-14B-AWQ and -32B-AWQ over 256 rows (38.3), 2.17
-for Qwen3.5-4B (35). Later starts find the compiled code and hold 16-bit and fp32 logits and at
-times a processed copy, 4 to 10: Llama-3.1-8B over 1,024 rows 1.44 GiB (0.31, H100), over 256 rows
-Qwen2.5-0.5B 0.25, Qwen3-0.6B 0.26 (0.27.1), Gemma-4-E4B 0.27 and Qwen3-32B-AWQ 0.33 (0.28). A plan
-is for the first; the range reaches down to the others.
+hidden states (from 0.17 the residual too) and about 48 MiB. With the V2 runner first starts, which
+compile, show 38 again: 1.46 GiB for both Qwen3-14B-AWQ and -32B-AWQ over 256 rows (38.3); so does
+Qwen3.5-4B, 2.17 (35), which does not say which start it was. Later starts find the compiled code
+and hold 16-bit and fp32 logits and at times a processed copy, 4 to 10: Llama-3.1-8B over 1,024 rows
+1.44 GiB (0.31, H100), over 256 rows Qwen2.5-0.5B 0.25, Qwen3-0.6B 0.26 (0.27.1), Gemma-4-E4B 0.27
+and Qwen3-32B-AWQ 0.33 (0.28). No log shows a first start over more than 256 rows. A plan is for
+the first; the range reaches down to the others.
 
 Records of 38 (37.9 to 38.1): Qwen3-0.6B, -14B, -32B, Llama-3.1-8B, Llama-3.3-70B and gpt-oss-120b
 on H100, 0.11 to 0.16; of 14 (13.8 to 14.2): Llama-3.1-8B (TP 1, 4, PP 2), Qwen2.5-7B, Qwen3-8B,
@@ -140,8 +141,8 @@ def _why(rules: Rules, *, later: bool) -> str:
         return ": from 0.17 sampling does not sort (38 bytes before)"
     if later:
         return (
-            f": a first start, which compiles; later ones take {LEAST_BYTES} to 10, and leave the "
-            "cache that much more"
+            ": so logs of first starts, which compile, over 256 rows; later ones show "
+            f"{LEAST_BYTES} to 10"
         )
     if rules.since(12):
         since = "it sorts them; with VLLM_USE_FLASHINFER_SAMPLER=1"

@@ -144,8 +144,7 @@ def test_pool_and_limits_are_the_engines_answer(
     asked = ENGINES[engine].figures(
         model(name), GPU, deployment, options, Workload(context=8192, concurrency=1)
     )
-    allowed = max(3, 0.01 * asked.requests)
-    assert one.requests_at_once(8192) == pytest.approx(asked.requests, abs=allowed)
+    assert one.requests_at_once(8192) == pytest.approx(asked.requests, abs=0.01 * asked.requests)
 
 
 def test_an_engine_that_would_not_start_simulates_nothing() -> None:
