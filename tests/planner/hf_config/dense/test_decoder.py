@@ -1,11 +1,9 @@
 """Dense and early decoders against counts that transformers and their publishers made.
 
-data/counted_dense.json was made by make_counted.py (transformers 5.23, meta device), which does not
+counted_dense.json was made by make_counted.py (transformers 5.23, meta device), which does not
 import the planner.
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,22 +11,17 @@ import pytest
 from planner.errors import ConfigRefused
 from planner.hf_config import parse
 from planner.parameters import count
-from tests.planner.models import cache_bytes
+from tests.planner.hf_config.counts import cache, cases, parameters
+from tests.planner.models import SMALL, cache_bytes
 
-COUNTED = json.loads((Path(__file__).parent / "data" / "counted_dense.json").read_text())["cases"]
+COUNTED = cases("dense")
 
 
 @pytest.mark.parametrize("case", COUNTED, ids=lambda case: case["name"])
 def test_counted_with_transformers(case: dict[str, Any]) -> None:
     model = parse(case["config"])
-    found = count(model)
-    assert {
-        "total": found.total,
-        "active": found.active,
-        "embedding": found.embedding,
-    } == case["parameters"]
-    sizes = {tokens: cache_bytes(model, int(tokens)) for tokens in case["kv_cache_bytes"]}
-    assert sizes == case["kv_cache_bytes"]
+    assert parameters(model) == case["parameters"]
+    assert cache(model, case) == case["kv_cache_bytes"]
 
 
 @pytest.mark.parametrize("case", COUNTED, ids=lambda case: case["name"])
@@ -250,3 +243,46 @@ def test_a_null_is_refused_where_it_may_mean_either() -> None:
     with pytest.raises(ConfigRefused, match="multi_query is null"):
         parse({**falcon, "multi_query": None})
     assert parse({**falcon, "bias": None}).groups == parse(falcon).groups
+
+
+@pytest.mark.parametrize(
+    ("config", "total"),
+    [
+        ({"model_type": "paddleocr_vl_text", "vocab_size": 103424, "hidden_size": 1024,
+          "intermediate_size": 3072, "num_hidden_layers": 18, "num_attention_heads": 16,
+          "num_key_value_heads": 2, "head_dim": 128, "tie_word_embeddings": True}, 360_748_032),
+        ({"model_type": "hunyuan_vl_text", "vocab_size": 290943, "hidden_size": 4096,
+          "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32,
+          "num_key_value_heads": 32, "head_dim": 128, "tie_word_embeddings": True}, 7_667_982_336),
+        ({"model_type": "glm_ocr_text", "vocab_size": 59392, "hidden_size": 1024,
+          "intermediate_size": 4096, "num_hidden_layers": 16, "num_attention_heads": 16,
+          "num_key_value_heads": 8}, 373_359_616),
+        ({"model_type": "dots_ocr", "vocab_size": 151936, "hidden_size": 1536,
+          "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12,
+          "num_key_value_heads": 2, "attention_bias": True, "use_sliding_window": False},
+         28 * (1536 * (1536 + 512 + 1536) + 1536 + 512 + 3 * 1536 * 8960 + 2 * 1536)
+         + 2 * 151936 * 1536 + 1536),
+    ],
+)  # fmt: skip
+def test_readers_of_documents(config: dict[str, Any], total: int) -> None:
+    """The first three are defaults of their classes in transformers 5.24, the last by hand."""
+    assert count(parse(config)).total == total
+
+
+@pytest.mark.parametrize(
+    ("changes", "total"),
+    [
+        ({"model_type": "emu3_text_model"}, 133_568),
+        ({"model_type": "emu3_text_model", "tie_word_embeddings": True}, 113_088),
+        ({"model_type": "emu3_text_model", "num_key_value_heads": 1}, 127_424),
+        ({"model_type": "chameleon", "num_key_value_heads": 4}, 146_624),
+        ({"model_type": "chameleon", "num_key_value_heads": 4, "attention_bias": True,
+          "mlp_bias": True}, 148_160),
+        ({"model_type": "chameleon"}, 134_144),
+    ],
+)  # fmt: skip
+def test_decoders_that_stand_in_no_auto_class(changes: dict[str, Any], total: int) -> None:
+    """Emu3ForCausalLM, and Chameleon's class without its image tokenizer, on the meta device."""
+    plain = {**SMALL, "num_hidden_layers": 3, **changes}
+    del plain["head_dim"]
+    assert count(parse(plain)).total == total

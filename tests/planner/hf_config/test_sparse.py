@@ -4,8 +4,6 @@ counted_sparse.json was made by make_counted_sparse.py from the reference implem
 """
 
 import copy
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +13,12 @@ from planner.hf_config import parse
 from planner.model import Model
 from planner.parameters import count
 from planner.tensors import Weight
-from tests.planner.models import cache_bytes
+from tests.planner.hf_config.counts import cache, cases, parameters
 
-DATA = json.loads((Path(__file__).parent / "data" / "counted_sparse.json").read_text())
+COUNTED = cases("sparse")
 CASES = [
     pytest.param(case, id=f"{case['config']['model_type']}-{index}")
-    for index, case in enumerate(DATA["cases"])
+    for index, case in enumerate(COUNTED)
 ]
 MEASURED = [param for param in CASES if "kv_cache_bytes" in param.values[0]]
 
@@ -32,19 +30,13 @@ def state_bytes(model: Model) -> int:
 
 @pytest.mark.parametrize("case", CASES)
 def test_parameters_are_those_of_the_reference(case: dict[str, Any]) -> None:
-    found = count(parse(case["config"]))
-    expected = case["parameters"]
-    assert (found.total, found.active, found.embedding) == (
-        expected["total"],
-        expected["active"],
-        expected["embedding"],
-    )
+    assert parameters(parse(case["config"])) == case["parameters"]
 
 
 @pytest.mark.parametrize("case", MEASURED)
 def test_cache_and_state_are_what_a_run_leaves_behind(case: dict[str, Any]) -> None:
     model = parse(case["config"])
-    assert {n: cache_bytes(model, int(n)) for n in case["kv_cache_bytes"]} == case["kv_cache_bytes"]
+    assert cache(model, case) == case["kv_cache_bytes"]
     assert state_bytes(model) == case["state_bytes"]
 
 
@@ -113,36 +105,6 @@ REFUSED = [
 
 @pytest.mark.parametrize(("change", "named"), REFUSED, ids=[named for _, named in REFUSED])
 def test_what_the_fields_do_not_settle_is_refused(change: dict[str, Any], named: str) -> None:
-    same = [c["config"] for c in DATA["cases"] if c["config"]["model_type"] == change["model_type"]]
+    same = [c["config"] for c in COUNTED if c["config"]["model_type"] == change["model_type"]]
     with pytest.raises(ConfigRefused, match=named):
         parse({**(same[0] if same else {}), **change})
-
-
-STEP_3 = {
-    "model_type": "step3p5", "vocab_size": 320, "hidden_size": 64, "num_hidden_layers": 5,
-    "num_attention_heads": 4, "num_attention_groups": 2, "intermediate_size": 96, "head_dim": 16,
-    "moe_num_experts": 6, "moe_top_k": 2, "moe_intermediate_size": 24, "share_expert_dim": 40,
-    "sliding_window": 16, "num_nextn_predict_layers": 1,
-    "layer_types": ["full_attention", "sliding_attention", "sliding_attention"] * 2,
-    "attention_other_setting": {"num_attention_heads": 6},
-}  # fmt: skip
-
-
-def test_step_3_reads_its_own_names_and_its_window_layers_heads() -> None:
-    """243936 is Step3p7TextModel of transformers 5.23 on the meta device, with its head."""
-    model = parse(STEP_3)
-    assert count(model).total == 243936
-    assert [len(g.layers) for g in model.groups if g.kind == "sliding"] == [2, 1]
-    assert cache_bytes(model, 1024) == 2 * 2 * 2 * 16 * (2 * 1024 + 3 * 16)
-
-
-def test_step_3_without_its_window_layers_heads_is_refused() -> None:
-    config = {k: v for k, v in STEP_3.items() if k != "attention_other_setting"}
-    with pytest.raises(ConfigRefused, match="num_sliding_attention_heads"):
-        parse(config)
-
-
-def test_hyper_connections_have_an_epsilon_that_sizes_nothing() -> None:
-    """As transformers 5.24 saves HYV4Config."""
-    config = next(c["config"] for c in DATA["cases"] if c["config"]["model_type"] == "hy_v4")
-    assert parse({**config, "hc_eps": 1e-06}).groups == parse(config).groups

@@ -1,6 +1,6 @@
 """Ask transformers which multimodal classes share their head with the embedding, by hand.
 
-    python tests/planner/make_wrapper_ties.py tests/planner/data/wrapper_ties.json
+    cd tests/planner/hf_config && python make_wrapper_ties.py data/wrapper_ties.json
 
 Builds the class of every wrapper in the file on the meta device for nine files: its own
 tie_word_embeddings absent, true, false, and for each the text model's absent, true, false. Writes

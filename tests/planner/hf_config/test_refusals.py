@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,13 +13,10 @@ from planner.hf_config import parse
 from planner.hf_config.document import MAX_BYTES, read_document
 from planner.parameters import count
 from presets.models import load_model_config
+from tests.planner.hf_config.counts import cases
 
-DATA = Path(__file__).parent / "data"
 CONFIGS: list[dict[str, Any]] = [
-    case["config"]
-    for name in ("counted_dense.json", "counted_sparse.json")
-    if (DATA / name).exists()
-    for case in json.loads((DATA / name).read_text())["cases"]
+    case["config"] for name in ("dense", "sparse") for case in cases(name)
 ]
 LLAMA = {
     "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,

@@ -1,6 +1,6 @@
 """Recount the cases of a golden file with transformers on the meta device, by hand.
 
-    python tests/planner/make_counted.py tests/planner/data/counted_dense.json
+    cd tests/planner/hf_config && python make_counted.py data/counted_dense.json
 
 Every entry of "cases" holds a "config". This adds what transformers 5.23 makes of it: unique
 parameters of the text decoder and its head (tied weights once, buffers left out), those that work

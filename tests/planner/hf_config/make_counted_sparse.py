@@ -1,6 +1,6 @@
 """Recount the cases of counted_sparse.json with transformers, by hand.
 
-    python tests/planner/make_counted_sparse.py tests/planner/data/counted_sparse.json
+    cd tests/planner/hf_config && python make_counted_sparse.py data/counted_sparse.json
 
 Every entry of "cases" holds a "config". This adds what transformers 5.24 makes of it: unique
 parameters of the text decoder and its head (tied weights once, buffers left out), those that work

@@ -13,7 +13,7 @@ from planner.hf_config import parse
 from planner.model import Model
 from planner.parameters import count
 
-TRUTH = Path(__file__).parents[3] / "shared" / "truth"
+TRUTH = Path(__file__).parents[4] / "shared" / "truth"
 LISTED = TRUTH / "models.json"
 MODELS: list[dict[str, Any]] = json.loads(LISTED.read_text()) if LISTED.is_file() else []
 WITHOUT = pytest.mark.skipif(not MODELS, reason="shared/truth/models.json is not beside the repo")

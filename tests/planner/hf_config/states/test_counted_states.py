@@ -1,16 +1,14 @@
 """Recurrent states against what transformers' own classes hold after a forward pass."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from planner.hf_config import parse
 from planner.kv_cache import state_tensor_bytes
+from tests.planner.hf_config.counts import cases
 
-COUNTED = json.loads((Path(__file__).parent / "data" / "counted_states.json").read_text())
-CASES = COUNTED["cases"]
+CASES = cases("states")
 
 
 def name(case: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Recount whole models, towers and projectors included, with transformers on the meta device.
 
-    python tests/planner/make_counted_towers.py tests/planner/data/counted_towers.json
+    cd tests/planner/hf_config && python make_counted_towers.py data/counted_towers.json
 
 Every entry of "cases" holds a "config" as transformers saves it. This adds the unique parameters of
 the class that its `model_type` names (tied weights once, buffers left out). Nothing here imports

@@ -13,7 +13,7 @@ import pytest
 from planner.errors import ConfigRefused
 from planner.hf_config import parse
 from planner.hf_config.ties import NEVER_TIED, TIES, share_head
-from tests.planner.test_hf_config_towers import text
+from tests.planner.models import text
 
 WRAPPERS = json.loads((Path(__file__).parent / "data" / "wrapper_ties.json").read_text())
 ROWS = WRAPPERS["wrappers"]

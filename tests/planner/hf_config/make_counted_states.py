@@ -1,6 +1,6 @@
 """Recount recurrent states with transformers, by hand.
 
-    python tests/planner/make_counted_states.py tests/planner/data/counted_states.json
+    cd tests/planner/hf_config && python make_counted_states.py data/counted_states.json
 
 Every entry of "cases" holds a small "config" and a "dtype". This runs the model of transformers
 5.24 on the CPU (a prompt of "tokens", then one token more where there are states to carry on) and

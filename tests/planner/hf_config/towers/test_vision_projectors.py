@@ -11,6 +11,7 @@ import pytest
 from planner.engines.vision_tower import tower_of
 from planner.hf_config import parse
 from planner.parameters import count
+from tests.planner.models import text
 
 CLIP = {
     "model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096,
@@ -28,16 +29,6 @@ PIXTRAL = {
     "num_hidden_layers": 24, "num_attention_heads": 16, "patch_size": 16, "image_size": 1024,
     "hidden_act": "silu", "rope_theta": 10000.0,
 }  # fmt: skip
-
-
-def text(hidden_size: int, **others: Any) -> dict[str, Any]:
-    """A small decoder of this width."""
-    return {
-        "model_type": "llama", "hidden_size": hidden_size, "intermediate_size": 64,
-        "num_hidden_layers": 1, "num_attention_heads": 8, "vocab_size": 320, **others,
-    }  # fmt: skip
-
-
 VICUNA = {"model_type": "llama", "vocab_size": 32064, "rms_norm_eps": 1e-05}
 MISTRAL = {
     "model_type": "mistral", "hidden_size": 4096, "intermediate_size": 14336,
@@ -215,3 +206,25 @@ def test_what_is_not_understood_leaves_the_tower_uncounted(change: dict[str, Any
     found = parse(config)
     assert count(found).towers == 0
     assert found.parameters_elsewhere == ("vision_config",)
+
+
+def test_pixtrals_tower_in_mistral_3() -> None:
+    """Mistral-Small-3.1's vision_config as published; the sum is transformers 5.24's too."""
+    vision = {
+        "model_type": "pixtral", "hidden_size": 1024, "intermediate_size": 4096, "head_dim": 64,
+        "image_size": 1540, "num_attention_heads": 16, "num_channels": 3, "num_hidden_layers": 24,
+        "patch_size": 14, "hidden_act": "silu", "attention_dropout": 0.0, "rope_theta": 10000.0,
+    }  # fmt: skip
+    text = {
+        "model_type": "mistral", "hidden_size": 5120, "intermediate_size": 32768, "head_dim": 128,
+        "num_hidden_layers": 40, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "vocab_size": 131072, "sliding_window": None,
+    }  # fmt: skip
+    around = {"model_type": "mistral3", "multimodal_projector_bias": False, "spatial_merge_size": 2}
+    found = parse({**around, "vision_config": vision, "text_config": text})
+    layer = 4 * 1024**2 + 3 * 1024 * 4096 + 2 * 1024
+    joined = 4 * 1024 * 1024 + 1024 + 1024 * 5120 + 5120**2
+    assert count(found).towers == 24 * layer + 3 * 14 * 14 * 1024 + 1024 + joined == 438_958_080
+    assert found.parameters_elsewhere == ()
+    wide = {**around, "vision_config": {**vision, "extra_blocks": 3}, "text_config": text}
+    assert count(parse(wide)).towers == 0

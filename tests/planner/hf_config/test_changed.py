@@ -3,38 +3,26 @@
 data/counted_changed.json was made by make_counted.py (transformers, meta device).
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from planner.errors import ConfigRefused
 from planner.hf_config import parse
-from planner.parameters import count
-from tests.planner.models import cache_bytes
+from tests.planner.hf_config.counts import cache, cases, parameters
+from tests.planner.models import SMALL
 
-DATA = json.loads((Path(__file__).parent / "data" / "counted_changed.json").read_text())
-BY_NAME = {case["name"]: case["config"] for case in DATA["cases"]}
+CASES = cases("changed")
+BY_NAME = {case["name"]: case["config"] for case in CASES}
 
 
-@pytest.mark.parametrize("case", DATA["cases"], ids=lambda case: case["name"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_a_changed_field_is_sized_as_its_class_does(case: dict[str, Any]) -> None:
     model = parse(case["config"])
-    found = count(model)
-    assert {
-        "total": found.total,
-        "active": found.active,
-        "embedding": found.embedding,
-    } == case["parameters"]
-    held = {n: cache_bytes(model, int(n)) for n in case["kv_cache_bytes"]}
-    assert held == case["kv_cache_bytes"]
+    assert parameters(model) == case["parameters"]
+    assert cache(model, case) == case["kv_cache_bytes"]
 
 
-SMALL = {
-    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 6, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 320,
-}  # fmt: skip
 EXPERTS = {**SMALL, "num_experts": 8, "num_experts_per_tok": 2}
 LATENT = {
     **{name: size for name, size in SMALL.items() if name != "head_dim"},
@@ -106,12 +94,6 @@ def test_flags_that_zamba2_files_hold_and_its_class_does_not_read_may_agree() ->
     assert parse({**config, **own}) == parse(config)
 
 
-def test_xlstm_widths_that_its_states_would_round_up_are_refused() -> None:
-    config = {"model_type": "xlstm", "num_hidden_layers": 2, "num_heads": 4, "vocab_size": 320}
-    with pytest.raises(ConfigRefused, match=r"qk_dim_factor.* 32"):
-        parse({**config, "hidden_size": 64})
-
-
 @pytest.mark.parametrize(
     ("config", "field"),
     [
@@ -131,35 +113,3 @@ def test_what_implementations_build_differently_or_not_at_all(
     with pytest.raises(ConfigRefused) as refused:
         parse({**SMALL, **config})
     assert refused.value.field == field
-
-
-@pytest.mark.parametrize(
-    ("changes", "total"),
-    [
-        ({"model_type": "emu3_text_model"}, 133_568),
-        ({"model_type": "emu3_text_model", "tie_word_embeddings": True}, 113_088),
-        ({"model_type": "emu3_text_model", "num_key_value_heads": 1}, 127_424),
-        ({"model_type": "chameleon", "num_key_value_heads": 4}, 146_624),
-        ({"model_type": "chameleon", "num_key_value_heads": 4, "attention_bias": True,
-          "mlp_bias": True}, 148_160),
-        ({"model_type": "chameleon"}, 134_144),
-    ],
-)  # fmt: skip
-def test_decoders_that_stand_in_no_auto_class(changes: dict[str, Any], total: int) -> None:
-    """Emu3ForCausalLM, and Chameleon's class without its image tokenizer, on the meta device."""
-    plain = {**SMALL, "num_hidden_layers": 3, **changes}
-    del plain["head_dim"]
-    assert count(parse(plain)).total == total
-
-
-def test_doges_experts_are_rows_of_two_tables() -> None:
-    """transformers 5.24 makes 245,900 of this, 227,468 without experts; each token reads 3 rows of
-    20 in both tables of every layer."""
-    doge = {
-        "model_type": "doge", **SMALL, "is_moe": True, "num_experts": 20, "num_experts_per_tok": 3,
-    }  # fmt: skip
-    del doge["head_dim"]
-    found = count(parse(doge))
-    assert found.total == 245_900
-    assert found.active == 245_900 - 6 * 2 * (20 - 3) * 64
-    assert count(parse({**doge, "is_moe": False})).total == 227_468
