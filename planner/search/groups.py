@@ -87,7 +87,7 @@ class Formats:
             if numbers == "fp32" and found.roofs.fp32_flops_per_s is None:
                 self.unsupported.add(f"{offer.gpu.name}: no 32-bit arithmetic rate is published")
                 continue
-            key = (id(found.efficiencies), id(offer.gpu.calibration))
+            key = (id(found.efficiencies.table), id(offer.gpu.calibration))
             alike.setdefault(key, []).append((offer, found))
         return [
             Group(

@@ -8,7 +8,7 @@ an expected time: each says what one kernel took for work of a known ideal time.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.calibration import Bound, KernelPoint, Roofs
@@ -112,29 +112,41 @@ class Efficiencies:
 
     Between two sizes the time is interpolated, beyond the largest the efficiency stays, below the
     smallest the time above the roof does: that is what a launch costs however little it has to do.
+    slower: how much longer than that some kernels take. table: the points, one for all that share
+    them.
     """
 
     def __init__(self, points: Iterable[KernelPoint] = ()) -> None:
-        self._points: dict[tuple[str, str, Bound], list[KernelPoint]] = {}
+        self.table: dict[tuple[str, str, Bound], list[KernelPoint]] = {}
+        self.slower: Mapping[str, float] = {}
         for point in points:
-            self._points.setdefault((point.kernel, point.variant, point.bound), []).append(point)
-        for found in self._points.values():
+            self.table.setdefault((point.kernel, point.variant, point.bound), []).append(point)
+        for found in self.table.values():
             found.sort(key=lambda point: point.ideal_s)
+
+    def slowed(self, slower: Mapping[str, float]) -> "Efficiencies":
+        """The same points for a card on which some kernels take so many times longer."""
+        found = Efficiencies()
+        found.table, found.slower = self.table, slower
+        return found
 
     def points_for(self, kernel: str, variant: str, bound: Bound) -> Sequence[KernelPoint]:
         """Points of that kernel and variant, else of its nearest relative, else none."""
-        found = self._points.get((kernel, variant, bound))
+        found = self.table.get((kernel, variant, bound))
         if found is not None:
             return found
-        related = [key for key in self._points if key[0] == kernel and key[2] == bound]
+        related = [key for key in self.table if key[0] == kernel and key[2] == bound]
         if related:
             words = set(variant.split())
-            return self._points[max(related, key=lambda key: len(words & set(key[1].split())))]
+            return self.table[max(related, key=lambda key: len(words & set(key[1].split())))]
         stand_in = STANDS_IN.get(kernel)
         return self.points_for(stand_in, variant, bound) if stand_in else ()
 
     def expected_s(self, work: Work, roofs: Roofs) -> float:
         """Time of one launch; its ideal time where nothing like it was measured."""
+        return self._expected_s(work, roofs) * self.slower.get(work.kernel, 1.0)
+
+    def _expected_s(self, work: Work, roofs: Roofs) -> float:
         ideal, bound = ideal_s(work, roofs)
         points = self.points_for(work.kernel, work.variant, bound)
         if not points:

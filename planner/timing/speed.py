@@ -25,6 +25,8 @@ Basis = Literal["calibrated", "published", "borrowed", "unmeasured"]
 """Where a card's efficiency is from: its own run of `validate` (the reference card's is in
 speed.json), publications on it, the reference
 card of the same vendor, or the reference card although the vendor is another."""
+HOPPER = 9.0
+"""CUDA compute capability from which on the kernels of the reference card exist."""
 UNMEASURED = "efficiency not measured on this card"
 
 
@@ -48,7 +50,8 @@ class Reference(Frozen):
 
     low, high: the range around times carried over to another card of its vendor. cards: what was
     published of others, by id. other_vendors_slowdown: how much longer than that another
-    vendor's card may take.
+    vendor's card may take. before_hopper: how much longer some kernels take, beside the roofs, that
+    are written for Hopper and newer cards only.
     """
 
     gpu_id: str
@@ -63,11 +66,23 @@ class Reference(Frozen):
     cards: dict[str, Sustained] = Field(default_factory=dict)
     other_vendors_slowdown: float = 1.0
     other_vendors_source: str = ""
+    before_hopper: dict[str, float] = Field(default_factory=dict)
+    before_hopper_source: str = ""
 
     @cached_property
     def efficiencies(self) -> Efficiencies:
         """The points as a table, one for all cards that borrow them."""
         return Efficiencies(self.points)
+
+    @cached_property
+    def older_efficiencies(self) -> Efficiencies:
+        """The same for cards that the newest kernels are not written for."""
+        return self.efficiencies.slowed(self.before_hopper)
+
+    def kernels_of(self, gpu: Gpu) -> Efficiencies:
+        """What `gpu` borrows."""
+        newest = gpu.cuda_capability is not None and gpu.cuda_capability >= HOPPER
+        return self.efficiencies if newest else self.older_efficiencies
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +117,19 @@ def speed_of(gpu: Gpu, reference: Reference) -> Speed:
     if known is not None:
         found = _cut(roofs, reference, known, slower=known.slowdown)
         source = f"{gpu.name}: {known.source}; kernels {shaped}"
-        return Speed(found, reference.efficiencies, known.low, known.high, source, "published")
+        return Speed(found, reference.kernels_of(gpu), known.low, known.high, source, "published")
     if gpu.vendor in (reference.vendor, "custom"):
         source = f"published peaks of {gpu.name}, cut and {shaped}"
         low, high = reference.low, reference.high
-        return Speed(_cut(roofs, reference), reference.efficiencies, low, high, source)
+        return Speed(_cut(roofs, reference), reference.kernels_of(gpu), low, high, source)
     slower = reference.other_vendors_slowdown
     source = (
         f"published peaks of {gpu.name}, cut and {shaped}; {UNMEASURED}, so these are the slow end "
         f"of the range: {reference.other_vendors_source}"
     )
     return Speed(
-        _cut(roofs, reference, slower=slower), reference.efficiencies, reference.low / slower, 1.1,
-        source, "unmeasured",
+        _cut(roofs, reference, slower=slower), reference.kernels_of(gpu), reference.low / slower,
+        1.1, source, "unmeasured",
     )  # fmt: skip
 
 

@@ -25,12 +25,17 @@ AXES = 3
 
 
 class GpuGrid:
-    """GPUs that share one table of efficiencies, as arrays of their rates."""
+    """GPUs that share one table of measured points, as arrays of their rates."""
 
     def __init__(self, gpus: Sequence[Gpu], speeds: Sequence[Speed]) -> None:
         self.gpus = gpus
         self._roofs = [speed.roofs for speed in speeds]
         self._efficiencies: Efficiencies = speeds[0].efficiencies
+        kernels = {kernel for speed in speeds for kernel in speed.efficiencies.slower}
+        self._slower = {
+            kernel: _first_axis([speed.efficiencies.slower.get(kernel, 1.0) for speed in speeds])
+            for kernel in kernels
+        }
         self._read = _first_axis([roofs.read_bytes_per_s for roofs in self._roofs])
         self._copy = _first_axis([roofs.copy_bytes_per_s for roofs in self._roofs])
         self._rates: dict[str, Floats] = {}
@@ -72,6 +77,7 @@ class GpuGrid:
             if by_compute.any():
                 other = self._expected(rows, "compute", compute)
                 seconds = np.where(by_compute, other, seconds)
+            seconds = seconds * self._slower.get(rows.kernel, 1.0)
             total = total + (rows.launches * seconds).sum(axis=0)
         return np.asarray(total, dtype=np.float64)
 

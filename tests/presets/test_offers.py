@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from planner.errors import PlanRefused
-from planner.timing.roofline import roofs_of
+from planner.timing.roofline import Work, roofs_of
 from presets.gpus import all_gpus, load_gpu
 from presets.offers import offers, unpriced
 from presets.prices import prices_of
@@ -79,4 +79,22 @@ def test_an_unmeasured_card_sustains_less_than_its_peaks() -> None:
 
 def test_cards_borrow_one_table_of_efficiencies() -> None:
     one, other = (speed_of(load_gpu(name)) for name in ("l4", "b200-sxm-180gb"))
-    assert one.efficiencies is other.efficiencies
+    assert one.efficiencies.table is other.efficiencies.table
+
+
+def attention_flops_per_s(gpu_id: str, prompt: int) -> float:
+    """Of Llama's layers of 32 heads of 128, in one prompt."""
+    found = speed_of(load_gpu(gpu_id))
+    flops = 2 * 32 * 2 * 128 * prompt * (prompt + 1) // 2
+    work = Work("flash_attention", "d128", "attention", 1, "bf16", flops)
+    return flops / found.efficiencies.expected_s(work, found.roofs)
+
+
+def test_long_prompts_attend_as_fast_as_the_kernels_are() -> None:
+    """FlashAttention-3 at 16k tokens, causal, on an H200: 665 TFLOP/s one kernel after the other,
+    714 in turn with others (benchmarks/NOTES.md). FlashAttention-2 reaches up to 73 % of an A100's
+    312 (arXiv 2307.08691).
+    """
+    assert 640e12 < attention_flops_per_s("h200-sxm-141gb", 16_384) < 715e12
+    assert 600e12 < attention_flops_per_s("h100-sxm5-80gb", 16_384) < 715e12
+    assert 0.6 * 312e12 < attention_flops_per_s("a100-sxm4-80gb", 16_384) < 0.73 * 312e12
