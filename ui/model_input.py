@@ -3,7 +3,7 @@
 import streamlit as st
 
 from planner.errors import PlanRefused, SizewellError
-from planner.model import NO_MIXER, Model
+from planner.model import NO_MIXER, Model, kind_name
 from planner.parameters import count
 from ui import options
 from ui.bound import BOUND
@@ -59,7 +59,7 @@ def _facts(model: Model) -> str:
     if active != total:
         parts.append(f"{active / 1e9:,.2f} B active")
     parts += [
-        f"{n} layers without a mixer" if kind == NO_MIXER else f"{n} {kind} layers"
+        f"{n} layers without a mixer" if kind == NO_MIXER else f"{n} {kind_name(kind)} layers"
         for kind, n in model.layer_counts.items()
     ]
     return as_sentence(", ".join(parts))

@@ -7,7 +7,7 @@ from planner.model import kind_name
 from planner.parameters import in_words, parts
 from planner.plan import Plan
 from planner.positions import reach
-from planner.units import format_bytes, format_seconds, format_tokens
+from planner.units import format_bytes, format_seconds, format_share, format_tokens
 from presets.models import load_model_source
 from presets.speed import speed_of
 from ui import report_markdown
@@ -147,7 +147,7 @@ def lengths_html(plan: Plan) -> str:
             format_bytes(cost.cache_bytes),
             format_seconds(cost.prefill_s),
             format_seconds(cost.decode_s),
-            f"{cost.attention_share:.0%}",
+            format_share(cost.attention_share),
         )
         for cost in found
     ]

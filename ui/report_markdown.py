@@ -20,7 +20,7 @@ def as_markdown(
 ) -> str:
     """The whole report; every number comes from the plan object, or from the record given."""
     sections = [
-        f"# Sizing report: {cell(plan.model.source)} on {plan.deployment.gpus} x {plan.gpu.name}",
+        f"# Sizing report: {cell(plan.model.source)} on {plan.deployment.gpus} × {plan.gpu.name}",
         opening(plan, engine),
         "## Inputs\n\n" + table(("Input", "Value"), inputs(plan)),
         "## Memory of the fullest GPU\n\n" + table(("Part", "Size", "Bytes"), memory(plan)),

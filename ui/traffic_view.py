@@ -16,7 +16,7 @@ from planner.serving.metrics import Served
 from planner.serving.replica import Replica
 from planner.serving.sensitivity import sensitivity
 from planner.serving.simulator import Result, simulate
-from planner.units import counted
+from planner.units import counted, format_share
 from presets.speed import speed_of
 from ui import figures, refusal, theme, traffic_figures, traffic_work
 from ui.inputs import Chosen
@@ -86,10 +86,11 @@ def _figures(found: Result, work: Work) -> None:
         ("TPOT p95", tpot, "per token after the first"),
         ("Running", f"{found.mean_running:,.1f}", f"at most {recorder.most_running} a replica"),
         ("Queue", f"{found.mean_queue:,.1f}", "waiting on average"),
-        ("Blocks in use", f"{found.block_use:.1%}", f"{found.fragmentation:.1%} of slots empty"),
+        ("Blocks in use", format_share(found.block_use, 1),
+         f"{format_share(found.fragmentation, 1)} of slots empty"),
         ("Preemptions", f"{recorder.preemptions:,}",
          f"{counted(recorder.computed_again_tokens, 'token')} again"),
-        ("Prefix hits", f"{found.found_share:.1%}", "of prompt tokens"),
+        ("Prefix hits", format_share(found.found_share, 1), "of prompt tokens"),
     )  # fmt: skip
     st.html(
         '<dl class="sz-kpis">'

@@ -19,7 +19,7 @@ from planner.training.export import (
 )
 from planner.training.plan import TrainingPlan
 from planner.training.speed import StepTime, step_time
-from planner.units import format_bytes, format_tokens
+from planner.units import format_bytes, format_share, format_tokens
 from presets.prices import cheapest_price
 from presets.speed import speed_of
 from ui.sentence import as_sentence
@@ -85,8 +85,8 @@ def _key_figures(
     low, high = plan.stage.range_bytes
     cards = [
         ("Needed on the fullest GPU" if plan.recipe.gpus > 1 else "Needed", format_bytes(need),
-         f"{need / memory:,.0%} of {format_bytes(memory)}; estimated range {format_bytes(low)} to "
-         f"{format_bytes(high)}"),
+         f"{format_share(need / memory)} of {format_bytes(memory)}; estimated range "
+         f"{format_bytes(low)} to {format_bytes(high)}"),
         ("Left" if plan.fits else "Short", format_bytes(abs(plan.headroom_bytes)), "on that GPU"),
         ("Largest micro-batch", f"{found.micro_batch_size:,}" if found.micro_batch_size
          else "none fits", f"of {format_tokens(plan.recipe.sequence_length)} tokens"),
@@ -98,7 +98,7 @@ def _key_figures(
         if usd is not None:
             cost = f"${time.usd_per_billion_tokens(usd):,.0f} a billion tokens"
         cards.append(("Tokens per second", f"{time.tokens_per_s:,.0f}",
-                      f"MFU {time.mfu:.0%}; {cost}; an estimate"
+                      f"MFU {format_share(time.mfu)}; {cost}; an estimate"
                       + ("" if plan.fits else ", if it fitted")))  # fmt: skip
     return "<dl class='sz-kpis'>" + "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"

@@ -75,7 +75,7 @@ def test_ranges_say_what_is_tight_and_dearer_cards_are_named(
         )
     assert said == [", tight", ""]
     dear = run(capsys, "--price", "h100-sxm5-80gb=0.1", "--price", "l40s=9")
-    assert "meets it at $9.00, dearer than 1 x H100-SXM5-80GB at $0.10" in dear
+    assert "meets it at $9.00, dearer than 1 × H100-SXM5-80GB at $0.10" in dear
     own = json.loads(
         run(capsys, "--gpu", "h200-sxm-141gb", "--price", "h200-sxm-141gb=0.1", "--format", "json")
     )

@@ -239,7 +239,7 @@ def test_ping_pong_is_drawn_for_the_card() -> None:
     app = page("Flash 1 to 4", gpu="h100-sxm5-80gb", tiles="1")
     said = text(app)
     assert "on one of 132 multiprocessors = 560 ns" in said
-    assert "8,192 in 259 ns, 46% of that" in said
+    assert "8,192 in 259 ns, 46 % of that" in said
     assert "1 tile for both: 1,637 ns in turn" in said
     rows = {row for trace in traces(app, 4) for row in trace["y"]}
     assert rows == {"In turn, 1", "In turn, 2", "Ping-pong, 1", "Ping-pong, 2"}
