@@ -52,9 +52,6 @@ NO_MIXER = "none"
 
 KIND_NAMES = {
     NO_MIXER: "without a mixer",
-    "full": "full attention",
-    "sliding": "sliding window",
-    "chunked": "chunked attention",
     "mla": "MLA",
     "csa": "CSA",
     "hca": "HCA",

@@ -22,6 +22,7 @@ from planner.training.speed import StepTime, step_time
 from planner.units import format_bytes, format_share, format_tokens
 from presets.prices import cheapest_price
 from presets.speed import speed_of
+from ui.downloads import file_name
 from ui.sentence import as_sentence
 from ui.tables import html_table
 from ui.train_report import as_markdown, moved_rows, remedy, title
@@ -164,10 +165,10 @@ def _answers(
     price: str,
 ) -> None:  # fmt: skip
     st.header("What else would fit", anchor=False)
-    st.html(html_table(("Question", "Answer"), limit_rows(plan, found), stack=True))
+    st.html(html_table(("Question", "Answer"), limit_rows(plan, found)))
     if time is not None:
         st.header("Time and cost (estimate)", anchor=False)
-        st.html(html_table(("What", "Value"), time_rows(time, usd, price), stack=True))
+        st.html(html_table(("What", "Value"), time_rows(time, usd, price)))
         st.caption(as_sentence(time.source))
     else:
         st.caption(as_sentence(f"No time is given: {untimed}"))
@@ -200,6 +201,7 @@ def _downloads(
     plan: TrainingPlan, found: Limits, time: StepTime | None, untimed: str, usd: float | None,
     price: str,
 ) -> None:  # fmt: skip
+    name = file_name(plan.model, plan.recipe.gpus, plan.gpu, "training")
     with st.popover("Download report", icon=":material/download:"):
         for label, extension, build in (
             ("Markdown", "md", lambda: as_markdown(plan, found, time, usd, price, untimed)),
@@ -207,6 +209,6 @@ def _downloads(
                 as_data(plan, found, time, usd, untimed), indent=1, allow_nan=False)),
         ):  # fmt: skip
             st.download_button(
-                label, data=build, file_name=f"training-plan.{extension}",
+                label, data=build, file_name=f"{name}.{extension}",
                 key=f"train_download_{extension}", on_click="ignore", width="stretch",
             )  # fmt: skip

@@ -86,7 +86,7 @@ def test_layers_of_a_feed_forward_part_alone_are_said_to_lack_a_mixer(
     name = "nemotron-nano-9b-v2"
     pattern = load_model_config(name)["hybrid_override_pattern"]
     counts = [pattern.count(letter) for letter in "M-*"]
-    words = "{} Mamba-2, {} without a mixer, {} full attention".format(*counts)
+    words = "{} Mamba-2, {} without a mixer, {} full".format(*counts)
     assert f"layers      {words}" in answer(capsys, "inspect", name)
     plan = " ".join(answer(capsys, "plan", "--model", name, "--gpu", "l40s").split())
     assert f"layers: {words}" in plan

@@ -36,7 +36,7 @@ def test_text_gives_the_answer_the_choices_and_the_reasons(
     out = run(capsys, "--ttft", "2", "--tpot", "12ms")
     assert "an hour serves 16 users" in out
     assert "Why the others lost" in out
-    assert "x L40S, " in out
+    assert "× L40S, " in out
     assert "points tried" in out
     assert "asks again as soon as the last answer ends" in out
     assert "asks again" not in run(capsys, "--ttft", "2", "--tpot", "12ms", "--concurrency", "1")
