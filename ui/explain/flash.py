@@ -1,5 +1,7 @@
 """FlashAttention 1 to 4: what changed, on this card where it can be computed or was measured."""
 
+import re
+
 import streamlit as st
 
 from planner.attention import Heads
@@ -7,7 +9,7 @@ from planner.errors import PlanRefused, SizewellError
 from planner.lessons import flash_versions as lesson
 from planner.lessons.tiling import Tile
 from planner.plan import Plan
-from planner.units import format_bytes, format_share
+from planner.units import format_bytes, format_share, format_tokens
 from presets.gpus import load_gpu
 from presets.published import FlashVersion, flash_versions
 from ui.bound import BOUND
@@ -106,11 +108,9 @@ def _ok(case: Case) -> bool:
 
 def _rate(case: Case) -> tuple[str, float, float]:
     measured = case.measured or 1.0
-    return (
-        case.title.partition(":")[0].removeprefix("prefill attention of "),
-        measured,
-        case.details["flops"] / measured,
-    )
+    prompt = case.title.partition(":")[0].removeprefix("prefill attention of ")
+    prompt = re.sub(r"\d+", lambda number: format_tokens(int(number[0])), prompt)
+    return prompt, measured, case.details["flops"] / measured
 
 
 def _against_naive(record: Record) -> str:
