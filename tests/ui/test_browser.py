@@ -66,11 +66,19 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def context(browser: Any) -> Iterator[Any]:
+    """One for all tests at a desk, which load the scripts once; a page is a session of its own."""
     opened = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
     yield opened
     opened.close()
+
+
+@pytest.fixture(autouse=True)
+def closed_pages(context: Any) -> Iterator[None]:
+    yield
+    for page in context.pages:
+        page.close()
 
 
 def outside(page: Any, url: str) -> list[str]:

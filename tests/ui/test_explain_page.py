@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from planner.units import format_bytes
-from ui.explain import charts
+from ui.explain import charts, narrow
 from ui.explain.quoted import SIGNS
 from ui.explain_view import TOPICS
 
@@ -79,12 +79,20 @@ def test_a_topic_draws_its_charts_and_only_those(topic: str) -> None:
     ],
     ids=lambda query: query["model"],
 )
-def test_no_plan_breaks_a_topic(topic: str, query: dict[str, str]) -> None:
+def test_no_plan_breaks_a_topic(
+    topic: str, query: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the shortest length of fp8's errors alone: other tests have the others."""
+    if topic == "Flash 1 to 4":
+        monkeypatch.setattr(narrow, "LENGTHS", narrow.LENGTHS[:1])
+        narrow._found.clear()
     app = page(topic, **query)
     assert not app.exception
     for refusal in [*app.info, *app.error]:
         assert refusal.value.endswith(".")
     assert app.get("plotly_chart") or app.info or app.error
+    if topic == "Flash 1 to 4":
+        narrow._found.clear()
 
 
 def test_nonsense_in_the_link_is_the_first_topic() -> None:
