@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from planner.explain import Step
+from planner.explain.step import Step
 from planner.kinds.mlp import MoE
 from planner.model import kind_name
 from planner.training.plan import TrainingPlan
@@ -101,7 +101,8 @@ def _activations(plan: TrainingPlan) -> Iterator[Step]:
         stage.loss.bytes,
     )  # fmt: skip
     yield Step(
-        "Backward of one layer", "recomputed tensors and gradients of the widest part",
+        "Backward of one layer",
+        "recomputed tensors and gradients of the widest part, and a tied head's gradient",
         "the larger of feed-forward and attention", stage.layer_peak_bytes,
     )  # fmt: skip
     yield Step(
