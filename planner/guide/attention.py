@@ -1,14 +1,19 @@
 """Which attention kernel a card and model call for, and what it saves."""
 
+from dataclasses import replace
+
 from planner.attention import (
-    attention_layers,
+    SOFTMAX,
+    Softmax,
     flash_traffic_bytes,
     flops,
+    heads_of,
     naive_traffic_bytes,
     score_matrix_bytes,
 )
 from planner.hardware import Gpu
 from planner.kinds.attention import LatentAttention
+from planner.kinds.compressed import CompressedAttention
 from planner.model import Model
 from planner.timing.speed import Speed
 from planner.units import format_bytes
@@ -24,18 +29,18 @@ WIDEST_HEAD = 256
 
 def attention_choice(model: Model, gpu: Gpu, speed: Speed, prompt: int) -> tuple[str, str, float]:
     """(kernel, why, how many times longer a layer takes with stored scores)."""
-    layers = [heads for heads, _ in attention_layers(model.groups)]
+    layers = [m for g in model.groups for m in g.mixers if isinstance(m, SOFTMAX)]
     if not layers:
         return "none", "no layer of this model has softmax attention", 1.0
-    heads = max(layers, key=lambda h: (h.window is None, h.num_heads * h.score_dim))
+    mixer = max(layers, key=lambda m: (m.window is None, m.num_attention_heads * m.head_dim))
+    heads, name = heads_of(mixer), _name(mixer, gpu)
+    if not isinstance(mixer, CompressedAttention) and mixer.indexer is not None:
+        heads = replace(heads, window=mixer.indexer.reach(heads.window))
     arithmetic = flops(heads, prompt, prompt) / speed.roofs.flops_per_s("bf16")
     traffic = naive_traffic_bytes(heads, prompt, prompt)
     naive = max(arithmetic, traffic / speed.roofs.copy_bytes_per_s)
     tiled = flash_traffic_bytes(heads, prompt, prompt)
     stored = format_bytes(score_matrix_bytes(heads, prompt, prompt))
-    name = kernel_for(gpu, heads.score_dim)
-    if any(isinstance(m, LatentAttention) for g in model.groups for m in g.mixers):
-        name = f"{name} for prompts, latent decode (FlashMLA) for answers"
     return (
         name,
         f"stored scores of one layer would take {stored} and move {format_bytes(traffic)} instead "
@@ -43,6 +48,17 @@ def attention_choice(model: Model, gpu: Gpu, speed: Speed, prompt: int) -> tuple
         f"{1e3 * arithmetic:.2f} ms of its arithmetic, for {prompt:,} tokens",
         naive / arithmetic,
     )
+
+
+def _name(mixer: Softmax, gpu: Gpu) -> str:
+    if isinstance(mixer, CompressedAttention):
+        return "sparse kernels (FlashMLA): a query sees its window, and entries for what is past"
+    if mixer.indexer is not None:
+        return f"sparse kernels: a query sees the {mixer.indexer.topk:,} keys an indexer chooses"
+    name = kernel_for(gpu, mixer.head_dim)
+    if isinstance(mixer, LatentAttention):
+        name = f"{name} for prompts, latent decode (FlashMLA) for answers"
+    return name
 
 
 def kernel_for(gpu: Gpu, head_dim: int) -> str:

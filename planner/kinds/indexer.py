@@ -20,6 +20,10 @@ class Indexer(Frozen):
     weights: tuple[Weight, ...] = ()
     shared: bool = False
 
+    def reach(self, window: int | None) -> int:
+        """Keys that a query sees at most, in a layer with that window."""
+        return self.topk if window is None else min(self.topk, window)
+
     def own_weights(self) -> tuple[Weight, ...]:
         return () if self.shared else self.weights
 

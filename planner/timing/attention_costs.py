@@ -1,6 +1,7 @@
 """The launches of attention in one pass: positions, new entries of the cache, the kernel itself."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from planner.attention import heads_of
 from planner.kinds.attention import Attention, LatentAttention
@@ -8,6 +9,7 @@ from planner.kv_cache import entry_bytes
 from planner.tensors import CacheTensor
 from planner.timing.one_pass import OnePass
 from planner.timing.roofline import Work
+from planner.timing.sparse_costs import choosing, chosen_latents
 
 NARROW_GROUP = 4
 """Query heads that share a KV head; with more, a decode step of the same cache takes up to a tenth
@@ -31,6 +33,12 @@ def attention(step: OnePass, mixer: Attention, count: int) -> Iterator[Work]:
     )
     for tensor in () if mixer.shares_cache else kept:
         yield step.store(tensor.heads * tensor.width, count)
+    if mixer.indexer is not None:
+        yield from choosing(step, mixer.indexer, step.numbers, count)
+        reach = (
+            mixer.indexer.topk if heads.window is None else min(mixer.indexer.topk, heads.window)
+        )
+        heads = replace(heads, window=reach)
     variant = f"d{heads.score_dim}"
     if heads.value_dim != heads.score_dim:
         variant += f"/{heads.value_dim}"
@@ -43,7 +51,7 @@ def attention(step: OnePass, mixer: Attention, count: int) -> Iterator[Work]:
     else:
         per_token = heads.num_kv_heads * (heads.score_dim + heads.value_dim) * step.size
         kernel, kv = "flash_attention", per_token * step.reach(heads.window, step.tokens)
-    if heads.window is not None:
+    if mixer.window is not None:
         variant += " window"
     yield Work(
         kernel, variant, "attention", count, step.numbers, step.pair_flops(heads),
@@ -52,7 +60,9 @@ def attention(step: OnePass, mixer: Attention, count: int) -> Iterator[Work]:
 
 
 def latent_attention(step: OnePass, mixer: LatentAttention, count: int) -> Iterator[Work]:
-    """MLA in `count` layers: over whole heads in prefill, over the latents in decode."""
+    """MLA in `count` layers: over whole heads in prefill, over the latents in decode and where each
+    query chooses its own.
+    """
     heads = heads_of(mixer, step.tp)
     width = mixer.kv_lora_rank + mixer.qk_rope_head_dim
     turned = [heads.num_heads]
@@ -63,6 +73,12 @@ def latent_attention(step: OnePass, mixer: LatentAttention, count: int) -> Itera
         yield step.elementwise("rope", count, 2 * step.rows * each * mixer.qk_rope_head_dim)
     if not mixer.shares_cache:
         yield step.store(width, count)
+    values = step.rows * heads.num_heads * heads.value_dim
+    if mixer.indexer is not None:
+        yield from choosing(step, mixer.indexer, "fp8", count)
+        yield step.elementwise("join heads", count, 2 * values)
+        yield chosen_latents(step, mixer, mixer.indexer.reach(mixer.window), count)
+        return
     if not step.decode:
         joined = heads.num_heads * heads.score_dim
         yield step.elementwise("join keys", count, 2 * step.rows * joined)
@@ -74,7 +90,6 @@ def latent_attention(step: OnePass, mixer: LatentAttention, count: int) -> Itera
             activation_bytes=queries * step.size,
         )  # fmt: skip
         return
-    values = step.rows * heads.num_heads * heads.value_dim
     yield step.elementwise("join heads", count, 2 * values)
     tokens = step.reach(heads.window)
     latent = entry_bytes(CacheTensor("latent", 1, width), step.cache, step.tp)

@@ -15,7 +15,10 @@ from planner.calibration import Bound, KernelPoint, Roofs
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
 
-STANDS_IN = {"grouped_matmul": "matmul", "mla_decode": "paged_decode", "routing": "elementwise"}
+STANDS_IN = {
+    "grouped_matmul": "matmul", "indexer": "matmul", "mla_decode": "paged_decode",
+    "routing": "elementwise", "sparse_decode": "mla_decode", "sparse_prefill": "sparse_decode",
+}  # fmt: skip
 """Whose points serve a kernel that was not measured itself."""
 
 

@@ -17,12 +17,14 @@ from planner.deployment import Deployment
 from planner.formats.gguf_assignment import Stored
 from planner.formats.quantization import Part, assign
 from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.compressed import CompressedAttention
 from planner.kinds.mlp import MoE
 from planner.model import LayerGroup, Model
 from planner.timing.attention_costs import attention, latent_attention
 from planner.timing.matrices import Matrices, fused, halves_of_experts, held_by_rank
 from planner.timing.one_pass import OnePass, Phase
 from planner.timing.roofline import Costs, Work
+from planner.timing.sparse_costs import compressed_attention
 
 SAMPLED = 5
 """Elements moved per logit: read in 16 bits, written and read again in 32."""
@@ -87,6 +89,8 @@ def _layer(step: OnePass, part: Part, count: int) -> Iterator[Work]:
             yield from attention(step, mixer, count)
         elif isinstance(mixer, LatentAttention):
             yield from latent_attention(step, mixer, count)
+        elif isinstance(mixer, CompressedAttention):
+            yield from compressed_attention(step, mixer, count)
         else:
             state = sum(t.elements * 4 for t in mixer.state()) // step.tp
             yield step.elementwise(mixer.kind, count, 2 * step.sequences * state // step.size)
@@ -102,16 +106,19 @@ def _layer(step: OnePass, part: Part, count: int) -> Iterator[Work]:
 
 def _matrices(step: OnePass, stored: Stored, group: LayerGroup, count: int) -> Iterator[Work]:
     """Every matmul of a layer but those of routed experts."""
-    latent = any(isinstance(m, LatentAttention) for m in group.mixers)
+    absorbed = any(
+        isinstance(m, LatentAttention) and (step.decode or m.indexer is not None)
+        for m in group.mixers
+    )
     for name, held in fused(stored, step.ranks):
-        if name == "kv_b_proj" and latent and step.decode:
+        if name == "kv_b_proj" and absorbed:
             yield from _absorbed(step, held, count)
         else:
             yield step.matmul(name, count, held, step.rows)
 
 
 def _absorbed(step: OnePass, held: Matrices, count: int) -> Iterator[Work]:
-    """MLA decode folds the up-projection into query and output: half of it each."""
+    """MLA over latents folds the up-projection into query and output: half of it each."""
     whole = step.matmul("kv_b_proj", count, held, step.rows)
     for name in ("absorbed keys", "absorbed values"):
         yield Work(

@@ -187,15 +187,15 @@ def test_decode_kernels_of_wide_groups_are_told_apart() -> None:
 
 
 def test_layers_that_read_anothers_latents_store_none() -> None:
-    """Layers 0, 2 and 5 of six are sources; all read 96 numbers a token (32 of the latent, 64 that
-    turn), 2 B each.
+    """Layers 0, 2 and 5 of six are sources, and as many choose keys: six stores of 96 numbers a
+    token (32 of the latent and 64 that turn, or an indexer's key). All six attend to 16 of them.
     """
     configs = [case["config"] for case in json.loads(COUNTED.read_text())["cases"]]
     config = next(c for c in configs if c.get("kv_source_layers") == [0, 0, 2, 2, 2, 5])
     costs = step_costs(parse(config), ONE, "decode", 1, [100] * 4)
     stores = [w for w in costs.work if w.variant == "store cache"]
-    latent = [w for w in stores if w.activation_bytes == 2 * 2 * 4 * 96]
-    assert sum(w.launches for w in latent) == 3
-    decodes = [w for w in costs.work if w.kernel == "mla_decode"]
+    assert {w.activation_bytes for w in stores} == {2 * 2 * 4 * 96}
+    assert sum(w.launches for w in stores) == 6
+    decodes = [w for w in costs.work if w.kernel == "sparse_decode"]
     assert sum(w.launches for w in decodes) == 6
-    assert {w.kv_bytes for w in decodes} == {4 * 100 * 96 * 2}
+    assert {w.kv_bytes for w in decodes} == {4 * 16 * 96 * 2}
