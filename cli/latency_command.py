@@ -229,7 +229,7 @@ def as_text(
     found = case.now
     load, gpu, roofs = found.load, found.gpu, found.speed.roofs
     lines = [
-        f"{found.deployment.gpus} x {found.gpu.name}, "
+        f"{found.deployment.gpus} × {found.gpu.name}, "
         f"{counted(case.plan.workload.concurrency, 'user')} at "
         f"{found.request.prompt_tokens:,} + {found.request.output_tokens:,} tokens",
         *case.sentences,

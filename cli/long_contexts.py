@@ -4,7 +4,7 @@ from argparse import ArgumentTypeError
 
 from cli.deployment_flags import tokens
 from planner.long_context import LengthCost, RingCost
-from planner.units import format_bytes, format_seconds
+from planner.units import format_bytes, format_seconds, format_share
 from planner.workload import MAX_TOKENS
 
 
@@ -40,7 +40,7 @@ def table(found: tuple[LengthCost, ...]) -> list[str]:
         *(
             f"  {of.tokens:>11,}  {format_bytes(of.cache_bytes):>11}  "
             f"{format_seconds(of.prefill_s):>8}  {format_seconds(of.decode_s):>8}  "
-            f"{of.attention_share:.0%}"
+            f"{format_share(of.attention_share)}"
             for of in found
         ),
     ]

@@ -13,12 +13,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from planner.errors import PlanRefused
-
-if TYPE_CHECKING:
-    pass
+from planner.units import format_share
 
 TRIED: dict[str, type[int] | type[float] | type[str]] = {
     "replicas": int,
@@ -166,8 +164,9 @@ def _text(table: list[dict[str, Any]], best: dict[str, Any] | None) -> str:
             continue
         tpot = row["tpot_p95_s"]
         lines.append(
-            f"  {chosen}: {'holds' if row['holds'] else 'does not hold'}, {row['attained']:.1%} "
-            f"within the SLO, TTFT p95 {row['ttft_p95_s']:,.3f} s, TPOT p95 "
+            f"  {chosen}: {'holds' if row['holds'] else 'does not hold'}, "
+            f"{format_share(row['attained'], 1)} within the SLO, "
+            f"TTFT p95 {row['ttft_p95_s']:,.3f} s, TPOT p95 "
             f"{'none' if tpot is None else f'{1e3 * tpot:,.1f} ms'}, "
             f"{row['requests_per_s']:,.2f} requests/s on "
             f"{row['gpus']:,} GPU{'' if row['gpus'] == 1 else 's'}"

@@ -50,9 +50,24 @@ FeedForward = Annotated[Mlp | MoE, Field(discriminator="type")]
 NO_MIXER = "none"
 
 
+KIND_NAMES = {
+    NO_MIXER: "without a mixer",
+    "mla": "MLA",
+    "csa": "CSA",
+    "hca": "HCA",
+    "kda": "KDA",
+    "mamba1": "Mamba-1",
+    "mamba2": "Mamba-2",
+    "gated_deltanet": "Gated DeltaNet",
+    "mlstm": "mLSTM",
+    "rwkv4": "RWKV-4",
+    "rg_lru": "RG-LRU",
+}
+
+
 def kind_name(kind: str) -> str:
-    """What a person reads for a layer's kind."""
-    return "without a mixer" if kind == NO_MIXER else kind
+    """What a person reads for a layer's kind; mixers side by side are joined by a plus."""
+    return " + ".join(KIND_NAMES.get(part, part) for part in kind.split("+"))
 
 
 class LayerGroup(Frozen):

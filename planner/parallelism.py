@@ -9,7 +9,7 @@ from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.compressed import CompressedAttention
-from planner.model import LayerGroup, Model
+from planner.model import LayerGroup, Model, kind_name
 from planner.tensors import StateTensor, Weight
 from planner.units import ceil_div, round_up
 
@@ -114,8 +114,8 @@ def _check_state(state: StateTensor, kind: str, tp: int) -> None:
     parts = "groups" if state.name == "conv_groups" else "parts"
     fitting = [str(n) for n in range(1, 65) if state.heads % n == 0]
     raise PlanRefused(
-        f"tensor_parallel_size {tp} does not divide the {state.heads:,} {parts} of the {kind} "
-        f"layers' state; {', '.join(fitting)} would"
+        f"tensor_parallel_size {tp} does not divide the {state.heads:,} {parts} of the "
+        f"{kind_name(kind)} layers' state; {', '.join(fitting)} would"
     )
 
 

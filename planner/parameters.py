@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from planner.attention import SOFTMAX
 from planner.model import LayerGroup, Model
+from planner.units import format_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,6 @@ def parts(model: Model) -> Parts:
 
 
 def in_words(shares: dict[str, float]) -> str:
-    """'feed-forward 70.2%, attention 16.7%, ...', largest first, without what rounds to 0."""
+    """'feed-forward 70.2 %, attention 16.7 %, ...', largest first, without what rounds to 0."""
     found = sorted(shares.items(), key=lambda part: -part[1])
-    return ", ".join(f"{name} {share:.1%}" for name, share in found if share >= 0.0005)
+    return ", ".join(f"{name} {format_share(share, 1)}" for name, share in found if share >= 0.0005)

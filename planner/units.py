@@ -34,6 +34,11 @@ def format_seconds(s: float) -> str:
     return f"{size:,.0f} {unit}" if size >= 100 else f"{size:.3g} {unit}"
 
 
+def format_share(share: float, places: int = 0, sign: str = "") -> str:
+    """A share of one in per cent, with the space that units have: '82 %', '-0.4 %'."""
+    return f"{100 * share:{sign},.{places}f} %"
+
+
 def counted(n: int, noun: str) -> str:
     """'1 user', '1,000 users'."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -10,7 +10,7 @@ from planner.units import counted, format_bytes, format_tokens
 def verdict(plan: Plan) -> str:
     """Whether it fits, how much room is left or missing, and what would make it fit."""
     gpus = plan.deployment.gpus
-    where = plan.gpu.name if gpus == 1 else f"{gpus} x {plan.gpu.name}"
+    where = plan.gpu.name if gpus == 1 else f"{gpus} × {plan.gpu.name}"
     users = plan.workload.concurrency
     verb = "is" if users == 1 else "are"
     what = f"{counted(users, 'sequence')} of {counted(plan.workload.context, 'token')}"

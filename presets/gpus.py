@@ -13,6 +13,7 @@ from typing import Any
 from planner.hardware import Gpu
 from presets.suggestion import unknown_id
 
+ELSE = "`list gpus` on the command line has them all"
 BRANDS = ("geforce", "tesla", "instinct", "nvidia", "amd")
 _FILE = Path(__file__).with_name("gpus.json")
 
@@ -53,7 +54,7 @@ def _entry(gpu_id: str) -> dict[str, Any]:
     try:
         return gpus[gpu_id.lower()]
     except KeyError:
-        raise unknown_id("GPU", gpu_id, gpus, spelt=_slug(gpu_id)) from None
+        raise unknown_id("GPU", gpu_id, gpus, ELSE, spelt=_slug(gpu_id)) from None
 
 
 def _slug(name: str) -> str:

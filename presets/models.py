@@ -19,7 +19,10 @@ from presets.suggestion import unknown_id
 
 _FOLDER = Path(__file__).with_name("models")
 _ALIASES = "aliases.json"
-ELSE = "Save its config.json and give the path, or read it in the page's Hub tab"
+ELSE = (
+    "`list models` on the command line has them all. Save its config.json and give the path, or "
+    "read it in the page's Hub tab"
+)
 PLACEHOLDER = "/path/to/model"
 """Stands in a command for a model that no repository was named for."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")

@@ -116,5 +116,5 @@ def _kept() -> None:
     ]
     _answers(found, "Plan")
     st.html(alternatives.notes(found))
-    st.caption(kept.UNTIL)
+    st.caption(kept.until())
     st.button("Forget all kept plans", on_click=kept.forget)

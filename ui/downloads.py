@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from planner.errors import SizewellError
+from planner.hardware import Gpu
+from planner.model import Model
 from planner.plan import Plan
 from ui.inputs import ENGINE_CHOSEN, Chosen
 from ui.opened_record import record_for
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 def popover(chosen: Chosen, plan: Plan) -> None:
     """Four formats behind one button."""
-    name = file_name(plan)
+    name = file_name(plan.model, plan.deployment.gpus, plan.gpu)
     with st.popover("Download report", icon=":material/download:"):
         engine = _engine(chosen)
         record = record_for(plan.gpu.id)
@@ -73,7 +75,8 @@ def _engine(chosen: Chosen) -> "EngineFigures | None":
     return engine
 
 
-def file_name(plan: Plan) -> str:
-    """Model and GPU in characters that every file system takes."""
-    text = f"{plan.model.source.rpartition('/')[2]}-on-{plan.deployment.gpus}x-{plan.gpu.id}"
+def file_name(model: Model, gpus: int = 0, gpu: Gpu | None = None, what: str = "") -> str:
+    """What it is of, in characters that every file system takes: 'search-qwen3-8b'."""
+    where = "" if gpu is None else f"-on-{gpus}x-{gpu.id}"
+    text = f"{what}-{model.source.rpartition('/')[2]}{where}"
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-").lower()[:100]

@@ -14,7 +14,7 @@ from planner.engines.room import with_room
 from planner.frozen import Frozen
 from planner.model import Model
 from ui import engine_draft
-from ui.bound import KEPT
+from ui.bound import KEPT, by_id
 from ui.engine_options import FLAGS, Flag, value_of
 from ui.inputs import ENGINE_CHOSEN as CHOSEN
 from ui.inputs import Chosen
@@ -53,7 +53,10 @@ class EngineChoice:
 def choose(chosen: Chosen) -> EngineChoice:
     """Draw the inputs. Raises SizewellError for values that the engine refuses as flags."""
     left, right, rest = st.columns((2, 2, 3), vertical_alignment="bottom")
-    name = left.selectbox("Engine", list(ENGINES), key="engine", **KEPT)
+    by_id("engine", ENGINES)
+    name = left.selectbox(
+        "Engine", list(ENGINES), format_func=lambda n: ENGINES[n].label, key="engine", **KEPT
+    )
     name = name or "vllm"
     version = right.selectbox(
         "Version", ENGINES[name].versions, key=f"version_{name}", accept_new_options=name == "vllm",

@@ -8,7 +8,7 @@ from planner.engines.engine import EngineFigures
 from planner.engines.logs import LogReading, Row, compare, explanation, read_log
 from planner.engines.logs.calibrate import EngineCalibration, calibrate
 from planner.errors import SizewellError
-from planner.units import MIB, format_bytes, format_tokens
+from planner.units import MIB, format_bytes, format_share, format_tokens
 from ui.engine_inputs import EngineChoice
 from ui.inputs import Chosen
 from ui.sentence import as_sentence
@@ -77,7 +77,7 @@ def _shown(row: Row, value: float) -> str:
 def _difference(row: Row) -> str:
     if abs(row.difference) <= row.half_digit:
         return "none printed"
-    return f"{row.share:+.1%}"
+    return format_share(row.share, 1, "+")
 
 
 def _offer(chosen: Chosen, reading: LogReading, figures: EngineFigures) -> None:

@@ -6,6 +6,8 @@ Parallel sizes, number formats and CUDA graphs are chosen on the left and not as
 from dataclasses import dataclass
 from typing import Any
 
+from planner.engines.llama_cpp.options import CACHE_TYPES
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -23,7 +25,7 @@ class Flag:
 
 LONGEST = "Tokens of the longest sequence; empty: the model's own."
 AUTO = ("auto", "on", "off")
-GGUF_CACHE = ("auto", "f16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+GGUF_CACHE = ("auto", *CACHE_TYPES.values())
 
 FLAGS: dict[str, tuple[Flag, ...]] = {
     "vllm": (

@@ -79,18 +79,18 @@ def _shades(grid: CapacityMap, ink: str) -> dict[str, Any]:
         "type": "heatmap",
         "x": grid.contexts,
         "y": grid.users,
-        "z": grid.used,
+        "z": 100 * grid.used,
         "zmin": 0,
-        "zmax": 1.25,
+        "zmax": 125,
         "colorscale": [[0, light], [0.8, dark], [0.8, FULL_COLOUR], [1, FULL_COLOUR]],
         "colorbar": {
-            "tickvals": [0, 0.25, 0.5, 0.75, 1, 1.125],
+            "tickvals": [0, 25, 50, 75, 100, 112.5],
             "ticktext": ["0 %", "25 %", "50 %", "75 %", "100 %", "does<br>not fit"],
             "tickfont": {"color": ink},
             "thickness": 12,
             "outlinewidth": 0,
         },
-        "hovertemplate": "%{y:,.0f} users × %{x:,.0f} tokens: %{z:.0%} of a GPU<extra></extra>",
+        "hovertemplate": "%{y:,.0f} users × %{x:,.0f} tokens: %{z:.0f} % of a GPU<extra></extra>",
         "name": "memory",
     }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import inputs, link, phone, style
+from ui import inputs, kept, link, phone, style
 
 HERE = Path(__file__).parent
 PAGES = {
@@ -33,6 +33,7 @@ def draw() -> None:
     page = st.navigation(pages, position="top")
     st.html(f"<style>{style.css()}{style.STREAMLIT_CSS}</style>")
     link.read()
+    kept.follow_link()
     inputs.draw()
     phone.top(pages)
     above = st.empty()

@@ -78,7 +78,8 @@ def say(asked: Mapping[str, Sequence[str]], wrong: Mapping[str, Any], unknown: l
     """The sentence, or nothing."""
     parts = []
     for name, value in wrong.items():
-        used = f"{name} is empty" if value is None else f"{_pair(name, [_words(value)])} is used"
+        empty = value is None or value == []
+        used = f"{name} is empty" if empty else f"{_pair(name, [_words(value)])} is used"
         parts.append(f"The link asks for {_pair(name, asked[name])}, {_why(asked[name], value)}: "
                      f"{used}")  # fmt: skip
     if unknown:

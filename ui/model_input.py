@@ -3,7 +3,7 @@
 import streamlit as st
 
 from planner.errors import PlanRefused, SizewellError
-from planner.model import NO_MIXER, Model
+from planner.model import NO_MIXER, Model, kind_name
 from planner.parameters import count
 from ui import options
 from ui.bound import BOUND
@@ -58,11 +58,15 @@ def _facts(model: Model) -> str:
     parts = [f"{total / 1e9:,.2f} B parameters"]
     if active != total:
         parts.append(f"{active / 1e9:,.2f} B active")
-    parts += [
-        f"{n} layers without a mixer" if kind == NO_MIXER else f"{n} {kind} layers"
-        for kind, n in model.layer_counts.items()
-    ]
+    parts += [_layers(kind, n) for kind, n in model.layer_counts.items()]
     return as_sentence(", ".join(parts))
+
+
+def _layers(kind: str, n: int) -> str:
+    if kind == NO_MIXER:
+        return f"{n} layers {kind_name(kind)}"
+    what = " attention" if kind in ("full", "sliding", "chunked") else ""
+    return f"{n} {kind_name(kind)}{what} layers"
 
 
 def _from_config() -> ModelChoice:

@@ -1,14 +1,12 @@
 """The depth of a plan as HTML tables: derivation, assumptions, model, cache, inputs."""
 
-from planner.errors import SizewellError
 from planner.explain import COMPONENT_LABELS, derivation, runtime_label
 from planner.long_context import costs
 from planner.model import kind_name
 from planner.parameters import in_words, parts
 from planner.plan import Plan
 from planner.positions import reach
-from planner.units import format_bytes, format_seconds, format_tokens
-from presets.models import load_model_source
+from planner.units import format_bytes, format_seconds, format_share, format_tokens
 from presets.speed import speed_of
 from ui import report_markdown
 from ui.tables import html_table
@@ -147,7 +145,7 @@ def lengths_html(plan: Plan) -> str:
             format_bytes(cost.cache_bytes),
             format_seconds(cost.prefill_s),
             format_seconds(cost.decode_s),
-            f"{cost.attention_share:.0%}",
+            format_share(cost.attention_share),
         )
         for cost in found
     ]
@@ -176,17 +174,7 @@ def shown_lengths(plan: Plan) -> list[int]:
 
 def inputs_html(plan: Plan) -> str:
     """Everything the plan was made from, and where the configuration comes from."""
-    rows = report_markdown.inputs(plan) + _origin(plan.model.source)
-    return html_table(("Input", "Value"), rows)
-
-
-def _origin(source: str) -> list[tuple[str, str]]:
-    """Sources of a preset's configuration; nothing for one that was given."""
-    try:
-        found = load_model_source(source)
-    except SizewellError:
-        return []
-    return [(f"Source of the configuration ({found.config_kind})", "; ".join(found.sources))]
+    return html_table(("Input", "Value"), report_markdown.inputs(plan))
 
 
 def _tokens(n: int | None) -> str:

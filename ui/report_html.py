@@ -4,22 +4,18 @@ Streamlit is not needed. plotly.js is embedded once; the memory bar is SVG and n
 """
 
 import json
-import platform
-import tomllib
 from collections.abc import Mapping
-from datetime import date
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.export import as_data
-from planner.plan import SCHEMA_VERSION, Plan
+from planner.plan import Plan
 from planner.verdict import hindrance
 from ui import style, summary
 from ui.capacity_map import capacity_map, frontier_rows
 from ui.memory_bar import bar_alt, memory_bar, stage_bars
 from ui.plan_tables import assumptions_html, cache_html, derivation_html, inputs_html, model_html
-from ui.report_text import opening
+from ui.report_text import made, opening
 from ui.tables import html_table, memory_table
 from ui.validation_report import section_html
 from validate.record import Record
@@ -151,11 +147,7 @@ def _note(text: str) -> str:
 
 
 def _made() -> str:
-    """Versions and date: what produced these figures."""
-    project = Path(__file__).resolve().parents[1] / "pyproject.toml"
-    version = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
     return (
-        f"Sizewell {version}, plan format {SCHEMA_VERSION}, Python {platform.python_version()}, "
-        f"made on {date.today().isoformat()}. GiB is 2^30 bytes. This file fetches nothing and "
-        "sends nothing; the plan itself is inside it as JSON."
+        f"{made()} This file fetches nothing and sends nothing; the plan itself is inside it as "
+        "JSON."
     )

@@ -3,12 +3,15 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from planner.errors import SizewellError
 from planner.explain import derivation
 from planner.findings import findings
 from planner.plan import Plan
 from planner.units import format_bytes
+from presets.models import load_model_source
 from ui.components import COMPONENTS, component_bytes
-from ui.report_text import backwards, opening
+from ui.report_text import backwards, made, opening
+from ui.summary import SEVERITY
 
 if TYPE_CHECKING:
     from planner.engines.engine import EngineFigures
@@ -20,18 +23,19 @@ def as_markdown(
 ) -> str:
     """The whole report; every number comes from the plan object, or from the record given."""
     sections = [
-        f"# Sizing report: {cell(plan.model.source)} on {plan.deployment.gpus} x {plan.gpu.name}",
+        f"# Sizing report: {cell(plan.model.source)} on {plan.deployment.gpus} × {plan.gpu.name}",
         opening(plan, engine),
         "## Inputs\n\n" + table(("Input", "Value"), inputs(plan)),
         "## Memory of the fullest GPU\n\n" + table(("Part", "Size", "Bytes"), memory(plan)),
         "## Limits\n\n" + table(("Question", "Answer"), backwards(plan)),
         *([] if engine is None else [engine_section(plan, engine)]),
-        "## Findings\n\n" + "\n".join(f"- {f.severity}: {f.message}" for f in findings(plan)),
+        "## What to know\n\n"
+        + "\n".join(f"- {SEVERITY[f.severity][1]}: {cell(f.message)}" for f in findings(plan)),
         "## Derivation\n\n" + table(("Line", "Formula", "With numbers", "Bytes"), steps(plan)),
         "## Assumptions\n\n" + table(("Estimate", "Value", "Range", "Source"), assumptions(plan)),
         *([] if record is None else [validation_section(record)]),
     ]
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join((*sections, made())) + "\n"
 
 
 def validation_section(record: "Record") -> str:
@@ -54,33 +58,59 @@ def inputs(plan: Plan) -> list[tuple[str, str]]:
     ]
     formats = {"weights_dtype", "kv_cache_dtype"}
     values = {**deployment.model_dump(exclude=formats), **work.model_dump()}
-    rows += [(name.replace("_", " "), _value(value)) for name, value in values.items()]
-    return rows
+    rows += [(name.replace("_", " "), as_written(value)) for name, value in values.items()]
+    return rows + _origin(plan.model.source)
 
 
-def _value(value: object) -> str:
+def _origin(source: str) -> list[tuple[str, str]]:
+    """Sources of a preset's configuration; nothing for one that was given."""
+    try:
+        found = load_model_source(source)
+    except SizewellError:
+        return []
+    return [(f"Source of the configuration ({found.config_kind})", "; ".join(found.sources))]
+
+
+def as_written(value: object) -> str:
     """An input as people write it."""
     if value is None:
         return "not set"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {as_written(of)}" for name, of in value.items())
     return f"{value:,}" if isinstance(value, int) else f"{value}"
 
 
 def memory(plan: Plan) -> list[tuple[str, str, str]]:
-    """Parts, total, capacity, headroom."""
+    """Parts, total, its range, capacity, what is left."""
     sizes = component_bytes(plan.parts)
     rows = [
         (c.label + (" (estimate)" if c.estimated else ""), sizes[c.key])
         for c in COMPONENTS
         if sizes[c.key]
     ]
-    rows += [
-        ("Total", plan.total_bytes_per_gpu),
-        ("A program can allocate", plan.gpu.memory_bytes),
-        ("Headroom", plan.headroom_bytes),
+    sums = totals(
+        plan.total_bytes_per_gpu, plan.range_bytes, plan.gpu.memory_bytes, plan.headroom_bytes
+    )
+    return [(label, format_bytes(size), f"{size:,}") for label, size in rows] + sums
+
+
+def totals(
+    total: int, reach: tuple[int, int], capacity: int, left: int
+) -> list[tuple[str, str, str]]:
+    """What stands below the parts, as on the page."""
+    low, high = reach
+    return [
+        ("Total", format_bytes(total), f"{total:,}"),
+        (
+            "With the estimates' ranges",
+            f"{format_bytes(low)} to {format_bytes(high)}",
+            f"{low:,} to {high:,}",
+        ),
+        ("A program can allocate", format_bytes(capacity), f"{capacity:,}"),
+        ("Left (short where negative)", format_bytes(left), f"{left:,}"),
     ]
-    return [(label, format_bytes(size), f"{size:,}") for label, size in rows]
 
 
 def engine_section(plan: Plan, engine: "EngineFigures") -> str:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from planner.findings import findings
 from planner.model import kind_name
-from planner.plan import Plan
+from planner.plan import SCHEMA_VERSION, Plan
 from planner.units import counted, format_bytes, format_tokens
 from planner.verdict import verdict
 from ui.components import COMPONENTS, component_bytes
@@ -37,6 +37,21 @@ def opening(plan: Plan, engine: "EngineFigures | None" = None) -> str:
     from planner.engines import answer
 
     return answer.opening(plan, engine)
+
+
+def made() -> str:
+    """Versions and date: what produced these figures."""
+    import platform
+    import tomllib
+    from datetime import date
+    from pathlib import Path
+
+    project = Path(__file__).resolve().parents[1] / "pyproject.toml"
+    version = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
+    return (
+        f"Sizewell {version}, plan format {SCHEMA_VERSION}, Python {platform.python_version()}, "
+        f"made on {date.today().isoformat()}. GiB is 2^30 bytes."
+    )
 
 
 def engine_lines(plan: Plan, engine: "EngineFigures | None") -> str:

@@ -68,7 +68,7 @@ def deployment_of(values: Mapping[str, Any]) -> Deployment:
     gpus, rest = values["gpus"], pp * dp * cp
     if gpus % rest:
         raise PlanRefused(
-            f"{gpus} GPUs cannot be split into {pp} pipeline stages x {dp} data parallel x {cp} "
+            f"{gpus} GPUs cannot be split into {pp} pipeline stages × {dp} data parallel × {cp} "
             f"ring: use a multiple of {rest}"
         )
     return Deployment(
@@ -149,7 +149,7 @@ def values_of_saved(text: str | bytes) -> dict[str, Any]:
     if "model_type" in data and "schema_version" not in data:
         raise ConfigRefused("this is a model's config.json: give it under 'Model from' instead")
     found = values_of(deployment_from(data), workload_from(data))
-    return {**found, **_model_values(data), **_gpu_values(data)}
+    return {**found, **_model_values(data), **gpu_values(data.get("gpu"))}
 
 
 def _model_values(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,8 +169,8 @@ def _model_values(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"from": "config.json", "config": json.dumps(config, indent=1), "model_name": name}
 
 
-def _gpu_values(data: Mapping[str, Any]) -> dict[str, Any]:
-    gpu = data.get("gpu")
+def gpu_values(gpu: Any) -> dict[str, Any]:
+    """The widgets' values of a saved plan's GPU."""
     if not isinstance(gpu, Mapping) or not isinstance(gpu.get("memory_bytes"), int):
         raise PlanRefused("gpu.memory_bytes is missing, so this is no saved plan")
     memory, gpu_id = gpu["memory_bytes"] // MIB, gpu.get("id")

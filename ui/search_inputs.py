@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import streamlit as st
 from pydantic import ValidationError
 
+from planner.engines.registry import ENGINES
 from planner.errors import PlanRefused
 from planner.export import first_error
 from planner.search.space import (
@@ -23,7 +24,7 @@ from planner.timing.latency import Request
 from planner.units import counted
 from planner.workload import MAX_TOKENS
 from presets.offers import offers, own_price, unpriced
-from ui.bound import BOUND
+from ui.bound import BOUND, by_id
 from ui.inputs import Chosen
 from ui.whole import token_count
 
@@ -71,9 +72,11 @@ def choose(chosen: Chosen) -> Asked:
             **BOUND,
         )
     with third[0]:
+        by_id("s_engine", SERVING)
         engine = st.selectbox(
             "Engine",
             (ANY, IDEAL, *SERVING),
+            format_func=lambda name: ENGINES[name].label if name in ENGINES else name,
             key="s_engine",
             help="Whose memory rules hold: its share of the card, its pages and what it refuses. "
             "ideal: bytes alone.",

@@ -31,6 +31,7 @@ from planner.timing.latency import SERVER
 from planner.units import format_bytes
 from presets.speed import reference, speed_of
 from ui import search_run
+from ui.downloads import file_name
 from ui.inputs import Chosen
 from ui.search_inputs import Asked
 from ui.sentence import as_sentence
@@ -58,8 +59,11 @@ def show(chosen: Chosen, asked: Asked) -> None:
         with st.expander(f"Not tried ({len(left)})"):
             st.markdown("\n".join(f"- {as_sentence(reason)}" for reason in left))
     st.caption(
-        f"{found.points:,} points tried. Prices are dated list prices and times are estimates: "
-        + f"{as_sentence(reference().source)} {SERVER}"
+        as_sentence(
+            f"{found.points:,} points tried. Prices are dated list prices and times are "
+            f"estimates: {reference().source}"
+        )
+        + f" {SERVER}"
         + (f" {AT_ONCE}" if queues(target) else "")
     )
     if found.winners:
@@ -79,7 +83,8 @@ def show(chosen: Chosen, asked: Asked) -> None:
     _prices(found, asked)
     st.download_button(
         "Every candidate (CSV)", lambda: as_csv(found),
-        file_name="search.csv", mime="text/csv", icon=":material/download:", on_click="ignore",
+        file_name=f"{file_name(model, what='search')}.csv", mime="text/csv",
+        icon=":material/download:", on_click="ignore",
     )  # fmt: skip
 
 

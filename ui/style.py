@@ -84,7 +84,8 @@ color:light-dark(#46505f,#b9c3d1);opacity:1}
 [data-testid=stSelectbox] input{text-overflow:ellipsis}
 [data-testid=stTopNavLink]:focus-visible,[data-testid=stPageLink] a:focus-visible{
 outline:2px solid currentColor;outline-offset:1px}
-[data-testid=stSidebar][data-collapsed=true]{visibility:hidden}
+[data-testid=stSidebar][data-collapsed=true],[data-testid=stSidebar][data-collapsed=true] *{
+visibility:hidden!important}
 @media (max-width:768px){
 [data-testid=stHeader] [data-testid=stExpandSidebarButton]{width:auto;gap:.3rem;color:inherit}
 [data-testid=stHeader] [data-testid=stExpandSidebarButton]::after{

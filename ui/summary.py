@@ -4,7 +4,7 @@ from html import escape
 
 from planner.findings import findings
 from planner.plan import Plan
-from planner.units import counted, format_bytes, format_tokens
+from planner.units import counted, format_bytes, format_share, format_tokens
 
 SEVERITY = {"error": ("✕", "Problem"), "warning": ("!", "Check"), "info": ("i", "Note")}
 
@@ -66,7 +66,7 @@ def key_figures(plan: Plan) -> str:
         (
             "Needed per GPU" if len(plan.footprint.stages) == 1 else "Needed on the fullest GPU",
             format_bytes(need),
-            f"{need / memory:,.0%} of {format_bytes(memory)}; estimated range "
+            f"{format_share(need / memory)} of {format_bytes(memory)}; estimated range "
             f"{format_bytes(low)} to {format_bytes(high)}",
         ),
         (

@@ -1,7 +1,5 @@
 """The Traffic page: a simulation's answer, its course, what moves it, and the claims tried."""
 
-import csv
-import io
 from collections.abc import Callable
 from html import escape
 from math import ceil
@@ -12,13 +10,12 @@ from planner.errors import SizewellError
 from planner.serving import objective, report
 from planner.serving.claims import CLAIMS
 from planner.serving.experiments import Outcome
-from planner.serving.metrics import Served
 from planner.serving.replica import Replica
 from planner.serving.sensitivity import sensitivity
 from planner.serving.simulator import Result, simulate
-from planner.units import counted
+from planner.units import counted, format_share
 from presets.speed import speed_of
-from ui import figures, refusal, theme, traffic_figures, traffic_work
+from ui import figures, refusal, theme, traffic_figures, traffic_files, traffic_work
 from ui.inputs import Chosen
 from ui.sentence import as_sentence
 from ui.tables import html_table
@@ -53,10 +50,7 @@ def show(chosen: Chosen) -> None:
     if found.finished:
         _figures(found, work)
         _course(found)
-        st.download_button(
-            "Every request as CSV", lambda: _requests(work, one), "requests.csv", "text/csv",
-            on_click="ignore", icon=":material/download:",
-        )  # fmt: skip
+        traffic_files.downloads(chosen, found, work, one)
     _limits(chosen, pool, one, work)
     _claims(pool.replica(chosen, drafts=False) if one.drafting else one, work)
 
@@ -86,10 +80,11 @@ def _figures(found: Result, work: Work) -> None:
         ("TPOT p95", tpot, "per token after the first"),
         ("Running", f"{found.mean_running:,.1f}", f"at most {recorder.most_running} a replica"),
         ("Queue", f"{found.mean_queue:,.1f}", "waiting on average"),
-        ("Blocks in use", f"{found.block_use:.1%}", f"{found.fragmentation:.1%} of slots empty"),
+        ("Blocks in use", format_share(found.block_use, 1),
+         f"{format_share(found.fragmentation, 1)} of slots empty"),
         ("Preemptions", f"{recorder.preemptions:,}",
          f"{counted(recorder.computed_again_tokens, 'token')} again"),
-        ("Prefix hits", f"{found.found_share:.1%}", "of prompt tokens"),
+        ("Prefix hits", format_share(found.found_share, 1), "of prompt tokens"),
     )  # fmt: skip
     st.html(
         '<dl class="sz-kpis">'
@@ -153,24 +148,6 @@ def _course(found: Result) -> None:
             config=figures.CONFIG,
             alt=f"{names} over time; the CSV below has the same numbers.",
         )
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    st.download_button(
-        "Figures over time (CSV)", out.getvalue(), "traffic.csv", "text/csv", on_click="ignore",
-        icon=":material/download:",
-    )  # fmt: skip
-
-
-def _requests(work: Work, one: Replica) -> str:
-    """The same simulation again, with a line for each request."""
-    served: list[Served] = []
-    simulate(
-        work.requests(), one, replicas=work.replicas, router=work.router, slo=work.slo,
-        each=served.append,
-    )  # fmt: skip
-    return report.requests_csv(served, work.slo)
 
 
 def _limits(chosen: Chosen, pool: Pool, one: Replica, work: Work) -> None:

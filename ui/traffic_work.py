@@ -119,7 +119,9 @@ def choose() -> Work:
     tpot = b.number_input(
         "TPOT, at most (ms)", 0.1, 60000.0, 1e3 * USUAL.tpot_s, key="tpot", **BOUND
     )
-    share = c.number_input("Kept by (%)", 1.0, 100.0, 100 * USUAL.share, key="share", **BOUND)
+    share = c.number_input(
+        "Kept for (% of requests)", 1.0, 100.0, 100 * USUAL.share, key="share", **BOUND
+    )
     with d:
         shared = whole.token_count("Shared prefix (tokens)", "common", 0, 2**20, 0, **BOUND)
     more = st.expander("Number of requests, bursts, seed", key="open_draws")

@@ -188,7 +188,7 @@ def _parallel(gpus: int) -> dict[str, Any]:
             )  # fmt: skip
         if gpus % (tp * pp * cp):
             raise PlanRefused(
-                f"{gpus:,} GPUs cannot be split into tensor {tp} x pipeline {pp} x context {cp}: "
+                f"{gpus:,} GPUs cannot be split into tensor {tp} × pipeline {pp} × context {cp}: "
                 "change one of them, or the number of GPUs in the sidebar"
             )
         st.caption(

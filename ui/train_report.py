@@ -13,8 +13,8 @@ from planner.training.export import (
 from planner.training.plan import TrainingPlan
 from planner.training.speed import StepTime
 from planner.units import format_bytes
-from ui.report_markdown import cell, table
-from ui.report_text import wrap
+from ui.report_markdown import as_written, cell, table, totals
+from ui.report_text import made, wrap
 
 
 def title(plan: TrainingPlan) -> str:
@@ -99,14 +99,16 @@ def as_markdown(
         (label + (" (estimate)" if estimated else ""), format_bytes(size), f"{size:,}")
         for _, label, size, estimated in memory_rows(plan)
     ]
-    memory.append(("Total", format_bytes(plan.total_bytes), f"{plan.total_bytes:,}"))
-    recipe = [(k.replace("_", " "), f"{v}") for k, v in plan.recipe.model_dump().items()]
+    memory += totals(
+        plan.total_bytes, plan.stage.range_bytes, plan.gpu.memory_bytes, plan.headroom_bytes
+    )
+    recipe = [(k.replace("_", " "), as_written(v)) for k, v in plan.recipe.model_dump().items()]
     steps = [(s.label, s.formula, s.substitution, f"{s.bytes:,}") for s in derivation(plan)]
     estimates = [(name.replace("_", " "), ranged(e), e.source)
                  for name, e in plan.stage.estimates.items()]  # fmt: skip
     sections = [
         f"# {cell(title(plan))}",
-        verdict(plan),
+        " ".join(filter(None, (verdict(plan), remedy(plan)))),
         "## Recipe\n\n" + table(("Input", "Value"), recipe),
         "## Memory of the fullest GPU\n\n" + table(("Part", "Size", "Bytes"), memory),
         "## Limits\n\n" + table(("Question", "Answer"), limit_rows(plan, found)),
@@ -127,4 +129,4 @@ def as_markdown(
         "## Derivation\n\n" + table(("Line", "Formula", "With numbers", "Bytes"), steps),
         "## Estimates\n\n" + table(("Estimate", "Value", "Source"), estimates),
     ]
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join((*sections, made())) + "\n"

@@ -19,9 +19,10 @@ from planner.training.export import (
 )
 from planner.training.plan import TrainingPlan
 from planner.training.speed import StepTime, step_time
-from planner.units import format_bytes, format_tokens
+from planner.units import format_bytes, format_share, format_tokens
 from presets.prices import cheapest_price
 from presets.speed import speed_of
+from ui.downloads import file_name
 from ui.sentence import as_sentence
 from ui.tables import html_table
 from ui.train_report import as_markdown, moved_rows, remedy, title
@@ -85,8 +86,8 @@ def _key_figures(
     low, high = plan.stage.range_bytes
     cards = [
         ("Needed on the fullest GPU" if plan.recipe.gpus > 1 else "Needed", format_bytes(need),
-         f"{need / memory:,.0%} of {format_bytes(memory)}; estimated range {format_bytes(low)} to "
-         f"{format_bytes(high)}"),
+         f"{format_share(need / memory)} of {format_bytes(memory)}; estimated range "
+         f"{format_bytes(low)} to {format_bytes(high)}"),
         ("Left" if plan.fits else "Short", format_bytes(abs(plan.headroom_bytes)), "on that GPU"),
         ("Largest micro-batch", f"{found.micro_batch_size:,}" if found.micro_batch_size
          else "none fits", f"of {format_tokens(plan.recipe.sequence_length)} tokens"),
@@ -98,7 +99,7 @@ def _key_figures(
         if usd is not None:
             cost = f"${time.usd_per_billion_tokens(usd):,.0f} a billion tokens"
         cards.append(("Tokens per second", f"{time.tokens_per_s:,.0f}",
-                      f"MFU {time.mfu:.0%}; {cost}; an estimate"
+                      f"MFU {format_share(time.mfu)}; {cost}; an estimate"
                       + ("" if plan.fits else ", if it fitted")))  # fmt: skip
     return "<dl class='sz-kpis'>" + "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
@@ -164,10 +165,10 @@ def _answers(
     price: str,
 ) -> None:  # fmt: skip
     st.header("What else would fit", anchor=False)
-    st.html(html_table(("Question", "Answer"), limit_rows(plan, found), stack=True))
+    st.html(html_table(("Question", "Answer"), limit_rows(plan, found)))
     if time is not None:
         st.header("Time and cost (estimate)", anchor=False)
-        st.html(html_table(("What", "Value"), time_rows(time, usd, price), stack=True))
+        st.html(html_table(("What", "Value"), time_rows(time, usd, price)))
         st.caption(as_sentence(time.source))
     else:
         st.caption(as_sentence(f"No time is given: {untimed}"))
@@ -200,6 +201,7 @@ def _downloads(
     plan: TrainingPlan, found: Limits, time: StepTime | None, untimed: str, usd: float | None,
     price: str,
 ) -> None:  # fmt: skip
+    name = file_name(plan.model, plan.recipe.gpus, plan.gpu, "training")
     with st.popover("Download report", icon=":material/download:"):
         for label, extension, build in (
             ("Markdown", "md", lambda: as_markdown(plan, found, time, usd, price, untimed)),
@@ -207,6 +209,6 @@ def _downloads(
                 as_data(plan, found, time, usd, untimed), indent=1, allow_nan=False)),
         ):  # fmt: skip
             st.download_button(
-                label, data=build, file_name=f"training-plan.{extension}",
+                label, data=build, file_name=f"{name}.{extension}",
                 key=f"train_download_{extension}", on_click="ignore", width="stretch",
             )  # fmt: skip

@@ -130,7 +130,8 @@ def _follow() -> None:
 def _progress(run: Progress) -> None:
     name = run.card.get("name") or run.device.replace("cpu", "the processor")
     left = f", about {run.seconds_left:.0f} s left" if run.seconds_left else ""
-    what = "Rehearsing" if run.kind == "rehearsal" else "Validating"
+    rehearsal = run.kind == "rehearsal" or run.device == "cpu"
+    what = "Rehearsing" if rehearsal else "Validating"
     what = "Playing back the run" if run.replay else what
     st.progress(min(1.0, run.share), text=f"{what} on {name}: {run.title or 'starting'}{left}")
     st.button(

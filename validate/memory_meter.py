@@ -49,7 +49,8 @@ def meter(bench: Bench) -> Iterator[Found]:
 @contextmanager
 def _launches_unseen() -> Iterator[None]:
     """The interpreter copies a launch's tensors to and fro, which no GPU does, and holds them in
-    cycles of references afterwards."""
+    cycles of references afterwards. What was there before is frozen, so that collecting them does
+    not go through it every time."""
     from triton.runtime.interpreter import GridExecutor
 
     launch = GridExecutor.__call__
@@ -60,11 +61,14 @@ def _launches_unseen() -> Iterator[None]:
         gc.collect()
         return result
 
+    gc.collect()
+    gc.freeze()
     GridExecutor.__call__ = unseen
     try:
         yield
     finally:
         GridExecutor.__call__ = launch
+        gc.unfreeze()
 
 
 class _Watch(TorchDispatchMode):
@@ -74,10 +78,12 @@ class _Watch(TorchDispatchMode):
         self._live: dict[int, tuple[StorageWeakRef, Block | None]] = {}
 
     def release_dead(self) -> None:
-        for key, (storage, block) in list(self._live.items()):
-            if storage.expired():
-                self.allocator.release(block)
-                del self._live[key]
+        """Before every allocation: nothing else moves the peak. A weak reference keeps a dead
+        storage's address from being used again until then."""
+        expired = torch.UntypedStorage._expired
+        dead = [key for key, (storage, _) in self._live.items() if expired(storage.cdata)]
+        for key in dead:
+            self.allocator.release(self._live.pop(key)[1])
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
@@ -86,12 +92,12 @@ class _Watch(TorchDispatchMode):
             t.untyped_storage()._cdata for t in tree_leaves(args) if isinstance(t, torch.Tensor)
         }
         result = func(*args, **(kwargs or {}))
-        self.release_dead()
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):
                 storage = tensor.untyped_storage()
                 key = storage._cdata
                 if key not in self._live and key not in given:
+                    self.release_dead()
                     block = self.allocator.allocate(storage.nbytes())
                     self._live[key] = (StorageWeakRef(storage), block)
         return result

@@ -61,7 +61,7 @@ def rehearsal(suite: str) -> tuple[Check, ...]:
         Check("speed/claims", "Flash against naive attention", "speed_checks:flash_claims",
               {"tokens": [32, 64], "heads": 2, "dim": 64}, 1.0),
         Check("speed/cache", "Paged and fp8 caches", "cache_claims:cache_claims",
-              {"sequences": 2, "context": 4096, "heads": 2, "kv_heads": 1, "dim": 64}, 1.0),
+              {"sequences": 2, "context": 1024, "heads": 2, "kv_heads": 1, "dim": 64}, 1.0),
         Check("speed/cached", "Cached against uncached decoding", "speed_checks:cached_case",
               {**plan, "layers": 2, "context": 32}, 2.0, ("plan",)),
     )  # fmt: skip

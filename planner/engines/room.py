@@ -15,6 +15,7 @@ from typing import Any
 from planner.capacity import GPUS_PER_MACHINE
 from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures
+from planner.engines.llama_cpp.buffers import PAD
 from planner.engines.platforms import check_runs
 from planner.engines.remedies import Knob, mildest, with_remedies
 from planner.errors import SizewellError
@@ -24,7 +25,7 @@ from planner.formats.format_support import missing
 from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.model import Model
-from planner.units import ceil_div, counted
+from planner.units import ceil_div, counted, round_up
 from planner.workload import Workload
 
 FiguresOf = Callable[[Any, Deployment], EngineFigures]
@@ -93,11 +94,10 @@ def _changes(
         except (SizewellError, ValueError):
             return False
 
-    if name in BATCHES:
-        flag, field = BATCHES[name]
-        each = ceil_div(workload.concurrency, deployment.data_parallel_size) * workload.beam_width
-        if works(options.model_copy(update={field: each}), deployment):
-            yield f"{flag} {each}"
+    each = ceil_div(workload.concurrency, deployment.data_parallel_size) * workload.beam_width
+    flags, fields = _at_once(name, each, workload.context)
+    if fields and works(options.model_copy(update=fields), deployment):
+        yield flags
     if name in SHARES:
         value = mildest(SHARES[name], options, found, lambda changed: works(changed, deployment))
         if value is not None:
@@ -115,6 +115,17 @@ def _changes(
     held = found.requests * found.replicas
     if held:
         yield f"{counted(held, 'sequence')} at once"
+
+
+def _at_once(name: str, sequences: int, context: int) -> tuple[str, dict[str, int]]:
+    """The flags that run so many at once, and the options that they set."""
+    if name == "llama.cpp":
+        tokens = sequences * round_up(context, PAD)
+        return f"-np {sequences} -c {tokens}", {"parallel": sequences, "ctx_size": tokens}
+    if name not in BATCHES:
+        return "", {}
+    flag, field = BATCHES[name]
+    return f"{flag} {sequences}", {field: sequences}
 
 
 def _more_gpus(deployment: Deployment) -> Iterator[Deployment]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from planner.explain.step import Step
 from planner.kv_cache import entry_bytes, state_tensor_bytes
+from planner.model import kind_name
 from planner.parallelism import layers_in
 from planner.plan import Plan
 from planner.tensors import CacheTensor
@@ -18,7 +19,7 @@ def cache_steps(plan: Plan) -> Iterator[Step]:
     per_sequence = 0
     for (kind, tensors), count in _alike(plan).items():
         size = count * sum(entry_bytes(t, fmt, tp) for t in tensors)
-        what = f"{_cache_label(tensors)}, {kind} layers"
+        what = f"{_cache_label(tensors)}, {kind_name(kind)} layers"
         stride = tensors[0].stride
         yield Step(
             f"{what}, per " + ("token" if stride == 1 else f"{stride} tokens"),
@@ -39,7 +40,7 @@ def cache_steps(plan: Plan) -> Iterator[Step]:
         state = sum(state_tensor_bytes(t, plan.model.dtype, tp) for t in group.state())
         if count and state:
             yield Step(
-                f"Recurrent state, {group.kind} layers, per sequence",
+                f"Recurrent state, {kind_name(group.kind)} layers, per sequence",
                 "layers x state, whatever the length",
                 f"{count} x {state:,}",
                 count * state,

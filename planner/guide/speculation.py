@@ -5,7 +5,7 @@ from planner.model import Model
 from planner.timing.drafting import best_speculation, eagle_like
 from planner.timing.latency import Latency
 from planner.timing.speculation import Speculation
-from planner.units import counted
+from planner.units import counted, format_share
 
 MOST = 6
 """Draft tokens tried: heads are trained for no more."""
@@ -16,12 +16,13 @@ def drafting(case: Case, acceptance: float) -> Decision:
     found = speculation(case.now, case.model, acceptance)
     pays = found.speedup > WORTH
     if not found.draft_tokens:
-        why = f"at an acceptance of {acceptance:.0%} no number of draft tokens gains anything"
+        chance = format_share(acceptance)
+        why = f"at an acceptance of {chance} no number of draft tokens gains anything"
         return Decision("speculation", "off", why, 1.0)
     return Decision(
         "speculation",
         counted(found.draft_tokens, "draft token") if pays else "off",
-        f"at an acceptance of {acceptance:.0%} and with "
+        f"at an acceptance of {format_share(acceptance)} and with "
         f"{counted(found.draft_tokens, 'draft token')} a step of "
         f"{counted(case.now.users_per_replica, 'user')} "
         f"yields {found.tokens_per_step:.2f} tokens each in {1e3 * found.step_s:.1f} ms "

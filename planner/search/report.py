@@ -39,14 +39,14 @@ def queues(target: Target) -> bool:
 
 
 def name(candidate: Candidate, *, with_formats: bool = True, with_batch: bool = False) -> str:
-    """'4 x H200 SXM 141GB, tensor parallel 4, weights fp8, cache bf16 (own), vLLM'.
+    """'4 × H200 SXM 141GB, tensor parallel 4, weights fp8, cache bf16 (own), vLLM'.
 
     own: the model's own format, nothing converted. with_batch: also the batch that its times and
     users rest on, which may be all that sets two rows apart.
     """
     deployment = candidate.deployment
     gpu = candidate.offer.gpu
-    parts = [f"{candidate.gpus} x {gpu.name}"]
+    parts = [f"{candidate.gpus} × {gpu.name}"]
     if gpu.machine_gpus is not None and candidate.gpus > machine_gpus(gpu):
         parts.append(f"{ceil_div(candidate.gpus, machine_gpus(gpu))} machines over a network")
     if candidate.prompts is not None:
@@ -110,7 +110,7 @@ def _ranged(
 
 def dearer(winner: Candidate, best: Candidate, target: Target) -> str:
     """Why a card that meets the target is not among the first."""
-    than = f"{best.gpus} x {best.offer.gpu.name} at ${best.usd_per_hour:.2f}"
+    than = f"{best.gpus} × {best.offer.gpu.name} at ${best.usd_per_hour:.2f}"
     more = f"dearer than {than}" if winner.usd_per_hour > best.usd_per_hour else f"as {than}"
     if winner.usd_per_hour < best.usd_per_hour:
         more = f"cheaper than {than} if the speed assumed of it holds"

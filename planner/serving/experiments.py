@@ -11,6 +11,7 @@ from planner.serving import beams, chats
 from planner.serving.replica import Replica, Reserve
 from planner.serving.requests import Request, Sampler
 from planner.serving.simulator import Result, simulate
+from planner.units import format_share
 
 LONGEST = 2048
 """Tokens that contiguous engines reserved in the paper behind the claim (Kwon et al. 2023)."""
@@ -59,7 +60,8 @@ def paged_memory(replica: Replica, prompt: Sampler, output: Sampler) -> Outcome:
     }
     found = {name: _saturated(base.changed(reserve=name), work) for name in kinds}
     rows = tuple(
-        (label, f"{found[name].running_while_busy:,.1f}", f"{found[name].fragmentation:.1%}",
+        (label, f"{found[name].running_while_busy:,.1f}",
+         format_share(found[name].fragmentation, 1),
          f"{found[name].requests_per_s:,.2f}", f"{found[name].recorder.preemptions:,}")
         for name, label in kinds.items()
     )  # fmt: skip
@@ -75,8 +77,8 @@ def paged_memory(replica: Replica, prompt: Sampler, output: Sampler) -> Outcome:
         ("Memory", "Requests at once", "Slots without a token", "Requests/s", "Preemptions"),
         rows,
         f"{more:.1f} times as many requests at once as whole-length reservations, "
-        f"{faster:.1f} times the throughput; {found['paged'].fragmentation:.1%} of slots unused "
-        f"against {found['longest'].fragmentation:.0%}.",
+        f"{faster:.1f} times the throughput; {format_share(found['paged'].fragmentation, 1)} of "
+        f"slots unused against {format_share(found['longest'].fragmentation)}.",
         "The gain is the reserved length over the mean length in use; the paged batch is limited "
         f"by {limit} here, in memory for {RESERVATIONS} reservations at most. Throughput grows "
         "less than the batch once prompts fill the arithmetic.",
@@ -167,7 +169,7 @@ def agent_prefixes(replica: Replica, sessions: int = 60, turns: int = 10) -> Out
         rates.append(found.requests_per_s)
         rows.append((
             "with prefix caching" if caching else "without", f"{found.requests_per_s:,.2f}",
-            f"{found.found_share:.0%}", f"{found.ttft.quantile(0.95):,.2f} s",
+            format_share(found.found_share), f"{found.ttft.quantile(0.95):,.2f} s",
             f"{found.tpot.quantile(0.5) * 1e3:,.1f} ms",
         ))  # fmt: skip
     return Outcome(
@@ -198,7 +200,8 @@ def thousand_chats(replica: Replica, prompt: Sampler, output: Sampler) -> Outcom
     )
     found = {name: run() for name, run in tries.items()}
     rows = tuple(
-        (name, f"{f.at_once:,.1f}", f"{f.stored:.1%}", f"{f.reserved:.1%}", f"{f.scattered:.1%}",
+        (name, f"{f.at_once:,.1f}",
+         *(format_share(share, 1) for share in (f.stored, f.reserved, f.scattered)),
          f"{f.rounds:,}")
         for name, f in found.items()
     )  # fmt: skip
@@ -208,8 +211,9 @@ def thousand_chats(replica: Replica, prompt: Sampler, output: Sampler) -> Outcom
         "an exercise in an article on paging",
         ("Memory", "Chats at once", "Stored", "Reserved, empty", "Free, scattered", "Rounds"),
         rows,
-        f"{small.reserved:.1%} of the memory is lost inside blocks of 16, {large.reserved:.0%} in "
-        f"whole-length reservations; {small.at_once / large.at_once:.1f} times the chats at once.",
+        f"{format_share(small.reserved, 1)} of the memory is lost inside blocks of 16, "
+        f"{format_share(large.reserved)} in whole-length reservations; "
+        f"{small.at_once / large.at_once:.1f} times the chats at once.",
         "Inside a block on average half of it is empty, so small is not nothing; free memory is "
         "never scattered with blocks, and is with contiguous room of varying length.",
     )
@@ -226,13 +230,14 @@ def beam_sharing(replica: Replica, prompt_tokens: int = 512, output_tokens: int 
         )
         savings.append(found.saving)
         rows.append((f"{label}, {width}", f"{found.mean:,.0f}", f"{found.copied_mean:,.0f}",
-                     f"{found.saving:.0%}", f"{found.copies:,}"))  # fmt: skip
+                     format_share(found.saving), f"{found.copies:,}"))  # fmt: skip
     return Outcome(
         "Copy-on-write eliminates duplicate storage in beam search and parallel sampling",
         "articles on vLLM; Kwon et al. 2023 saw 38 to 66 % (beams) and 6 to 31 % (samples)",
         ("Hypotheses", "Blocks, shared", "Blocks, own copies", "Saved", "Blocks copied"),
         tuple(rows),
-        f"{savings[0]:.0%} saved by 4 samples, {savings[1]:.0%} by 4 beams, {savings[2]:.0%} by 8.",
+        f"{format_share(savings[0])} saved by 4 samples, {format_share(savings[1])} by 4 beams, "
+        f"{format_share(savings[2])} by 8.",
         f"A prompt of {prompt_tokens} is stored once; what samples answer is each one's own, so it "
         "is not eliminated. Beams also share answers, as they descend from few ancestors: here "
         "parents are drawn at random every step, which shares more than a model's scores may.",

@@ -10,7 +10,7 @@ from planner.serving.histogram import Histogram
 from planner.serving.metrics import Served, Slo
 from planner.serving.replica import BYTES_ALONE, MAX_BLOCKS, Replica
 from planner.serving.simulator import Result
-from planner.units import counted, format_bytes
+from planner.units import counted, format_bytes, format_share
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 OVER_TIME = (
@@ -122,9 +122,9 @@ def verdict(found: Result) -> str:
         return f"Nothing is served: {refusals(found)}."
     slo = found.recorder.slo
     return (
-        f"{'Holds' if found.holds else 'Does not hold'}: {found.attained:.1%} of requests see "
-        f"their first token within {slo.ttft_s:g} s and then a token every "
-        f"{slo.tpot_s * 1e3:g} ms (asked: {slo.share:.0%})."
+        f"{'Holds' if found.holds else 'Does not hold'}: {format_share(found.attained, 1)} of "
+        f"requests see their first token within {slo.ttft_s:g} s and then a token every "
+        f"{slo.tpot_s * 1e3:g} ms (asked: {format_share(slo.share)})."
     )
 
 
@@ -172,8 +172,9 @@ def as_text(found: Result) -> str:
         f"{found.goodput_per_s:,.2f} within the SLO, {found.output_tokens_per_s:,.0f} tokens/s",
         f"  queue {found.mean_queue:,.2f} on average, running {found.mean_running:,.1f}, at most "
         f"{recorder.most_running:,} on a replica",
-        f"  blocks {found.block_use:.1%} in use, {found.fragmentation:.1%} of their slots empty, "
-        f"{counted(recorder.preemptions, 'preemption')}, {found.found_share:.1%} of prompt "
-        "tokens found in the prefix cache",
+        f"  blocks {format_share(found.block_use, 1)} in use, "
+        f"{format_share(found.fragmentation, 1)} of their slots empty, "
+        f"{counted(recorder.preemptions, 'preemption')}, "
+        f"{format_share(found.found_share, 1)} of prompt tokens found in the prefix cache",
     ]
     return "\n".join(lines) + "\n"

@@ -82,9 +82,9 @@ def remedies(plan: TrainingPlan) -> tuple[str, ...]:
         found.append(f"sequences of {longest:,} tokens")
     fewest = fewest_gpus(plan.model, plan.gpu, recipe)
     if fewest is not None:
-        split = f"tensor {fewest.tensor_parallel_size} x pipeline {fewest.pipeline_parallel_size}"
+        split = f"tensor {fewest.tensor_parallel_size} × pipeline {fewest.pipeline_parallel_size}"
         if fewest.gpus > recipe.gpus:
-            found.append(f"{fewest.gpus:,} GPUs (data {fewest.data_parallel_size} x {split})")
+            found.append(f"{fewest.gpus:,} GPUs (data {fewest.data_parallel_size} × {split})")
         elif fewest.data_parallel_size == 1:
             found.append(f"each copy on {fewest.gpus:,} of the GPUs ({split})")
     return tuple(found)

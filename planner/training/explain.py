@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from planner.explain.step import Step
 from planner.kinds.mlp import MoE
+from planner.model import kind_name
 from planner.training.plan import TrainingPlan
 from planner.training.saved import bytes_of
 from planner.units import counted, format_bytes
@@ -78,7 +79,7 @@ def _activations(plan: TrainingPlan) -> Iterator[Step]:
             )
             pairs = f" + sequence x {saved.bytes_per_pair:,}" if saved.bytes_per_pair else ""
             yield Step(
-                f"{part.group.kind} layer: {saved.name}"
+                f"{kind_name(part.group.kind)} layer: {saved.name}"
                 + (" (recomputed)" if dropped else "")
                 + (" (estimate)" if saved.estimated else ""),
                 "tokens x bytes per token / split",
@@ -86,7 +87,7 @@ def _activations(plan: TrainingPlan) -> Iterator[Step]:
                 bytes_of(saved, recipe),
             )
         yield Step(
-            f"{part.group.kind} layer, kept", "what is not recomputed",
+            f"{kind_name(part.group.kind)} layer, kept", "what is not recomputed",
             f"{counted(part.count, 'such layer')} on this stage", part.kept_bytes,
         )  # fmt: skip
     yield Step(
@@ -114,9 +115,9 @@ def _activations(plan: TrainingPlan) -> Iterator[Step]:
 def verdict(plan: TrainingPlan) -> str:
     """Whether it fits, and by how much, in a sentence."""
     gpus = plan.recipe.gpus
-    where = plan.gpu.name if gpus == 1 else f"{gpus:,} x {plan.gpu.name}"
+    where = plan.gpu.name if gpus == 1 else f"{gpus:,} × {plan.gpu.name}"
     batch = (
-        f"micro-batches of {plan.recipe.micro_batch_size:,} x "
+        f"micro-batches of {plan.recipe.micro_batch_size:,} × "
         f"{counted(plan.recipe.sequence_length, 'token')}"
     )
     each = "" if gpus == 1 else " on the fullest GPU"

@@ -10,7 +10,7 @@ from planner.training.explain import LABELS, derivation, notes, verdict
 from planner.training.plan import SCHEMA_VERSION, TrainingPlan
 from planner.training.published import published
 from planner.training.speed import StepTime
-from planner.units import counted, format_bytes, format_seconds
+from planner.units import counted, format_bytes, format_seconds, format_share
 
 PLACES = {"none": "GPU", "cpu": "host", "nvme": "NVMe"}
 
@@ -41,8 +41,8 @@ def limit_rows(plan: TrainingPlan, found: Limits) -> list[tuple[str, str]]:
     split = "none of up to 1,024"
     if fewest is not None:
         split = (
-            f"{fewest.gpus:,} (data {fewest.data_parallel_size} x tensor "
-            f"{fewest.tensor_parallel_size} x pipeline {fewest.pipeline_parallel_size})"
+            f"{fewest.gpus:,} (data {fewest.data_parallel_size} × tensor "
+            f"{fewest.tensor_parallel_size} × pipeline {fewest.pipeline_parallel_size})"
         )
     return [
         (
@@ -72,7 +72,11 @@ def time_rows(time: StepTime, usd_per_gpu_hour: float | None, price: str) -> lis
             f"{time.tokens_per_s:,.0f} ({time.tokens / time.high_s:,.0f} to "
             f"{time.tokens / time.low_s:,.0f})",
         ),
-        ("MFU", f"{time.mfu:.0%}" + ("" if time.hfu == time.mfu else f"; HFU {time.hfu:.0%}")),
+        (
+            "MFU",
+            format_share(time.mfu)
+            + ("" if time.hfu == time.mfu else f"; HFU {format_share(time.hfu)}"),
+        ),
     ]
     parts = {
         "Compute": time.compute_s,

@@ -14,7 +14,7 @@ from planner.formats.dtypes import DTYPE_BYTES
 from planner.frozen import Frozen
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import MoE
-from planner.model import Model
+from planner.model import Model, kind_name
 from planner.parallelism import check as check_shapes
 
 Precision = Literal["bf16", "fp16", "fp32", "fp8"]
@@ -160,7 +160,9 @@ def check(model: Model, recipe: Recipe) -> None:
     if recipe.context_parallel_size > 1:
         for mixer in (m for group in model.groups for m in group.mixers):
             if not isinstance(mixer, (Attention, LatentAttention)):
-                raise PlanRefused(f"context_parallel_size: {mixer.kind} layers cannot be split")
+                raise PlanRefused(
+                    f"context_parallel_size: {kind_name(mixer.kind)} layers cannot be split"
+                )
     if recipe.context_parallel_size > recipe.sequence_length:
         raise PlanRefused("context_parallel_size is more than the sequence has tokens")
 

@@ -56,7 +56,7 @@ def test_inspect_answers_in_order_and_goes_on_after_a_bad_file(
 
 def test_inspect_says_where_the_parameters_are(capsys: pytest.CaptureFixture[str]) -> None:
     said = answer(capsys, "inspect", "llama-2-7b-hf")
-    assert "of which    feed-forward 64.2%, attention 31.9%, embedding and head 3.9%\n" in said
+    assert "of which    feed-forward 64.2 %, attention 31.9 %, embedding and head 3.9 %\n" in said
 
 
 def test_inspect_of_nothing_but_unknown_names_is_an_error(
@@ -86,7 +86,7 @@ def test_layers_of_a_feed_forward_part_alone_are_said_to_lack_a_mixer(
     name = "nemotron-nano-9b-v2"
     pattern = load_model_config(name)["hybrid_override_pattern"]
     counts = [pattern.count(letter) for letter in "M-*"]
-    words = "{} mamba2, {} without a mixer, {} full".format(*counts)
+    words = "{} Mamba-2, {} without a mixer, {} full".format(*counts)
     assert f"layers      {words}" in answer(capsys, "inspect", name)
     plan = " ".join(answer(capsys, "plan", "--model", name, "--gpu", "l40s").split())
     assert f"layers: {words}" in plan

@@ -67,7 +67,7 @@ def test_lengths_have_a_table_and_are_in_the_json(capsys: pytest.CaptureFixture[
     """320 KiB a token over the whole model, whatever is divided."""
     assert "One sequence alone" not in run(capsys)
     out = run(capsys, "--lengths", "8k,32k,128k")
-    rows = re.findall(r"^ +([\d,]+) +([\d.]+) GiB +([\d.]+ m?s) +([\d.]+ ms) +(\d+)%$", out, re.M)
+    rows = re.findall(r"^ +([\d,]+) +([\d.]+) GiB +([\d.]+ m?s) +([\d.]+ ms) +(\d+) %$", out, re.M)
     assert [(tokens, size) for tokens, size, *_ in rows] == [
         ("8,192", "2.50"), ("32,768", "10.00"), ("131,072", "40.00"),
     ]  # fmt: skip

@@ -90,6 +90,11 @@ def test_text_says_what_the_engine_does(capsys: pytest.CaptureFixture[str]) -> N
             "max_num_batched_tokens must be at most 16,777,216",
         ),
         (["--engine", "sglang", "--engine-version", "0.2"], "SGLang 0.2 is not described"),
+        (  # kv_cache_types in llama.cpp's common/arg.cpp
+            ["--engine", "llama.cpp", "-ctk", "nvfp4"],
+            "llama.cpp has no cache type nvfp4; choose one of f32, f16, bf16, q8_0, q5_1, q5_0, "
+            "q4_1, q4_0, iq4_nl\n",
+        ),
     ],
 )
 def test_mistakes_are_one_sentence(

@@ -36,7 +36,7 @@ def test_text_gives_the_answer_the_choices_and_the_reasons(
     out = run(capsys, "--ttft", "2", "--tpot", "12ms")
     assert "an hour serves 16 users" in out
     assert "Why the others lost" in out
-    assert "x L40S, " in out
+    assert "× L40S, " in out
     assert "points tried" in out
     assert "asks again as soon as the last answer ends" in out
     assert "asks again" not in run(capsys, "--ttft", "2", "--tpot", "12ms", "--concurrency", "1")
@@ -75,7 +75,7 @@ def test_ranges_say_what_is_tight_and_dearer_cards_are_named(
         )
     assert said == [", tight", ""]
     dear = run(capsys, "--price", "h100-sxm5-80gb=0.1", "--price", "l40s=9")
-    assert "meets it at $9.00, dearer than 1 x H100-SXM5-80GB at $0.10" in dear
+    assert "meets it at $9.00, dearer than 1 × H100-SXM5-80GB at $0.10" in dear
     own = json.loads(
         run(capsys, "--gpu", "h200-sxm-141gb", "--price", "h200-sxm-141gb=0.1", "--format", "json")
     )

@@ -125,7 +125,7 @@ def test_where_nothing_is_served_the_limit_is_the_answer(
         "Nothing is served: 200 of 200 requests refused, longer than the model's limit of 131,072 "
         "tokens"
     )
-    for word in ("TTFT", "TPOT", "0.0%", "0.00"):
+    for word in ("TTFT", "TPOT", "0.0 %", "0.00"):
         assert word not in out
     assert main([*BASE, "--prompt-tokens", "200000", "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)

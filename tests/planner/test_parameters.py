@@ -54,4 +54,4 @@ def test_recurrent_layers_are_no_attention() -> None:
 
 
 def test_words_start_with_the_largest() -> None:
-    assert in_words({"a": 0.25, "b": 0.7499, "c": 0.0001}) == "b 75.0%, a 25.0%"
+    assert in_words({"a": 0.25, "b": 0.7499, "c": 0.0001}) == "b 75.0 %, a 25.0 %"

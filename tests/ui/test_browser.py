@@ -66,11 +66,19 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def context(browser: Any) -> Iterator[Any]:
+    """One for all tests at a desk, which load the scripts once; a page is a session of its own."""
     opened = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
     yield opened
     opened.close()
+
+
+@pytest.fixture(autouse=True)
+def closed_pages(context: Any) -> Iterator[None]:
+    yield
+    for page in context.pages:
+        page.close()
 
 
 def outside(page: Any, url: str) -> list[str]:
@@ -166,6 +174,25 @@ def test_compare_keeps_the_plan(context: Any, server: str) -> None:
     assert "model=qwen3-8b" in page.url
 
 
+def test_kept_plans_outlive_a_reload(context: Any, server: str) -> None:
+    page = context.new_page()
+    page.goto(f"{server}/?users=5")
+    verdict(page)
+    page.get_by_role("button", name="Keep for comparison").click()
+    page.get_by_role("button", name=re.compile("1 of 4 kept")).wait_for()
+    edit(page, "Users", "6")
+    page.get_by_role("button", name=re.compile("1 of 4 kept")).click()
+    page.get_by_role("button", name=re.compile("2 of 4 kept")).wait_for()
+    page.get_by_role("link", name="Compare").click()
+    page.get_by_text("Kept plans", exact=True).click()
+    bars = page.locator("svg.sz-bar")
+    playwright.expect(bars).to_contain_text("6 × 32,768")
+    page.reload()
+    playwright.expect(bars).to_contain_text("5 × 32,768")
+    playwright.expect(bars).to_contain_text("6 × 32,768")
+    assert page.url.count("kept=model") == 2
+
+
 def test_a_phone_has_no_sideways_scroll(browser: Any, server: str) -> None:
     for scheme in ("light", "dark"):
         opened = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
@@ -234,6 +261,11 @@ def test_keys_do_not_lead_into_a_closed_sidebar(browser: Any, server: str) -> No
     page.goto(server)
     verdict(page)
     playwright.expect(page.locator("[data-testid=stSidebar]")).to_have_css("visibility", "hidden")
+    playwright.expect(page.locator("[data-testid=stSidebar] button").first).to_be_attached()
+    inside = "document.activeElement.closest('[data-testid=stSidebar]')"
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        assert page.evaluate(f"{inside} === null")
     page.locator("[data-testid=stPageLink] a").nth(1).focus()
     page.keyboard.press("Tab")
     link = page.locator("[data-testid=stPageLink] a:focus-visible")

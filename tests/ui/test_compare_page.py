@@ -111,12 +111,14 @@ def test_kept_plans_stand_side_by_side() -> None:
         plan_page.button(key="keep").click().run()
     plans = plan_page.session_state["kept_plans"]
     assert [p.workload.concurrency for p in plans] == [2, 3, 4, 5]
-    app.session_state["kept_plans"] = plans
+    links = plan_page.session_state["kept"]
+    assert links == [f"model=llama-3.1-8b,gpu=h100-sxm5-80gb,users={n}" for n in (2, 3, 4, 5)]
+    app.session_state["kept_plans"], app.session_state["kept"] = plans, links
     app.run()
     assert not app.exception
     assert html(app).count("fits") >= 4
     assert "2 users of 32,768 tokens" in html(app)
-    assert any("Reloading the page" in caption.value for caption in app.caption)
+    assert any("They are in the link" in caption.value for caption in app.caption)
 
 
 def test_kept_plans_of_one_model_have_names_of_their_own() -> None:

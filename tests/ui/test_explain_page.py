@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from planner.units import format_bytes
-from ui.explain import charts
+from ui.explain import charts, narrow
 from ui.explain.quoted import SIGNS
 from ui.explain_view import TOPICS
 
@@ -79,12 +79,20 @@ def test_a_topic_draws_its_charts_and_only_those(topic: str) -> None:
     ],
     ids=lambda query: query["model"],
 )
-def test_no_plan_breaks_a_topic(topic: str, query: dict[str, str]) -> None:
+def test_no_plan_breaks_a_topic(
+    topic: str, query: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the shortest length of fp8's errors alone: other tests have the others."""
+    if topic == "Flash 1 to 4":
+        monkeypatch.setattr(narrow, "LENGTHS", narrow.LENGTHS[:1])
+        narrow._found.clear()
     app = page(topic, **query)
     assert not app.exception
     for refusal in [*app.info, *app.error]:
         assert refusal.value.endswith(".")
     assert app.get("plotly_chart") or app.info or app.error
+    if topic == "Flash 1 to 4":
+        narrow._found.clear()
 
 
 def test_nonsense_in_the_link_is_the_first_topic() -> None:
@@ -239,7 +247,7 @@ def test_ping_pong_is_drawn_for_the_card() -> None:
     app = page("Flash 1 to 4", gpu="h100-sxm5-80gb", tiles="1")
     said = text(app)
     assert "on one of 132 multiprocessors = 560 ns" in said
-    assert "8,192 in 259 ns, 46% of that" in said
+    assert "8,192 in 259 ns, 46 % of that" in said
     assert "1 tile for both: 1,637 ns in turn" in said
     rows = {row for trace in traces(app, 4) for row in trace["y"]}
     assert rows == {"In turn, 1", "In turn, 2", "Ping-pong, 1", "Ping-pong, 2"}

@@ -32,6 +32,6 @@ def test_the_cache_of_each_length_is_exact() -> None:
     assert sizes == ["256.00 MiB", "1.00 GiB", "4.00 GiB", "16.00 GiB"]
     assert 'class="sz-table sz-stack"' in html
     assert re.search(r'<tr class="sz-strong"><th scope="row">8,192 tokens', html)
-    shares = [int(n) for n in re.findall(r"arithmetic: </span>(\d+)%", html)]
+    shares = [int(n) for n in re.findall(r"arithmetic: </span>(\d+) %", html)]
     assert len(shares) == 4
     assert shares == sorted(shares)

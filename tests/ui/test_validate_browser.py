@@ -28,8 +28,9 @@ if CHROMIUM is None:
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    tmp_path = tmp_path_factory.mktemp("server")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -38,7 +39,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         str(port), "--server.headless", "true", "--server.address", "127.0.0.1",
     ]  # fmt: skip
     told = {"SIZEWELL_REPLAY": str(H200), "SIZEWELL_STATE": str(tmp_path / "state")}
-    told["SIZEWELL_REPLAY_SECONDS"] = "10"
+    told["SIZEWELL_REPLAY_SECONDS"] = "8"
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
             command, cwd=tmp_path, stdout=log, stderr=log, env={**os.environ, **told}
@@ -59,13 +60,21 @@ def server(tmp_path: Path) -> Iterator[str]:
             process.wait(10)
 
 
-@pytest.fixture
-def tab() -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def context() -> Iterator[Any]:
     with playwright.sync_playwright() as running:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         chromium = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium.new_page(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
+        size = {"width": 1400, "height": 1000}
+        yield chromium.new_context(viewport=size, accept_downloads=True)
         chromium.close()
+
+
+@pytest.fixture
+def tab(context: Any) -> Iterator[Any]:
+    page = context.new_page()
+    yield page
+    page.close()
 
 
 def test_button_progress_reload_result_and_download(tab: Any, server: str, tmp_path: Path) -> None:

@@ -46,44 +46,30 @@ def test_a_rehearsal_runs_every_kind_of_check(tmp_path: Path) -> None:
     assert events[-1]["record"] == str(tmp_path / "record.json")
 
 
-PATCHES = {
-    "dies": "os.abort()",
-    "raises": "raise RuntimeError('too much of it')",
-    "hangs": "time.sleep(600)",
+BROKEN = {
+    "naive": ("raise RuntimeError('too much of it')", "RuntimeError: too much of it"),
+    "flash": ("os.abort()", "the process died of SIGABRT"),
+    "split": ("time.sleep(600)", "it did not end in the time it was given"),
 }
+"""Checks, what happens in each, and what the record says of it."""
 
 
-def patched(monkeypatch: pytest.MonkeyPatch, folder: Path, how: str) -> None:
-    """Workers find flash_cases broken: a sitecustomize takes its place."""
-    (folder / "sitecustomize.py").write_text(
-        f"import os, sys, time; sys.path.insert(0, {str(ROOT)!r})\n"
-        "import validate.memory_checks as m\n"
-        f"def broken(*a, **k):\n    {PATCHES[how]}\n    yield\n"
-        "m.flash_cases = broken\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-
-
-@pytest.mark.parametrize(
-    ("how", "reason"),
-    [
-        ("dies", "the process died of SIGABRT"),
-        ("raises", "RuntimeError: too much of it"),
-        ("hangs", "it did not end in the time it was given"),
-    ],
-)
-def test_a_broken_check_fails_alone(
-    how: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    patched(monkeypatch, tmp_path, how)
-    if how == "hangs":
-        monkeypatch.setattr(runner, "MIN_PATIENCE_S", 10.0)
-        monkeypatch.setattr(runner, "PATIENCE", 1.0)
-    record, _ = run("memory/naive", "memory/flash", "memory/logits")
+def test_a_broken_check_fails_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Workers find three checks broken between two whole ones: a sitecustomize replaced them."""
+    lines = [f"import os, sys, time; sys.path.insert(0, {str(ROOT)!r})",
+             "import validate.memory_checks as m"]  # fmt: skip
+    for name, (what, _) in BROKEN.items():
+        lines += [f"def {name}(*a, **k):\n    {what}\n    yield", f"m.{name}_cases = {name}"]
+    (tmp_path / "sitecustomize.py").write_text("\n".join(lines))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(runner, "MIN_PATIENCE_S", 6.0)
+    monkeypatch.setattr(runner, "PATIENCE", 1.0)
+    record, _ = run("memory/pool", *(f"memory/{name}" for name in BROKEN), "memory/logits")
     verdicts = {case.id.split("/")[1]: case for case in record.cases}
-    assert verdicts["flash"].verdict == "fail"
-    assert reason in verdicts["flash"].reason
-    assert verdicts["naive"].verdict == verdicts["logits"].verdict == "pass"
+    for name, (_, reason) in BROKEN.items():
+        assert verdicts[name].verdict == "fail"
+        assert reason in verdicts[name].reason
+    assert verdicts["pool"].verdict == verdicts["logits"].verdict == "pass"
 
 
 def test_cancelling_keeps_what_was_found_and_ends_the_process_group(tmp_path: Path) -> None:

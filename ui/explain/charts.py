@@ -29,7 +29,7 @@ def layout(dark: bool, x: str, y: str, height: int = 340, **more: Any) -> dict[s
     """Axis titles in the text colour, legend below, no zooming by accident."""
     ink = INK[dark]
     axis = {"tickfont": {"color": ink}, "fixedrange": True, "zeroline": False, "automargin": True,
-            "separatethousands": True}  # fmt: skip
+            "tickformat": ","}  # fmt: skip
     return {
         "height": height,
         "font": {"color": ink},

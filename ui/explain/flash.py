@@ -1,5 +1,7 @@
 """FlashAttention 1 to 4: what changed, on this card where it can be computed or was measured."""
 
+import re
+
 import streamlit as st
 
 from planner.attention import Heads
@@ -7,7 +9,7 @@ from planner.errors import PlanRefused, SizewellError
 from planner.lessons import flash_versions as lesson
 from planner.lessons.tiling import Tile
 from planner.plan import Plan
-from planner.units import format_bytes
+from planner.units import format_bytes, format_share, format_tokens
 from presets.gpus import load_gpu
 from presets.published import FlashVersion, flash_versions
 from ui.bound import BOUND
@@ -57,19 +59,20 @@ def _rates() -> None:
         {"share": [100 * s for s in shares]},
         "Part of the 16-bit peak (%)",
         dark=dark(),
-        labels=[[f"{s:.0%}" for s in shares]],
+        labels=[[format_share(s) for s in shares]],
         xaxis={"range": [0, 100]},
     )
     parts.formula(
         *(
-            f"{v.version}: {v.flops_per_s / 1e12:,.0f} of {_peak(v) / 1e12:,.0f} TFLOP/s = {s:.1%}"
+            f"{v.version}: {v.flops_per_s / 1e12:,.0f} of {_peak(v) / 1e12:,.0f} TFLOP/s = "
+            f"{format_share(s, 1)}"
             for v, s in zip(found, shares, strict=True)
         )
     )
     rows = [[f"{v.version}, {v.year}", v.changed, v.source] for v in found]
     table = html_table(("Version", "What changed", "Source"), rows, stack=True)
     alt = "Best reported rates: " + ", ".join(
-        f"{v.version} {s:.0%} of {v.card}" for v, s in zip(found, shares, strict=True)
+        f"{v.version} {format_share(s)} of {v.card}" for v, s in zip(found, shares, strict=True)
     )
     parts.figure(chart, "explain_versions", f"{alt}.", table, below=True)
 
@@ -105,11 +108,9 @@ def _ok(case: Case) -> bool:
 
 def _rate(case: Case) -> tuple[str, float, float]:
     measured = case.measured or 1.0
-    return (
-        case.title.partition(":")[0].removeprefix("prefill attention of "),
-        measured,
-        case.details["flops"] / measured,
-    )
+    prompt = case.title.partition(":")[0].removeprefix("prefill attention of ")
+    prompt = re.sub(r"\d+", lambda number: format_tokens(int(number[0])), prompt)
+    return prompt, measured, case.details["flops"] / measured
 
 
 def _against_naive(record: Record) -> str:
@@ -201,8 +202,8 @@ def _units(plan: Plan, heads: Heads, n: int) -> None:
     parts.formula(
         f"{plan.gpu.name}: products {parts.seconds(own.matmul_s)}, exponentials "
         f"{parts.seconds(own.exponential_s)}",
-        f"In turn at best {own.matmul_s / own.in_turn_s:.0%} of the peak, side by side "
-        f"{own.matmul_s / own.overlapped_s:.0%}",
+        f"In turn at best {format_share(own.matmul_s / own.in_turn_s)} of the peak, side by side "
+        f"{format_share(own.matmul_s / own.overlapped_s)}",
     )
     names, found = [f"{plan.gpu.name} (yours)"], [own]
     for card in CARDS:
@@ -225,7 +226,7 @@ def _units(plan: Plan, heads: Heads, n: int) -> None:
     rows = [
         [
             name, parts.seconds(u.matmul_s), parts.seconds(u.exponential_s),
-            f"{u.matmul_s / u.in_turn_s:.0%}", f"{u.matmul_s / u.overlapped_s:.0%}",
+            format_share(u.matmul_s / u.in_turn_s), format_share(u.matmul_s / u.overlapped_s),
         ]
         for name, u in zip(names, found, strict=True)
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from planner.lessons.paging_walk import (
     story,
 )
 from planner.plan import Plan
-from planner.units import format_bytes, format_tokens
+from planner.units import format_bytes, format_share, format_tokens
 from ui.bound import BOUND
 from ui.capacity_map import short_tokens
 from ui.explain import charts, parts
@@ -110,9 +110,9 @@ def _waste(plan: Plan) -> None:
     parts.formula(
         f"Written: {found.used:,} tokens, {found.used / users:,.0f} in the mean",
         f"Whole lengths: {users} × {longest:,} = {found.contiguous:,}, "
-        f"{found.contiguous_waste:.1%} never written",
-        f"Blocks: {found.paged // size:,} × {size} = {found.paged:,}, {found.paged_waste:.1%} "
-        "never written",
+        f"{format_share(found.contiguous_waste, 1)} never written",
+        f"Blocks: {found.paged // size:,} × {size} = {found.paged:,}, "
+        f"{format_share(found.paged_waste, 1)} never written",
     )
     chart = charts.bars(
         list(ways),
@@ -124,7 +124,12 @@ def _waste(plan: Plan) -> None:
         labels=[[f"{found.used:,}"] * 2, [f"{v - found.used:,}" for v in ways.values()]],
     )  # fmt: skip
     rows = [
-        [name, format_tokens(held), format_bytes(held * each), f"{1 - found.used / held:.1%}"]
+        [
+            name,
+            format_tokens(held),
+            format_bytes(held * each),
+            format_share(1 - found.used / held, 1),
+        ]
         for name, held in ways.items()
     ]
     rows.append(["written", format_tokens(found.used), format_bytes(found.used * each), ""])

@@ -9,7 +9,7 @@ from planner.lessons import parallel_timeline as lesson
 from planner.lessons.parallel_timeline import Timeline
 from planner.lessons.ring_timeline import ring_attention
 from planner.plan import Plan
-from planner.units import format_tokens
+from planner.units import format_share, format_tokens
 from ui.bound import BOUND
 from ui.capacity_map import short_tokens
 from ui.explain import charts, data_parallel, parts
@@ -71,13 +71,13 @@ def show(plan: Plan) -> None:
     parts.formula(*formulas)
     busy = [found.busy(rank) for rank in range(ranks)]
     rows = [
-        [f"GPU {rank}", holds, f"{share:.0%}"]
+        [f"GPU {rank}", holds, format_share(share)]
         for rank, (holds, share) in enumerate(zip(found.holds, busy, strict=True))
     ]
     table = html_table(("GPU", "Holds", "Computes"), rows, numeric=(2,))
     alt = (
         f"A row of time for each of {ranks} GPUs, {parts.seconds(found.seconds)} in all; they "
-        f"compute {min(busy):.0%} to {max(busy):.0%} of it."
+        f"compute {format_share(min(busy))} to {format_share(max(busy))} of it."
     )
     parts.figure(charts.timeline(found, dark=dark()), "explain_timeline", alt, table)
     parts.note(f"Sends: {found.sends}.")
@@ -106,7 +106,7 @@ def _stages(plan: Plan, ranks: int, n: int, batches: int) -> Drawn:
     idle = lesson.bubble(ranks, batches)
     return found, (
         f"Idle with equal stages: (p − 1) / (m + p − 1) = {ranks - 1} / {batches + ranks - 1} = "
-        f"{idle:.1%}",
+        f"{format_share(idle, 1)}",
         f"All {plan.model.num_hidden_layers} layers: {parts.seconds(found.seconds)} for "
         f"{format_tokens(n)} tokens in {batches} {'batch' if batches == 1 else 'batches'}",
     )
@@ -120,7 +120,7 @@ def _experts(plan: Plan, ranks: int, n: int, _: int) -> Drawn:
     return found, (
         f"{count} experts / {ranks} GPUs = {-(-count // ranks)} each; a token goes to {one.top_k}",
         f"Sending takes {parts.seconds(sending)} of {parts.seconds(found.seconds)}: "
-        f"{sending / found.seconds:.0%}",
+        f"{format_share(sending / found.seconds)}",
     )
 
 

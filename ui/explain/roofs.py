@@ -9,7 +9,7 @@ from planner.lessons import tiling
 from planner.plan import Plan
 from planner.timing.passes import decode_pass
 from planner.timing.roofline import roofs_of
-from planner.units import format_tokens
+from planner.units import format_share, format_tokens
 from ui.bound import BOUND
 from ui.capacity_map import short_tokens
 from ui.explain import charts, parts
@@ -44,7 +44,7 @@ def show(plan: Plan, heads: Heads) -> None:
         *(
             f"{name}: {value:,.0f} FLOPs per byte → at most "
             f"{tiling.reachable_flops_per_s(value, peak, bandwidth) / 1e12:,.3g} TFLOP/s, "
-            f"{tiling.reachable_flops_per_s(value, peak, bandwidth) / peak:.1%} of the peak"
+            f"{_reached(value, peak, bandwidth)} of the peak"
             for name, value in work.items()
         ),
     )
@@ -68,7 +68,7 @@ def show(plan: Plan, heads: Heads) -> None:
     rows = [
         [
             name, f"{value:,.0f}", "memory" if value < ridge else "arithmetic",
-            f"{tiling.reachable_flops_per_s(value, peak, bandwidth) / peak:.1%}",
+            _reached(value, peak, bandwidth),
         ]
         for name, value in work.items()
     ]  # fmt: skip
@@ -83,6 +83,10 @@ def show(plan: Plan, heads: Heads) -> None:
         "the L2 cache serves the re-reads of K and V. The roofs are published peaks, or what was "
         "measured where the card was validated."
     )
+
+
+def _reached(flops_per_byte: float, peak: float, bandwidth: float) -> str:
+    return format_share(tiling.reachable_flops_per_s(flops_per_byte, peak, bandwidth) / peak, 1)
 
 
 def _decode(plan: Plan, tokens: int) -> float:

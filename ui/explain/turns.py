@@ -5,6 +5,7 @@ import streamlit as st
 from planner.attention import Heads
 from planner.lessons import ping_pong as lesson
 from planner.plan import Plan
+from planner.units import format_share
 from ui.bound import BOUND
 from ui.explain import charts, parts
 from ui.tables import html_table
@@ -28,12 +29,12 @@ def show(plan: Plan, heads: Heads) -> None:
         f"{heads.value_dim}) FLOP on one of {plan.gpu.sm_count} multiprocessors = "
         f"{_ns(products)}",
         f"Exponentials: {lesson.QUERIES} × {lesson.KEYS} = {lesson.QUERIES * lesson.KEYS:,} in "
-        f"{_ns(work.exponentials_s)}, {work.exponentials_s / products:.0%} of that",
+        f"{_ns(work.exponentials_s)}, {format_share(work.exponentials_s / products)} of that",
         f"{steps} {'tile' if steps == 1 else 'tiles'} for both: {_ns(turn.seconds)} in turn, "
         f"{_ns(pong.seconds)} in ping-pong, {turn.seconds / pong.seconds:.2f} times as fast",
     )
     rows = [
-        [name, _ns(found.seconds), f"{lesson.tensor_share(found):.0%}"]
+        [name, _ns(found.seconds), format_share(lesson.tensor_share(found))]
         for name, found in (("In turn", turn), ("Ping-pong", pong))
     ]
     table = html_table(("Groups", "Time", "Tensor cores busy"), rows, numeric=(1, 2))

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
-from planner.formats.dtypes import KvFormat, kv_format
+from planner.formats.dtypes import ALIASES, KV_FORMATS, KvFormat
 from planner.frozen import Frozen
 
 VERSION = "2026"
@@ -64,16 +64,18 @@ def cache_types(deployment: Deployment, options: LlamaCppOptions) -> tuple[KvFor
     attention, which llama.cpp refuses too.
     """
     common = "fp16" if deployment.kv_cache_dtype == "auto" else deployment.kv_cache_dtype
-    keys = kv_format(options.cache_type_k or common)
-    values = kv_format(options.cache_type_v or common)
-    for found in (keys, values):
-        if found.name not in CACHE_TYPES:
-            raise PlanRefused(
-                f"llama.cpp has no cache type {found.name}; choose one of "
-                f"{', '.join(CACHE_TYPES.values())}"
-            )
+    keys = _cache_type(options.cache_type_k or common)
+    values = _cache_type(options.cache_type_v or common)
     if values.name not in UNQUANTISED and not options.flash_attn:
         raise PlanRefused(
             f"-ctv {values.name}: a quantised V cache needs flash attention; add --flash-attn on"
         )
     return keys, values
+
+
+def _cache_type(name: str) -> KvFormat:
+    key = ALIASES.get(name.lower(), name.lower())
+    if key not in CACHE_TYPES:
+        known = ", ".join(CACHE_TYPES.values())
+        raise PlanRefused(f"llama.cpp has no cache type {name[:40]}; choose one of {known}")
+    return KV_FORMATS[key]

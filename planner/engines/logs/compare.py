@@ -8,7 +8,7 @@ from planner.engines.logs.ranks import Figure
 from planner.engines.logs.reading import LogReading
 from planner.errors import PlanRefused
 from planner.estimate import Estimate, total
-from planner.units import GIB, format_bytes
+from planner.units import GIB, format_bytes, format_share
 
 LABELS = {
     "weights": "Weights",
@@ -211,14 +211,15 @@ def explanation(rows: Sequence[Row]) -> str:
         more = "smaller" if cache.difference < 0 else "larger"
         return (
             f"The cache is {format_bytes(abs(round(cache.difference)))} {more} than predicted "
-            f"({cache.share:+.1%}), and no size that the log prints beside it accounts for that. "
-            f"{_outside(outside)}"
+            f"({format_share(cache.share, 1, '+')}), and no size that the log prints beside it "
+            f"accounts for that. {_outside(outside)}"
         )
     if abs(row.difference) <= row.half_digit:
         return f"Sizes agree to the last printed digit. {_outside(outside)}"
     more = "more" if row.difference > 0 else "less"
     size = format_bytes(abs(round(row.difference)))
-    text = f"Furthest off: {row.label}, of which the log has {size} {more} ({row.share:+.1%})"
+    text = f"Furthest off: {row.label}, of which the log has {size} {more}"
+    text += f" ({format_share(row.share, 1, '+')})"
     if row.within_range:
         return f"{text}, within the stated range. {_outside(outside)}"
     return f"{text}, outside the stated range. Usual causes: {CAUSES[row.name]}."

@@ -190,7 +190,7 @@ def _held(
     if refused is not None:
         return ()
     return (
-        f"The KV cache is what the planned batch takes: {batch:,} x {context:,} tokens, "
+        f"The KV cache is what the planned batch takes: {batch:,} × {context:,} tokens, "
         f"{format_bytes(held.bytes)}. {tokens:,} tokens is the most that a batch of "
         f"{batch:,} could reach before the GPU is full.",
     )

@@ -141,7 +141,7 @@ def _why(rules: Rules, *, later: bool) -> str:
         return ": from 0.17 sampling does not sort (38 bytes before)"
     if later:
         return (
-            ": so logs of first starts, which compile, over 256 rows; later ones show "
+            ", as logs of first starts, which compile, show above 256 rows; later starts show "
             f"{LEAST_BYTES} to 10"
         )
     if rules.since(12):

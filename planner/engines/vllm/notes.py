@@ -147,7 +147,7 @@ def product(pool: Pool, settings: Settings) -> tuple[str, ...]:
     """Why blocks times their size is not the tokens that are printed."""
     if not pool.num_blocks or pool.num_blocks * pool.block_size == pool.kv_cache_tokens:
         return ()
-    size = f" x {pool.block_size}" if pool.block_size else ""
+    size = f" × {pool.block_size}" if pool.block_size else ""
     product = f"{pool.num_blocks:,} blocks{size} are not the tokens printed: "
     groups = len(pool.groups)
     if settings.rules.tokens_from_concurrency:

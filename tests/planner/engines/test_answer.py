@@ -173,3 +173,16 @@ def test_sequences_beyond_the_engines_limit_are_said_to_be_cut(
     )
     assert "each cut" not in said(capsys, *words, "--context", "40k")
     assert "each cut" not in said(capsys, *words, "--context", "128k")
+
+
+def test_slots_of_llama_cpp_are_offered_where_there_is_memory(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """12 slots of 32,768 tokens are 12 x 32,768 cells of 128 KiB: 48 GiB of the card's 79."""
+    words = ["plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", "--engine", "llama.cpp"]
+    words += ["--context", "32k", "--concurrency", "12", "--format", "json"]
+    offered = json.loads(said(capsys, *words))["engine"]["remedies"][0]
+    assert offered == "-np 12 -c 393216"
+    engine = json.loads(said(capsys, *words, *offered.split()))["engine"]
+    assert engine["kv_cache"]["bytes"] == 12 * 32768 * 128 * 1024
+    assert engine["requests"] == 12

@@ -92,13 +92,13 @@ def test_tokens_that_do_not_multiply_out_are_explained() -> None:
 def test_transformers_says_what_its_cache_and_tokens_are() -> None:
     found = figures("llama-3.1-8b", "transformers")
     assert found.kv_cache.bytes == 8192 * 131072
-    assert any("1 x 8,192 tokens, 1.00 GiB" in note for note in found.notes)
+    assert any("1 × 8,192 tokens, 1.00 GiB" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        ("0.33.0", "38 bytes each: so logs of first starts"),
+        ("0.33.0", "38 bytes each, as logs of first starts"),
         ("0.19.0", "14 bytes each: from 0.17"),
         ("0.15.1", "38 bytes each: it sorts"),
     ],

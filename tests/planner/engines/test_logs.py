@@ -135,7 +135,7 @@ def test_a_cache_within_its_range_is_not_passed_over_for_weights_that_agree() ->
     assert all(row.within_range for row in rows)
     sentence = explanation(rows)
     assert sentence.startswith("The cache is 243.1")
-    assert "smaller than predicted (-0.4%), and no size that the log prints" in sentence
+    assert "smaller than predicted (-0.4 %), and no size that the log prints" in sentence
     assert sentence.endswith("No figure is outside its range.")
 
 

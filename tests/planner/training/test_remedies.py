@@ -22,5 +22,5 @@ def test_sharding_is_offered_before_what_talks_more() -> None:
     assert offered[0] == "ZeRO-3 sharding"
     assert adapters(sharding="zero3").fits
     assert not any("host" in each for each in offered)
-    assert "each copy on 2 of the GPUs (tensor 1 x pipeline 2)" in offered
+    assert "each copy on 2 of the GPUs (tensor 1 × pipeline 2)" in offered
     assert adapters(data_parallel_size=4, pipeline_parallel_size=2).fits
