@@ -50,7 +50,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("enable_block_reuse", "Reuse of common prefixes.", values=("on", "off")),
     ),
     "llama.cpp": (
-        Flag("n_gpu_layers", "Layers on the GPU, output included; empty: all.", 0, 65536),
+        Flag("n_gpu_layers", "Layers on the GPU, output included; empty: what fits.", 0, 65536),
         Flag("n_cpu_moe", "Blocks whose experts stay in CPU memory.", 0, 65536),
         Flag("ctx_size", "Tokens over all slots; empty: what fits.", tokens=True),
         Flag("parallel", "Slots.", most=1024),

@@ -15,6 +15,7 @@ from typing import Any
 from planner.capacity import GPUS_PER_MACHINE
 from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures
+from planner.engines.llama_cpp.options import LlamaCppOptions, slots_of
 from planner.engines.platforms import check_runs
 from planner.engines.remedies import Knob, mildest, with_remedies
 from planner.errors import SizewellError
@@ -98,6 +99,12 @@ def _changes(
         each = ceil_div(workload.concurrency, deployment.data_parallel_size) * workload.beam_width
         if works(options.model_copy(update={field: each}), deployment):
             yield f"{flag} {each}"
+    if isinstance(options, LlamaCppOptions):
+        slots = workload.concurrency * workload.beam_width
+        wider, words = slots_of(options, slots, workload.context)
+        if works(wider, deployment):
+            on_cpu = figures_of(wider, deployment).on_cpu
+            yield f"{words} (with {on_cpu} on the CPU)" if on_cpu else words
     if name in SHARES:
         value = mildest(SHARES[name], options, found, lambda changed: works(changed, deployment))
         if value is not None:

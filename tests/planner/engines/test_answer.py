@@ -44,7 +44,10 @@ def test_the_flags_named_start_it(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("engine", "words"),
     [
-        ("llama.cpp", ["--model", "llama-3.3-70b", "--weights-dtype", "q8_0", "-c", "131072"]),
+        (
+            "llama.cpp",
+            ["--model", "llama-3.3-70b", "--weights-dtype", "q8_0", "-c", "131072", "-ngl", "99"],
+        ),
         ("sglang", ["--model", "llama-3.1-8b", "--mem-fraction-static", "0.15"]),
         ("transformers", ["--model", "llama-3.1-8b", "--context", "131072", "--concurrency", "4"]),
     ],

@@ -144,7 +144,8 @@ def test_context_is_fitted_to_the_card() -> None:
 
 
 def test_a_context_that_was_asked_for_is_refused_where_it_does_not_fit() -> None:
-    options = LlamaCppOptions(ctx_size=131072, parallel=2)
+    """With -ngl nothing may be moved to the CPU."""
+    options = LlamaCppOptions(ctx_size=131072, parallel=2, n_gpu_layers=99)
     found = llama_cpp_figures(
         model(LLAMA_8B), RTX_4090, Deployment(weights_dtype="q8_0"), options, Workload(context=8192)
     )
