@@ -1,4 +1,5 @@
-"""Changes with which an engine holds the whole workload: one at a time, the mildest first.
+"""Changes with which an engine holds the whole workload: one at a time, the mildest first, flags
+together where no single one does.
 
     figures = with_room("vllm", options, deployment, workload, model, gpu, figures_of)
     figures.remedies  # ("--gpu-memory-utilization 0.95", "a KV cache in fp8", "30 sequences ...")
@@ -29,6 +30,7 @@ from planner.units import ceil_div, counted
 from planner.workload import Workload
 
 FiguresOf = Callable[[Any, Deployment], EngineFigures]
+Works = Callable[[Frozen, Deployment], bool]
 
 SHARES = {
     "vllm": Knob("--gpu-memory-utilization", "gpu_memory_utilization", 0.97, 0.01),
@@ -44,6 +46,12 @@ BATCHES = {
     "tensorrt-llm": ("--max_batch_size", "max_batch_size"),
 }
 """How many sequences it runs at once."""
+LENGTHS = {
+    "vllm": ("--max-model-len", "max_model_len"),
+    "sglang": ("--context-length", "context_length"),
+    "tensorrt-llm": ("--max_seq_len", "max_seq_len"),
+}
+"""How long a sequence may be."""
 CACHE = "fp8"
 
 
@@ -94,21 +102,10 @@ def _changes(
         except (SizewellError, ValueError):
             return False
 
-    if name in BATCHES:
-        flag, field = BATCHES[name]
-        each = ceil_div(workload.concurrency, deployment.data_parallel_size) * workload.beam_width
-        if works(options.model_copy(update={field: each}), deployment):
-            yield f"{flag} {each}"
-    if isinstance(options, LlamaCppOptions):
-        slots = workload.concurrency * workload.beam_width
-        wider, words = slots_of(options, slots, workload.context)
-        if works(wider, deployment):
-            on_cpu = figures_of(wider, deployment).on_cpu
-            yield f"{words} (with {on_cpu} on the CPU)" if on_cpu else words
-    if name in SHARES:
-        value = mildest(SHARES[name], options, found, lambda changed: works(changed, deployment))
-        if value is not None:
-            yield f"{SHARES[name].flag} {value:.4g}"
+    alone = tuple(_flags(name, options, deployment, workload, found, figures_of, works))
+    yield from alone
+    if not alone and name in BATCHES:
+        yield from _flags_together(name, options, deployment, workload, found, works)
     now = kv_format(deployment.kv_cache_dtype, model.own_cache)
     smaller = kv_format(CACHE, model.own_cache).bits_per_element < now.bits_per_element
     kept = deployment.replace(kv_cache_dtype=CACHE)
@@ -122,6 +119,59 @@ def _changes(
     held = found.requests * found.replicas
     if held:
         yield f"{counted(held, 'sequence')} at once"
+
+
+def _flags(
+    name: str,
+    options: Frozen,
+    deployment: Deployment,
+    workload: Workload,
+    found: EngineFigures,
+    figures_of: FiguresOf,
+    works: Works,
+) -> Iterator[str]:
+    """Flags of the engine that do, each for itself."""
+    if name in BATCHES:
+        flag, field = BATCHES[name]
+        each = _sequences(deployment, workload)
+        if works(options.model_copy(update={field: each}), deployment):
+            yield f"{flag} {each}"
+    if isinstance(options, LlamaCppOptions):
+        slots = workload.concurrency * workload.beam_width
+        wider, words = slots_of(options, slots, workload.context)
+        if works(wider, deployment):
+            on_cpu = figures_of(wider, deployment).on_cpu
+            yield f"{words} (with {on_cpu} on the CPU)" if on_cpu else words
+    if name in SHARES:
+        value = mildest(SHARES[name], options, found, lambda changed: works(changed, deployment))
+        if value is not None:
+            yield f"{SHARES[name].flag} {value:.4g}"
+
+
+def _flags_together(
+    name: str,
+    options: Frozen,
+    deployment: Deployment,
+    workload: Workload,
+    found: EngineFigures,
+    works: Works,
+) -> Iterator[str]:
+    """The workload's own length and batch, and then the mildest share of the card with them."""
+    (batch, field), each = BATCHES[name], _sequences(deployment, workload)
+    length, longest = LENGTHS[name]
+    fitted = options.model_copy(update={field: each, longest: workload.context})
+    words = f"{length} {workload.context} with {batch} {each}"
+    if works(fitted, deployment):
+        yield words
+        return
+    value = mildest(SHARES[name], fitted, found, lambda changed: works(changed, deployment))
+    if value is not None:
+        yield f"{words} and {SHARES[name].flag} {value:.4g}"
+
+
+def _sequences(deployment: Deployment, workload: Workload) -> int:
+    """Sequences of the fullest replica, beams counted."""
+    return ceil_div(workload.concurrency, deployment.data_parallel_size) * workload.beam_width
 
 
 def _more_gpus(deployment: Deployment) -> Iterator[Deployment]:

@@ -176,3 +176,18 @@ def test_sequences_beyond_the_engines_limit_are_said_to_be_cut(
     )
     assert "each cut" not in said(capsys, *words, "--context", "40k")
     assert "each cut" not in said(capsys, *words, "--context", "128k")
+
+
+def test_flags_that_do_only_together_are_named_and_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """gpt-oss-120b on one H100, as people run it: 0.95 of the card and few sequences."""
+    words = [*REFUSED, "--context", "8k", "--concurrency", "32", "--format", "json"]
+    found = json.loads(said(capsys, *words))
+    first, *more = found["engine"]["serving"]
+    assert first.startswith("--max-model-len 8192 with --max-num-seqs 32 and --gpu-memory-util")
+    assert more == ["2 GPUs (tensor parallel 2)"]
+    flags = first.replace(" with ", " ").replace(" and ", " ").split()
+    again = json.loads(said(capsys, *words, *flags))
+    assert again["verdict"].startswith("vLLM 0.33.0 starts and holds 32 sequences")
+    assert 0.94 <= float(flags[-1]) <= 0.96
+    less = [*flags[:-1], str(float(flags[-1]) - 0.01)]
+    assert json.loads(said(capsys, *words, *less))["engine"]["requests"] < 32
