@@ -32,7 +32,7 @@ NUMBERS = (
 )
 OWN = (
     "engine_version", "gpu_memory_utilization", "enable_prefix_caching", "speculative_config",
-    "kv_offloading_size", "disable_hybrid_kv_cache_manager", "runner",
+    "kv_offloading_size", "cpu_offload_gb", "disable_hybrid_kv_cache_manager", "runner",
     "mamba_cache_dtype", "mamba_ssm_cache_dtype",
     *(flag.removeprefix("--").replace("-", "_") for flag, _ in NUMBERS),
 )  # fmt: skip
@@ -50,6 +50,9 @@ def add_to(parser: ArgumentParser) -> None:
         group.add_argument(flag, type=int, metavar="N", help=help_text)
     group.add_argument(
         "--kv-offloading-size", type=float, metavar="GIB", help="cache in CPU memory"
+    )
+    group.add_argument(
+        "--cpu-offload-gb", type=float, metavar="GIB", help="weights in CPU memory, of each GPU"
     )
     group.add_argument("--speculative-config", metavar="JSON", help="as the engine takes it")
     for name in ("enable-prefix-caching", "disable-hybrid-kv-cache-manager"):

@@ -32,6 +32,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("max_num_seqs", "Sequences in a batch."),
         Flag("max_num_batched_tokens", "Tokens in one pass.", tokens=True),
         Flag("enable_prefix_caching", "Reuse of common prefixes.", values=AUTO),
+        Flag("cpu_offload_gb", "GiB of weights in CPU memory, of each GPU.", most=4096),
         Flag("max_loras", "Adapters in a batch, reserved up front."),
     ),
     "sglang": (
