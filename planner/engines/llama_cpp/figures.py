@@ -57,7 +57,8 @@ def llama_cpp_figures(
     if longer is not None and options.ctx_size is None:
         slots = 1 if options.unified else options.slots
         options = options.model_copy(update={"ctx_size": slots * longer.context_tokens})
-    assignment = assign(model, weights_of(model, deployment))
+    deployment = deployment.replace(weights_dtype=weights_of(model, deployment))
+    assignment = assign(model, deployment.weights_dtype)
     placement = Placement(model, assignment, deployment, options, config)
     longest = model.max_position_embeddings
     if longest is None and not options.ctx_size:

@@ -22,10 +22,10 @@ from planner.errors import PlanRefused
 from planner.estimate import Estimate
 from planner.formats.gguf_assignment import is_gguf
 from planner.formats.gguf_mixes import BASE
-from planner.formats.quantization import Assignment
+from planner.formats.quantization import Assignment, assign
 from planner.model import Model
 
-PLAIN = ("bf16", "fp16", "fp32", "mxfp4")
+PLAIN = ("bf16", "fp16", "fp32")
 
 
 class Placement:
@@ -132,12 +132,25 @@ class Placement:
 
 
 def weights_of(model: Model, deployment: Deployment) -> str:
-    """The format of the file; 'auto' of an unquantised model is its own dtype."""
+    """The format of the file. 'auto' is the model's own dtype, or for MXFP4 experts the file that
+    holds them as they are. Raises PlanRefused for what no GGUF file holds."""
     name = deployment.weights_dtype.lower()
+    if name in ("auto", "mxfp4") and _has_mxfp4_experts(model, name):
+        return "mxfp4_moe"
     if name == "auto" and model.quantization is None:
         return name
     if is_gguf(name) or name in PLAIN:
         return name
+    stored = ", the model's own format" if name == "auto" else ""
     raise PlanRefused(
-        f"weights_dtype {name}: no GGUF file holds it; choose a GGUF type such as q4_k_m or q8_0"
+        f"weights_dtype {name}: no GGUF file holds it{stored}; choose a GGUF type such as q4_k_m "
+        "or q8_0"
+    )
+
+
+def _has_mxfp4_experts(model: Model, name: str) -> bool:
+    return any(
+        weight.role == "expert" and fmt.name == "mxfp4"
+        for part in assign(model, name).layers
+        for weight, fmt in part.weights
     )
