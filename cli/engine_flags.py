@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cli import other_engines
+from cli.deployment_flags import tokens
 from cli.source import named, read_draft
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("vllm", *other_engines.FLAGS)
 NUMBERS = (
-    ("--max-model-len", "tokens of the longest sequence"),
+    ("--max-model-len", "tokens of the longest sequence; 8k is 8192 (vLLM takes it for 8000)"),
     ("--max-num-seqs", "sequences in a batch"),
     ("--kv-cache-memory-bytes", "pool of each GPU, whatever the budget"),
     ("--num-gpu-blocks-override", "blocks of the pool, whatever the budget"),
@@ -47,7 +48,8 @@ def add_to(parser: ArgumentParser) -> None:
     group.add_argument("--engine-version", metavar="V", help="such as 0.19.1")
     group.add_argument("--gpu-memory-utilization", type=float, metavar="SHARE")
     for flag, help_text in NUMBERS:
-        group.add_argument(flag, type=int, metavar="N", help=help_text)
+        kind = tokens if flag == "--max-model-len" else int
+        group.add_argument(flag, type=kind, metavar="N", help=help_text)
     group.add_argument(
         "--kv-offloading-size", type=float, metavar="GIB", help="cache in CPU memory"
     )

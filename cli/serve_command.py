@@ -42,7 +42,7 @@ def add_to(parser: ArgumentParser) -> None:
                         help="of a step; else the engine's")  # fmt: skip
     parser.add_argument("--max-num-seqs", type=int, metavar="N",
                         help="sequences in a batch; else the engine's")  # fmt: skip
-    parser.add_argument("--max-model-len", type=int, metavar="N",
+    parser.add_argument("--max-model-len", type=tokens, metavar="N",
                         help="tokens of the longest sequence; else the engine's")  # fmt: skip
     parser.add_argument("--no-enable-prefix-caching", action="store_true")
     parser.add_argument("--lookahead", type=int, default=0, metavar="N",

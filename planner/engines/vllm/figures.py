@@ -194,7 +194,10 @@ def _draft(model: Model, options: VllmOptions, draft: Model | None) -> tuple[Lay
             )
         return model.mtp
     if speculative.needs_draft and draft is None:
-        raise PlanRefused(f"speculative_config: {speculative.method} needs its 'model'")
+        raise PlanRefused(
+            f"speculative_config: {speculative.method} needs its 'model': a preset, or the "
+            "config.json or folder of what drafts"
+        )
     if draft is None:
         return ()
     check_fits(draft, model, speculative.method)
