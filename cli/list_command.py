@@ -37,11 +37,11 @@ def models() -> list[str]:
 
 
 def gpus() -> list[str]:
-    """GPU ids with what a program can allocate."""
+    """GPU ids, and those of their slices, with what a program can allocate."""
     from planner.units import format_bytes
-    from presets.gpus import all_gpus
+    from presets.gpus import all_gpus, all_slices
 
-    found = all_gpus()
+    found = (*all_gpus(), *all_slices())
     width = max(len(gpu.id) for gpu in found)
     return [f"{gpu.id:<{width}}  {format_bytes(gpu.memory_bytes):>11}" for gpu in found]
 

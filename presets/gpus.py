@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from planner.hardware import Gpu
+from presets.slices import slice_ids, slice_of
 from presets.suggestion import unknown_id
 
 BRANDS = ("geforce", "tesla", "instinct", "nvidia", "amd")
+OTHERWISE = "'custom' with --gpu-memory-bytes plans the memory of any other card"
 _FILE = Path(__file__).with_name("gpus.json")
 
 
 @cache
 def load_gpu(gpu_id: str) -> Gpu:
-    """The accelerator of that id, any case. Raises PlanRefused naming the closest ids."""
+    """The accelerator or slice of that id, any case. Raises PlanRefused naming the closest ids."""
+    if (found := slice_of(load_gpu, gpu_id.lower())) is not None:
+        return found
     entry = _entry(gpu_id)
     return Gpu(
         id=gpu_id.lower(),
@@ -38,6 +42,11 @@ def gpu_ids() -> tuple[str, ...]:
     return tuple(_document()["gpus"])
 
 
+def all_slices() -> tuple[Gpu, ...]:
+    """Every slice of a card that can be divided."""
+    return tuple(load_gpu(slice_id) for slice_id in slice_ids())
+
+
 def gpu_sources(gpu_id: str) -> dict[str, str]:
     """Field name -> where its figure was read or how it was computed.
 
@@ -53,7 +62,8 @@ def _entry(gpu_id: str) -> dict[str, Any]:
     try:
         return gpus[gpu_id.lower()]
     except KeyError:
-        raise unknown_id("GPU", gpu_id, gpus, spelt=_slug(gpu_id)) from None
+        known = (*gpus, *slice_ids())
+        raise unknown_id("GPU", gpu_id, known, OTHERWISE, spelt=_slug(gpu_id)) from None
 
 
 def _slug(name: str) -> str:

@@ -111,7 +111,8 @@ def _changes(
     kept = deployment.replace(kv_cache_dtype=CACHE)
     if smaller and missing(gpu, (), CACHE) is None and works(options, kept):
         yield f"a KV cache in {CACHE}"
-    spread = next((d for d in _more_gpus(deployment) if works(options, d)), None)
+    wider = () if gpu.stands_alone else _more_gpus(deployment)
+    spread = next((d for d in wider if works(options, d)), None)
     if spread is not None:
         copies = spread.data_parallel_size
         parallel = layout(spread) + (f", data parallel {copies}" if copies > 1 else "")

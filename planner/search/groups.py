@@ -14,6 +14,7 @@ from planner.formats.format_support import missing
 from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.model import Model
+from planner.parallelism import joined_gpus
 from planner.run_dtype import plain_dtype
 from planner.search.space import Offer
 from planner.timing.collectives import machine_gpus
@@ -29,6 +30,7 @@ class Group:
     most weights, and the cache, are stored in. speeds: of each card.
     """
 
+    model: Model
     offers: tuple[Offer, ...]
     grid: GpuGrid
     weights: str
@@ -36,9 +38,16 @@ class Group:
     speeds: tuple[Speed, ...]
     rows: dict[str, NDArray[np.intp]]
 
-    def within(self, ranks: int) -> "Group":
-        """Only the offers whose machines hold so many ranks of one tensor parallel group."""
-        held = np.asarray([machine_gpus(offer.gpu) >= ranks for offer in self.offers])
+    def within(self, deployment: Deployment) -> "Group":
+        """Only the offers whose machines hold a tensor parallel group, or that need no other."""
+        ranks = deployment.tensor_parallel_size
+        joined = joined_gpus(self.model, deployment) > 1
+        held = np.asarray(
+            [
+                machine_gpus(offer.gpu) >= ranks and not (joined and offer.gpu.stands_alone)
+                for offer in self.offers
+            ]
+        )
         return replace(self, rows={name: rows[held[rows]] for name, rows in self.rows.items()})
 
     def gpus(self, engine: str) -> tuple[Gpu, ...]:
@@ -91,6 +100,7 @@ class Formats:
             alike.setdefault(key, []).append((offer, found))
         return [
             Group(
+                self.model,
                 tuple(offer for offer, _ in pairs),
                 self._grid(pairs),
                 weights,
