@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import ConfigRefused, PlanRefused
+from planner.formats import modelopt
 from planner.hf_config.document import MAX_BYTES, read_document
 from presets.models import PLACEHOLDER, hub_id_of, load_model_config, served_name
 
@@ -14,12 +15,21 @@ WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The configuration in a file, or in the config.json of a folder."""
+    """The configuration in a file, or in the config.json of a folder, with the quantisation that
+    ModelOpt writes to a file beside it."""
     folder = path.is_dir()
     if folder:
         path = path / "config.json"
     if path.suffix in WEIGHTS:
         raise ConfigRefused("these are weights: give the config.json beside them")
+    config = _document(path, folder)
+    beside = path.with_name(modelopt.FILE)
+    if path.name == "config.json" and modelopt.lacks(config) and beside.is_file():
+        return modelopt.quantised(config, _document(beside))
+    return config
+
+
+def _document(path: Path, folder: bool = False) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             return read_document(file.read(MAX_BYTES + 1))

@@ -283,3 +283,29 @@ def test_references_that_are_no_configuration(
 
 def test_no_command_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "choose one of inspect, plan" in complaint(capsys)
+
+
+def test_quantisation_in_a_file_beside_the_configuration_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As ModelOpt writes Llama-3.1-70B-Instruct-FP8: a byte for all but norms and the tables.
+
+    70,553,706,496 parameters, of which 2 x 128,256 x 8,192 and 161 x 8,192 stay in 16 bits.
+    """
+    config = load_model_config("llama-3.1-70b")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    quantised = {
+        "producer": {"name": "modelopt", "version": "0.23.0"},
+        "quantization": {
+            "quant_algo": "FP8", "kv_cache_quant_algo": "FP8", "exclude_modules": ["lm_head"],
+        },
+    }  # fmt: skip
+    (tmp_path / "hf_quant_config.json").write_text(json.dumps(quantised))
+    kept = 2 * 128256 * 8192 + 161 * 8192
+    for given in (tmp_path, tmp_path / "config.json"):
+        out = answer(
+            capsys, "plan", "--model", str(given), "--gpu", "h200-sxm-141gb", "--format", "json"
+        )
+        found = json.loads(out)
+        assert found["weights"]["bytes"] == pytest.approx(70_553_706_496 + kept, abs=16 * 560)
+        assert found["kv_cache"]["dtype"] == "fp8"
