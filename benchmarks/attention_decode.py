@@ -87,6 +87,9 @@ PAGED = (
     Case(32, 8, 128, 17, 8_192),  # these three leave a round of programs nearly empty
     Case(32, 8, 128, 140, 4_096),
     Case(32, 8, 128, 300, 4_096),
+    Case(32, 8, 128, 33, 4_096),  # SDPA's programs fill rounds of the card, of 132 multiprocessors
+    Case(32, 8, 128, 100, 4_096),
+    Case(32, 8, 128, 600, 1_024),
     Case(32, 32, 128, 8, 32_768),
     Case(16, 1, 256, 1, 131_072),
     Case(16, 1, 256, 64, 8_192),

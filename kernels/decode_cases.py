@@ -226,7 +226,7 @@ def _hopper_paged(dtype: torch.dtype, head_dim: int, group: int, q_tokens: int) 
             "cache_seqlens": "*i32",
         },
     )
-    return replace(case, max_registers=hopper_paged.REGISTERS)
+    return replace(case, max_registers=hopper_paged.REGISTERS[head_dim])
 
 
 def _hopper_join(rows: int) -> Case:
@@ -241,7 +241,7 @@ def _hopper_join(rows: int) -> Case:
             **dict.fromkeys(("lse", "piece_out", "piece_lse"), torch.float32),
         },
         constants | {"left": None},
-        DecodeTile(16, 16, 1, 2, 1),
+        DecodeTile(16, 16, hopper_paged.JOIN_WARPS, 2, 1),
         integers={"cache_seqlens": "*i32"},
     )
 

@@ -17,6 +17,9 @@ ALLOWED = {
     "cli": {"planner", "presets", "validate", "ui", "cli"},
 }
 ROOMS = set(ALLOWED) | {"app", "benchmarks", "tests"}
+HF_CONFIG = ROOT / "planner" / "hf_config"
+FAMILIES = ("layers", "dense", "experts", "latents", "states")
+"""Rooms of planner/hf_config, each of which may import those before it."""
 PLANNER_LIBRARIES = {"pydantic", "numpy"}
 KERNEL_LIBRARIES = {"torch", "triton"}
 ENTRY = ROOT / "planner" / "__main__.py"
@@ -39,6 +42,34 @@ def test_imports_run_one_way(room: str) -> None:
             continue
         wrong = imported(path) & ROOMS - ALLOWED[room]
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """Rooms of planner/hf_config that a file of it imports."""
+    modules = {
+        node.module.split(".")[2]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        and node.module
+        and node.module.startswith("planner.hf_config.")
+    }
+    return {module for module in modules if (HF_CONFIG / module).is_dir()}
+
+
+@pytest.mark.parametrize("room", [*FAMILIES, "towers"])
+def test_rooms_of_configurations_import_one_way(room: str) -> None:
+    before = set(FAMILIES[: FAMILIES.index(room)]) if room in FAMILIES else set()
+    for path in (HF_CONFIG / room).glob("*.py"):
+        wrong = rooms_imported(path) - before - {room}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_only_the_answer_knows_the_rooms_of_configurations() -> None:
+    """Readers of a file and the register import none: rooms import those."""
+    rooms = {path.name for path in HF_CONFIG.iterdir() if (path / "__init__.py").is_file()}
+    assert rooms == {*FAMILIES, "towers"}
+    knowing = {path.name for path in HF_CONFIG.glob("*.py") if rooms_imported(path)}
+    assert knowing == {"__init__.py"}
 
 
 @pytest.mark.parametrize(

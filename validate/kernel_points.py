@@ -16,8 +16,8 @@ from planner.attention import Heads
 from planner.attention import flops as attention_flops
 from planner.calibration import Bound, KernelPoint
 from planner.kinds.attention import Attention, LatentAttention
+from planner.timing.attention_costs import group_word
 from planner.timing.roofline import Work, ideal_s
-from planner.timing.step_costs import group_word
 from validate.bench import DTYPES, Bench
 from validate.kv_pool import make_pool
 from validate.layer_kernels import (

@@ -13,12 +13,16 @@ from kernels import checks
 from kernels.launcher import Launcher, checked_descriptor
 
 HEADS = 8  # KV heads of a block, a warp each
-ROWS, TILE, WIDTH = 16, 16, 64  # query rows of a KV head, keys of a slot, columns of a box
-SLOT_BYTES = 2**17  # of the ring
-REGISTERS = 128  # of a thread at launch: the joining kernel finds room beside it
+ROWS, BOX, WIDTH = 16, 16, 64  # query rows of a KV head; keys and columns that TMA brings at once
+SLOT_BYTES = 2**15  # keys or values of a KV heads' block
+SLOTS = 3  # of the ring
+KEPT_BYTES = 5 * 2**14  # for results of a share that wait for its end
+JOIN_WARPS = 4
+JOINED_VALUES = 32  # that a thread of the joining kernel holds
+REGISTERS = {64: 104, 128: 128}  # of a thread at launch: the joining kernel finds room beside it
 # Where it is chosen (benchmarks/NOTES.md); the tiles times the programs are counted in 32 bits.
 FEWEST_ROWS = 16
-MOST_ROWS = 4  # a program: above, whole sequences even out by themselves
+MOST_ROWS = 5  # a program: above, whole sequences even out by themselves
 FEWEST_KEYS = 256  # a program, were every sequence as long as the table is wide
 MOST_TILES = 2**31 - 1
 
@@ -54,7 +58,7 @@ def supports(
     batch, q_tokens, heads, head_dim = query.shape
     _, block_size, kv_heads, _ = k_cache.shape
     rows = batch * (kv_heads // HEADS)
-    tiles = rows * max_blocks * block_size // TILE
+    tiles = rows * max_blocks * block_size // BOX
     return (
         k_cache.is_cuda
         and checks.capability(k_cache.device) == 90
@@ -65,7 +69,7 @@ def supports(
         and kv_heads % HEADS == 0
         and q_tokens * padded(heads // kv_heads) <= ROWS
         and FEWEST_ROWS <= rows <= MOST_ROWS * programs
-        and programs * FEWEST_KEYS // TILE <= tiles < MOST_TILES // programs
+        and programs * FEWEST_KEYS // BOX <= tiles < MOST_TILES // programs
         and all(map(checks.tma_aligned, (query, k_cache, v_cache)))
         and _gluon_kernels() is not None
     )
@@ -73,24 +77,34 @@ def supports(
 
 def constexprs(q_tokens: int, group: int, head_dim: int, block_size: int) -> dict[str, Any]:
     """The kernel's compile-time arguments, for a launch or an ahead-of-time compile."""
+    count = 1 << (q_tokens * padded(group) - 1).bit_length()
     return {
         "Q_TOKENS": q_tokens,
         "GROUP": group,
         "BLOCK_SIZE": block_size,
-        "SLOTS": SLOT_BYTES // (HEADS * TILE * head_dim * 2),
+        "SLOTS": SLOTS,
+        "BOXES": SLOT_BYTES // (HEADS * BOX * head_dim * 2),
         "PARTS": head_dim // WIDTH,
+        "KEPT": max(1, min(MOST_ROWS, KEPT_BYTES // (HEADS * count * head_dim * 4))),
+        "COUNT": count,
     }
 
 
 def join_constexprs(constants: dict[str, Any], rows: int, programs: int) -> dict[str, Any]:
     """The same of the joining kernel; a row is expected in programs / rows pieces, and two ends."""
     expected = programs // rows + 2
+    pieces = min(16, 1 << (expected - 1).bit_length())
+    head_dim = constants["PARTS"] * WIDTH
+    places = HEADS * constants["Q_TOKENS"] * constants["GROUP"]
+    held = JOINED_VALUES * 32 * JOIN_WARPS // (pieces * head_dim)
     return {
         "BY_ROW": rows < programs,
+        "TILE": constants["BOXES"] * BOX,
         **{name: constants[name] for name in ("Q_TOKENS", "GROUP", "BLOCK_SIZE")},
         "HEADS": HEADS,
-        "HEAD_DIM": constants["PARTS"] * WIDTH,
-        "PIECES": min(16, 1 << (expected - 1).bit_length()),
+        "HEAD_DIM": head_dim,
+        "PIECES": pieces,
+        "PLACES": min(places & -places, max(JOIN_WARPS, held)),
     }
 
 
@@ -114,7 +128,7 @@ def cache_box(pages: torch.Tensor) -> tuple[list[int], list[int], list[int]]:
     blocks, block_size, kv_heads, head_dim = pages.shape
     step, token_step, head_step = pages.stride()[:3]
     steps = _steps([blocks, kv_heads, block_size], [step, head_step, token_step])
-    return [blocks, kv_heads, block_size, head_dim], [*steps, 1], [1, HEADS, TILE, WIDTH]
+    return [blocks, kv_heads, block_size, head_dim], [*steps, 1], [1, HEADS, BOX, WIDTH]
 
 
 def _steps(extents: list[int], strides: list[int]) -> list[int]:
@@ -160,14 +174,20 @@ class Plan:
         self._programs = programs
         kind = (query.device, query.dtype, left < 0, self._table_step, *map(str, self._boxes))
         self._launch = Launcher(
-            kernels[0], (programs, 1, 1), constants, kind, num_warps=HEADS, maxnreg=REGISTERS
+            kernels[0],
+            (programs, 1, 1),
+            constants,
+            kind,
+            num_warps=HEADS,
+            maxnreg=REGISTERS[head_dim],
         )
+        join = join_constexprs(constants, rows, programs)
         self._join = Launcher(
             kernels[1],
-            (min(rows, programs - 1), HEADS * q_tokens * group, 1),
-            join_constexprs(constants, rows, programs),
+            (min(rows, programs - 1), HEADS * q_tokens * group // join["PLACES"], 1),
+            join,
             kind[:3],
-            num_warps=1,
+            num_warps=JOIN_WARPS,
             launch_pdl=True,
         )
 

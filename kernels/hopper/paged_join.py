@@ -13,7 +13,7 @@ from kernels.hopper.paged_work import count_tiles, find, program_of, share, tile
 @gluon.jit
 def _split_row(
     lengths, programs, batch, head_blocks, max_blocks, left,
-    BY_ROW: gl.constexpr, Q_TOKENS: gl.constexpr, BLOCK_SIZE: gl.constexpr,
+    BY_ROW: gl.constexpr, TILE: gl.constexpr, Q_TOKENS: gl.constexpr, BLOCK_SIZE: gl.constexpr,
 ):  # fmt: skip
     """A row, the program that begins it, and in how many pieces it is; 1 for nothing to do.
 
@@ -24,20 +24,22 @@ def _split_row(
         row = gl.program_id(0)
         seq = row // head_blocks
         total, before = count_tiles(
-            lengths, batch, head_blocks, max_blocks, left, seq, BLOCK_SIZE, Q_TOKENS
+            lengths, batch, head_blocks, max_blocks, left, seq, TILE, BLOCK_SIZE, Q_TOKENS
         )
-        _, _, tiles = tiles_of(lengths, seq, batch, max_blocks, left, BLOCK_SIZE, Q_TOKENS)
+        _, _, tiles = tiles_of(lengths, seq, batch, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS)
         row_begin = before + row % head_blocks * tiles
         first = program_of(row_begin, programs, total)
         mine = tiles > 0
     else:
         total, _ = count_tiles(
-            lengths, batch, head_blocks, max_blocks, left, None, BLOCK_SIZE, Q_TOKENS
+            lengths, batch, head_blocks, max_blocks, left, None, TILE, BLOCK_SIZE, Q_TOKENS
         )
         first = gl.program_id(0)
         end = share(first + 1, programs, total)
-        seq, before = find(end, lengths, batch, head_blocks, max_blocks, left, BLOCK_SIZE, Q_TOKENS)
-        _, _, tiles = tiles_of(lengths, seq, batch, max_blocks, left, BLOCK_SIZE, Q_TOKENS)
+        seq, before = find(
+            end, lengths, batch, head_blocks, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS
+        )
+        _, _, tiles = tiles_of(lengths, seq, batch, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS)
         block = (end - before) // gl.maximum(tiles, 1)
         row = seq * head_blocks + block
         row_begin = before + block * tiles
@@ -66,52 +68,64 @@ def hopper_paged_join(
     head_blocks,
     max_blocks,
     BY_ROW: gl.constexpr,
+    TILE: gl.constexpr,
     Q_TOKENS: gl.constexpr,
     GROUP: gl.constexpr,
     BLOCK_SIZE: gl.constexpr,
     HEADS: gl.constexpr,
     HEAD_DIM: gl.constexpr,
     PIECES: gl.constexpr,  # joined at once
+    PLACES: gl.constexpr,  # query rows
 ):
-    """Grid (rows or ends of shares, query rows of a block of KV heads), one warp."""
+    """Grid (rows or ends of shares, query rows of a block of KV heads / PLACES)."""
     LANES: gl.constexpr = HEAD_DIM // 4
-    LAYOUT: gl.constexpr = gl.BlockedLayout([1, 4], [32 // LANES, LANES], [1, 1], [1, 0])
+    LAYOUT: gl.constexpr = gl.BlockedLayout(
+        [1, 1, 4], [1, 32 // LANES, LANES], [gl.num_warps(), 1, 1], [2, 1, 0]
+    )
     VALID: gl.constexpr = Q_TOKENS * GROUP
     row, first, pieces = _split_row(
-        cache_seqlens, programs, batch, head_blocks, max_blocks, left, BY_ROW, Q_TOKENS, BLOCK_SIZE
-    )
-    head = gl.program_id(1) // VALID
-    place = gl.program_id(1) % VALID
+        cache_seqlens, programs, batch, head_blocks, max_blocks, left, BY_ROW, TILE, Q_TOKENS,
+        BLOCK_SIZE,
+    )  # fmt: skip
     if pieces > 1:
-        column = gl.arange(0, HEAD_DIM, gl.SliceLayout(0, LAYOUT))
-        top = -float("inf")
-        total = 0.0
-        acc = gl.zeros([HEAD_DIM], gl.float32, gl.SliceLayout(0, LAYOUT))
+        EACH: gl.constexpr = gl.SliceLayout(2, LAYOUT)  # place and piece
+        WIDE: gl.constexpr = gl.SliceLayout(1, LAYOUT)  # place and column
+        spot = gl.program_id(1) * PLACES + gl.arange(0, PLACES, gl.SliceLayout(1, EACH))
+        column = gl.arange(0, HEAD_DIM, gl.SliceLayout(0, gl.SliceLayout(1, LAYOUT)))
+        top = gl.full([PLACES], -float("inf"), gl.float32, gl.SliceLayout(1, EACH))
+        total = gl.zeros([PLACES], gl.float32, gl.SliceLayout(1, EACH))
+        acc = gl.zeros([PLACES, HEAD_DIM], gl.float32, WIDE)
         _wait()
         for start in range(0, pieces, PIECES):
-            piece = start + gl.arange(0, PIECES, gl.SliceLayout(1, LAYOUT))
+            piece = start + gl.arange(0, PIECES, gl.SliceLayout(0, EACH))[None, :]
             # The first is the second one of its program's: the rest of a share.
             source = 2 * (first + piece) + (piece == 0).to(gl.int32)
-            source = (source * HEADS + head) * VALID + place
-            there = piece < pieces
+            source = source * (HEADS * VALID) + spot[:, None]
+            there = (piece < pieces) & (spot >= 0)[:, None]
             part = gl.load(piece_lse + source, mask=there, other=-float("inf"))
             values = gl.load(
-                piece_out + source[:, None] * HEAD_DIM + column[None, :],
-                mask=there[:, None],
+                piece_out + source[:, :, None] * HEAD_DIM + column[None, :][:, None, :],
+                mask=there[:, :, None],
                 other=0.0,
             )
-            new_top = gl.maximum(top, gl.max(part, 0))
+            new_top = gl.maximum(top, gl.max(part, 1))
             shift = gl.where(new_top == -float("inf"), 0.0, new_top)
-            weight = gl.exp2((part - shift) * 1.4426950408889634)
+            weight = gl.exp2((part - shift[:, None]) * 1.4426950408889634)
             decay = gl.exp2((top - shift) * 1.4426950408889634)
-            total = total * decay + gl.sum(weight, 0)
-            acc = acc * decay + gl.sum(weight[:, None] * values, 0)
+            total = total * decay + gl.sum(weight, 1)
+            decay = gl.convert_layout(decay, gl.SliceLayout(1, WIDE), assert_trivial=True)
+            acc = acc * decay[:, None] + gl.sum(weight[:, :, None] * values, 1)
             top = new_top
         total = gl.where(total == 0.0, 1.0, total)
+        head = spot // VALID
+        place = spot % VALID
         q_head = (row % head_blocks * HEADS + head) * GROUP + place % GROUP
         result = row // head_blocks * Q_TOKENS + place // GROUP
         result = result.to(gl.int64) * (head_blocks * HEADS * GROUP) + q_head
-        gl.store(out + result * HEAD_DIM + column, (acc / total).to(out.dtype.element_ty))
         gl.store(lse + result, top + gl.log(total))
+        result = gl.convert_layout(result, gl.SliceLayout(1, WIDE), assert_trivial=True)[:, None]
+        total = gl.convert_layout(total, gl.SliceLayout(1, WIDE), assert_trivial=True)[:, None]
+        target = out + result * HEAD_DIM + column[None, :]
+        gl.store(target, (acc / total).to(out.dtype.element_ty))
     elif gl.program_id(0) + gl.program_id(1) == 0:
         _wait()  # the next kernel must not begin before the first one's end

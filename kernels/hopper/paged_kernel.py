@@ -1,10 +1,10 @@
 """Paged decode for Hopper in Gluon: every multiprocessor reads as many keys, whatever the lengths.
 
 One program a multiprocessor. Its producer warp goes through the program's share of all tiles
-(`kernels.hopper.paged_work`) and fills a ring by TMA: a slot is 16 keys or values of one page, of 8
-KV heads. A warp for each of these heads multiplies and does the softmax. A row that lies in one
-share is written as it will be; the pieces of the others are joined by
-`kernels.hopper.paged_join`. Works with the Gluon of Triton 3.6 to 3.9.
+(`kernels.hopper.paged_work`) and fills a ring by TMA: a slot is a tile's keys or values, of 8 KV
+heads. A warp for each of these heads multiplies and does the softmax. A row that lies in one share
+is written as it will be; the pieces of the others are joined by `kernels.hopper.paged_join`. Works
+with the Gluon of Triton 3.6 to 3.9.
 """
 
 # ruff: noqa: RUF005 (Gluon has no unpacking into a tuple)
@@ -17,41 +17,90 @@ from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 from kernels.hopper.names import barrier, fence
 from kernels.hopper.notes import told
 from kernels.hopper.paged_producer import FIRST, LAST, NOTES, PIECE, ROW, SEQLEN, produce
-from kernels.hopper.paged_work import TILE
 
 ROWS = gl.constexpr(16)  # of queries a KV head: tensor cores take no fewer
 
 
 @gluon.jit
-def _attend(
-    out, lse, piece_out, piece_lse, q_smem, ring, notes, q_full, q_empty, full, empty, note_full,
-    note_empty, score_scale, out_scale, left, head_blocks,
-    Q_TOKENS: gl.constexpr, GROUP: gl.constexpr,
+def _write(
+    values, row_lse, out, lse, piece_out, piece_lse, row, piece, head_blocks,
+    PAD: gl.constexpr, Q_TOKENS: gl.constexpr, GROUP: gl.constexpr,
 ):  # fmt: skip
-    """A warp for each KV head: scores, softmax and output of one row after the other."""
+    """A row's result, or a piece's: `values` are parts of head_dim, [KV heads, query rows, 64]."""
+    HEADS: gl.constexpr = values[0].shape[0]
+    WIDTH: gl.constexpr = values[0].shape[2]
+    D: gl.constexpr = len(values) * WIDTH
+    S: gl.constexpr = values[0].type.layout
+    HEAD_ROWS: gl.constexpr = gl.SliceLayout(2, S)
+    head = gl.arange(0, HEADS, gl.SliceLayout(1, HEAD_ROWS))[:, None]
+    place = gl.arange(0, values[0].shape[1], gl.SliceLayout(0, HEAD_ROWS))[None, :]
+    column = gl.arange(0, WIDTH, gl.SliceLayout(0, gl.SliceLayout(1, S)))[None, :][:, None, :]
+    token = place // PAD
+    member = place % PAD
+    wanted = (token < Q_TOKENS) & (member < GROUP) & (head >= 0)
+    if piece < 0:
+        q_head = (row % head_blocks * HEADS + head) * GROUP + member
+        result = row // head_blocks * Q_TOKENS + token
+        result = result.to(gl.int64) * (head_blocks * HEADS * GROUP) + q_head
+        gl.store(lse + result, row_lse, mask=wanted)
+        target = out + result[:, :, None] * D + column
+        for part in gl.static_range(len(values)):
+            final = values[part].to(out.dtype.element_ty)
+            gl.store(target + part * WIDTH, final, mask=wanted[:, :, None])
+    else:
+        source = (piece * HEADS + head) * (Q_TOKENS * GROUP) + token * GROUP + member
+        gl.store(piece_lse + source, row_lse, mask=wanted)
+        goal = piece_out + source[:, :, None] * D + column
+        for part in gl.static_range(len(values)):
+            gl.store(goal + part * WIDTH, values[part], mask=wanted[:, :, None])
+
+
+@gluon.jit
+def _first_rows(values, COUNT: gl.constexpr):
+    """The first of the query rows of each KV head, from [KV heads, query rows, 64]."""
+    HEADS: gl.constexpr = values.shape[0]
+    MANY: gl.constexpr = values.shape[1]
+    WIDTH: gl.constexpr = values.shape[2]
+    if COUNT < MANY:
+        ROW: gl.constexpr = gl.SliceLayout(0, gl.SliceLayout(2, values.type.layout))
+        row = gl.arange(0, MANY, ROW)[None, :][:, :, None]
+        values = gl.where(row < COUNT, values, 0.0)
+        values = gl.sum(values.reshape([HEADS, MANY // COUNT, COUNT, WIDTH]), 1)
+    return values
+
+
+@gluon.jit
+def _attend(
+    out, lse, piece_out, piece_lse, q_smem, ring, kept, kept_lse, notes, q_full, q_empty, full,
+    empty, note_full, note_empty, score_scale, out_scale, left, head_blocks,
+    Q_TOKENS: gl.constexpr, GROUP: gl.constexpr, BOXES: gl.constexpr, KEPT: gl.constexpr,
+):  # fmt: skip
+    """A warp for each KV head: scores, softmax and output of one row after the other.
+
+    A store in the middle of a share costs 3 us of reading, so the first results wait for its end in
+    shared memory.
+    """
     SLOTS: gl.constexpr = full.shape[0]
     PARTS: gl.constexpr = q_smem.shape[0]  # of head_dim
     HEADS: gl.constexpr = q_smem.shape[2]
     PAD: gl.constexpr = q_smem.shape[4]  # of GROUP
     WIDTH: gl.constexpr = q_smem.shape[5]
-    D: gl.constexpr = PARTS * WIDTH
+    BOX: gl.constexpr = ring.shape[3]  # keys
+    TILE: gl.constexpr = BOX * BOXES
     S: gl.constexpr = gl.NVMMADistributedLayout([2, 0], [HEADS, 1, 1], [1, 16, 8])
     LEFT: gl.constexpr = gl.DotOperandLayout(0, S, 2)
     RIGHT: gl.constexpr = gl.DotOperandLayout(1, S, 2)
     HEAD_ROWS: gl.constexpr = gl.SliceLayout(2, S)
     COLUMNS: gl.constexpr = gl.SliceLayout(0, gl.SliceLayout(1, S))
-    head = gl.arange(0, HEADS, gl.SliceLayout(1, HEAD_ROWS))[:, None]
-    place = gl.arange(0, ROWS, gl.SliceLayout(0, HEAD_ROWS))[None, :]
-    token = place // PAD
-    member = place % PAD
-    column = gl.arange(0, WIDTH, COLUMNS)[None, :][:, None, :]
-    key = gl.arange(0, TILE, COLUMNS)[None, :][:, None, :]
-    value = gl.arange(0, TILE, gl.SliceLayout(0, gl.SliceLayout(2, RIGHT)))[None, :][:, :, None]
-    wanted = (token < Q_TOKENS) & (member < GROUP) & (head >= 0)
+    token = gl.arange(0, ROWS, gl.SliceLayout(0, HEAD_ROWS))[None, :] // PAD
+    key = gl.arange(0, BOX, COLUMNS)[None, :][:, None, :]
+    value = gl.arange(0, BOX, gl.SliceLayout(0, gl.SliceLayout(2, RIGHT)))[None, :][:, :, None]
     count = 0
     turn = 0
     mbarrier.wait(note_full, 0)
     row = told(notes, turn, ROW)
+    first_row = row
+    first_piece = told(notes, turn, PIECE)
     while row >= 0:
         first = told(notes, turn, FIRST)
         last = told(notes, turn, LAST)
@@ -68,40 +117,58 @@ def _attend(
             acc = acc + (zeros,)  # type: ignore[assignment]
         mbarrier.arrive(q_empty, count=1)
         row_max = gl.full([HEADS, ROWS], -float("inf"), gl.float32, HEAD_ROWS)
-        sums = gl.zeros([HEADS, ROWS, TILE], gl.float32, S)  # added up across columns at the end
+        sums = gl.zeros([HEADS, ROWS, BOX], gl.float32, S)  # added up across columns at the end
         for tile in range(first, last):
             slot = count % SLOTS
             mbarrier.wait(full.index(slot), count // SLOTS & 1)
-            scores = gl.zeros([HEADS, ROWS, TILE], gl.float32, S)
-            for part in gl.static_range(PARTS):
-                keys = ring.index(slot * PARTS + part).reshape([HEADS, TILE, WIDTH])
-                scores = mma_v2(queries[part], keys.permute([0, 2, 1]).load(RIGHT), scores)
+            scores = ()
+            for box in gl.static_range(BOXES):
+                some = gl.zeros([HEADS, ROWS, BOX], gl.float32, S)
+                for part in gl.static_range(PARTS):
+                    keys = ring.index((slot * BOXES + box) * PARTS + part)
+                    keys = keys.reshape([HEADS, BOX, WIDTH]).permute([0, 2, 1])
+                    some = mma_v2(queries[part], keys.load(RIGHT), some)
+                scores = scores + (some,)  # type: ignore[assignment]
             mbarrier.arrive(empty.index(slot), count=1)
-            scores *= score_scale
             masked = (tile + 1) * TILE > seqlen - Q_TOKENS + 1
             if left is not None:
                 masked |= tile * TILE < seqlen - 1 - left
-            if masked:
-                ahead = tile * TILE + key - (seqlen - Q_TOKENS + token)[:, :, None]
-                scores = gl.where(ahead <= 0, scores, -float("inf"))
-                if left is not None:
-                    scores = gl.where(ahead >= -left, scores, -float("inf"))
-            new_max = gl.maximum(row_max, gl.max(scores, 2))
+            seen = ()
+            for box in gl.static_range(BOXES):
+                some = scores[box] * score_scale
+                if masked:
+                    ahead = tile * TILE + box * BOX + key - (seqlen - Q_TOKENS + token)[:, :, None]
+                    some = gl.where(ahead <= 0, some, -float("inf"))
+                    if left is not None:
+                        some = gl.where(ahead >= -left, some, -float("inf"))
+                seen = seen + (some,)  # type: ignore[assignment]
+            highest = seen[0]  # type: ignore[misc]
+            for box in gl.static_range(1, BOXES):
+                highest = gl.maximum(highest, seen[box])
+            new_max = gl.maximum(row_max, gl.max(highest, 2))
             shift = gl.where(new_max == -float("inf"), 0.0, new_max)
-            weights = gl.exp2(scores - shift[:, :, None])
             decay = gl.exp2(row_max - shift)[:, :, None]
-            sums = sums * decay + weights
+            sums = sums * decay
             row_max = new_max
-            weights = gl.convert_layout(weights.to(ring.dtype), LEFT)
+            weights = ()
+            for box in gl.static_range(BOXES):
+                weight = gl.exp2(seen[box] - shift[:, :, None])
+                sums += weight
+                weight = gl.convert_layout(weight.to(ring.dtype), LEFT)
+                weights = weights + (weight,)  # type: ignore[assignment]
             count += 1
             slot = count % SLOTS
             mbarrier.wait(full.index(slot), count // SLOTS & 1)
             added = ()
             for part in gl.static_range(PARTS):
-                held = ring.index(slot * PARTS + part).reshape([HEADS, TILE, WIDTH]).load(RIGHT)
-                if seqlen - tile * TILE < TILE:  # never written: may be NaN, and 0 * NaN is NaN
-                    held = gl.where(value < seqlen - tile * TILE, held, gl.zeros_like(held))
-                product = mma_v2(weights, held, acc[part] * decay)
+                product = acc[part] * decay
+                for box in gl.static_range(BOXES):
+                    held = ring.index((slot * BOXES + box) * PARTS + part)
+                    held = held.reshape([HEADS, BOX, WIDTH]).load(RIGHT)
+                    there = seqlen - tile * TILE - box * BOX
+                    if there < BOX:  # never written: may be NaN, and 0 * NaN is NaN
+                        held = gl.where(value < there, held, gl.zeros_like(held))
+                    product = mma_v2(weights[box], held, product)
                 added = added + (product,)  # type: ignore[assignment]
             acc = added
             mbarrier.arrive(empty.index(slot), count=1)
@@ -110,24 +177,36 @@ def _attend(
         row_sum = gl.where(row_sum == 0.0, 1.0, row_sum)  # rows with nothing to attend to
         row_lse = (row_max + gl.log2(row_sum)) * 0.6931471805599453
         norm = (out_scale / row_sum)[:, :, None]
-        if piece < 0:
-            q_head = (row % head_blocks * HEADS + head) * GROUP + member
-            result = row // head_blocks * Q_TOKENS + token
-            result = result.to(gl.int64) * (head_blocks * HEADS * GROUP) + q_head
-            gl.store(lse + result, row_lse, mask=wanted)
-            target = out + result[:, :, None] * D + column
-            for part in gl.static_range(PARTS):
-                final = (acc[part] * norm).to(out.dtype.element_ty)
-                gl.store(target + part * WIDTH, final, mask=wanted[:, :, None])
-        else:
-            source = (piece * HEADS + head) * (Q_TOKENS * GROUP) + token * GROUP + member
-            gl.store(piece_lse + source, row_lse, mask=wanted)
-            goal = piece_out + source[:, :, None] * D + column
-            for part in gl.static_range(PARTS):
-                gl.store(goal + part * WIDTH, acc[part] * norm, mask=wanted[:, :, None])
+        results = ()
+        for part in gl.static_range(PARTS):
+            result = acc[part] * norm
+            results = results + (result,)  # type: ignore[assignment]
         turn += 1
         mbarrier.wait(note_full, turn & 1)
-        row = told(notes, turn, ROW)
+        next_row = told(notes, turn, ROW)
+        if (next_row >= 0) & (turn <= KEPT):
+            COUNT: gl.constexpr = kept.shape[2]
+            for part in gl.static_range(PARTS):
+                kept.index((turn - 1) * PARTS + part).store(_first_rows(results[part], COUNT))
+            kept_lse.index(turn - 1).store(row_lse)
+        else:
+            _write(
+                results, row_lse, out, lse, piece_out, piece_lse, row, piece, head_blocks, PAD,
+                Q_TOKENS, GROUP,
+            )  # fmt: skip
+        row = next_row
+    KEEP: gl.constexpr = gl.BlockedLayout([1, 1, 4], [1, 2, 16], [HEADS, 1, 1], [2, 1, 0])
+    for one in range(gl.minimum(turn - 1, KEPT)):
+        results = ()
+        for part in gl.static_range(PARTS):
+            result = kept.index(one * PARTS + part).load(KEEP)
+            results = results + (result,)  # type: ignore[assignment]
+        row_lse = kept_lse.index(one).slice(0, kept.shape[2], 1).load(gl.SliceLayout(2, KEEP))
+        piece = gl.where(one == 0, first_piece, -1)
+        _write(
+            results, row_lse, out, lse, piece_out, piece_lse, first_row + one, piece, head_blocks,
+            PAD, Q_TOKENS, GROUP,
+        )  # fmt: skip
 
 
 @gluon.jit(do_not_specialize=["batch", "head_blocks", "max_blocks", "left"])
@@ -152,14 +231,25 @@ def hopper_paged_kernel(
     GROUP: gl.constexpr,
     BLOCK_SIZE: gl.constexpr,
     SLOTS: gl.constexpr,  # of the ring
+    BOXES: gl.constexpr,  # of 16 keys in a slot
     PARTS: gl.constexpr,  # of head_dim, 64 columns each
+    KEPT: gl.constexpr,  # results of a share that wait for its end
+    COUNT: gl.constexpr,  # query rows of a KV head, a power of two
 ):
     """Grid (multiprocessors,); a warp for each KV head of a block, and the producer's."""
+    HEADS: gl.constexpr = k_desc.block_type.shape[1]
     q_smem = gl.allocate_shared_memory(
         q_desc.dtype, [PARTS] + q_desc.block_type.shape, q_desc.layout
     )
     ring = gl.allocate_shared_memory(
-        k_desc.dtype, [SLOTS * PARTS] + k_desc.block_type.shape, k_desc.layout
+        k_desc.dtype, [SLOTS * BOXES * PARTS] + k_desc.block_type.shape, k_desc.layout
+    )
+    kept = gl.allocate_shared_memory(
+        gl.float32, [KEPT * PARTS, HEADS, COUNT, k_desc.block_type.shape[3]],
+        gl.SwizzledSharedLayout(4, 1, 8, [2, 1, 0]),
+    )  # fmt: skip
+    kept_lse = gl.allocate_shared_memory(
+        gl.float32, [KEPT, HEADS, ROWS], gl.SwizzledSharedLayout(1, 1, 1, [1, 0])
     )
     notes = gl.allocate_shared_memory(gl.int32, [NOTES, 1], gl.SwizzledSharedLayout(1, 1, 1, [0]))
     full = gl.allocate_shared_memory(gl.int64, [SLOTS, 1], mbarrier.MBarrierLayout())
@@ -180,13 +270,14 @@ def hopper_paged_kernel(
     gl.warp_specialize(
         [
             (_attend, (
-                out, lse, piece_out, piece_lse, q_smem, ring, notes, q_full, q_empty, full, empty,
-                note_full, note_empty, score_scale, out_scale, left, head_blocks, Q_TOKENS, GROUP,
+                out, lse, piece_out, piece_lse, q_smem, ring, kept, kept_lse, notes, q_full,
+                q_empty, full, empty, note_full, note_empty, score_scale, out_scale, left,
+                head_blocks, Q_TOKENS, GROUP, BOXES, KEPT,
             )),
             (produce, (
                 q_desc, k_desc, v_desc, block_table, cache_seqlens, q_smem, ring, notes, q_full,
                 q_empty, full, empty, note_full, note_empty, batch, head_blocks, max_blocks, left,
-                stride_table, Q_TOKENS, BLOCK_SIZE,
+                stride_table, Q_TOKENS, BLOCK_SIZE, BOXES,
             )),
         ],
         [1],

@@ -1,12 +1,14 @@
 """The producer warp of Hopper's paged decode: it loads a program's share by TMA."""
 
+# ruff: noqa: RUF005 (Gluon has no unpacking into a tuple)
+
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
 from kernels.hopper.names import load_tile
 from kernels.hopper.notes import tell
-from kernels.hopper.paged_work import TILE, count_tiles, find, share, tiles_of
+from kernels.hopper.paged_work import count_tiles, find, share, tiles_of
 
 LANES = gl.constexpr(32)
 # The producer's notes about the next row, each for two turns. PIECE is where its result goes: -1,
@@ -16,10 +18,10 @@ NOTES = gl.constexpr(10)
 
 
 @gluon.jit
-def _pages(table, tile, last, BLOCK_SIZE: gl.constexpr):
-    """Pages of the next 32 tiles, a lane each: so kept, a load is waited for only when used."""
-    tile += gl.arange(0, LANES, gl.BlockedLayout([1], [32], [1], [0]))
-    return gl.load(table + tile * TILE // BLOCK_SIZE, mask=tile < last, other=-1)
+def _pages(table, box, stop, BOX: gl.constexpr, BLOCK_SIZE: gl.constexpr):
+    """Pages of the next 32 boxes, a lane each: so kept, a load is waited for only when used."""
+    box += gl.arange(0, LANES, gl.BlockedLayout([1], [32], [1], [0]))
+    return gl.load(table + box * BOX // BLOCK_SIZE, mask=box < stop, other=-1)
 
 
 @gluon.jit
@@ -40,30 +42,36 @@ def _load_queries(desc, smem, full, empty, turn, seq, block):
 
 
 @gluon.jit
-def _fill(desc, ring, full, empty, count, page, head, row):
-    """One slot of the ring: 16 keys or values of a page. Page -1 is outside: zeros."""
+def _fill(desc, ring, full, empty, count, pages, box, head, BLOCK_SIZE: gl.constexpr):
+    """One slot of the ring: a tile's keys or values, by boxes. Page -1 is outside: zeros."""
     SLOTS: gl.constexpr = full.shape[0]
-    PARTS: gl.constexpr = ring.shape[0] // SLOTS
+    HELD: gl.constexpr = ring.shape[0] // SLOTS
+    BOX: gl.constexpr = desc.block_type.shape[2]
     WIDTH: gl.constexpr = desc.block_type.shape[3]
     slot = count % SLOTS
     mbarrier.wait(empty.index(slot), count // SLOTS & 1 ^ 1)
-    mbarrier.expect(full.index(slot), PARTS * desc.block_type.nbytes)
-    for part in gl.static_range(PARTS):
-        target = ring.index(slot * PARTS + part)
-        load_tile(desc, [page, head, row, part * WIDTH], full.index(slot), target)
+    mbarrier.expect(full.index(slot), HELD * desc.block_type.nbytes)
+    for i in gl.static_range(len(pages)):
+        row = (box + i) * BOX % BLOCK_SIZE
+        for part in gl.static_range(HELD // len(pages)):
+            target = ring.index(slot * HELD + i * (HELD // len(pages)) + part)
+            load_tile(desc, [pages[i], head, row, part * WIDTH], full.index(slot), target)
 
 
 @gluon.jit
 def produce(
     q_desc, k_desc, v_desc, block_table, lengths, q_smem, ring, notes, q_full, q_empty, full, empty,
     note_full, note_empty, batch, head_blocks, max_blocks, left, stride_table,
-    Q_TOKENS: gl.constexpr, BLOCK_SIZE: gl.constexpr,
+    Q_TOKENS: gl.constexpr, BLOCK_SIZE: gl.constexpr, BOXES: gl.constexpr,
 ):  # fmt: skip
     HEADS: gl.constexpr = k_desc.block_type.shape[1]
+    BOX: gl.constexpr = k_desc.block_type.shape[2]  # keys of one page
+    TILE: gl.constexpr = BOX * BOXES
+    AHEAD: gl.constexpr = LANES // BOXES  # tiles whose pages are known
     program = gl.program_id(0)
     programs = gl.num_programs(0)
     total, _ = count_tiles(
-        lengths, batch, head_blocks, max_blocks, left, None, BLOCK_SIZE, Q_TOKENS
+        lengths, batch, head_blocks, max_blocks, left, None, TILE, BLOCK_SIZE, Q_TOKENS
     )
     begin = share(program, programs, total)
     end = share(program + 1, programs, total)
@@ -71,15 +79,16 @@ def produce(
     before = 0
     if program > 0:  # the first has the empty sequences before the first tile
         seq, before = find(
-            begin, lengths, batch, head_blocks, max_blocks, left, BLOCK_SIZE, Q_TOKENS
+            begin, lengths, batch, head_blocks, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS
         )
-    seqlen, low, tiles = tiles_of(lengths, seq, batch, max_blocks, left, BLOCK_SIZE, Q_TOKENS)
+    seqlen, low, tiles = tiles_of(lengths, seq, batch, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS)
     block = (begin - before) // gl.maximum(tiles, 1)
     row_begin = before + block * tiles
     table = block_table + seq.to(gl.int64) * stride_table  # type: ignore[attr-defined]
     first = low + begin - row_begin
     last = low + gl.minimum(end - row_begin, tiles)
-    pages = _pages(table, first, last, BLOCK_SIZE)
+    stop = gl.minimum(last * BOXES, gl.cdiv(seqlen, BOX))
+    pages = _pages(table, first * BOXES, stop, BOX, BLOCK_SIZE)
     gl.inline_asm_elementwise(  # `join` finds out what it will read while this kernel runs
         "griddepcontrol.launch_dependents; mov.b32 $0, 0;", "=r", [], dtype=gl.int32,
         is_pure=False, pack=1,
@@ -112,26 +121,30 @@ def produce(
             block = 0
             seq += 1
             seqlen, next_low, tiles = tiles_of(
-                lengths, seq, batch, max_blocks, left, BLOCK_SIZE, Q_TOKENS
+                lengths, seq, batch, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS
             )
         more = (seq < batch) & ((row_end < end) | ((tiles == 0) & (row_end <= end)))
         next_table = block_table + seq.to(gl.int64) * stride_table  # type: ignore[attr-defined]
         next_last = next_low + gl.minimum(end - row_end, tiles)
+        next_stop = gl.minimum(next_last * BOXES, gl.cdiv(seqlen, BOX))
         if first >= last:
-            pages = _pages(next_table, next_low, next_last, BLOCK_SIZE)
-        for start in range(first, last, LANES):
-            inside = start + LANES < last
+            pages = _pages(next_table, next_low * BOXES, next_stop, BOX, BLOCK_SIZE)
+        for start in range(first, last, AHEAD):
+            inside = start + AHEAD < last
             following = _pages(
                 gl.where(inside, table, next_table),
-                gl.where(inside, start + LANES, next_low),
-                gl.where(inside, last, next_last),
+                gl.where(inside, start + AHEAD, next_low) * BOXES,
+                gl.where(inside, stop, next_stop),
+                BOX,
                 BLOCK_SIZE,
             )
-            for tile in range(start, gl.minimum(start + LANES, last)):
-                page = _page(pages, tile - start)
-                row = tile * TILE % BLOCK_SIZE
-                _fill(k_desc, ring, full, empty, count, page, head, row)
-                _fill(v_desc, ring, full, empty, count + 1, page, head, row)
+            for tile in range(start, gl.minimum(start + AHEAD, last)):
+                found = ()
+                for box in gl.static_range(BOXES):
+                    page = _page(pages, (tile - start) * BOXES + box)
+                    found = found + (page,)  # type: ignore[assignment]
+                _fill(k_desc, ring, full, empty, count, found, tile * BOXES, head, BLOCK_SIZE)
+                _fill(v_desc, ring, full, empty, count + 1, found, tile * BOXES, head, BLOCK_SIZE)
                 count += 2
             pages = following
         if more:
@@ -140,6 +153,7 @@ def produce(
         low = next_low
         first = next_low
         last = next_last
+        stop = next_stop
         table = next_table
     mbarrier.wait(note_empty, turn & 1 ^ 1)
     tell(notes, turn, ROW, -1)

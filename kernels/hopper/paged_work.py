@@ -1,20 +1,26 @@
 """Paged decode's equal shares: which tiles of which sequences a program reads, from the lengths.
 
-A row is one sequence's block of KV heads; its tiles of 16 keys are numbered on from row to row. Of
-all tiles each program gets a run of as many, however long each sequence is: it ends one row, passes
+A row is one sequence's block of KV heads; its tiles of keys are numbered on from row to row. Of all
+tiles each program gets a run of as many, however long each sequence is: it ends one row, passes
 over whole ones and begins another. The host knows no lengths, so programs work this out themselves.
 """
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
-TILE = gl.constexpr(16)
 MANY = gl.constexpr(256)  # lengths looked at together
 
 
 @gluon.jit
 def tiles_of(
-    lengths, seq, batch, max_blocks, left, BLOCK_SIZE: gl.constexpr, Q_TOKENS: gl.constexpr
+    lengths,
+    seq,
+    batch,
+    max_blocks,
+    left,
+    TILE: gl.constexpr,
+    BLOCK_SIZE: gl.constexpr,
+    Q_TOKENS: gl.constexpr,
 ):
     """A sequence's length, the first tile its queries see, and how many from there on."""
     seqlen = gl.load(lengths + seq, mask=seq < batch, other=0)
@@ -33,14 +39,14 @@ def _many():
 @gluon.jit
 def count_tiles(
     lengths, batch, head_blocks, max_blocks, left, seq,
-    BLOCK_SIZE: gl.constexpr, Q_TOKENS: gl.constexpr,
+    TILE: gl.constexpr, BLOCK_SIZE: gl.constexpr, Q_TOKENS: gl.constexpr,
 ):  # fmt: skip
     """Tiles of all rows, and of the rows of the sequences before `seq`, if one is given."""
     total = 0
     before = 0
     for start in range(0, batch, MANY):
         place = start + _many()
-        _, _, tiles = tiles_of(lengths, place, batch, max_blocks, left, BLOCK_SIZE, Q_TOKENS)
+        _, _, tiles = tiles_of(lengths, place, batch, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS)
         total += gl.sum(tiles, 0)
         if seq is not None:
             before += gl.sum(gl.where(place < seq, tiles, 0), 0)
@@ -74,7 +80,7 @@ def _add(first, second):
 @gluon.jit
 def find(
     tile, lengths, batch, head_blocks, max_blocks, left,
-    BLOCK_SIZE: gl.constexpr, Q_TOKENS: gl.constexpr,
+    TILE: gl.constexpr, BLOCK_SIZE: gl.constexpr, Q_TOKENS: gl.constexpr,
 ):  # fmt: skip
     """The sequence a tile is in, and the tiles before that sequence's."""
     seq = 0
@@ -82,7 +88,7 @@ def find(
     counted = 0
     for start in range(0, batch, MANY):
         place = start + _many()
-        _, _, tiles = tiles_of(lengths, place, batch, max_blocks, left, BLOCK_SIZE, Q_TOKENS)
+        _, _, tiles = tiles_of(lengths, place, batch, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS)
         upto = gl.associative_scan(tiles, 0, _add) * head_blocks + counted
         passed = (upto <= tile) & (place < batch)
         seq += gl.sum(passed.to(gl.int32), 0)

@@ -4,6 +4,11 @@
 
 `model_type` settles what the published code of a family does beyond its fields (biases, norms);
 every other field is either read or known to be harmless, and a field that is neither is refused.
+
+Here a file becomes fields and the answer is put together. What the fields of a family mean is in
+the rooms, by what tokens leave behind: dense and experts (keys and values), latents, states.
+layers is what all of them are made of, towers what stands beside a decoder. families finds the
+builder of a model type.
 """
 
 from collections.abc import Mapping
@@ -15,7 +20,7 @@ from planner.hf_config.families import builder_of
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.refused_types import headless, refusal, refuse_other_heads
 from planner.hf_config.rope import rope_of
-from planner.hf_config.towers import towers_of
+from planner.hf_config.towers.towers import towers_of
 from planner.hf_config.wrappers import TOWERS, parts, split
 from planner.model import Model
 from planner.run_dtype import SAVED_IN_FLOAT32, SERVED

@@ -13,14 +13,14 @@ v1/core/sched/scheduler.
 
 from collections import deque
 from heapq import heappop, heappush
-from math import ceil, inf, sqrt
+from math import inf
 from typing import Protocol
 
-from planner.serving.blocks import BlockPool
-from planner.serving.growth import Growth
-from planner.serving.job import Job, needed_blocks
+from planner.serving.batch import Batch
+from planner.serving.job import Job
 from planner.serving.replica import Replica
 from planner.serving.requests import Request
+from planner.serving.runs import steps_within
 
 
 class Sink(Protocol):
@@ -41,44 +41,29 @@ class Sink(Protocol):
     def refused(self, engine: "Engine", request: Request) -> None: ...
 
 
-class Engine:
+class Engine(Batch):
     """The replica at work. submit() requests in order of arrival, advance() to the next one's.
 
     mean_used_blocks, mean_stored_tokens: over the steps being taken, with what they write.
     """
 
     def __init__(self, replica: Replica, sink: Sink) -> None:
-        self.replica = replica
+        super().__init__(replica)
         self.sink = sink
-        self.pool = BlockPool(replica.num_blocks)
-        self.growth = Growth(replica.block_size, replica.lookahead)
         self.now = 0.0
         self.waiting: deque[Job] = deque()
-        self.running: dict[int, Job] = {}
-        self.computing: dict[int, Job] = {}
         self.finishing: list[tuple[int, int, Job]] = []
-        self.batch_open = True
         self.steps = 0.0
-        self.prompt_tokens_stored = 0
-        self._number = 0
-        self._paged = replica.reserve == "paged"
-        self._static = replica.batching == "static"
-        self.padding = 0
         self.mean_used_blocks = 0.0
         self.mean_stored_tokens = 0.0
-        self._yield, self._due = 1, 0.0
-        self._held: list[tuple[Job, int]] = []
+        self._number = 0
+        self._due = 0.0
         self._preempted_now = False
 
     @property
     def load(self) -> int:
         """Requests here, waiting or running."""
         return len(self.waiting) + len(self.running)
-
-    @property
-    def stored_tokens(self) -> int:
-        """Tokens in the block tables, what is shared counted for each that names it."""
-        return self.growth.tokens + self.prompt_tokens_stored
 
     def submit(self, request: Request) -> None:
         """A request arrives. One that could never be served is refused."""
@@ -148,20 +133,7 @@ class Engine:
         if most == 1:
             return 1, first
         last = clock.decode_s(rows, context + most - 1) / each
-        left = until - self.now
-        total = most * (first + last) / 2
-        if left >= total:
-            return most, total
-        slope = (last - first) / (most - 1)
-        steps = (
-            ceil(left / first)
-            if slope * left <= 1e-9 * first * first
-            else ceil(
-                (sqrt((first - slope / 2) ** 2 + 2 * slope * left) - (first - slope / 2)) / slope
-            )
-        )
-        steps = min(max(steps, 1), most)
-        return steps, steps * (first + slope * (steps - 1) / 2)
+        return steps_within(until - self.now, first, last, most)
 
     def _make_room(self) -> None:
         """Preempt until every answer can take its next tokens."""
@@ -170,28 +142,10 @@ class Engine:
             self._preempt()
 
     def _preempt(self) -> None:
-        number, job = self.running.popitem()
-        stored = job.computed
-        if self.computing.pop(number, None) is None:
-            stored = self.growth.remove(job)
-            job.generated += self.growth.steps - job.joined_at
-            self._settle(job, stored)
-        else:
-            self.prompt_tokens_stored -= stored
-        job.release(
-            self.pool, stored, self.replica.block_size, findable=self.replica.prefix_caching
-        )
-        job.target = job.request.prompt_tokens + job.generated
-        job.computed, job.finish_at = 0, -1
-        job.preemptions += 1
+        job = self._drop_last()
         self._preempted_now = True
         self.waiting.appendleft(job)
         self.sink.preempted(self)
-
-    def _settle(self, job: Job, stored: int) -> None:
-        """Blocks that it took while it answered are its own."""
-        if self._paged:
-            job.private = self.replica.blocks(stored) - job.shared - job.own
 
     def _next_chunks(self) -> list[tuple[Job, int]]:
         """The next chunk of every prompt that has started."""
@@ -211,30 +165,6 @@ class Engine:
                 found.append((job, tokens))
                 budget -= tokens
         return [(job, tokens) for job, tokens in found if job.number in self.running]
-
-    def _more(self, job: Job, tokens: int) -> int:
-        replica = self.replica
-        total = job.computed + tokens + replica.lookahead
-        return needed_blocks(total, job.blocks - replica.fixed_blocks, replica.block_size)
-
-    def _spare(self) -> int:
-        """Free blocks beyond those that the answers take in this step."""
-        return self.pool.free - (self._next_blocks if self.growth.count else 0)
-
-    @property
-    def _next_blocks(self) -> int:
-        """What the answers take in a step."""
-        return self.growth.blocks(self._yield)
-
-    @property
-    def _budget(self) -> int:
-        """Tokens of a step that answers and their drafts leave."""
-        replica = self.replica
-        return replica.max_num_batched_tokens - self.growth.count * (1 + replica.draft_tokens)
-
-    def _take(self, job: Job, blocks: int) -> None:
-        self.pool.take(blocks)
-        job.private += blocks
 
     def _start_waiting(self, chunks: list[tuple[Job, int]]) -> None:
         replica, pool, waiting = self.replica, self.pool, self.waiting
@@ -258,11 +188,7 @@ class Engine:
                 pool.forget()
                 continue
             waiting.popleft()
-            if replica.prefix_caching:
-                job.join(pool, shared, own, replica.block_size)
-            self._take(job, new)
-            self.running[job.number] = self.computing[job.number] = job
-            self.prompt_tokens_stored += found
+            self._enter(job, new, shared, own)
             chunks.append((job, tokens))
             budget -= tokens
             self.sink.started(self, job, found)
@@ -270,12 +196,6 @@ class Engine:
                 self._fill_early(job, tokens)
         if self._static:
             self.batch_open = bool(waiting) and budget <= 0
-
-    def _fill_early(self, job: Job, tokens: int) -> None:
-        """What a step computes can be found by requests that start in the same step."""
-        job.computed += tokens
-        job.fill(self.replica.block_size)
-        job.computed -= tokens
 
     def _end(self, chunks: list[tuple[Job, int]]) -> None:
         """Prompts that are done give their first token; answers that are done leave."""
@@ -313,20 +233,7 @@ class Engine:
         if job.finish_at >= 0:
             self._settle(job, stored)
         if self._static:
-            self.padding += 1
-            self._held.append((job, stored))
+            self._hold(job, stored)
         else:
             self._release(job, stored)
         self.sink.finished(self, job)
-
-    def _release(self, job: Job, stored: int) -> None:
-        job.release(
-            self.pool, stored, self.replica.block_size, findable=self.replica.prefix_caching
-        )
-
-    def _open_batch(self) -> None:
-        """The whole batch is done: its places and blocks are free."""
-        self.batch_open, self.padding = True, 0
-        for job, stored in self._held:
-            self._release(job, stored)
-        self._held.clear()

@@ -12,7 +12,7 @@ from planner.parallelism import layers_in
 from planner.run_dtype import plain_dtype
 from planner.timing.collectives import Link, all_gather_s, all_reduce_s, all_to_all_s, send_s
 from planner.timing.elementwise import Number
-from planner.timing.step_costs import Phase
+from planner.timing.one_pass import Phase
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from planner.parallelism import count_in, stage_spans
 from planner.timing.collectives import Link
 from planner.timing.elementwise import Number, larger
 from planner.timing.messages import Message, messages, ring_messages
+from planner.timing.one_pass import Phase
 from planner.timing.roofline import Costs
-from planner.timing.step_costs import Phase, step_costs
+from planner.timing.step_costs import step_costs
 from planner.units import ceil_div
 
 CHUNK_SAMPLES = 3

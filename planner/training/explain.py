@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from planner.explain import Step
+from planner.explain.step import Step
 from planner.kinds.mlp import MoE
 from planner.training.plan import TrainingPlan
 from planner.training.saved import bytes_of

@@ -6,6 +6,11 @@ from planner.hf_config import parse
 from planner.model import Model
 from presets.models import load_model_config
 
+SMALL: dict[str, Any] = {
+    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 6, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 320,
+}  # fmt: skip
+
 LLAMA_8B: dict[str, Any] = {
     "model_type": "llama",
     "hidden_size": 4096,
@@ -83,6 +88,14 @@ JAMBA: dict[str, Any] = {
 def model(config: dict[str, Any], **changes: Any) -> Model:
     """The parsed configuration with some fields changed."""
     return parse({**config, **changes})
+
+
+def text(hidden_size: int, **others: Any) -> dict[str, Any]:
+    """A small decoder of this width."""
+    return {
+        "model_type": "llama", "hidden_size": hidden_size, "intermediate_size": 64,
+        "num_hidden_layers": 1, "num_attention_heads": 8, "vocab_size": 320, **others,
+    }  # fmt: skip
 
 
 def preset(name: str) -> Model:

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from planner.deployment import Deployment
-from planner.explain import Step, derivation
+from planner.explain import derivation
+from planner.explain.step import Step
 from planner.hardware import Gpu, custom_gpu
 from planner.hf_config import parse
 from planner.model import Model

@@ -1,8 +1,6 @@
 """Every family of counted_sparse.json in every engine: figures, or a refusal, and no traceback."""
 
-import json
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +10,14 @@ from planner.engines.registry import ENGINES
 from planner.errors import PlanRefused
 from planner.hardware import custom_gpu
 from planner.hf_config import parse
+from tests.planner.hf_config.counts import cases
 
-DATA = Path(__file__).parents[1] / "data" / "counted_sparse.json"
-CASES = json.loads(DATA.read_text())["cases"]
 GPU = custom_gpu(1 << 44)
 
 
-@pytest.mark.parametrize("config", [c["config"] for c in CASES], ids=lambda c: c["model_type"])
+@pytest.mark.parametrize(
+    "config", [c["config"] for c in cases("sparse")], ids=lambda c: c["model_type"]
+)
 def test_an_engine_answers_for_every_family(config: dict[str, Any]) -> None:
     model = parse(config)
     for engine in ENGINES.values():

@@ -1,0 +1,1 @@
+"""Softmax attention with KV heads, and routed experts."""

@@ -1,0 +1,113 @@
+"""Decoders that mix Kimi delta attention with latent attention: Kimi-Linear and Ling 3.
+
+Source: the reference implementation of each type in Hugging Face transformers 5.24.
+"""
+
+from planner.hf_config.families import family
+from planner.hf_config.latents.mla import latent_attention
+from planner.hf_config.layers.assembly import Layer, assemble, group_layers
+from planner.hf_config.layers.experts import Experts, moe, sparse_layers
+from planner.hf_config.layers.mtp import prediction_layers
+from planner.hf_config.reader import Fields, short
+from planner.hf_config.states.delta import FULL, LINEAR
+from planner.kinds.linear_attention import KimiDeltaAttention
+from planner.kinds.mlp import Mlp
+from planner.model import Mixer, Model
+from planner.tensors import linear, norm
+
+IGNORED = (
+    "num_key_value_heads", "head_dim", "qk_head_dim", "moe_renormalize", "num_expert_group",
+    "use_grouped_topk", "mla_use_nope", "moe_router_activation_func", "model_max_length",
+    "kda_safe_gate", "kda_lower_bound", "mtp_loss_scaling_factor",
+)  # fmt: skip
+
+FLAT = {
+    "num_heads": "linear_num_heads",
+    "head_dim": "linear_head_dim",
+    "short_conv_kernel_size": "linear_conv_kernel_dim",
+}
+"""Names of the delta layers' sizes where transformers saved the file."""
+
+
+@family("kimi_linear", "bailing_hybrid")
+def kda(fields: Fields) -> Model:
+    """Delta-rule layers with latent attention in every few; neither type ties its head."""
+    kimi = fields.text("model_type") == "kimi_linear"
+    hidden_size = fields.integer("hidden_size")
+    count = fields.integer("num_hidden_layers")
+    fields.ignore(*IGNORED)
+    fields.expect("tie_word_embeddings", False)
+    fields.fill(first_k_dense_replace=1 if kimi else 2, num_shared_experts=1)
+    heads = fields.integer("num_attention_heads")
+    nested = fields.part("linear_attn_config")
+    attention = latent_attention(fields)
+    if kimi:
+        full = kimi_layers(fields, nested, count)
+        delta = KimiDeltaAttention(
+            num_heads=stated(fields, nested, "num_heads", 32),
+            head_dim=stated(fields, nested, "head_dim", 128),
+            conv_kernel=stated(fields, nested, "short_conv_kernel_size", 4),
+        )
+    else:
+        every = fields.integer("layer_group_size", default=6)
+        full = named(fields, count) or [(index + 1) % every == 0 for index in range(count)]
+        delta = KimiDeltaAttention(
+            num_heads=heads,
+            head_dim=fields.integer("head_dim", default=128),
+            conv_kernel=fields.integer("short_conv_kernel_size", default=4),
+            low_rank=False,
+        )
+        fields.expect("linear_num_heads", delta.num_heads)
+        fields.expect("linear_head_dim", delta.head_dim)
+        fields.expect("linear_conv_kernel_dim", delta.conv_kernel)
+        gate = linear("g_proj", heads, hidden_size, "column")
+        attention = attention.model_copy(update={"extras": gate})
+        if attention.q_lora_rank is not None:
+            raise fields.refuse("q_lora_rank", "is not understood for this model type")
+    nested.finish()
+    traits = Experts(where="first", listed=True, shared=True)
+    has_experts = sparse_layers(fields, count, traits)
+    experts = moe(fields, traits)
+    mlp = Mlp(intermediate_size=fields.integer("intermediate_size"))
+    norms = norm("layernorm", hidden_size) * 2
+
+    def layer(index: int) -> Layer:
+        mixer: Mixer = attention if full[index] else delta
+        return (mixer,), experts if has_experts[index] else mlp, norms
+
+    groups = group_layers(count, layer)
+    return assemble(
+        fields,
+        groups,
+        hidden_size=hidden_size,
+        tied=False,
+        **prediction_layers(fields, groups, hidden_size),
+    )
+
+
+def stated(fields: Fields, nested: Fields, name: str, default: int) -> int:
+    """A size of Kimi's delta layers: the nested one goes before the flat one, as there."""
+    return nested.integer(name, default=fields.integer(FLAT[name], default=default))
+
+
+def named(fields: Fields, count: int) -> list[bool] | None:
+    """Whether `layer_types` says each layer is full, or None where it is absent."""
+    types = fields.sequence("layer_types", length=count)
+    for kind in types or []:
+        if kind not in LINEAR + FULL:
+            raise fields.refuse("layer_types", f"{short(kind)} is not understood here")
+    return None if types is None else [kind in FULL for kind in types]
+
+
+def kimi_layers(fields: Fields, nested: Fields, count: int) -> list[bool]:
+    """Full layers by name, by two lists of positions that start at 1, or every fourth."""
+    full = nested.positions("full_attn_layers")
+    delta = nested.positions("kda_layers")
+    types = named(fields, count)
+    if types is not None:
+        return types
+    if full is None or delta is None:
+        return [index > 0 and index % 4 == 0 for index in range(count)]
+    if sorted([*full, *delta]) != list(range(1, count + 1)):
+        raise nested.refuse("kda_layers", "and full_attn_layers do not name every layer once")
+    return [index + 1 in full for index in range(count)]

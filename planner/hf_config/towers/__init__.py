@@ -1,0 +1,1 @@
+"""What stands beside the decoder: encoders of images and sound, and what joins them to it."""
