@@ -78,6 +78,10 @@ def test_every_figure_has_a_source_or_is_unverified(gpu: Gpu) -> None:
         ("v100-sxm2-32gb", 31.74),
         ("mi300x", 191.7),
         ("b200-sxm-180gb", 178.35),
+        ("rtx-2080-ti", 10.76),
+        ("radeon-rx-7900-xtx", 23.98),
+        ("jetson-agx-orin-64gb", 61.35),
+        ("apple-m3-ultra-512gb", 464.0),
     ],
 )
 def test_memory_agrees_with_engine_logs(gpu_id: str, gib: float) -> None:
@@ -130,3 +134,14 @@ def test_figures_agree_with_the_reference_table() -> None:
         if row["torch_total_gib_seen"] is not None:
             seen = row["torch_total_gib_seen"] * GIB
             assert gpu.memory_bytes == pytest.approx(seen, rel=0.02), name
+
+
+def test_tensor_rates_agree_with_their_makers_tables() -> None:
+    """NVIDIA's Turing white paper and Jetson data sheet (170 sparse INT8 TOPS of the GPU),
+    AMD's RDNA 3 page."""
+    turing = load_gpu("rtx-2080-ti")
+    assert turing.fp16_flops_per_s == pytest.approx(107.6e12 / 2, rel=0.001)
+    assert turing.int8_ops_per_s == pytest.approx(215.2e12, rel=0.001)
+    jetson = load_gpu("jetson-agx-orin-64gb")
+    assert jetson.fp16_flops_per_s == pytest.approx(170e12 / 4, rel=0.01)
+    assert load_gpu("radeon-rx-7900-xtx").fp16_flops_per_s == pytest.approx(122.8e12, rel=0.005)
