@@ -28,8 +28,8 @@ def numbers(value: Any) -> list[float]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def test_78_claims_each_with_a_source_and_a_sentence() -> None:
-    assert len(CLAIMS) == len(load_claims()) == 78
+def test_82_claims_each_with_a_source_and_a_sentence() -> None:
+    assert len(CLAIMS) == len(load_claims()) == 82
     sources = list(claim_sources())
     assert [c.source for c in load_claims()] == sorted(
         (c.source for c in load_claims()), key=sources.index
@@ -105,6 +105,11 @@ def test_the_table_has_the_shared_truth_in_its_order() -> None:
         ("calc-flash-all-layers", 4 * 16 + 0.25),
         ("calc-saved", (256 - 0.25) / 1024),
         ("flash-2-on-h100", (370 / 989,)),
+        ("flash-1-share", (124 / 312,)),
+        ("scores-512-l2", 512 * 512 * 2 / 1024),
+        # 128 bytes a clock: A100 and H100 at their boost clocks
+        ("shared-rate", 108 * 128 * 1.41e9 / 1e12),
+        ("h100-shared-rate", 132 * 128 * 1.98e9 / 1e12),
         # 132 SMs at 1.98 GHz and 108 at 1.41, 16 exponentials a clock
         ("exponential-gap", (989e12 / (132 * 1.98e9 * 16), 312e12 / (108 * 1.41e9 * 16))),
         ("mixed-precision", 2),
