@@ -275,6 +275,14 @@ def test_drafting_gains_less_with_more_users() -> None:
     assert "2 to 4 × on consumer hardware" in text(app)
 
 
+def test_lookahead_says_what_a_pass_must_yield() -> None:
+    """(15 + 15) x (5 - 1) tokens; the narrowest setting has (4 + 4) x (3 - 1)."""
+    said = text(page("Drafting", context="512"))
+    assert "(15 + 15) × (5 − 1) = 120 tokens in each pass" in said
+    assert "defaults: 4, 3, 4<" in said
+    assert ">16</td>" in said
+
+
 def test_positions_are_stretched_as_chosen_or_as_the_configuration_says() -> None:
     """Llama 3.1 brings its own scaling; Qwen3-8B is stretched by what the page asks."""
     own = page("Positions", model="llama-3.1-8b")
