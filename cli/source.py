@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from planner.errors import ConfigRefused, PlanRefused
 from planner.formats import modelopt
 from planner.hf_config.document import MAX_BYTES, read_document
+from presets.heads import head_config, head_id
 from presets.models import PLACEHOLDER, hub_id_of, load_model_config, served_name
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def read_draft(reference: str, method: str, draft_tokens: int | None = None) -> 
     """The model that drafts by `method`, named as --model names one."""
     from planner.engines.drafter import drafter
 
-    return drafter(read_model(reference), reference, method, draft_tokens)
+    head = None if exists(Path(reference)) else head_config(reference)
+    return drafter(head or read_model(reference), reference, method, draft_tokens)
 
 
 def named(reference: str) -> str:
@@ -67,7 +69,7 @@ def named(reference: str) -> str:
     path = Path(reference)
     if exists(path):
         return str(path.resolve()) if path.is_dir() else PLACEHOLDER
-    return served_name(reference)
+    return head_id(reference) or served_name(reference)
 
 
 def title(reference: str) -> str:

@@ -258,6 +258,7 @@ def test_bytes_that_fit_a_card_without_kernels_are_no_answer(
     ("kind", "text", "name"),
     [
         ("models", "qwen3-8b", "Qwen/Qwen3-8B"),
+        ("heads", "gpt-oss", "eagle3  lmsys/EAGLE3-gpt-oss-120b-bf16"),
         ("gpus", "h200", "139.80 GiB"),
         ("formats", "q4_k", "q4_k_m"),
     ],

@@ -195,8 +195,8 @@ def _draft(model: Model, options: VllmOptions, draft: Model | None) -> tuple[Lay
         return model.mtp
     if speculative.needs_draft and draft is None:
         raise PlanRefused(
-            f"speculative_config: {speculative.method} needs its 'model': a preset, or the "
-            "config.json or folder of what drafts"
+            f"speculative_config: {speculative.method} needs its 'model': a preset or "
+            "known head (list heads), or the config.json or folder of what drafts"
         )
     if draft is None:
         return ()
