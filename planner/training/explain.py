@@ -100,7 +100,8 @@ def _activations(plan: TrainingPlan) -> Iterator[Step]:
         stage.loss.bytes,
     )  # fmt: skip
     yield Step(
-        "Backward of one layer", "recomputed tensors and gradients of the widest part",
+        "Backward of one layer",
+        "recomputed tensors and gradients of the widest part, and a tied head's gradient",
         "the larger of feed-forward and attention", stage.layer_peak_bytes,
     )  # fmt: skip
     yield Step(

@@ -9,7 +9,7 @@ from math import prod
 
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import Mlp, MoE
-from planner.model import LayerGroup
+from planner.model import LayerGroup, Model
 from planner.training.recipe import Recipe
 from planner.training.saved import Saved, bytes_of, softmax_bytes
 from planner.training.states import parameter_bytes
@@ -50,6 +50,15 @@ def layer_moments(
     )
 
 
+def tied_gradient_bytes(model: Model, held: tuple[Held, ...], recipe: Recipe, last: bool) -> int:
+    """A tied head's gradient, which autograd keeps until the embedding's is added to it."""
+    if model.head or not last:
+        return 0
+    table = model.embedding[0].name
+    shared = (t for t in held if t.name == table and t.trainable)
+    return sum(t.parameters for t in shared) * parameter_bytes(recipe)
+
+
 def _recomputed(saved: Saved, recipe: Recipe) -> bool:
     return recipe.recomputation == "full" or (recipe.recomputation == "selective" and saved.core)
 
@@ -68,8 +77,10 @@ def _feed_forward(mlp: Mlp | MoE | None, hidden: int, recipe: Recipe) -> int:
 
 
 def _attention(mixer: object, recipe: Recipe) -> int:
-    """Bytes per token: gradients of probabilities and scores, less a cast copy freed by then; or of
-    queries, keys, values and an fp32 accumulator.
+    """Bytes per token: gradients of probabilities and scores and, as PyTorch's softmax works
+    backward on a GPU, the former times the probabilities, less a cast copy freed by then; or the
+    gradients of queries, keys, values and an fp32 accumulator. Scores of fp16 alone get their
+    gradient in their own format at once.
     """
     if not isinstance(mixer, (Attention, LatentAttention)):
         return 0
@@ -77,5 +88,6 @@ def _attention(mixer: object, recipe: Recipe) -> int:
     if recipe.attention != "flash":
         softmax = softmax_bytes(recipe)
         copy = e if softmax != e else 0
-        return (2 * softmax - copy) * heads * recipe.sequence_length
+        scores = e if recipe.precision == "fp16" else softmax
+        return (2 * softmax + scores - copy) * heads * recipe.sequence_length
     return heads * (3 * e * mixer.head_dim + e * mixer.value_dim + 4 * mixer.head_dim)

@@ -16,7 +16,7 @@ from planner.model import LayerGroup, Model
 from planner.parallelism import layers_in, stage_groups
 from planner.training import buffers
 from planner.training.loss import loss_bytes, outside_bytes
-from planner.training.moments import LayerMoments, layer_moments
+from planner.training.moments import LayerMoments, layer_moments, tied_gradient_bytes
 from planner.training.recipe import Recipe, check
 from planner.training.saved import Saved, kept_bytes, layer_saved
 from planner.training.schedule import in_flight
@@ -190,7 +190,8 @@ def plan_training(model: Model, gpu: Gpu, recipe: Recipe) -> TrainingPlan:
                 float(batches),
                 kept,
                 loss if last else NONE,
-                max(part.moments.largest for part in own),
+                max(part.moments.largest for part in own)
+                + tied_gradient_bytes(model, held, recipe, last and index == 0),
                 buffers.buffers(held, stored, recipe, model.hidden_size, largest),
                 runtime,
             )

@@ -28,6 +28,9 @@ TINY = {
 def test_a_step_peaks_where_the_plan_says(
     attention: str, recomputation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On a GPU PyTorch's softmax multiplies gradient and output before its backward kernel, into
+    8 heads x 192 x 192 numbers of its own; on the processor it does not.
+    """
     monkeypatch.setattr(training_checks, "model_of", lambda name: parse(TINY, name))
     bench = Bench(torch.device("cpu"))
     setting = {
@@ -35,9 +38,12 @@ def test_a_step_peaks_where_the_plan_says(
     }  # fmt: skip
     with torch.no_grad():
         (case,) = training_checks.training_cases(bench, "tiny", [setting])
-    assert case.verdict == "pass", case
-    assert case.error is not None
-    assert abs(case.error) < 0.05
+    assert case.measured is not None
+    assert case.predicted is not None
+    product = 8 * 192 * 192 * {"flash": 0, "naive": 4, "naive_16_bit": 2}[attention]
+    if case.details["loss_bytes"] > case.details["layer_bytes"]:
+        product = 0
+    assert case.measured + product == pytest.approx(case.predicted, rel=0.03), case
 
 
 def test_layers_it_cannot_train_are_named() -> None:

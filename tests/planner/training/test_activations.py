@@ -103,6 +103,44 @@ def test_flash_grows_linearly_and_naive_with_the_square() -> None:
         assert low <= two / one <= high
 
 
+@pytest.mark.parametrize(
+    ("attention", "precision", "expected"),
+    [("naive", "bf16", 12), ("naive", "fp16", 10), ("naive_16_bit", "bf16", 6)],
+)
+def test_scores_backward_as_an_h200_measured_it(
+    attention: Any, precision: Any, expected: int
+) -> None:
+    """Per pair, above what is kept, while the gradient of a 2 B probability is at hand: torch 2.11
+    took 12 B where bf16 scores went through an fp32 softmax, 10 where fp16 ones did (each with 2 B
+    of cast probabilities freed before), and 4 for a softmax in 16 bits beside that gradient of 2.
+    """
+    copy = 2 if attention == "naive" else 0
+    short, long, longer = (
+        planned(sequence_length=s, attention=attention, precision=precision).stage.parts[0].moments
+        for s in (4096, 8192, 12288)
+    )
+    # What grows with the square of the length, from its second difference.
+    second = longer.attention - 2 * long.attention + short.attention
+    assert second == 2 * 32 * 4096**2 * (expected - copy)
+
+
+def test_a_tied_heads_gradient_waits_for_the_embeddings() -> None:
+    """autograd adds both before it stores them: 32,000 x 4,096 numbers of 2 B meanwhile."""
+    config = {**LLAMA_8B, "vocab_size": 32000}
+    recipe = {"recomputation": "full", "sequence_length": 8192}
+    tied, untied = (
+        planned({**config, "tie_word_embeddings": tie}, **recipe).stage.layer_peak_bytes
+        for tie in (True, False)
+    )
+    assert tied - untied == 32000 * 4096 * 2
+    frozen = {**recipe, "lora": Lora(targets="all")}
+    tied, untied = (
+        planned({**config, "tie_word_embeddings": tie}, **frozen).stage.layer_peak_bytes
+        for tie in (True, False)
+    )
+    assert tied == untied
+
+
 def test_a_moe_layer_keeps_top_k_tokens() -> None:
     """Mixtral, per token: two experts' gate, up, product, their inputs and outputs."""
     plan = planned(load_model_config("mixtral-8x7b-v0.1"), sequence_length=1024)
