@@ -21,6 +21,8 @@ from planner.timing.collectives import machine_gpus
 from planner.timing.speed import Speed
 from planner.timing.speed_grid import GpuGrid
 
+LLAMA_CPP = "llama.cpp"
+
 
 @dataclass(frozen=True)
 class Group:
@@ -76,14 +78,17 @@ class Formats:
         if names not in self._known:
             weights = tuple(assign(self.model, names[0]).bytes_by_format())
             cache = kv_format(names[1], self.model.own_cache).name
-            reasons = {o.gpu.id: missing(o.gpu, weights, cache) for o in self.offers}
+            local = LLAMA_CPP in self.engines
+            reasons = {
+                o.gpu.id: missing(o.gpu, weights, cache, llama_cpp=local) for o in self.offers
+            }
             self.unsupported |= {reason for reason in reasons.values() if reason is not None}
             able = [offer for offer in self.offers if reasons[offer.gpu.id] is None]
-            self._known[names] = self._grouped(able, names[0], weights[0], cache)
+            self._known[names] = self._grouped(able, names[0], weights, cache)
         return self._known[names]
 
     def _grouped(
-        self, offers: Sequence[Offer], asked: str, weights: str, cache: str
+        self, offers: Sequence[Offer], asked: str, weights: tuple[str, ...], cache: str
     ) -> list[Group]:
         alike: dict[tuple[int, int], list[tuple[Offer, Speed]]] = {}
         numbers = NAME_OF_DTYPE[plain_dtype(asked) or self.model.dtype]
@@ -103,10 +108,10 @@ class Formats:
                 self.model,
                 tuple(offer for offer, _ in pairs),
                 self._grid(pairs),
-                weights,
+                weights[0],
                 cache,
                 tuple(found for _, found in pairs),
-                self._rows([offer.gpu for offer, _ in pairs], asked),
+                self._rows([offer.gpu for offer, _ in pairs], asked, weights, cache),
             )
             for pairs in alike.values()
         ]
@@ -119,11 +124,16 @@ class Formats:
             self._grids[key] = GpuGrid(gpus, speeds)
         return self._grids[key]
 
-    def _rows(self, gpus: Sequence[Gpu], asked: str) -> dict[str, NDArray[np.intp]]:
+    def _rows(
+        self, gpus: Sequence[Gpu], asked: str, weights: tuple[str, ...], cache: str
+    ) -> dict[str, NDArray[np.intp]]:
         found = {}
         for engine in self.engines:
             reasons = [
-                not_on(engine, gpu) or not_run(engine, self.model, asked, gpu) for gpu in gpus
+                not_on(engine, gpu)
+                or not_run(engine, self.model, asked, gpu)
+                or missing(gpu, weights, cache, llama_cpp=engine == LLAMA_CPP)
+                for gpu in gpus
             ]
             self.unsupported |= {reason for reason in reasons if reason is not None}
             able = [i for i, reason in enumerate(reasons) if reason is None]
