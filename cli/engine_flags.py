@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli import other_engines
 from cli.deployment_flags import tokens
+from cli.other_names import engine
 from cli.source import named, read_draft
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
@@ -44,7 +45,7 @@ SHARED = ("engine_version",)
 def add_to(parser: ArgumentParser) -> None:
     """Register the flags."""
     group = parser.add_argument_group("what an engine will allocate")
-    group.add_argument("--engine", choices=ENGINES)
+    group.add_argument("--engine", type=engine, choices=ENGINES)
     group.add_argument("--engine-version", metavar="V", help="such as 0.19.1")
     group.add_argument("--gpu-memory-utilization", type=float, metavar="SHARE")
     for flag, help_text in NUMBERS:
