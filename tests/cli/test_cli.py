@@ -213,8 +213,7 @@ def test_one_line_of_complaint(
         ("llama-3.1-8", "h100-sxm5-80gb", "llama-3.1-8b"),
         ("llama-3.1-8b", "h100", "h100-sxm5-80gb"),
         ("llama-3.1-8b", "NVIDIA H100", "h100-sxm5-80gb"),
-        ("llama-3.1-8b", "NVIDIA L40S", "Close in name: l40s"),
-        ("llama-3.1-8b", "NVIDIA GeForce RTX 4090", "rtx-4090"),
+        ("llama-3.1-8b", "NVIDIA L40X", "Close in name: l40"),
         ("x" * 5000, "l40s", f"'{'x' * 80}' is not among the model presets"),
         ("./missing.json", "h100-sxm5-80gb", "no such file"),
         ("llama-3.1-8b", "custom", "--gpu-memory-bytes"),
@@ -224,6 +223,13 @@ def test_unknown_names_suggest_known_ones(
     model: str, gpu: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert words in complaint(capsys, "plan", "--model", model, "--gpu", gpu)
+
+
+@pytest.mark.parametrize("gpu", ["NVIDIA L40S", "L40S", "l40s"])
+def test_a_card_may_be_named_as_programs_name_it(
+    gpu: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "on L40S" in answer(capsys, "plan", "--model", "llama-3.1-8b", "--gpu", gpu)
 
 
 def test_tokens_in_units_of_1024(capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,6 +103,33 @@ def test_an_unknown_id_is_refused_with_the_three_closest() -> None:
         load_gpu("zzzz")
 
 
+@pytest.mark.parametrize(
+    ("name", "gpu_id"),
+    [
+        ("b200", "b200-sxm-180gb"),
+        ("4090", "rtx-4090"),
+        ("rtx4090", "rtx-4090"),
+        ("NVIDIA GeForce RTX 4090", "rtx-4090"),
+        ("7900 XTX", "radeon-rx-7900-xtx"),
+        ("A100 SXM4 40GB", "a100-sxm4-40gb"),
+    ],
+)
+def test_words_that_only_one_card_has_name_it(name: str, gpu_id: str) -> None:
+    assert load_gpu(name).id == gpu_id
+    assert gpu_sources(name) == gpu_sources(gpu_id)
+
+
+@pytest.mark.parametrize("name", ["h100", "H200", "a100-80gb", "3090", "141gb", "geforce", "", "-"])
+def test_words_of_several_cards_name_none(name: str) -> None:
+    with pytest.raises(PlanRefused, match="not among the GPU presets"):
+        load_gpu(name)
+
+
+def test_whole_words_are_closer_than_parts_of_words() -> None:
+    with pytest.raises(PlanRefused, match=r"Close in name: h200-sxm-141gb, h200-nvl-141gb,"):
+        load_gpu("h200")
+
+
 def test_memory_can_be_given() -> None:
     assert custom_gpu(24 * GIB).memory_bytes == 24 * GIB
     card = gpu_with_memory(load_gpu("rtx-5070"), 11 * GIB)
