@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from planner.errors import PlanRefused
+from planner.formats.quantization import assign
 from planner.hf_config import parse
 from planner.parameters import count
 from presets import models
@@ -187,6 +188,7 @@ def test_nonsense_gets_no_suggestion() -> None:
         ("qwen2.5-14b-instruct", 14_770_033_664),
         ("mistral-7b-instruct-v0.3", 7_248_023_552),
         ("phi-4", 14_659_507_200),
+        ("qwen2.5-vl-7b-instruct", 8_292_166_656),
         ("gemma-3-1b-it", 999_885_952),
         ("gemma-3-12b-it", 12_187_325_040),
         ("qwen3-235b-a22b-instruct-2507", 235_093_634_560),
@@ -197,3 +199,10 @@ def test_parameters_are_those_of_the_published_files(name: str, parameters: int)
     """Of the headers of the repositories' safetensors files, towers and all."""
     found = count(parse(load_model_config(name), name))
     assert found.total + found.towers == parameters
+
+
+def test_an_awq_checkpoint_is_as_large_as_its_files() -> None:
+    """Qwen2.5-VL-7B-Instruct-AWQ on the Hub: 3.98 and 2.94 GB, with a tower in 16 bits."""
+    found = parse(load_model_config("qwen2.5-vl-7b-instruct-awq"))
+    weights = sum(assign(found, "auto").bytes_by_format().values())
+    assert (weights + 2 * count(found).towers) / 1e9 == pytest.approx(3.98 + 2.94, abs=0.01)
