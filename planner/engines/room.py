@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from planner.capacity import GPUS_PER_MACHINE
+from planner.capacity import in_a_machine
 from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures
 from planner.engines.llama_cpp.options import LlamaCppOptions, slots_of
@@ -111,7 +111,7 @@ def _changes(
     kept = deployment.replace(kv_cache_dtype=CACHE)
     if smaller and missing(gpu, (), CACHE) is None and works(options, kept):
         yield f"a KV cache in {CACHE}"
-    wider = () if gpu.stands_alone else _more_gpus(deployment)
+    wider = () if gpu.stands_alone else _more_gpus(deployment, in_a_machine(gpu))
     spread = next((d for d in wider if works(options, d)), None)
     if spread is not None:
         copies = spread.data_parallel_size
@@ -175,12 +175,13 @@ def _sequences(deployment: Deployment, workload: Workload) -> int:
     return ceil_div(workload.concurrency, deployment.data_parallel_size) * workload.beam_width
 
 
-def _more_gpus(deployment: Deployment) -> Iterator[Deployment]:
-    """Two, four and eight times the GPUs: split as widely as a machine allows, else replicas."""
+def _more_gpus(deployment: Deployment, joined: int) -> Iterator[Deployment]:
+    """Two, four and eight times the GPUs: split as widely as a machine of `joined` allows, else
+    replicas."""
     tp, dp = deployment.tensor_parallel_size, deployment.data_parallel_size
     for times in (2, 4, 8):
         for wider in (8, 4, 2, 1):
-            if times % wider == 0 and (wider == 1 or tp * wider <= GPUS_PER_MACHINE):
+            if times % wider == 0 and (wider == 1 or tp * wider <= joined):
                 yield deployment.replace(
                     tensor_parallel_size=tp * wider, data_parallel_size=dp * (times // wider)
                 )
