@@ -55,10 +55,14 @@ def latent_attention(step: OnePass, mixer: LatentAttention, count: int) -> Itera
     """MLA in `count` layers: over whole heads in prefill, over the latents in decode."""
     heads = heads_of(mixer, step.tp)
     width = mixer.kv_lora_rank + mixer.qk_rope_head_dim
-    yield step.elementwise("latent norm", count, 2 * step.rows * mixer.kv_lora_rank)
-    for each in (heads.num_heads, 1):
+    turned = [heads.num_heads]
+    if not mixer.shares_cache:
+        turned.append(1)
+        yield step.elementwise("latent norm", count, 2 * step.rows * mixer.kv_lora_rank)
+    for each in turned:
         yield step.elementwise("rope", count, 2 * step.rows * each * mixer.qk_rope_head_dim)
-    yield step.store(width, count)
+    if not mixer.shares_cache:
+        yield step.store(width, count)
     if not step.decode:
         joined = heads.num_heads * heads.score_dim
         yield step.elementwise("join keys", count, 2 * step.rows * joined)
@@ -73,7 +77,7 @@ def latent_attention(step: OnePass, mixer: LatentAttention, count: int) -> Itera
     values = step.rows * heads.num_heads * heads.value_dim
     yield step.elementwise("join heads", count, 2 * values)
     tokens = step.reach(heads.window)
-    latent = entry_bytes(mixer.cache()[0], step.cache, step.tp)
+    latent = entry_bytes(CacheTensor("latent", 1, width), step.cache, step.tp)
     queries = step.rows * heads.num_heads * (width + mixer.kv_lora_rank)
     arithmetic = 2 * step.tokens * tokens * heads.num_heads * (width + mixer.kv_lora_rank)
     yield Work(

@@ -1,5 +1,6 @@
 """Built layers in the interpreter: decoding from the pool continues what prefill computed."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,9 +22,14 @@ if torch.cuda.is_available():
     pytest.skip("the interpreter is for machines without a GPU", allow_module_level=True)
 
 
+@pytest.fixture(autouse=True)
+def no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
 def built(config: dict[str, Any], context: int = 32, **deployment: Any) -> BuiltModel:
     torch.manual_seed(0)
-    torch.set_grad_enabled(False)
     plan = make_plan(
         parse(config), custom_gpu(8 * GIB), Deployment(enforce_eager=True, **deployment),
         Workload(context=context, concurrency=2),

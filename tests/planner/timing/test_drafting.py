@@ -54,8 +54,9 @@ def test_drafting_takes_what_it_reads(method: str, gpu_id: str) -> None:
     drafter, read = DRAFTERS[method]
     now = at(gpu_id=gpu_id)
     found = speculated(now, TARGET, drafter, 4, 0.7)
-    # Narrow matrices of the 1B are further from the roof than the 8B's, wide heads are nearer.
-    slack = 0.4 if method == "draft_model" else 0.12
+    # Narrow matrices of the 1B are further from the roof than the 8B's, wide heads are nearer, by
+    # what a record says; records of two cards differ by 2 %.
+    slack = 0.4 if method == "draft_model" else 0.15
     assert found.draft_s / now.tpot.seconds == pytest.approx(read / READ, rel=slack)
 
 

@@ -1,6 +1,8 @@
 """FLOPs and bytes of a pass against counts by hand; efficiencies at their limits."""
 
+import json
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from planner.calibration import KernelPoint, Roofs
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.hardware import custom_gpu
+from planner.hf_config import parse
 from planner.timing.roofline import Costs, Efficiencies, Work, ideal_s, roofs_of, time_s
 from planner.timing.step_costs import step_costs
 from tests.planner.models import DEEPSEEK_V3, GEMMA_3_27B, JAMBA, LLAMA_8B, model
@@ -16,6 +19,7 @@ from tests.planner.models import DEEPSEEK_V3, GEMMA_3_27B, JAMBA, LLAMA_8B, mode
 ROOFS = Roofs(read_bytes_per_s=4e12, copy_bytes_per_s=2e12, bf16_flops_per_s=8e14)
 MATRICES_8B = 32 * (2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 4096 * 14336) + 128256 * 4096
 ONE = Deployment()
+COUNTED = Path(__file__).parents[1] / "hf_config" / "data" / "counted_sparse.json"
 
 
 def named(costs: Costs, part: str) -> list[Work]:
@@ -180,3 +184,18 @@ def test_decode_kernels_of_wide_groups_are_told_apart() -> None:
     assert Efficiencies(points[::2]).points_for(
         "paged_decode", "d128 bf16 wide window", "memory"
     )[0].measured_s == 1.1  # fmt: skip
+
+
+def test_layers_that_read_anothers_latents_store_none() -> None:
+    """Layers 0, 2 and 5 of six are sources; all read 96 numbers a token (32 of the latent, 64 that
+    turn), 2 B each.
+    """
+    configs = [case["config"] for case in json.loads(COUNTED.read_text())["cases"]]
+    config = next(c for c in configs if c.get("kv_source_layers") == [0, 0, 2, 2, 2, 5])
+    costs = step_costs(parse(config), ONE, "decode", 1, [100] * 4)
+    stores = [w for w in costs.work if w.variant == "store cache"]
+    latent = [w for w in stores if w.activation_bytes == 2 * 2 * 4 * 96]
+    assert sum(w.launches for w in latent) == 3
+    decodes = [w for w in costs.work if w.kernel == "mla_decode"]
+    assert sum(w.launches for w in decodes) == 6
+    assert {w.kv_bytes for w in decodes} == {4 * 100 * 96 * 2}

@@ -209,10 +209,9 @@ def test_stages_compute_prompts_side_by_side() -> None:
 
 
 def test_a_user_alone_waits_for_no_prompt() -> None:
-    """TPOT 7.374 ms is what `serve` finds; nothing stretches it, and a cycle is one request."""
+    """Nothing stretches the time per token, and a cycle is one request."""
     found = loaded("llama-3.1-8b", "h100-sxm5-80gb", 30_000, 10, 1)
     assert found.load.tpot_s == pytest.approx(found.tpot.seconds)
-    assert found.load.tpot_s == pytest.approx(7.374e-3, rel=2e-3)
     assert found.load.ttft_p95_s == pytest.approx(found.ttft.seconds)
     alone = found.ttft.seconds + 9 * found.tpot.seconds
     assert found.requests_per_s == pytest.approx(1 / alone)
