@@ -19,7 +19,7 @@ COMMANDS = {
     "search": "the cheapest hardware for a load and speed",
     "serve": "traffic on the plan's replicas, simulated",
     "train": "memory, time and cost of training and fine-tuning",
-    "list": "names of models, GPUs and formats",
+    "list": "names of models, heads, GPUs and formats",
 }
 """Each is a module `cli.<name>_command`, imported only when it is asked for."""
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cli import other_engines
+from cli.deployment_flags import tokens
+from cli.other_names import engine
 from cli.source import named, read_draft
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("vllm", *other_engines.FLAGS)
 NUMBERS = (
-    ("--max-model-len", "tokens of the longest sequence"),
+    ("--max-model-len", "tokens of the longest sequence; 8k is 8192 (vLLM takes it for 8000)"),
     ("--max-num-seqs", "sequences in a batch"),
     ("--kv-cache-memory-bytes", "pool of each GPU, whatever the budget"),
     ("--num-gpu-blocks-override", "blocks of the pool, whatever the budget"),
@@ -32,7 +34,7 @@ NUMBERS = (
 )
 OWN = (
     "engine_version", "gpu_memory_utilization", "enable_prefix_caching", "speculative_config",
-    "kv_offloading_size", "disable_hybrid_kv_cache_manager", "runner",
+    "kv_offloading_size", "cpu_offload_gb", "disable_hybrid_kv_cache_manager", "runner",
     "mamba_cache_dtype", "mamba_ssm_cache_dtype",
     *(flag.removeprefix("--").replace("-", "_") for flag, _ in NUMBERS),
 )  # fmt: skip
@@ -43,13 +45,17 @@ SHARED = ("engine_version",)
 def add_to(parser: ArgumentParser) -> None:
     """Register the flags."""
     group = parser.add_argument_group("what an engine will allocate")
-    group.add_argument("--engine", choices=ENGINES)
+    group.add_argument("--engine", type=engine, choices=ENGINES)
     group.add_argument("--engine-version", metavar="V", help="such as 0.19.1")
     group.add_argument("--gpu-memory-utilization", type=float, metavar="SHARE")
     for flag, help_text in NUMBERS:
-        group.add_argument(flag, type=int, metavar="N", help=help_text)
+        kind = tokens if flag == "--max-model-len" else int
+        group.add_argument(flag, type=kind, metavar="N", help=help_text)
     group.add_argument(
         "--kv-offloading-size", type=float, metavar="GIB", help="cache in CPU memory"
+    )
+    group.add_argument(
+        "--cpu-offload-gb", type=float, metavar="GIB", help="weights in CPU memory, of each GPU"
     )
     group.add_argument("--speculative-config", metavar="JSON", help="as the engine takes it")
     for name in ("enable-prefix-caching", "disable-hybrid-kv-cache-manager"):

@@ -1,10 +1,10 @@
-"""`list`: the models, GPUs and number formats that the other commands know by name."""
+"""`list`: the models, drafting heads, GPUs and number formats that other commands know by name."""
 
 from argparse import ArgumentParser, Namespace
 
 from planner.errors import PlanRefused
 
-KINDS = ("models", "gpus", "formats")
+KINDS = ("models", "heads", "gpus", "formats")
 
 
 def add_to(parser: ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def add_to(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> str:
     """One line a name."""
-    lines = {"models": models, "gpus": gpus, "formats": formats}[arguments.kind]()
+    lines = {"models": models, "heads": heads, "gpus": gpus, "formats": formats}[arguments.kind]()
     wanted = arguments.text.lower()
     found = [line for line in lines if wanted in line.lower()]
     if not found:
@@ -36,12 +36,19 @@ def models() -> list[str]:
     return [f"{name.id:<{width}}  {name.hub_id}" for name in names]
 
 
-def gpus() -> list[str]:
-    """GPU ids with what a program can allocate."""
-    from planner.units import format_bytes
-    from presets.gpus import all_gpus
+def heads() -> list[str]:
+    """How each head drafts, and its Hub id."""
+    from presets.heads import head_ids
 
-    found = all_gpus()
+    return [f"{method:<6}  {name}" for method in ("eagle3", "eagle") for name in head_ids(method)]
+
+
+def gpus() -> list[str]:
+    """GPU ids, and those of their slices, with what a program can allocate."""
+    from planner.units import format_bytes
+    from presets.gpus import all_gpus, all_slices
+
+    found = (*all_gpus(), *all_slices())
     width = max(len(gpu.id) for gpu in found)
     return [f"{gpu.id:<{width}}  {format_bytes(gpu.memory_bytes):>11}" for gpu in found]
 

@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cli.deployment_flags import tokens
 from cli.source import named, read_draft
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
@@ -83,6 +84,11 @@ SHORT = {
     "free_gpu_memory_fraction": "--kv-cache-free-gpu-memory-fraction",
     "mem_fraction_static": "--mem-fraction",
 }
+LENGTHS = (
+    "context_length", "max_total_tokens", "chunked_prefill_size", "max_num_tokens", "max_seq_len",
+    "max_tokens", "ctx_size", "max_cache_len", "prefill_chunk_size",
+)  # fmt: skip
+"""Flags that count tokens: 32k will do."""
 ON_BY_DEFAULT = ("enable_block_reuse", "flash_attn")
 
 
@@ -97,7 +103,8 @@ def add_to(parser: ArgumentParser) -> None:
             seen.add(name)
             words = [f"--{name.replace('_', '-')}", *([SHORT[name]] if name in SHORT else [])]
             if kind is not bool:
-                group.add_argument(*words, dest=name, type=kind, metavar=kind.__name__.upper())
+                read = tokens if name in LENGTHS else kind
+                group.add_argument(*words, dest=name, type=read, metavar=kind.__name__.upper())
                 continue
             group.add_argument(*words, dest=name, action="store_true", default=None)
             if name in ON_BY_DEFAULT or name == "kv_unified":

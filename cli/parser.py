@@ -25,8 +25,10 @@ class Parser(argparse.ArgumentParser):
         """Say that `word` is no flag here, and which is spelt almost like it."""
         from difflib import get_close_matches
 
-        flag = word.partition("=")[0]
-        near = get_close_matches(flag, self._option_string_actions, n=2)
+        from cli.other_names import ours
+
+        flag, known = word.partition("=")[0], self._option_string_actions
+        near = ours(flag, known) or get_close_matches(flag, known, n=2)
         self.error(
             f"unrecognized argument {word[:80]!r}"
             + (f": did you mean {' or '.join(near)}?" if near else "; --help lists what there is")

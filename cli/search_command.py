@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from cli.deployment_flags import tokens
+from cli.other_names import engine
 from cli.source import named, read_model
 from planner.errors import PlanRefused
 from planner.export import first_error
@@ -60,7 +61,7 @@ def add_to(parser: ArgumentParser) -> None:
                         type=price, default=[], metavar="GPU=USD",
                         help="your price, also of a GPU without one; may be repeated")  # fmt: skip
     parser.add_argument("--marketplace", action="store_true", help="marketplace prices too")
-    parser.add_argument("--engine", choices=(ANY, IDEAL, *SERVING), default=ANY,
+    parser.add_argument("--engine", type=engine, choices=(ANY, IDEAL, *SERVING), default=ANY,
                         help="whose memory rules hold; ideal: bytes alone")  # fmt: skip
     parser.add_argument("--max-gpus", type=int, default=16, metavar="N",
                         help="GPUs in all")  # fmt: skip

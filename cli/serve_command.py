@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from cli.deployment_flags import tokens
+from cli.other_names import engine
 from cli.search_command import seconds
 from cli.serve_inputs import case_of, requests_of, trace_of
 from cli.serve_study import choice
@@ -34,7 +35,7 @@ def add_to(parser: ArgumentParser) -> None:
     parser.add_argument("--kv-cache-dtype", default="auto", metavar="NAME", help="see list formats")
     parser.add_argument("--block-size", type=int, metavar="N",
                         help="tokens; 16, or the engine's")  # fmt: skip
-    parser.add_argument("--engine", choices=(*SERVING, IDEAL), default="vllm",
+    parser.add_argument("--engine", type=engine, choices=(*SERVING, IDEAL), default="vllm",
                         help=f"whose memory a replica has; {IDEAL}: by bytes alone")  # fmt: skip
     parser.add_argument("--engine-version", metavar="V", help="such as 0.19.1")
     parser.add_argument("--gpu-memory-utilization", type=float, metavar="SHARE")
@@ -42,7 +43,7 @@ def add_to(parser: ArgumentParser) -> None:
                         help="of a step; else the engine's")  # fmt: skip
     parser.add_argument("--max-num-seqs", type=int, metavar="N",
                         help="sequences in a batch; else the engine's")  # fmt: skip
-    parser.add_argument("--max-model-len", type=int, metavar="N",
+    parser.add_argument("--max-model-len", type=tokens, metavar="N",
                         help="tokens of the longest sequence; else the engine's")  # fmt: skip
     parser.add_argument("--no-enable-prefix-caching", action="store_true")
     parser.add_argument("--lookahead", type=int, default=0, metavar="N",

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import ConfigRefused, PlanRefused
+from planner.formats import modelopt
 from planner.hf_config.document import MAX_BYTES, read_document
+from presets.heads import head_config, head_id
 from presets.models import PLACEHOLDER, hub_id_of, load_model_config, served_name
 
 if TYPE_CHECKING:
@@ -14,12 +16,21 @@ WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The configuration in a file, or in the config.json of a folder."""
+    """The configuration in a file, or in the config.json of a folder, with the quantisation that
+    ModelOpt writes to a file beside it."""
     folder = path.is_dir()
     if folder:
         path = path / "config.json"
     if path.suffix in WEIGHTS:
         raise ConfigRefused("these are weights: give the config.json beside them")
+    config = _document(path, folder)
+    beside = path.with_name(modelopt.FILE)
+    if path.name == "config.json" and modelopt.lacks(config) and beside.is_file():
+        return modelopt.quantised(config, _document(beside))
+    return config
+
+
+def _document(path: Path, folder: bool = False) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             return read_document(file.read(MAX_BYTES + 1))
@@ -49,7 +60,8 @@ def read_draft(reference: str, method: str, draft_tokens: int | None = None) -> 
     """The model that drafts by `method`, named as --model names one."""
     from planner.engines.drafter import drafter
 
-    return drafter(read_model(reference), reference, method, draft_tokens)
+    head = None if exists(Path(reference)) else head_config(reference)
+    return drafter(head or read_model(reference), reference, method, draft_tokens)
 
 
 def named(reference: str) -> str:
@@ -57,7 +69,7 @@ def named(reference: str) -> str:
     path = Path(reference)
     if exists(path):
         return str(path.resolve()) if path.is_dir() else PLACEHOLDER
-    return served_name(reference)
+    return head_id(reference) or served_name(reference)
 
 
 def title(reference: str) -> str:

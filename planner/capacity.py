@@ -91,14 +91,20 @@ def max_concurrency(
     return replicas * largest(total, memory_bytes, limit // replicas, start)
 
 
+def in_a_machine(gpu: Gpu) -> int:
+    """GPUs that tensor parallelism may join: those of one machine."""
+    return min(gpu.machine_gpus or GPUS_PER_MACHINE, GPUS_PER_MACHINE)
+
+
 def deployments(model: Model, gpu: Gpu, base: Deployment) -> Iterator[tuple[Deployment, Footprint]]:
     """Variants of `base` on 1, 2, 4 ... GPUs that the model's shapes allow, fewest first.
 
-    Tensor parallelism within a machine of GPUS_PER_MACHINE, pipeline stages across machines.
+    Tensor parallelism within a machine, pipeline stages across machines.
     """
+    joined = in_a_machine(gpu)
     for gpus in GPU_COUNTS:
         for stages in (n for n in GPU_COUNTS if n <= gpus):
-            if gpus // stages > GPUS_PER_MACHINE:
+            if gpus // stages > joined:
                 continue
             try:
                 changed = base.replace(

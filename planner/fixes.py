@@ -67,4 +67,7 @@ def layout(deployment: Deployment) -> str:
     """How the GPUs are used: 'tensor parallel 8, 2 pipeline stages'."""
     text = f"tensor parallel {deployment.tensor_parallel_size}"
     stages = deployment.pipeline_parallel_size
-    return text if stages == 1 else f"{text}, {stages} pipeline stages"
+    if stages == 1:
+        return text
+    words = f"{stages} pipeline stages"
+    return words if deployment.tensor_parallel_size == 1 else f"{text}, {words}"

@@ -30,7 +30,7 @@ from planner.hardware import Gpu
 from planner.kv_cache import CacheTerm, cache_terms, state_bytes, whole
 from planner.memo import memo
 from planner.model import LayerGroup, Model
-from planner.parallelism import Shard, check, layers_in, shard, stage_spans
+from planner.parallelism import Shard, check, joined_gpus, layers_in, shard, stage_spans
 from planner.tensors import Weight
 from planner.units import ceil_div
 from planner.weights import WeightBytes, component, weights_bytes
@@ -108,6 +108,7 @@ def footprint(model: Model, gpu: Gpu, deployment: Deployment) -> Footprint:
 
     Raises PlanRefused where the deployment does not suit the model's shapes or formats.
     """
+    gpu.check_joins(joined_gpus(model, deployment))
     measured = None if gpu.calibration is None else gpu.calibration.memory
     nvidia = gpu.vendor in ("NVIDIA", "custom")
     return _compiled(model, gpu.sm_count or DEFAULT_SM_COUNT, deployment, measured, nvidia)

@@ -66,6 +66,8 @@ class Gpu(Frozen):
     links_are_a_mesh: bool = False
     """No switch: every pair of eight has a link of its own, a seventh of the total."""
     pcie_bidirectional_bytes_per_s: PositiveInt | None = None
+    stands_alone: bool = False
+    """A slice of a card (MIG): no other slice or card can hold a model together with it."""
 
     sm_count: PositiveInt | None = None
     """Streaming multiprocessors; compute units on AMD."""
@@ -80,6 +82,14 @@ class Gpu(Frozen):
     notes: tuple[str, ...] = ()
     calibration: Calibration | None = None
     """What `validate` measured on this very card; None for a card known from data alone."""
+
+    def check_joins(self, gpus: int) -> None:
+        """Raises PlanRefused where so many of them cannot hold one model together."""
+        if self.stands_alone and gpus > 1:
+            raise PlanRefused(
+                f"{self.name} is a slice, and slices have no link to each other: plan one, and "
+                "start a server on each"
+            )
 
     @property
     def cuda_capability(self) -> float | None:

@@ -36,6 +36,13 @@ def stage_spans(num_hidden_layers: int, pipeline_parallel_size: int) -> list[ran
     return [range(*pair) for pair in pairwise(ends)]
 
 
+def joined_gpus(model: Model, deployment: Deployment) -> int:
+    """GPUs that hold one model together: a replica's, or all where replicas share experts."""
+    if model.has_experts:
+        return deployment.gpus
+    return deployment.gpus // deployment.data_parallel_size
+
+
 def stage_groups(model: Model, pipeline_parallel_size: int) -> list[list[tuple[LayerGroup, range]]]:
     """Per stage, every group with layers in it and the stage's range of layer positions."""
     return [

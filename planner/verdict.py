@@ -51,7 +51,7 @@ def hindrance(plan: Plan) -> str | None:
             f"{format_tokens(plan.workload.context)} tokens cannot be served"
         )
     weights = plan.footprint.assignment.bytes_by_format()
-    without = missing(plan.gpu, weights, plan.footprint.kv_format.name)
+    without = missing(plan.gpu, weights, plan.footprint.kv_format.name, llama_cpp=True)
     return None if without is None else f"no engine runs it: {without}"
 
 

@@ -11,20 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from planner.hardware import Gpu
+from presets.slices import slice_ids, slice_of
 from presets.suggestion import unknown_id
 
-ELSE = "`list gpus` on the command line has them all"
 BRANDS = ("geforce", "tesla", "instinct", "nvidia", "amd")
+OTHERWISE = (
+    "`list gpus` on the command line has them all, and 'custom' with --gpu-memory-bytes plans the "
+    "memory of any other card"
+)
 _FILE = Path(__file__).with_name("gpus.json")
 
 
 @cache
 def load_gpu(gpu_id: str) -> Gpu:
-    """The accelerator of that id, any case. Raises PlanRefused naming the closest ids."""
-    entry = _entry(gpu_id)
+    """The accelerator or slice of that id, any case, or the only one that the words name.
+
+    'b200' is the one card with that word, 'rtx4090' one without its hyphen; 'h100' is several.
+    Raises PlanRefused naming the closest ids.
+    """
+    if (found := slice_of(load_gpu, gpu_id.lower())) is not None:
+        return found
+    known = _id(gpu_id)
     return Gpu(
-        id=gpu_id.lower(),
-        **{field: value for field, value in entry.items() if field != "sources"},
+        id=known,
+        **{field: value for field, value in _entry(known).items() if field != "sources"},
     )
 
 
@@ -39,6 +49,11 @@ def gpu_ids() -> tuple[str, ...]:
     return tuple(_document()["gpus"])
 
 
+def all_slices() -> tuple[Gpu, ...]:
+    """Every slice of a card that can be divided."""
+    return tuple(load_gpu(slice_id) for slice_id in slice_ids())
+
+
 def gpu_sources(gpu_id: str) -> dict[str, str]:
     """Field name -> where its figure was read or how it was computed.
 
@@ -50,11 +65,27 @@ def gpu_sources(gpu_id: str) -> dict[str, str]:
 
 
 def _entry(gpu_id: str) -> dict[str, Any]:
-    gpus: dict[str, dict[str, Any]] = _document()["gpus"]
-    try:
-        return gpus[gpu_id.lower()]
-    except KeyError:
-        raise unknown_id("GPU", gpu_id, gpus, ELSE, spelt=_slug(gpu_id)) from None
+    found: dict[str, Any] = _document()["gpus"][_id(gpu_id)]
+    return found
+
+
+def _id(name: str) -> str:
+    """The id that a name stands for."""
+    ids, slug = gpu_ids(), _slug(name)
+    if name.lower() in ids:
+        return name.lower()
+    words, joined = set(slug.split("-")), slug.replace("-", "")
+    alike = [i for i in ids if i.replace("-", "") == joined] or (
+        [i for i in ids if words <= set(i.split("-"))] if any(map(_says_which, words)) else []
+    )
+    if len(alike) != 1:
+        raise unknown_id("GPU", name, (*ids, *slice_ids()), OTHERWISE, spelt=slug)
+    return alike[0]
+
+
+def _says_which(word: str) -> bool:
+    """Whether a word names a model and not a size or a brand."""
+    return any(c.isdigit() for c in word) and not word.endswith("gb")
 
 
 def _slug(name: str) -> str:

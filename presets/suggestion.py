@@ -18,7 +18,10 @@ def unknown_id(
     from difflib import get_close_matches  # only the path of a mistake pays for it
 
     names, text = list(known), (given if spelt is None else spelt).lower()
-    containing = sorted((name for name in names if text and text in name), key=len)
+    containing = sorted(
+        (name for name in names if text and text in name),
+        key=lambda name: (text not in name.split("-"), len(name)),
+    )
     alike = get_close_matches(text, names, n=3, cutoff=CLOSE)
     closest = list(dict.fromkeys((*containing[:3], *alike)))[:3]
     near = f" Close in name: {', '.join(closest)}." if closest else ""

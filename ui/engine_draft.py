@@ -14,6 +14,7 @@ from planner.model import Model
 from planner.parameters import count
 from planner.timing.speculation import ACCEPTANCE, ASSUMED
 from planner.units import counted
+from presets.heads import head_config, head_ids
 from presets.models import served_name
 from ui import options, whole
 from ui.bound import KEPT
@@ -79,7 +80,7 @@ def choose(engine: str, target: Model) -> Draft:
     if method in DRAFTLESS:
         return Draft(_values(engine, method, tokens, None), None, acceptance)
     with right:
-        name, model = _model(method, tokens)
+        name, model = _model(method, tokens, target)
     st.caption(
         f"Draft: {count(model).total / 1e9:,.2f} B parameters with its embedding, "
         f"{counted(model.num_hidden_layers, 'layer')}."
@@ -99,14 +100,17 @@ def _values(engine: str, method: str, tokens: int, name: str | None) -> dict[str
     return {k: v for k, v in found.items() if v is not None}
 
 
-def _model(method: str, tokens: int) -> tuple[str, Model]:
-    """The draft's name in the command, and the draft. Heads are no presets."""
-    sources = ("config.json", "Hub") if method in HEAD_ONLY else ("Preset", "config.json", "Hub")
+def _model(method: str, tokens: int, target: Model) -> tuple[str, Model]:
+    """The draft's name in the command, and the draft."""
+    heads = head_ids(method, (target.hidden_size, target.vocab_size))
+    sources = ("Preset", "config.json", "Hub")[bool(method in HEAD_ONLY and not heads) :]
     if st.session_state.get("draft_from") not in (None, *sources):
         st.session_state["draft_from"] = sources[0]
     source = st.segmented_control(
         "Draft from", sources, default=sources[0], key="draft_from", required=True, **KEPT
     )
+    if source == "Preset" and heads:
+        return _head(heads, method, tokens)
     if source == "Preset":
         chosen = st.selectbox(
             "Draft model", tuple(options.model_names()), index=None, key="draft",
@@ -137,6 +141,17 @@ def _model(method: str, tokens: int) -> tuple[str, Model]:
     if not (text or "").strip():
         raise NothingYet("Open or paste the config.json of the draft to plan with it.")
     return name or UNNAMED, _read(text, name or "Pasted draft", method, tokens)
+
+
+def _head(heads: tuple[str, ...], method: str, tokens: int) -> tuple[str, Model]:
+    """A published head; the first where none is chosen."""
+    if st.session_state.get("draft_head") not in (None, *heads):
+        st.session_state["draft_head"] = heads[0]
+    chosen = st.selectbox(
+        "Head", heads, key="draft_head", help="Known ones for models of this width and vocabulary.",
+        **KEPT,
+    )  # fmt: skip
+    return chosen, drafter(head_config(chosen) or {}, chosen, method, tokens)
 
 
 def _forget_complaint() -> None:

@@ -34,6 +34,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("max_num_seqs", "Sequences in a batch."),
         Flag("max_num_batched_tokens", "Tokens in one pass.", tokens=True),
         Flag("enable_prefix_caching", "Reuse of common prefixes.", values=AUTO),
+        Flag("cpu_offload_gb", "GiB of weights in CPU memory, of each GPU.", most=4096),
         Flag("max_loras", "Adapters in a batch, reserved up front."),
     ),
     "sglang": (
@@ -52,7 +53,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("enable_block_reuse", "Reuse of common prefixes.", values=("on", "off")),
     ),
     "llama.cpp": (
-        Flag("n_gpu_layers", "Layers on the GPU, output included; empty: all.", 0, 65536),
+        Flag("n_gpu_layers", "Layers on the GPU, output included; empty: what fits.", 0, 65536),
         Flag("n_cpu_moe", "Blocks whose experts stay in CPU memory.", 0, 65536),
         Flag("ctx_size", "Tokens over all slots; empty: what fits.", tokens=True),
         Flag("parallel", "Slots.", most=1024),

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from planner.errors import ConfigRefused, SizewellError
+from planner.formats import modelopt
 from planner.hf_config import parse
 from planner.hf_config.document import read_document
 from planner.model import Model
@@ -86,9 +87,10 @@ def _shorter_last() -> list[tuple[str, ModelName]]:
 
 
 def fetch_from_hub(hub_id: str) -> str:
-    """The text of config.json of a repository. Raises ConfigRefused saying why there is none.
+    """The text of config.json of a repository, with the quantisation of a ModelOpt file beside it.
+    Raises ConfigRefused saying why there is none.
 
-    Reads huggingface.co once, with the token of the machine if it has one, and only when called.
+    Reads huggingface.co, with the token of the machine if it has one, and only when called.
     """
     wanted = hub_id.strip()
     if not HUB_ID.fullmatch(wanted):
@@ -96,6 +98,21 @@ def fetch_from_hub(hub_id: str) -> str:
             f"{wanted[:80]!r} is not a Hub id: it has the form organisation/name, such as "
             "Qwen/Qwen3-8B"
         )
+    text = _from_hub(wanted, "config.json")
+    if text is None:
+        raise ConfigRefused(
+            f"{wanted} has no config.json: it may hold adapters or GGUF files only."
+        )
+    if "quantization_config" in text:
+        return text
+    beside = _from_hub(wanted, modelopt.FILE)
+    if beside is None:
+        return text
+    return json.dumps(modelopt.quantised(read_document(text), read_document(beside)))
+
+
+def _from_hub(wanted: str, file: str) -> str | None:
+    """The text of a file of a repository; None where the repository has no such file."""
     try:
         from huggingface_hub import errors, get_session, hf_hub_url, utils
     except ImportError:
@@ -105,7 +122,7 @@ def fetch_from_hub(hub_id: str) -> str:
         ) from None
     checks: Any = utils  # its names are loaded lazily, so that types do not see them
     try:
-        url = hf_hub_url(wanted, "config.json")
+        url = hf_hub_url(wanted, file)
         answer = get_session().get(
             url, headers=checks.build_hf_headers(), timeout=10, follow_redirects=True
         )
@@ -116,7 +133,7 @@ def fetch_from_hub(hub_id: str) -> str:
     except errors.RepositoryNotFoundError:
         why = "does not exist on the Hub, or is private and needs HF_TOKEN"
     except errors.EntryNotFoundError:
-        why = "has no config.json: it may hold adapters or GGUF files only"
+        return None
     except Exception:  # the transport's own errors, whichever client the package uses
         why = "cannot be read: the Hub does not answer from here; paste its config.json instead"
     raise ConfigRefused(f"{wanted} {why}.")

@@ -8,6 +8,7 @@ from planner.formats.gguf_mixes import BASE
 from planner.formats.weight_formats import GGUF, NAMED
 from presets.gpus import gpu_ids
 from presets.models import ModelName, all_names
+from presets.slices import slice_ids
 
 CUSTOM_GPU = "custom"
 
@@ -23,8 +24,8 @@ def model_names() -> dict[str, ModelName]:
 
 @cache
 def gpu_options() -> tuple[str, ...]:
-    """Every accelerator's id, and one for a card that is not listed."""
-    return (*gpu_ids(), CUSTOM_GPU)
+    """Every accelerator's id, slices of them, and one for a card that is not listed."""
+    return (*gpu_ids(), *slice_ids(), CUSTOM_GPU)
 
 
 @cache

@@ -31,9 +31,11 @@ class LlamaCppRule:
     def options(
         self, gpu: Gpu, deployment: Deployment, context: int, sequences: int
     ) -> LlamaCppOptions:
-        """The micro-batch is the chunk size: what one pass computes."""
+        """The micro-batch is the chunk size: what one pass computes. Every block is on a GPU: times
+        of blocks on a CPU are not known."""
         chunk = deployment.max_num_batched_tokens
         return LlamaCppOptions(
+            n_gpu_layers=self.model.num_hidden_layers + 1,
             ctx_size=context * sequences,
             parallel=sequences,
             batch_size=max(BATCH, chunk),

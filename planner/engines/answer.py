@@ -49,10 +49,11 @@ def engine_verdict(plan: Plan, engine: EngineFigures) -> str:
     if context < work.context:
         clipped = f"; you asked for {format_tokens(work.context)}, beyond its limit"
     size = f"of {counted(context, 'token')}"
+    slow = f"; {engine.on_cpu} on the CPU set its pace" * bool(engine.on_cpu)
     if held >= work.concurrency and not clipped:
-        return f"{name} starts and holds {wanted} {size} ({held:,} at most)."
+        return f"{name} starts and holds {wanted} {size} ({held:,} at most){slow}."
     if held >= work.concurrency:
-        return f"{name} starts, but takes at most {held:,} sequences {size}{clipped}."
+        return f"{name} starts, but takes at most {held:,} sequences {size}{clipped}{slow}."
     few = f"only {held:,}" if held else "none"
     return (
         f"{name} starts, but holds {few} of {wanted} {size} at once"

@@ -42,7 +42,7 @@ class EngineFigures:
     then holds; serving: where those are too few, single changes that hold all. host_bytes: cache
     in CPU memory, all ranks together. drafts: a model or layers draft, with weights and a cache;
     mtp_bytes: of `weights`, the drafting layers. config_file: text of the CONFIG_NAME that the
-    command reads, where it reads one.
+    command reads, where it reads one. on_cpu: what of the model computes there, in words.
     """
 
     name: str
@@ -71,6 +71,7 @@ class EngineFigures:
     drafts: bool = False
     mtp_bytes: int = 0
     config_file: str = ""
+    on_cpu: str = ""
 
     @property
     def start(self) -> str:

@@ -112,6 +112,24 @@ def loaded_weights(
     )
 
 
+def offloaded_bytes(assignment: Assignment, deployment: Deployment, span: range, limit: int) -> int:
+    """Bytes of a rank's layers that vLLM leaves in CPU memory for a limit of so many.
+
+    It goes through the parameters from the first layer on until the limit is reached or passed,
+    attention before feed-forward before norms: Llama-3-70B with 70 GiB loads 61.2922 GiB
+    (vllm#6496).
+    """
+    total = 0
+    parts = {index: part.weights for part in assignment.layers for index in part.layers}
+    for index in sorted(set(parts).intersection(span)):
+        matrices_first = sorted(parts[index], key=lambda pair: len(pair[0].shape) < 2)
+        for size in _fused(matrices_first, deployment).values():
+            if total >= limit:
+                return total
+            total += size
+    return total
+
+
 def mtp_bytes(model: Model, deployment: Deployment, stage: int) -> int:
     """What the multi-token-prediction layers add to a rank of that pipeline stage: the last's."""
     if stage != deployment.pipeline_parallel_size - 1:
@@ -131,6 +149,16 @@ def _tensors(
     feed_forward: Deployment | None = None,
 ) -> tuple[int, int]:
     """Bytes of a set of weights, and bytes of the allocator's blocks for them when fused."""
+    tensors = _fused(stored, deployment, feed_forward)
+    return sum(tensors.values()), sum(allocated(size) for size in tensors.values())
+
+
+def _fused(
+    stored: Iterable[tuple[Weight, WeightFormat]],
+    deployment: Deployment,
+    feed_forward: Deployment | None = None,
+) -> dict[str, int]:
+    """Bytes of each tensor of a rank, those that are fused as one."""
     tensors: dict[str, int] = {}
     for index, (weight, fmt) in enumerate(stored):
         dense = feed_forward is not None and _is_dense_feed_forward(weight)
@@ -138,7 +166,7 @@ def _tensors(
         name = FUSED.get(weight.name, f"{weight.name}#{index}")
         size = piece.copies * fmt.bytes(_padded(weight, fmt, piece))
         tensors[name] = tensors.get(name, 0) + size
-    return sum(tensors.values()), sum(allocated(size) for size in tensors.values())
+    return tensors
 
 
 def _is_dense_feed_forward(weight: Weight) -> bool:

@@ -37,7 +37,7 @@ def check_runs(engine: str, model: Model, gpu: Gpu, deployment: Deployment) -> N
     why = (
         not_on(engine, gpu)
         or not_run(engine, model, deployment.weights_dtype, gpu)
-        or missing(gpu, weights, cache)
+        or missing(gpu, weights, cache, llama_cpp=engine == "llama.cpp")
         or not_laid_out(engine, deployment)
     )
     if why is not None:

@@ -1,4 +1,5 @@
-"""Changes with which an engine holds the whole workload: one at a time, the mildest first.
+"""Changes with which an engine holds the whole workload: one at a time, the mildest first, flags
+together where no single one does.
 
     figures = with_room("vllm", options, deployment, workload, model, gpu, figures_of)
     figures.remedies  # ("--gpu-memory-utilization 0.95", "a KV cache in fp8", "30 sequences ...")
@@ -12,10 +13,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from planner.capacity import GPUS_PER_MACHINE
+from planner.capacity import in_a_machine
 from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures
-from planner.engines.llama_cpp.buffers import PAD
+from planner.engines.llama_cpp.options import LlamaCppOptions, slots_of
 from planner.engines.platforms import check_runs
 from planner.engines.remedies import Knob, mildest, with_remedies
 from planner.errors import SizewellError
@@ -25,10 +26,11 @@ from planner.formats.format_support import missing
 from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.model import Model
-from planner.units import ceil_div, counted, round_up
+from planner.units import ceil_div, counted
 from planner.workload import Workload
 
 FiguresOf = Callable[[Any, Deployment], EngineFigures]
+Works = Callable[[Frozen, Deployment], bool]
 
 SHARES = {
     "vllm": Knob("--gpu-memory-utilization", "gpu_memory_utilization", 0.97, 0.01),
@@ -44,6 +46,12 @@ BATCHES = {
     "tensorrt-llm": ("--max_batch_size", "max_batch_size"),
 }
 """How many sequences it runs at once."""
+LENGTHS = {
+    "vllm": ("--max-model-len", "max_model_len"),
+    "sglang": ("--context-length", "context_length"),
+    "tensorrt-llm": ("--max_seq_len", "max_seq_len"),
+}
+"""How long a sequence may be."""
 CACHE = "fp8"
 
 
@@ -94,20 +102,17 @@ def _changes(
         except (SizewellError, ValueError):
             return False
 
-    each = ceil_div(workload.concurrency, deployment.data_parallel_size) * workload.beam_width
-    flags, fields = _at_once(name, each, workload.context)
-    if fields and works(options.model_copy(update=fields), deployment):
-        yield flags
-    if name in SHARES:
-        value = mildest(SHARES[name], options, found, lambda changed: works(changed, deployment))
-        if value is not None:
-            yield f"{SHARES[name].flag} {value:.4g}"
+    alone = tuple(_flags(name, options, deployment, workload, found, figures_of, works))
+    yield from alone
+    if not alone and name in BATCHES:
+        yield from _flags_together(name, options, deployment, workload, found, works)
     now = kv_format(deployment.kv_cache_dtype, model.own_cache)
     smaller = kv_format(CACHE, model.own_cache).bits_per_element < now.bits_per_element
     kept = deployment.replace(kv_cache_dtype=CACHE)
     if smaller and missing(gpu, (), CACHE) is None and works(options, kept):
         yield f"a KV cache in {CACHE}"
-    spread = next((d for d in _more_gpus(deployment) if works(options, d)), None)
+    wider = () if gpu.stands_alone else _more_gpus(deployment, in_a_machine(gpu))
+    spread = next((d for d in wider if works(options, d)), None)
     if spread is not None:
         copies = spread.data_parallel_size
         parallel = layout(spread) + (f", data parallel {copies}" if copies > 1 else "")
@@ -117,23 +122,66 @@ def _changes(
         yield f"{counted(held, 'sequence')} at once"
 
 
-def _at_once(name: str, sequences: int, context: int) -> tuple[str, dict[str, int]]:
-    """The flags that run so many at once, and the options that they set."""
-    if name == "llama.cpp":
-        tokens = sequences * round_up(context, PAD)
-        return f"-np {sequences} -c {tokens}", {"parallel": sequences, "ctx_size": tokens}
-    if name not in BATCHES:
-        return "", {}
-    flag, field = BATCHES[name]
-    return f"{flag} {sequences}", {field: sequences}
+def _flags(
+    name: str,
+    options: Frozen,
+    deployment: Deployment,
+    workload: Workload,
+    found: EngineFigures,
+    figures_of: FiguresOf,
+    works: Works,
+) -> Iterator[str]:
+    """Flags of the engine that do, each for itself."""
+    if name in BATCHES:
+        flag, field = BATCHES[name]
+        each = _sequences(deployment, workload)
+        if works(options.model_copy(update={field: each}), deployment):
+            yield f"{flag} {each}"
+    if isinstance(options, LlamaCppOptions):
+        slots = workload.concurrency * workload.beam_width
+        wider, words = slots_of(options, slots, workload.context)
+        if works(wider, deployment):
+            on_cpu = figures_of(wider, deployment).on_cpu
+            yield f"{words} (with {on_cpu} on the CPU)" if on_cpu else words
+    if name in SHARES:
+        value = mildest(SHARES[name], options, found, lambda changed: works(changed, deployment))
+        if value is not None:
+            yield f"{SHARES[name].flag} {value:.4g}"
 
 
-def _more_gpus(deployment: Deployment) -> Iterator[Deployment]:
-    """Two, four and eight times the GPUs: split as widely as a machine allows, else replicas."""
+def _flags_together(
+    name: str,
+    options: Frozen,
+    deployment: Deployment,
+    workload: Workload,
+    found: EngineFigures,
+    works: Works,
+) -> Iterator[str]:
+    """The workload's own length and batch, and then the mildest share of the card with them."""
+    (batch, field), each = BATCHES[name], _sequences(deployment, workload)
+    length, longest = LENGTHS[name]
+    fitted = options.model_copy(update={field: each, longest: workload.context})
+    words = f"{length} {workload.context} with {batch} {each}"
+    if works(fitted, deployment):
+        yield words
+        return
+    value = mildest(SHARES[name], fitted, found, lambda changed: works(changed, deployment))
+    if value is not None:
+        yield f"{words} and {SHARES[name].flag} {value:.4g}"
+
+
+def _sequences(deployment: Deployment, workload: Workload) -> int:
+    """Sequences of the fullest replica, beams counted."""
+    return ceil_div(workload.concurrency, deployment.data_parallel_size) * workload.beam_width
+
+
+def _more_gpus(deployment: Deployment, joined: int) -> Iterator[Deployment]:
+    """Two, four and eight times the GPUs: split as widely as a machine of `joined` allows, else
+    replicas."""
     tp, dp = deployment.tensor_parallel_size, deployment.data_parallel_size
     for times in (2, 4, 8):
         for wider in (8, 4, 2, 1):
-            if times % wider == 0 and (wider == 1 or tp * wider <= GPUS_PER_MACHINE):
+            if times % wider == 0 and (wider == 1 or tp * wider <= joined):
                 yield deployment.replace(
                     tensor_parallel_size=tp * wider, data_parallel_size=dp * (times // wider)
                 )

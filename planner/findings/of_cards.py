@@ -96,7 +96,14 @@ def of_hardware(plan: Plan) -> Iterator[Finding]:
 def _formats(plan: Plan) -> Iterator[Finding]:
     gpu, cache = plan.gpu, plan.footprint.kv_format.name
     weights = plan.footprint.assignment.bytes_by_format()
-    without = missing(gpu, weights, cache)
+    without = missing(gpu, weights, cache, llama_cpp=True)
+    elsewhere = missing(gpu, weights, cache)
+    if without is None and elsewhere is not None:
+        yield Finding(
+            "warning",
+            "format_of_llama_cpp",
+            f"{elsewhere} but llama.cpp's: convert the checkpoint to GGUF, or choose another card.",
+        )
     if without is not None:
         yield Finding(
             "error",

@@ -4,10 +4,12 @@
     missing(gpu, weights, cache)    # the first format without kernels, as a sentence
 
 native: multiplied as stored. weight-only: kernels exist that convert to 16 bits before each
-multiplication, which saves memory and bandwidth but no arithmetic. Sources: vLLM's table of
+multiplication, which saves memory and bandwidth but no arithmetic. llama.cpp's kernels take every
+type of a GGUF file on every card that it runs on. Sources: vLLM's table of
 quantisation hardware (0.14) and its notes on FP8 (0.32: computed from compute capability 8.9 and
 on MI300, weight-only by Marlin from 7.5) and NVFP4 (computed from 10.0, else weight-only by
-Marlin, which has no AMD build); FP8 and MXFP4 by AMD generation from the CDNA 3 and 4 data sheets.
+Marlin, which has no AMD build) and its recipe for gpt-oss (MXFP4 on MI300X, MI325X and Radeon AI
+PRO R9700); FP8 and MXFP4 by AMD generation from the CDNA 3 and 4 data sheets.
 """
 
 from collections.abc import Iterable
@@ -31,7 +33,11 @@ AMD: dict[str, tuple[str, ...]] = {
     "mxfp4": ("gfx950",),
     "nvfp4": (),
 }
-"""AMD architectures with kernels for a format."""
+"""AMD architectures that multiply a format as stored."""
+AMD_CONVERTING: dict[str, tuple[str, ...]] = {"mxfp4": ("gfx942", "gfx1200", "gfx1201")}
+"""AMD architectures whose kernels convert it."""
+GGUF_TOO = ("fp32", "fp16", "bf16", "mxfp4")
+"""Formats of checkpoints that GGUF files have as well."""
 NVIDIA_ONLY = ("nvfp4",)
 NVIDIA_CACHES: dict[str, float] = {"fp8": 8.0, "nvfp4": 10.0}
 """Compute capability from which attention reads such a cache."""
@@ -55,7 +61,9 @@ def weights_support(gpu: Gpu, name: str) -> Support | None:
         words = gpu.amd_names
         if not words:
             return None
-        return "native" if set(words) & set(AMD[family]) else "none"
+        if set(words) & set(AMD[family]):
+            return "native"
+        return "weight-only" if set(words) & set(AMD_CONVERTING.get(family, ())) else "none"
     if gpu.vendor != "custom" and family in NVIDIA_ONLY:
         return "none"
     return None
@@ -72,9 +80,14 @@ def cache_support(gpu: Gpu, name: str) -> Support | None:
     return weights_support(gpu, name)
 
 
-def missing(gpu: Gpu, weights: Iterable[str], cache: str) -> str | None:
-    """The first format that `gpu` has no kernels for, as a sentence; None where all have."""
+def missing(gpu: Gpu, weights: Iterable[str], cache: str, *, llama_cpp: bool = False) -> str | None:
+    """The first format that `gpu` has no kernels for, as a sentence; None where all have.
+
+    llama_cpp: with those of llama.cpp, which leave only the formats that no GGUF file has.
+    """
     for name in weights:
+        if llama_cpp and name in GGUF_TOO:
+            continue
         if weights_support(gpu, name) == "none":
             return f"{gpu.name} has no kernels for {name} weights"
     if cache_support(gpu, cache) == "none":

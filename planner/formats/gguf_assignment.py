@@ -118,6 +118,8 @@ class GgufTypes:
         if len(weight.shape) < 2 or (weight.role not in ("linear", "expert") and not table):
             return formats.FP32
         columns = weight.shape[-1]
+        if self.name == "mxfp4_moe" and weight.role == "expert":
+            return formats.MXFP4
         if self.pure:
             return fitting(self.name, columns)
         if category in ("q", "k", "v", "qkv", "o"):

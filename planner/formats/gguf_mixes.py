@@ -20,8 +20,9 @@ BASE = {
     "iq1_s": "iq1_s", "iq1_m": "iq1_m", "iq2_xxs": "iq2_xxs", "iq2_xs": "iq2_xs",
     "iq2_s": "iq2_xs", "iq2_m": "iq2_s", "iq3_xxs": "iq3_xxs", "iq3_xs": "iq3_s",
     "iq3_s": "iq3_s", "iq3_m": "iq3_s", "iq4_xs": "iq4_xs", "iq4_nl": "iq4_nl",
+    "mxfp4_moe": "q8_0",
 }  # fmt: skip
-"""The type that a file type starts from."""
+"""The type that a file type starts from. MXFP4_MOE: of all but the experts, which are MXFP4."""
 
 LOW = {"iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq2_m"}
 

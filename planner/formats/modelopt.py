@@ -1,4 +1,10 @@
-"""NVIDIA ModelOpt: one `quant_algo` for all, or one per module under `quantized_layers`."""
+"""NVIDIA ModelOpt: one `quant_algo` for all, or one per module under `quantized_layers`.
+
+Older checkpoints keep it in a FILE of its own beside config.json, where engines look for it too.
+"""
+
+from collections.abc import Mapping
+from typing import Any
 
 from planner.formats import weight_formats as formats
 from planner.formats.compressed_tensors import weight_format
@@ -6,6 +12,18 @@ from planner.formats.module_names import Patterns
 from planner.formats.quantization_scheme import Rule, Scheme, both, patterns
 from planner.formats.weight_formats import WeightFormat
 from planner.hf_config.reader import Fields, short
+
+FILE = "hf_quant_config.json"
+
+
+def lacks(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration leaves its quantisation to the FILE beside it, if there is one."""
+    return config.get("quantization_config") is None
+
+
+def quantised(config: Mapping[str, Any], beside: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with what the FILE beside it says."""
+    return {**config, "quantization_config": {"quant_method": "modelopt", **beside}}
 
 
 def read(fields: Fields) -> Scheme:

@@ -14,11 +14,14 @@ from planner.formats.format_support import missing
 from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.model import Model
+from planner.parallelism import joined_gpus
 from planner.run_dtype import plain_dtype
 from planner.search.space import Offer
 from planner.timing.collectives import machine_gpus
 from planner.timing.speed import Speed
 from planner.timing.speed_grid import GpuGrid
+
+LLAMA_CPP = "llama.cpp"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Group:
     most weights, and the cache, are stored in. speeds: of each card.
     """
 
+    model: Model
     offers: tuple[Offer, ...]
     grid: GpuGrid
     weights: str
@@ -36,9 +40,16 @@ class Group:
     speeds: tuple[Speed, ...]
     rows: dict[str, NDArray[np.intp]]
 
-    def within(self, ranks: int) -> "Group":
-        """Only the offers whose machines hold so many ranks of one tensor parallel group."""
-        held = np.asarray([machine_gpus(offer.gpu) >= ranks for offer in self.offers])
+    def within(self, deployment: Deployment) -> "Group":
+        """Only the offers whose machines hold a tensor parallel group, or that need no other."""
+        ranks = deployment.tensor_parallel_size
+        joined = joined_gpus(self.model, deployment) > 1
+        held = np.asarray(
+            [
+                machine_gpus(offer.gpu) >= ranks and not (joined and offer.gpu.stands_alone)
+                for offer in self.offers
+            ]
+        )
         return replace(self, rows={name: rows[held[rows]] for name, rows in self.rows.items()})
 
     def gpus(self, engine: str) -> tuple[Gpu, ...]:
@@ -67,14 +78,17 @@ class Formats:
         if names not in self._known:
             weights = tuple(assign(self.model, names[0]).bytes_by_format())
             cache = kv_format(names[1], self.model.own_cache).name
-            reasons = {o.gpu.id: missing(o.gpu, weights, cache) for o in self.offers}
+            local = LLAMA_CPP in self.engines
+            reasons = {
+                o.gpu.id: missing(o.gpu, weights, cache, llama_cpp=local) for o in self.offers
+            }
             self.unsupported |= {reason for reason in reasons.values() if reason is not None}
             able = [offer for offer in self.offers if reasons[offer.gpu.id] is None]
-            self._known[names] = self._grouped(able, names[0], weights[0], cache)
+            self._known[names] = self._grouped(able, names[0], weights, cache)
         return self._known[names]
 
     def _grouped(
-        self, offers: Sequence[Offer], asked: str, weights: str, cache: str
+        self, offers: Sequence[Offer], asked: str, weights: tuple[str, ...], cache: str
     ) -> list[Group]:
         alike: dict[tuple[int, int], list[tuple[Offer, Speed]]] = {}
         numbers = NAME_OF_DTYPE[plain_dtype(asked) or self.model.dtype]
@@ -91,12 +105,13 @@ class Formats:
             alike.setdefault(key, []).append((offer, found))
         return [
             Group(
+                self.model,
                 tuple(offer for offer, _ in pairs),
                 self._grid(pairs),
-                weights,
+                weights[0],
                 cache,
                 tuple(found for _, found in pairs),
-                self._rows([offer.gpu for offer, _ in pairs], asked),
+                self._rows([offer.gpu for offer, _ in pairs], asked, weights, cache),
             )
             for pairs in alike.values()
         ]
@@ -109,11 +124,16 @@ class Formats:
             self._grids[key] = GpuGrid(gpus, speeds)
         return self._grids[key]
 
-    def _rows(self, gpus: Sequence[Gpu], asked: str) -> dict[str, NDArray[np.intp]]:
+    def _rows(
+        self, gpus: Sequence[Gpu], asked: str, weights: tuple[str, ...], cache: str
+    ) -> dict[str, NDArray[np.intp]]:
         found = {}
         for engine in self.engines:
             reasons = [
-                not_on(engine, gpu) or not_run(engine, self.model, asked, gpu) for gpu in gpus
+                not_on(engine, gpu)
+                or not_run(engine, self.model, asked, gpu)
+                or missing(gpu, weights, cache, llama_cpp=engine == LLAMA_CPP)
+                for gpu in gpus
             ]
             self.unsupported |= {reason for reason in reasons if reason is not None}
             able = [i for i, reason in enumerate(reasons) if reason is None]

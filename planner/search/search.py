@@ -94,7 +94,7 @@ def search_part(
                     target,
                     users,
                     space,
-                    group.within(deployment.tensor_parallel_size),
+                    group.within(deployment),
                     rules,
                 )
                 for group in chosen.groups(deployment)

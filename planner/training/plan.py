@@ -154,6 +154,7 @@ class TrainingPlan:
 def plan_training(model: Model, gpu: Gpu, recipe: Recipe) -> TrainingPlan:
     """The TrainingPlan. Raises PlanRefused where recipe and model contradict each other."""
     check(model, recipe)
+    gpu.check_joins(recipe.gpus)
     batchless = recipe.replace(
         sequence_length=recipe.context_parallel_size, micro_batch_size=1,
         gradient_accumulation_steps=1, attention="flash", recomputation="none",

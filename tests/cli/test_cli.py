@@ -167,6 +167,11 @@ def test_gpus_alone_means_tensor_parallel(capsys: pytest.CaptureFixture[str]) ->
             ["--conc", "3"],
             "'--conc': did you mean --context or --concurrency?",
         ),
+        (["--quantization", "fp8"], "'--quantization': did you mean --weights-dtype?"),
+        (["--tp", "4"], "did you mean --tensor-parallel-size?"),
+        (["--users=8"], "did you mean --concurrency?"),
+        (["--isl", "8k"], "did you mean --prompt-tokens or --context?"),
+        (["--engine", "ollama"], "ollama runs llama.cpp, with defaults of its own"),
         (["--concurrency", "-1"], "concurrency"),
         (["--weights-dtype", "banana"], "banana"),
         (["--kv-cache-dtype", "banana"], "banana"),
@@ -208,8 +213,7 @@ def test_one_line_of_complaint(
         ("llama-3.1-8", "h100-sxm5-80gb", "llama-3.1-8b"),
         ("llama-3.1-8b", "h100", "h100-sxm5-80gb"),
         ("llama-3.1-8b", "NVIDIA H100", "h100-sxm5-80gb"),
-        ("llama-3.1-8b", "NVIDIA L40S", "Close in name: l40s"),
-        ("llama-3.1-8b", "NVIDIA GeForce RTX 4090", "rtx-4090"),
+        ("llama-3.1-8b", "NVIDIA L40X", "Close in name: l40"),
         ("x" * 5000, "l40s", f"'{'x' * 80}' is not among the model presets"),
         ("./missing.json", "h100-sxm5-80gb", "no such file"),
         ("llama-3.1-8b", "custom", "--gpu-memory-bytes"),
@@ -219,6 +223,13 @@ def test_unknown_names_suggest_known_ones(
     model: str, gpu: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert words in complaint(capsys, "plan", "--model", model, "--gpu", gpu)
+
+
+@pytest.mark.parametrize("gpu", ["NVIDIA L40S", "L40S", "l40s"])
+def test_a_card_may_be_named_as_programs_name_it(
+    gpu: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "on L40S" in answer(capsys, "plan", "--model", "llama-3.1-8b", "--gpu", gpu)
 
 
 def test_tokens_in_units_of_1024(capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,6 +269,7 @@ def test_bytes_that_fit_a_card_without_kernels_are_no_answer(
     ("kind", "text", "name"),
     [
         ("models", "qwen3-8b", "Qwen/Qwen3-8B"),
+        ("heads", "gpt-oss", "eagle3  lmsys/EAGLE3-gpt-oss-120b-bf16"),
         ("gpus", "h200", "139.80 GiB"),
         ("formats", "q4_k", "q4_k_m"),
     ],
@@ -283,3 +295,29 @@ def test_references_that_are_no_configuration(
 
 def test_no_command_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "choose one of inspect, plan" in complaint(capsys)
+
+
+def test_quantisation_in_a_file_beside_the_configuration_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As ModelOpt writes Llama-3.1-70B-Instruct-FP8: a byte for all but norms and the tables.
+
+    70,553,706,496 parameters, of which 2 x 128,256 x 8,192 and 161 x 8,192 stay in 16 bits.
+    """
+    config = load_model_config("llama-3.1-70b")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    quantised = {
+        "producer": {"name": "modelopt", "version": "0.23.0"},
+        "quantization": {
+            "quant_algo": "FP8", "kv_cache_quant_algo": "FP8", "exclude_modules": ["lm_head"],
+        },
+    }  # fmt: skip
+    (tmp_path / "hf_quant_config.json").write_text(json.dumps(quantised))
+    kept = 2 * 128256 * 8192 + 161 * 8192
+    for given in (tmp_path, tmp_path / "config.json"):
+        out = answer(
+            capsys, "plan", "--model", str(given), "--gpu", "h200-sxm-141gb", "--format", "json"
+        )
+        found = json.loads(out)
+        assert found["weights"]["bytes"] == pytest.approx(70_553_706_496 + kept, abs=16 * 560)
+        assert found["kv_cache"]["dtype"] == "fp8"

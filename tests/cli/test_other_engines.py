@@ -104,3 +104,21 @@ def test_mistakes_are_one_sentence(
     assert (code, out) == (2, "")
     assert sentence in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "setting"),
+    [
+        (["vllm", "--max-model-len", "8k"], "max_model_len"),
+        (["sglang", "--context-length", "8k"], "max_model_len"),
+        (["llama.cpp", "--weights-dtype", "q8_0", "-c", "8k"], "ctx_size"),
+    ],
+)
+def test_lengths_may_be_written_short(
+    words: list[str], setting: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", "--format", "json"]
+    assert main([*flags, "--engine", *words]) == 0
+    found = json.loads(capsys.readouterr().out)["engine"]
+    assert found["settings"][setting] == 8192
+    assert "8192" in found["command"]

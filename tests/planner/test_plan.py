@@ -19,6 +19,7 @@ from planner.plan import Plan, make_plan
 from planner.units import GIB, MIB, format_bytes
 from planner.verdict import verdict
 from planner.workload import Workload
+from presets.gpus import load_gpu
 from presets.models import load_model_config
 from tests.planner.models import DEEPSEEK_V3, GEMMA_3_27B, JAMBA, LLAMA_8B, model
 
@@ -260,6 +261,17 @@ def test_backwards_over_formats_and_gpus() -> None:
     assert spread.gpus == 2
     assert mildest_weights(MODELS["llama"], gpu, base, work) == "fp8"
     assert mildest_kv_cache(MODELS["llama"], gpu, base, work) is None
+
+
+def test_machines_of_one_gpu_are_joined_by_stages() -> None:
+    """A Jetson and a GH200 stand alone in their machines: layers in stages, over the network."""
+    for gpu_id, gpus in (("jetson-agx-orin-64gb", 4), ("gh200-96gb", 2)):
+        found = make_plan(
+            parse(load_model_config("llama-3.3-70b-instruct")), load_gpu(gpu_id), Deployment(),
+            Workload(),
+        )  # fmt: skip
+        spread = next(f for f in fixes(found) if "GPUs" in f.sentence)
+        assert f"use {gpus} GPUs ({gpus} pipeline stages)" in spread.sentence
 
 
 def test_unknown_formats_are_refused() -> None:

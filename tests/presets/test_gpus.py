@@ -78,6 +78,10 @@ def test_every_figure_has_a_source_or_is_unverified(gpu: Gpu) -> None:
         ("v100-sxm2-32gb", 31.74),
         ("mi300x", 191.7),
         ("b200-sxm-180gb", 178.35),
+        ("rtx-2080-ti", 10.76),
+        ("radeon-rx-7900-xtx", 23.98),
+        ("jetson-agx-orin-64gb", 61.35),
+        ("apple-m3-ultra-512gb", 464.0),
     ],
 )
 def test_memory_agrees_with_engine_logs(gpu_id: str, gib: float) -> None:
@@ -94,9 +98,36 @@ def test_an_unknown_id_is_refused_with_the_three_closest() -> None:
     with pytest.raises(PlanRefused) as refusal:
         load_gpu("h100-sxm-80gb")
     assert "h100-sxm5-80gb" in str(refusal.value)
-    assert str(refusal.value).count(",") == 2
+    assert str(refusal.value).partition("Close in name:")[2].count(",") == 2
     with pytest.raises(PlanRefused, match="zzzz"):
         load_gpu("zzzz")
+
+
+@pytest.mark.parametrize(
+    ("name", "gpu_id"),
+    [
+        ("b200", "b200-sxm-180gb"),
+        ("4090", "rtx-4090"),
+        ("rtx4090", "rtx-4090"),
+        ("NVIDIA GeForce RTX 4090", "rtx-4090"),
+        ("7900 XTX", "radeon-rx-7900-xtx"),
+        ("A100 SXM4 40GB", "a100-sxm4-40gb"),
+    ],
+)
+def test_words_that_only_one_card_has_name_it(name: str, gpu_id: str) -> None:
+    assert load_gpu(name).id == gpu_id
+    assert gpu_sources(name) == gpu_sources(gpu_id)
+
+
+@pytest.mark.parametrize("name", ["h100", "H200", "a100-80gb", "3090", "141gb", "geforce", "", "-"])
+def test_words_of_several_cards_name_none(name: str) -> None:
+    with pytest.raises(PlanRefused, match="not among the GPU presets"):
+        load_gpu(name)
+
+
+def test_whole_words_are_closer_than_parts_of_words() -> None:
+    with pytest.raises(PlanRefused, match=r"Close in name: h200-sxm-141gb, h200-nvl-141gb,"):
+        load_gpu("h200")
 
 
 def test_memory_can_be_given() -> None:
@@ -130,3 +161,14 @@ def test_figures_agree_with_the_reference_table() -> None:
         if row["torch_total_gib_seen"] is not None:
             seen = row["torch_total_gib_seen"] * GIB
             assert gpu.memory_bytes == pytest.approx(seen, rel=0.02), name
+
+
+def test_tensor_rates_agree_with_their_makers_tables() -> None:
+    """NVIDIA's Turing white paper and Jetson data sheet (170 sparse INT8 TOPS of the GPU),
+    AMD's RDNA 3 page."""
+    turing = load_gpu("rtx-2080-ti")
+    assert turing.fp16_flops_per_s == pytest.approx(107.6e12 / 2, rel=0.001)
+    assert turing.int8_ops_per_s == pytest.approx(215.2e12, rel=0.001)
+    jetson = load_gpu("jetson-agx-orin-64gb")
+    assert jetson.fp16_flops_per_s == pytest.approx(170e12 / 4, rel=0.01)
+    assert load_gpu("radeon-rx-7900-xtx").fp16_flops_per_s == pytest.approx(122.8e12, rel=0.005)

@@ -265,6 +265,9 @@ def test_a_draft_model_is_chosen_on_the_page() -> None:
 def test_a_head_is_pasted_and_needs_no_embedding() -> None:
     app = page()
     app.selectbox("spec").set_value("EAGLE3").run()
+    assert app.selectbox("draft_head").value == "yuhuili/EAGLE3-LLaMA3.1-Instruct-8B"
+    assert "810.78 MiB" in text(app)
+    app.segmented_control("draft_from").set_value("config.json").run()
     assert "Open or paste the config.json" in app.info[0].value
     app.text_input("draft_name").set_value("yuhuili/EAGLE3-LLaMA3.1-Instruct-8B").run()
     app.text_area("draft_config").set_value(HEAD).run()
@@ -295,6 +298,7 @@ def test_a_pasted_model_has_a_name_in_the_command() -> None:
 def test_a_draft_can_be_uploaded() -> None:
     app = page()
     app.selectbox("spec").set_value("EAGLE3").run()
+    app.segmented_control("draft_from").set_value("config.json").run()
     app.file_uploader(key="draft_file").upload(
         "config.json", HEAD.encode(), "application/json"
     ).run()

@@ -225,15 +225,15 @@ def test_a_card_without_rates_has_the_rest_of_the_topic() -> None:
     assert "no memory bandwidth is known, so no time can be given." in text(app)
 
 
-def test_claims_are_78_and_can_be_filtered() -> None:
+def test_claims_are_82_and_can_be_filtered() -> None:
     app = page("Quoted numbers")
     said = text(app)
-    assert "78 claims: holds 30, near 5, misleading 18, wrong 23, wrong for this model 2" in said
-    assert said.count(SIGNS["holds"]) == 30
+    assert "82 claims: holds 31, near 7, misleading 19, wrong 23, wrong for this model 2" in said
+    assert said.count(SIGNS["holds"]) == 31
     assert "1.7, 3.8, 5.3 and 8.8 × (estimate)" in said
     assert "4.961, 16.87 and 32.74 ×<" in said
     wrong = text(page("Quoted numbers", verdict="misleading"))
-    assert wrong.count(SIGNS["misleading"]) == 18
+    assert wrong.count(SIGNS["misleading"]) == 19
     assert SIGNS["holds"] not in wrong
 
 
@@ -281,6 +281,14 @@ def test_drafting_gains_less_with_more_users() -> None:
     assert ngram["name"] == "n-gram"
     assert ngram["y"][0] == pytest.approx(1.75, rel=0.01)
     assert "2 to 4 × on consumer hardware" in text(app)
+
+
+def test_lookahead_says_what_a_pass_must_yield() -> None:
+    """(15 + 15) x (5 - 1) tokens; the narrowest setting has (4 + 4) x (3 - 1)."""
+    said = text(page("Drafting", context="512"))
+    assert "(15 + 15) × (5 − 1) = 120 tokens in each pass" in said
+    assert "defaults: 4, 3, 4<" in said
+    assert ">16</td>" in said
 
 
 def test_positions_are_stretched_as_chosen_or_as_the_configuration_says() -> None:

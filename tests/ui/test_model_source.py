@@ -17,8 +17,13 @@ from ui.model_source import fetch_from_hub, from_preset, from_text, hub_preset
 hub = pytest.importorskip("huggingface_hub")
 
 CONFIG = json.dumps(from_preset("qwen3-8b").config)
+BESIDE = json.dumps(
+    {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8",
+     "kv_cache_quant_algo": "FP8", "exclude_modules": ["lm_head"]}}
+)  # fmt: skip
 ANSWERS = {
     "good": (200, None),
+    "modelopt": (200, None),
     "gated": (403, "GatedRepo"),
     "missing": (404, "RepoNotFound"),
     "nofile": (404, "EntryNotFound"),
@@ -28,12 +33,15 @@ ANSWERS = {
 
 class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        status, code = ANSWERS[self.path.split("/")[1]]
+        owner = self.path.split("/")[1]
+        beside = self.path.endswith("hf_quant_config.json")
+        status, code = ANSWERS["nofile" if beside and owner == "good" else owner]
         self.send_response(status)
         if code:
             self.send_header("X-Error-Code", code)
         self.end_headers()
-        self.wfile.write(CONFIG.encode() if status == 200 else b"{}")
+        text = BESIDE if beside else CONFIG
+        self.wfile.write(text.encode() if status == 200 else b"{}")
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -60,6 +68,13 @@ def test_a_configuration_is_read() -> None:
     choice = from_text(fetch_from_hub("good/model"), "good/model")
     assert choice.model.num_hidden_layers == 36
     assert choice.model.source == "good/model"
+
+
+@pytest.mark.usefixtures("served")
+def test_quantisation_in_a_file_beside_it_is_read_too() -> None:
+    model = from_text(fetch_from_hub("modelopt/model"), "modelopt/model").model
+    assert model.quantization is not None
+    assert model.own_cache == "fp8"
 
 
 @pytest.mark.usefixtures("served")

@@ -10,6 +10,7 @@ from planner.parameters import count
 from planner.plan import Plan
 from planner.timing.drafting import Drafter, counts, drafter_for, gains, loses_from, speculated
 from planner.timing.latency import Latency
+from planner.timing.lookahead import Lookahead, needed, pass_s
 from planner.timing.speculation import ASSUMED, tokens_per_step
 from planner.units import counted
 from presets.models import all_names
@@ -26,6 +27,11 @@ CLAIMED = {
     "Draft model": "2 to 4 × on consumer hardware",
 }  # fmt: skip
 """KV Cache, Flash Attention & Inference Optimization (course lesson), with k = 3 to 5."""
+LOOKAHEAD = {
+    "TensorRT-LLM's defaults": Lookahead(4, 3, 4), "Reference code": Lookahead(7, 5, 7),
+    "llama.cpp's example": Lookahead(15, 5, 15),
+}  # fmt: skip
+"""Settings as published: LookaheadDecodingConfig, hao-ai-lab/LookaheadDecoding, lookahead.cpp."""
 
 
 def show(plan: Plan) -> None:
@@ -37,6 +43,7 @@ def show(plan: Plan) -> None:
     drafters = _drafters(plan.model, k)
     _by_tokens(plan, now, acceptance, k)
     _by_users(plan, now, drafters, acceptance, k)
+    _lookahead(plan, now)
 
 
 def _drafters(model: Model, k: int) -> dict[str, Drafter]:
@@ -159,6 +166,40 @@ def _by_users(
         f"Steps at {now.request.mean_context:,} tokens of context on average, without prompts "
         "beside them; a draft's own memory is not taken off (the Engine page does)."
     )
+
+
+def _lookahead(plan: Plan, now: Latency) -> None:
+    parts.idea(
+        "A model that drafts for itself pays in wide passes",
+        "Lookahead decoding guesses many places at once by Jacobi iteration and checks n-grams of "
+        "its earlier guesses in the same pass. Nothing is trained or loaded, and it is free as "
+        "long as a step waits for memory.",
+    )
+    users = counts(min(64, plan.max_concurrency or 1))
+    few = sorted({users[round(i * (len(users) - 1) / 3)] for i in range(4)})
+    wide = LOOKAHEAD["llama.cpp's example"]
+    parts.formula(
+        f"W = {wide.window}, N = {wide.ngram}, G = {wide.candidates}: ({wide.window} + "
+        f"{wide.candidates}) × ({wide.ngram} − 1) = {wide.tokens} tokens in each pass",
+        f"One user: {parts.seconds(pass_s(now, plan.model, wide.tokens, 1))} instead of "
+        f"{parts.seconds(pass_s(now, plan.model, 1, 1))}, so a pass must yield "
+        f"{needed(now, plan.model, wide, 1):.2f} tokens to gain",
+    )
+    rows = [
+        (f"{name}: {look.window}, {look.ngram}, {look.candidates}", f"{look.tokens}",
+         *(_wanted(needed(now, plan.model, look, n), look) for n in few))
+        for name, look in LOOKAHEAD.items()
+    ]  # fmt: skip
+    head = ("W, N, G", "Tokens a pass", *(counted(n, "user") for n in few))
+    st.html(html_table(head, rows, numeric=range(1, len(head))))
+    parts.note(
+        "Tokens that a pass must yield on average; it yields N at the most. Published gains are "
+        "1.5 to 2.3 × for one user (Fu et al. 2024). vLLM does not offer it."
+    )
+
+
+def _wanted(tokens: float, look: Lookahead) -> str:
+    return f"{tokens:.2f}" if tokens <= look.most else f"{tokens:.1f} > {look.most}"
 
 
 @st.cache_data(max_entries=64)

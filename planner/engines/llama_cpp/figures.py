@@ -3,8 +3,9 @@
     figures = llama_cpp_figures(model, gpu, Deployment(weights_dtype="q4_k_m"), LlamaCppOptions())
 
 Nothing is budgeted: the cache holds --ctx-size tokens over all slots, allocated at start. Without
---ctx-size it is the model's own context, reduced until 1 GiB stays free. Several GPUs (of any
-parallel size of the Deployment) get consecutive blocks. Weights and cache are exact; the compute
+--ctx-size it is the model's own context, reduced until 1 GiB stays free; what then does not fit
+goes to the CPU unless -ngl or a flag for experts says otherwise. Several GPUs (of any parallel
+size of the Deployment) get consecutive blocks. Weights and cache are exact; the compute
 buffer is an estimate.
 """
 
@@ -17,6 +18,7 @@ from planner.engines.engine import EngineFigures, exactly
 from planner.engines.extended import extended, notes_on
 from planner.engines.llama_cpp.buffers import PAD, cells
 from planner.engines.llama_cpp.command import length_cap, scaling_flags, server_command
+from planner.engines.llama_cpp.fit import fitted, is_fitted
 from planner.engines.llama_cpp.log import log_lines
 from planner.engines.llama_cpp.options import LlamaCppOptions
 from planner.engines.llama_cpp.placement import Placement, weights_of
@@ -26,7 +28,7 @@ from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.overheads import CONTEXT, LIBRARIES
-from planner.units import GIB
+from planner.units import GIB, counted, format_bytes
 from planner.workload import Workload
 
 NAME = "llama.cpp"
@@ -55,7 +57,8 @@ def llama_cpp_figures(
     if longer is not None and options.ctx_size is None:
         slots = 1 if options.unified else options.slots
         options = options.model_copy(update={"ctx_size": slots * longer.context_tokens})
-    assignment = assign(model, weights_of(model, deployment))
+    deployment = deployment.replace(weights_dtype=weights_of(model, deployment))
+    assignment = assign(model, deployment.weights_dtype)
     placement = Placement(model, assignment, deployment, options, config)
     longest = model.max_position_embeddings
     if longest is None and not options.ctx_size:
@@ -64,10 +67,12 @@ def llama_cpp_figures(
     room = gpu.memory_bytes - runtime.bytes
     ctx = options.ctx_size
     if ctx is None:
-        ctx = _fitted(placement, room - MARGIN_BYTES, longest or 0)
+        ctx = _shortened(placement, room - MARGIN_BYTES, longest or 0)
     ctx = ctx or longest or 0
-    device = max(placement.gpus, key=lambda d: placement.total(d, ctx), default=-1)
-    needed = placement.total(device, ctx) if device >= 0 else 0
+    device, needed = _fullest(placement, ctx)
+    if needed > room - MARGIN_BYTES and is_fitted(options):
+        placement = fitted(placement, ctx, room - MARGIN_BYTES)
+        device, needed = _fullest(placement, ctx)
     refused = None
     if needed > room:
         refused = (
@@ -114,12 +119,20 @@ def llama_cpp_figures(
         notes=notes_on(longer, model, workload)
         + (() if longer is None else (length_cap(longer),))
         + _notes(placement, ctx, longest, options, deployment.data_parallel_size),
+        on_cpu=_on_cpu(placement),
         host_bytes=placement.weights(-1) + placement.cache(-1, ctx),
         binding_stage=max(0, device),
     )  # fmt: skip
 
 
-def _fitted(placement: Placement, room: int, longest: int) -> int:
+def _fullest(placement: Placement, ctx_size: int) -> tuple[int, int]:
+    """The GPU that holds most, and its bytes; the CPU where no layer is on one."""
+    held = {gpu: placement.total(gpu, ctx_size) for gpu in placement.gpus}
+    device = max(held, key=lambda gpu: held[gpu], default=-1)
+    return device, held.get(device, 0)
+
+
+def _shortened(placement: Placement, room: int, longest: int) -> int:
     """The longest context up to the model's own that leaves the margin; at least 4,096."""
 
     def fullest(steps: int) -> int:
@@ -129,6 +142,13 @@ def _fitted(placement: Placement, room: int, longest: int) -> int:
     most = max(LEAST_CTX, longest) // PAD
     found = max(least, largest(fullest, room, most, least)) * PAD
     return min(found, longest) if longest else found
+
+
+def _on_cpu(placement: Placement) -> str:
+    blocks = sum(1 for device in placement.where[:-1] if device < 0)
+    experts = sum(1 for index in placement.spilled if placement.where[index] >= 0)
+    parts = [f"{blocks:,}"] * bool(blocks) + [f"the experts of {experts:,}"] * bool(experts)
+    return f"{' and '.join(parts)} of {counted(len(placement.layers), 'block')}" if parts else ""
 
 
 def _notes(
@@ -143,9 +163,13 @@ def _notes(
         found.append(
             f"The {replicas} replicas are servers of their own: start the command for each."
         )
-    on_cpu = sum(1 for device in placement.where[:-1] if device < 0)
-    if on_cpu:
-        found.append(f"{on_cpu:,} of {len(placement.layers):,} blocks compute on the CPU.")
+    if where := _on_cpu(placement):
+        host = format_bytes(placement.weights(-1) + placement.cache(-1, ctx_size))
+        chosen = ", or a little less, for 1 GiB to stay free" * is_fitted(options)
+        found.append(
+            f"The CPU computes {where}{chosen}: host memory holds {host} with their cache and the "
+            "input table."
+        )
     if options.ctx_size is None and longest and ctx_size < longest:
         found.append(f"--fit shortens the context from {longest:,} to {ctx_size:,} tokens.")
     if not options.unified and options.slots > 1:

@@ -25,8 +25,9 @@ UNQUANTISED = ("fp32", "fp16", "bf16")
 class LlamaCppOptions(Frozen):
     """Flags of `llama-server`; None leaves its default.
 
-    n_gpu_layers counts the output as one layer: N blocks are all on the GPU from N + 1. ctx_size
-    None: the model's own, reduced to what fits (--fit); 0: the model's own, whatever fits.
+    n_gpu_layers counts the output as one layer: N blocks are all on the GPU from N + 1; None: as
+    many as fit (--fit). ctx_size None: the model's own, reduced to what fits (--fit); 0: the
+    model's own, whatever fits.
     mla_cache says what the file is: newer ones cache the latent alone, builds before 2026 also its
     values, old files keys and values of all heads.
     """
@@ -55,6 +56,14 @@ class LlamaCppOptions(Frozen):
     def unified(self) -> bool:
         """One buffer for all slots: the default where their number is llama-server's choice."""
         return self.parallel is None if self.kv_unified is None else self.kv_unified
+
+
+def slots_of(options: LlamaCppOptions, slots: int, context: int) -> tuple[LlamaCppOptions, str]:
+    """The options with so many slots of so many tokens each, and the flags that ask for them."""
+    update, words = {"ctx_size": slots * context}, f"-c {slots * context}"
+    if slots > options.slots:
+        update, words = {**update, "parallel": slots}, f"-np {slots} {words}"
+    return options.model_copy(update=update), words
 
 
 def cache_types(deployment: Deployment, options: LlamaCppOptions) -> tuple[KvFormat, KvFormat]:

@@ -1,6 +1,7 @@
 """A model laid over the devices of one llama-server, and what each of them holds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 from planner.deployment import Deployment
@@ -21,16 +22,17 @@ from planner.errors import PlanRefused
 from planner.estimate import Estimate
 from planner.formats.gguf_assignment import is_gguf
 from planner.formats.gguf_mixes import BASE
-from planner.formats.quantization import Assignment
+from planner.formats.quantization import Assignment, assign
 from planner.model import Model
 
-PLAIN = ("bf16", "fp16", "fp32", "mxfp4")
+PLAIN = ("bf16", "fp16", "fp32")
 
 
 class Placement:
     """A model laid over devices: what each holds for a context of so many tokens.
 
-    Device -1 is the CPU. Figures are bytes of one device.
+    Device -1 is the CPU. Figures are bytes of one device. where: the device of every block and,
+    last, of the output; spilled: the blocks whose experts stay in CPU memory.
     """
 
     def __init__(
@@ -47,7 +49,15 @@ class Placement:
         self.layers = layers_of(model, assignment)
         self.front, self.back = ends_of(model, assignment)
         self.keys, self.values = cache_types(deployment, options)
+        self.num_gpus = deployment.gpus
         self.where = devices(len(self.layers), options.n_gpu_layers, deployment.gpus)
+        self.spilled = frozenset(i for i in range(len(self.layers)) if on_cpu_experts(i, options))
+
+    def laid(self, where: Sequence[int], spilled: Iterable[int] = ()) -> "Placement":
+        """The same model elsewhere."""
+        found = copy(self)
+        found.where, found.spilled = list(where), frozenset(spilled)
+        return found
 
     @property
     def gpus(self) -> tuple[int, ...]:
@@ -60,7 +70,7 @@ class Placement:
         total += self.back if self.where[-1] == device else 0
         for index, layer in enumerate(self.layers):
             held = 0 if self.where[index] != device else layer.weights + self.factors
-            if on_cpu_experts(index, self.options) and self.where[index] >= 0:
+            if index in self.spilled and self.where[index] >= 0:
                 held = layer.experts if device < 0 else held - (layer.experts if held else 0)
             total += held
         return total
@@ -101,7 +111,7 @@ class Placement:
             (
                 layer.largest_expert_tensor
                 for index, layer in enumerate(self.layers)
-                if on_cpu_experts(index, self.options) or self.where[index] < 0
+                if index in self.spilled or self.where[index] < 0
             ),
             default=0,
         )
@@ -122,12 +132,25 @@ class Placement:
 
 
 def weights_of(model: Model, deployment: Deployment) -> str:
-    """The format of the file; 'auto' of an unquantised model is its own dtype."""
+    """The format of the file. 'auto' is the model's own dtype, or for MXFP4 experts the file that
+    holds them as they are. Raises PlanRefused for what no GGUF file holds."""
     name = deployment.weights_dtype.lower()
+    if name in ("auto", "mxfp4") and _has_mxfp4_experts(model, name):
+        return "mxfp4_moe"
     if name == "auto" and model.quantization is None:
         return name
     if is_gguf(name) or name in PLAIN:
         return name
+    stored = ", the model's own format" if name == "auto" else ""
     raise PlanRefused(
-        f"weights_dtype {name}: no GGUF file holds it; choose a GGUF type such as q4_k_m or q8_0"
+        f"weights_dtype {name}: no GGUF file holds it{stored}; choose a GGUF type such as q4_k_m "
+        "or q8_0"
+    )
+
+
+def _has_mxfp4_experts(model: Model, name: str) -> bool:
+    return any(
+        weight.role == "expert" and fmt.name == "mxfp4"
+        for part in assign(model, name).layers
+        for weight, fmt in part.weights
     )

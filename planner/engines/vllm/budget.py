@@ -8,7 +8,7 @@ from planner.activations import activation_terms
 from planner.deployment import Deployment
 from planner.engines.drafter import HEADS
 from planner.engines.engine import within
-from planner.engines.loaded_weights import Loaded, loaded_weights
+from planner.engines.loaded_weights import Loaded, loaded_weights, offloaded_bytes
 from planner.engines.stages import draft_weights
 from planner.engines.vision_tower import WITH_TOWER, Tower, tower_of
 from planner.engines.vllm import overheads
@@ -19,8 +19,10 @@ from planner.formats.quantization import Assignment
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.parallelism import layers_in
+from planner.units import GIB
 
 SHARED_SINCE = 9
+IN_CPU_MEMORY = ", less those that --cpu-offload-gb keeps in CPU memory"
 WEIGHTS = "checkpoint tensors of the rank in the blocks of PyTorch's allocator, and rotary tables"
 
 
@@ -77,7 +79,8 @@ def stage_budget(
         packed_experts=has_packed_experts(assignment), samples=generates,
     )  # fmt: skip
     wider = overheads.repacked_weights(settings.rules, assignment, gpu)
-    components = {"weights": _weights(loaded, tower, tp, wider)}
+    on_cpu = in_cpu_memory(assignment, deployment, options, span)
+    components = {"weights": _weights(loaded, tower, tp, wider, on_cpu)}
     if draft is not None and last:
         components["draft_weights"] = draft_weights(
             draft, deployment, shares=_shares_embedding(options, settings, deployment)
@@ -127,9 +130,20 @@ def load(
     )  # fmt: skip
 
 
-def _weights(loaded: Loaded, tower: Tower | None, tp: int, wider: float) -> Estimate:
+def in_cpu_memory(
+    assignment: Assignment, deployment: Deployment, options: VllmOptions, span: range
+) -> int:
+    """Weights of a rank that --cpu-offload-gb keeps off its GPU."""
+    limit = int((options.cpu_offload_gb or 0) * GIB)
+    return offloaded_bytes(assignment, deployment, span, limit) if limit else 0
+
+
+def _weights(loaded: Loaded, tower: Tower | None, tp: int, wider: float, on_cpu: int) -> Estimate:
     """Exact for text models to the last printed digit; wider: the share that repacking may add."""
     high = 1.01 + wider
+    if on_cpu:
+        size = loaded.total - on_cpu + (2 * tower.parameters // tp if tower else 0)
+        return within(size, 0.98 * size, (high + 0.01) * size, WEIGHTS + IN_CPU_MEMORY)
     if tower is None:
         size = loaded.total
         return within(size, 0.99 * size, high * size, WEIGHTS)

@@ -31,6 +31,8 @@ FLAGS_SINCE = {
 """Flag -> the first minor version that has it."""
 STATE_DTYPES_SINCE = {"float16": 13, "bfloat16": 22}
 """Value of --mamba-cache-dtype and --mamba-ssm-cache-dtype -> the minor version that has it."""
+OFFLOAD_LOST = 25
+"""The V2 runner, then for some models, did not offload weights (vllm#51396; 0.28.0 does)."""
 DRAFTING_SINCE = {"suffix": 12, "dflash": 20}
 """Drafting method -> the first minor version that has it."""
 MEDUSA_LOST = 33
@@ -122,6 +124,11 @@ def _cache_dtype(model: Model, deployment: Deployment, rules: Rules) -> None:
 
 
 def _flags(deployment: Deployment, options: VllmOptions, rules: Rules) -> None:
+    if options.cpu_offload_gb is not None and rules.since(OFFLOAD_LOST) and not rules.since(28):
+        raise PlanRefused(
+            f"cpu_offload_gb: vLLM {rules.name} takes the flag and may keep every weight on the "
+            "GPU all the same (vllm#51396): plan 0.28 or later"
+        )
     asked = {
         "decode_context_parallel_size": deployment.decode_context_parallel_size > 1,
         "kv_cache_memory_bytes": options.kv_cache_memory_bytes is not None,

@@ -32,6 +32,7 @@ VALUES = (
     "kv_cache_memory_bytes",
     "num_gpu_blocks_override",
     "kv_offloading_size",
+    "cpu_offload_gb",
 )
 QUANTISED_ON_LOAD = {"fp8": "fp8", "nf4": "bitsandbytes"}
 """Formats that vLLM makes of a 16-bit checkpoint; others need a checkpoint of their own, as 8-bit

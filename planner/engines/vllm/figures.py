@@ -19,7 +19,13 @@ from planner.engines.extended import extended, notes_on
 from planner.engines.loaded_weights import mtp_bytes
 from planner.engines.vllm import notes as vllm_notes
 from planner.engines.vllm import overheads
-from planner.engines.vllm.budget import Budget, drafts_itself, has_packed_experts, stage_budget
+from planner.engines.vllm.budget import (
+    Budget,
+    drafts_itself,
+    has_packed_experts,
+    in_cpu_memory,
+    stage_budget,
+)
 from planner.engines.vllm.checks import check_values, needs_half, own_dtype
 from planner.engines.vllm.command import QUANTISED_ON_LOAD, scaling_flags, serve_command
 from planner.engines.vllm.compressed import is_compressed
@@ -81,6 +87,8 @@ def vllm_figures(
         stage_budget(model, gpu, deployment, options, settings, assignment, spans, i, config, draft)
         for i in range(len(spans))
     ]
+    on_cpu = [in_cpu_memory(assignment, deployment, options, span) for span in spans]
+    ranks = deployment.gpus // deployment.pipeline_parallel_size
     left = [options.kv_cache_memory_bytes or budget - stage.spent for stage in stages]
     numbered = layer_specs(model, deployment, settings, config=config, extra=drafted)
     specs = align(
@@ -158,8 +166,9 @@ def vllm_figures(
         + vllm_notes.longest(options, settings, workload)
         + vllm_notes.more_waiting(admitted, most_running(settings, workload))
         + vllm_notes.given_back(kept, settings, deployment)
-        + vllm_notes.product(kept, settings),
-        host_bytes=int((options.kv_offloading_size or 0) * GIB),
+        + vllm_notes.product(kept, settings)
+        + vllm_notes.offloaded(on_cpu[binding], gpu),
+        host_bytes=int((options.kv_offloading_size or 0) * GIB) + ranks * sum(on_cpu),
         binding_stage=binding,
         outside_budget={"before": before, **_outside(stage)},
         drafts=bool(drafted) or draft is not None,
@@ -185,7 +194,10 @@ def _draft(model: Model, options: VllmOptions, draft: Model | None) -> tuple[Lay
             )
         return model.mtp
     if speculative.needs_draft and draft is None:
-        raise PlanRefused(f"speculative_config: {speculative.method} needs its 'model'")
+        raise PlanRefused(
+            f"speculative_config: {speculative.method} needs its 'model': a preset or "
+            "known head (list heads), or the config.json or folder of what drafts"
+        )
     if draft is None:
         return ()
     check_fits(draft, model, speculative.method)

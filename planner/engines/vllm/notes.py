@@ -14,7 +14,7 @@ from planner.engines.vllm.versions import Rules
 from planner.formats.weight_formats import GGUF
 from planner.hardware import Gpu
 from planner.model import LayerGroup, Model
-from planner.units import counted
+from planner.units import counted, format_bytes
 from planner.workload import Workload
 
 PLUGINS = (("GGUF", 24, "vllm-gguf-plugin"), ("bitsandbytes", 28, "vllm-bnb-plugin"))
@@ -67,6 +67,22 @@ def general(
     if options.kv_offloading_size:
         found.append("Offloaded blocks live in CPU memory; the pool on the GPU stays as it is.")
     return tuple(found)
+
+
+def offloaded(on_cpu: int, gpu: Gpu) -> tuple[str, ...]:
+    """What weights in CPU memory cost every pass."""
+    if not on_cpu:
+        return ()
+    rate = gpu.pcie_bytes_per_s
+    least = (
+        ""
+        if rate is None
+        else (f", at least {on_cpu / rate * 1e3:,.0f} ms at {rate / 1e9:,.0f} GB/s")
+    )
+    return (
+        f"Every pass reads {format_bytes(on_cpu)} of weights from CPU memory over PCIe{least}; "
+        "pinning them can take up to twice as much there (vllm#56410).",
+    )
 
 
 def plugins(formats: Collection[str], rules: Rules) -> tuple[str, ...]:

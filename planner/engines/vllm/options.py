@@ -82,7 +82,8 @@ class SpeculativeConfig(Frozen):
 
 class VllmOptions(Frozen):
     """Flags of `vllm serve`; None leaves the version's default. Parallel sizes and number formats
-    are the Deployment's. kv_offloading_size is in GiB over all ranks, as vLLM has it."""
+    are the Deployment's. kv_offloading_size is in GiB over all ranks, cpu_offload_gb in GiB of
+    each, as vLLM has them."""
 
     version: str = NEWEST_NAME
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
@@ -98,6 +99,7 @@ class VllmOptions(Frozen):
     max_lora_rank: int | None = POSITIVE
     speculative_config: SpeculativeConfig | None = None
     kv_offloading_size: float | None = Field(default=None, gt=0)
+    cpu_offload_gb: float | None = Field(default=None, gt=0, le=2**20)
     disable_hybrid_kv_cache_manager: bool | None = None
     runner: Literal["auto", "generate", "pooling"] = "auto"
     mamba_cache_dtype: StateDtype = "auto"

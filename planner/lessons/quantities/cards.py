@@ -2,6 +2,7 @@
 
 from planner.hardware import Gpu
 from planner.lessons.flash_versions import exponentials_per_s
+from planner.lessons.hierarchy import shared_bytes_per_s
 from planner.lessons.quantities.given import Figure, Inputs, Presets, Quantity, one_or_all
 
 
@@ -36,6 +37,9 @@ QUANTITIES: dict[str, Quantity] = {
     "peak share": _peak_share,
     "sram": _sram,
     "memory over shared memory": _memory_over_shared,
+    "shared memory rate": lambda i, presets: float(
+        shared_bytes_per_s(presets.gpu_of(i["gpu"])) or 0
+    ),
     "exponential gap": _exponential_gap,
     "read time": lambda i, _: i["layers"] * i["bytes"] / i["bandwidth"],
     "ridge": lambda i, _: i["flops"] / i["bandwidth"],

@@ -44,7 +44,10 @@ def test_the_flags_named_start_it(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("engine", "words"),
     [
-        ("llama.cpp", ["--model", "llama-3.3-70b", "--weights-dtype", "q8_0", "-c", "131072"]),
+        (
+            "llama.cpp",
+            ["--model", "llama-3.3-70b", "--weights-dtype", "q8_0", "-c", "131072", "-ngl", "99"],
+        ),
         ("sglang", ["--model", "llama-3.1-8b", "--mem-fraction-static", "0.15"]),
         ("transformers", ["--model", "llama-3.1-8b", "--context", "131072", "--concurrency", "4"]),
     ],
@@ -186,3 +189,18 @@ def test_slots_of_llama_cpp_are_offered_where_there_is_memory(
     engine = json.loads(said(capsys, *words, *offered.split()))["engine"]
     assert engine["kv_cache"]["bytes"] == 12 * 32768 * 128 * 1024
     assert engine["requests"] == 12
+
+
+def test_flags_that_do_only_together_are_named_and_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """gpt-oss-120b on one H100, as people run it: 0.95 of the card and few sequences."""
+    words = [*REFUSED, "--context", "8k", "--concurrency", "32", "--format", "json"]
+    found = json.loads(said(capsys, *words))
+    first, *more = found["engine"]["serving"]
+    assert first.startswith("--max-model-len 8192 with --max-num-seqs 32 and --gpu-memory-util")
+    assert more == ["2 GPUs (tensor parallel 2)"]
+    flags = first.replace(" with ", " ").replace(" and ", " ").split()
+    again = json.loads(said(capsys, *words, *flags))
+    assert again["verdict"].startswith("vLLM 0.33.0 starts and holds 32 sequences")
+    assert 0.94 <= float(flags[-1]) <= 0.96
+    less = [*flags[:-1], str(float(flags[-1]) - 0.01)]
+    assert json.loads(said(capsys, *words, *less))["engine"]["requests"] < 32

@@ -5,12 +5,15 @@ import re
 import pytest
 
 from planner.deployment import Deployment
+from planner.engines.platforms import check_runs
+from planner.errors import PlanRefused
 from planner.findings import findings
 from planner.fixes import fixes
 from planner.formats.format_support import cache_support, missing, weights_support
 from planner.hf_config import parse
 from planner.overheads import CONTEXT
 from planner.plan import Plan, make_plan
+from planner.verdict import hindrance
 from planner.workload import Workload
 from presets.gpus import load_gpu
 from presets.models import load_model_config
@@ -35,7 +38,9 @@ def messages(of: Plan) -> dict[str, str]:
         ("t4", "nvfp4", "none"),
         ("mi300x", "nvfp4", "none"),
         ("mi355x", "mxfp4", "native"),
-        ("mi300x", "mxfp4", "none"),
+        ("mi300x", "mxfp4", "weight-only"),
+        ("mi210", "mxfp4", "none"),
+        ("radeon-rx-7900-xtx", "mxfp4", "none"),
         ("h100-sxm5-80gb", "fp8_block", "native"),
         ("l4", "fp8", "native"),
         ("a100-sxm4-80gb", "fp8_per_channel", "weight-only"),
@@ -68,6 +73,28 @@ def test_a_plan_says_what_no_engine_runs_and_what_runs_weight_only() -> None:
     assert "format_without_kernels" not in hopper
     assert "weight-only" in hopper["format_not_native"]
     assert "format_not_native" not in messages(plan("b200-sxm-180gb", weights_dtype="nvfp4"))
+
+
+@pytest.mark.parametrize(
+    "gpu_id", ["t4", "rtx-2080-ti", "radeon-rx-7900-xtx", "radeon-8060s-128gb"]
+)
+def test_llama_cpp_runs_mxfp4_on_every_card(gpu_id: str) -> None:
+    """gpt-oss-20b's GGUF is run on an RTX 2080 (llmfit pull request 774) and on Radeons."""
+    model, gpu = parse(load_model_config("gpt-oss-20b")), load_gpu(gpu_id)
+    check_runs("llama.cpp", model, gpu, Deployment())
+    with pytest.raises(PlanRefused, match="no kernels for mxfp4 weights"):
+        check_runs("vllm", model, gpu, Deployment())
+    found = make_plan(model, gpu, Deployment(), Workload(context=4096))
+    assert hindrance(found) is None
+    assert "no kernels for mxfp4 weights but llama.cpp's" in messages(found)["format_of_llama_cpp"]
+    assert missing(gpu, ("nvfp4",), "bf16", llama_cpp=True) is not None
+
+
+def test_vllm_runs_gpt_oss_on_mi300x() -> None:
+    model, gpu = parse(load_model_config("gpt-oss-120b")), load_gpu("mi300x")
+    check_runs("vllm", model, gpu, Deployment())
+    told = messages(make_plan(model, gpu, Deployment(), Workload(context=4096)))
+    assert "mxfp4" in told["format_not_native"]
 
 
 def test_a_fix_names_only_formats_that_the_card_runs() -> None:

@@ -2,12 +2,13 @@
 
 import pytest
 
+from planner.deployment import Deployment
 from planner.hf_config import parse
 from planner.search.data import row
 from planner.search.report import name, tpot
 from planner.search.search import search
 from planner.search.space import Offer, Space, Target
-from planner.timing.latency import Request
+from planner.timing.latency import Request, latency
 from presets.gpus import all_gpus, load_gpu
 from presets.models import load_model_config
 from presets.speed import reference, speed_of
@@ -38,6 +39,20 @@ def test_mi300x_sustains_what_an_independent_study_measured() -> None:
     assert found.roofs.flops_per_s("bf16") * slower == pytest.approx(0.45 * 1307.4e12, rel=0.001)
     assert found.roofs.flops_per_s("bf16") * slower / found.low > 708e12
     assert "rocm.blogs.amd.com" in found.source
+
+
+@pytest.mark.parametrize(("depth", "rate"), [(4096, 44.14), (8192, 42.36)])
+def test_strix_halo_generates_as_llama_bench_measured(depth: int, rate: float) -> None:
+    """gpt-oss-120b, tg32 at a depth (github.com/lhl/strix-halo-testing issue 33). Its prompts fall
+    from 998 tokens a second at no depth to 827 at 4,096 and 704 at 8,192, and nothing here was
+    fitted to what depth costs."""
+    model, gpu = parse(load_model_config("gpt-oss-120b")), load_gpu("radeon-8060s-128gb")
+    runs = Deployment(weights_dtype="mxfp4_moe")
+    asked = Request(prompt_tokens=depth, output_tokens=32)
+    found = latency(model, gpu, runs, speed_of(gpu), asked, 1)
+    assert found.tpot.seconds == pytest.approx(1 / rate, rel=0.1)
+    chunks = {4096: (998.2, 911), 8192: (998.2, 911, 826.6, 763)}[depth]
+    assert found.ttft.seconds == pytest.approx(sum(2048 / each for each in chunks), rel=0.15)
 
 
 def test_other_vendors_without_a_measurement_are_taken_at_the_slow_end() -> None:

@@ -144,7 +144,8 @@ def test_context_is_fitted_to_the_card() -> None:
 
 
 def test_a_context_that_was_asked_for_is_refused_where_it_does_not_fit() -> None:
-    options = LlamaCppOptions(ctx_size=131072, parallel=2)
+    """With -ngl nothing may be moved to the CPU."""
+    options = LlamaCppOptions(ctx_size=131072, parallel=2, n_gpu_layers=99)
     found = llama_cpp_figures(
         model(LLAMA_8B), RTX_4090, Deployment(weights_dtype="q8_0"), options, Workload(context=8192)
     )
@@ -215,3 +216,24 @@ def test_command() -> None:
     assert found.command == (
         "llama-server -m r1.gguf -ngl 20 --n-cpu-moe 4 -c 16384 -np 2 -ctk q8_0"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "cpu_mib", "gpu_mib"),
+    [("gpt-oss-20b", 586.82, 10949.38), ("gpt-oss-120b", 586.82, 59851.66)],
+)
+def test_mxfp4_files_keep_the_rest_in_8_bits(name: str, cpu_mib: float, gpu_mib: float) -> None:
+    """Logs of ggml-org's gpt-oss-20b-mxfp4.gguf on one GPU, of the 120b on six (their sum).
+
+    Embedding and head are 201,088 x 2,880 in Q8_0: 34 bytes of 32, 586.82 MiB each.
+    """
+    found = parse(load_model_config(name))
+    for asked in ("auto", "mxfp4"):
+        figures = llama_cpp_figures(
+            found, load_gpu("mi300x"), Deployment(weights_dtype=asked),
+            LlamaCppOptions(ctx_size=4096, parallel=1),
+        )  # fmt: skip
+        assert f"CPU_Mapped model buffer size = {cpu_mib:8.2f} MiB" in figures.log_lines
+        line = next(line for line in figures.log_lines if "ROCm0 model" in line)
+        assert float(line.split()[-2]) == pytest.approx(gpu_mib, abs=0.05)
+        assert figures.command.split()[2].endswith("-MXFP4_MOE.gguf")

@@ -343,3 +343,27 @@ def test_bad_engine_flags_get_one_sentence(arguments: tuple[str, ...], said: str
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_weights_in_cpu_memory() -> None:
+    """vllm#6496: Meta-Llama-3-70B with --cpu-offload-gb 70, "weights took 61.2922 GB".
+
+    43 layers of 1.5938 GiB are 68.53; the 44th passes 70 GiB with its last matrix (0.4375 GiB).
+    """
+    found = figures("meta-llama-3-70b", version="0.6.0", cpu_offload_gb=70.0, max_model_len=8192)
+    assert round(found.bytes_of("weights") / GIB, 4) == 61.2922
+    assert found.host_bytes / GIB == pytest.approx(43 * 1.59375 + 1.59375, abs=0.005)
+    assert "--cpu-offload-gb 70" in found.command
+    whole = figures("meta-llama-3-70b", cpu_offload_gb=999.0)
+    ends = 2 * 128256 * 8192 * 2
+    assert whole.bytes_of("weights") == pytest.approx(ends, abs=8 * MIB)
+    halves = figures("meta-llama-3-70b", cpu_offload_gb=20.0, tensor_parallel_size=2)
+    assert 40 <= halves.host_bytes / GIB < 42
+    slow = [note for note in found.notes if "over PCIe" in note]
+    assert "at least 1,177 ms at 64 GB/s" in slow[0]  # 70.126 GiB over 64e9 B/s
+
+
+def test_versions_that_lost_the_offloading_are_refused() -> None:
+    with pytest.raises(PlanRefused, match="may keep every weight on the GPU"):
+        figures("llama-3.1-8b", version="0.27.1", cpu_offload_gb=4.0)
+    assert figures("llama-3.1-8b", version="0.28.0", cpu_offload_gb=4.0).host_bytes > 4 * GIB

@@ -1,0 +1,82 @@
+"""MIG slices: what programs read on them, and that nothing spreads over several."""
+
+import pytest
+
+from cli import main
+from planner.deployment import Deployment
+from planner.errors import PlanRefused
+from planner.fixes import fixes
+from planner.hf_config import parse
+from planner.plan import make_plan
+from planner.training.plan import plan_training
+from planner.training.recipe import Recipe
+from planner.units import GIB
+from planner.workload import Workload
+from presets.gpus import all_slices, gpu_ids, load_gpu
+from presets.models import load_model_config
+from presets.slices import slice_ids
+
+
+@pytest.mark.parametrize(
+    ("slice_id", "memory_bytes", "processors", "bytes_per_s"),
+    [
+        # CUDA device properties in a profile of an H200 MIG 3g.71gb
+        ("h200-sxm-141gb-mig-3g.71gb", 74_893_492_224, 60, 2_407_152_000_000),
+        # "16.0 GiB usable, 16 SMs", 600 GB/s: torch on an H200 MIG 1g.18gb
+        ("h200-sxm-141gb-mig-1g.18gb", 16 * GIB, 16, 600_000_000_000),
+        # "39.25 GiB total capacity": torch on an A100 80GB PCIe MIG 3g.40gb
+        ("a100-pcie-80gb-mig-3g.40gb", 39.25 * GIB, 42, 968_000_000_000),
+    ],
+)
+def test_slices_are_what_programs_read(
+    slice_id: str, memory_bytes: int, processors: int, bytes_per_s: int
+) -> None:
+    found = load_gpu(slice_id)
+    assert found.memory_bytes == memory_bytes
+    assert found.sm_count == processors
+    assert found.memory_bandwidth_bytes_per_s == pytest.approx(bytes_per_s, rel=0.01)
+
+
+def test_slices_of_a_card_fit_into_it() -> None:
+    """At most 7 compute slices and 8 memory slices (4 and 4 of an A30), as their names say."""
+    for found in all_slices():
+        card_id, _, profile = found.id.partition("-mig-")
+        card = load_gpu(card_id)
+        wide = int(profile[0])
+        most = 4 if card_id == "a30" else 7
+        assert found.memory_bytes < card.memory_bytes * 0.55
+        assert found.memory_bytes <= float(profile.split(".")[1][:-2]) * GIB
+        assert found.sm_count is not None
+        assert card.sm_count is not None
+        assert found.sm_count <= card.sm_count
+        assert found.sm_count / card.sm_count == pytest.approx(wide / most, rel=0.4)
+        assert found.compute_capability == card.compute_capability
+        assert found.nvlink_bytes_per_s is None
+    assert not set(slice_ids()) & set(gpu_ids())
+
+
+def test_no_model_spreads_over_slices() -> None:
+    llama, gpu = parse(load_model_config("llama-3.1-8b")), load_gpu("h100-sxm5-80gb-mig-1g.10gb")
+    with pytest.raises(PlanRefused, match="slices have no link to each other"):
+        make_plan(llama, gpu, Deployment(tensor_parallel_size=2), Workload(context=8192))
+    with pytest.raises(PlanRefused, match="slices have no link to each other"):
+        plan_training(llama, gpu, Recipe(data_parallel_size=2))
+    alone = make_plan(llama, gpu, Deployment(), Workload(context=8192))
+    assert not alone.fits
+    assert not any("GPUs" in fix.sentence for fix in fixes(alone))
+    replicas = make_plan(
+        llama, gpu, Deployment(data_parallel_size=2, weights_dtype="int4"), Workload(context=1024)
+    )
+    assert replicas.fits
+
+
+def test_the_search_gives_every_slice_a_server_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    card = "h100-sxm5-80gb-mig-3g.40gb"
+    words = ["search", "--model", "qwen3-8b", "--gpu", card, "--usd-per-gpu-hour", f"{card}=1"]
+    assert main([*words, "--concurrency", "32", "--max-gpus", "4"]) == 0
+    out = capsys.readouterr().out
+    assert "2 × H100-SXM5-80GB MIG 3g.40gb, tensor parallel 1, 2 replicas" in out
+    assert "tensor parallel 2" not in out
+    assert "pipeline" not in out
