@@ -137,10 +137,10 @@ def test_mixtral_holds_all_its_experts() -> None:
     assert recompute(CLAIMS["moe-memory"], KNOWN) == pytest.approx((total / 1e9, active / 1e9))
 
 
-def test_answers_of_the_quoted_lengths_gain_1_7_to_8_6_times() -> None:
+def test_answers_of_the_quoted_lengths_gain_1_7_to_8_5_times() -> None:
     """Records of two H200s differ by 3 %."""
     found = recompute(CLAIMS["cache-speedup"], KNOWN)
-    assert found == pytest.approx((1.7, 3.8, 5.2, 8.6), rel=0.04)
+    assert found == pytest.approx((1.7, 3.8, 5.2, 8.5), rel=0.04)
 
 
 def test_what_was_measured_is_quoted_as_it_was_measured() -> None:
