@@ -94,8 +94,8 @@ def figures_of(
     other_engines.check_engine(other_engines.given(arguments), "vllm")
     from pydantic import ValidationError
 
+    from planner.engines.registry import ENGINES
     from planner.engines.room import with_room
-    from planner.engines.vllm.figures import vllm_figures
     from planner.engines.vllm.options import VllmOptions
 
     if "engine_version" in given:
@@ -114,7 +114,7 @@ def figures_of(
     draft = draft_of(drafts)
     return with_room(
         "vllm", options, deployment, workload, model, gpu,
-        lambda changed, spread: vllm_figures(
+        lambda changed, spread: ENGINES["vllm"].figures(
             model, gpu, spread, changed, workload,
             config=config, draft=draft, name=named(arguments.model),
         ),

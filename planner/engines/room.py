@@ -138,7 +138,7 @@ def _flags(
         if works(options.model_copy(update={field: each}), deployment):
             yield f"{flag} {each}"
     if isinstance(options, LlamaCppOptions):
-        slots = workload.concurrency * workload.beam_width
+        slots = _sequences(deployment, workload)
         wider, words = slots_of(options, slots, workload.context)
         if works(wider, deployment):
             on_cpu = figures_of(wider, deployment).on_cpu

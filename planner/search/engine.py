@@ -33,7 +33,7 @@ def commands(
     if figures is None:
         return ()
     if candidate.prompts is None:
-        return (("", figures.start),)
+        return (("each slice" if _apart(candidate) else "", figures.start),)
     one = replace(candidate, deployment=candidate.prompts, prompts=None)
     single = target.model_copy(update={"concurrency": 1})
     first = engine_figures(one, single, model, config=config, name=name)
@@ -42,6 +42,11 @@ def commands(
         (what, f"{command} {_hands_over(candidate.engine, what)}".rstrip())
         for what, command in (("prompts", first.start), ("answers", figures.start))
     )
+
+
+def _apart(candidate: Candidate) -> bool:
+    """Whether every replica has a server of its own."""
+    return candidate.offer.gpu.stands_alone and candidate.deployment.data_parallel_size > 1
 
 
 def _hands_over(engine: str, what: str) -> str:

@@ -1,5 +1,8 @@
 """MIG slices: what programs read on them, and that nothing spreads over several."""
 
+import json
+from typing import Any
+
 import pytest
 
 from cli import main
@@ -80,3 +83,21 @@ def test_the_search_gives_every_slice_a_server_of_its_own(
     assert "2 × H100-SXM5-80GB MIG 3g.40gb, tensor parallel 1, 2 replicas" in out
     assert "tensor parallel 2" not in out
     assert "pipeline" not in out
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "tensorrt-llm", "llama.cpp"])
+def test_every_slice_gets_the_server_that_one_alone_gets(
+    engine: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def planned(*more: str) -> dict[str, Any]:
+        words = ["plan", "--model", "qwen3-8b", "--gpu", "h100-sxm5-80gb-mig-3g.40gb"]
+        words += ["--engine", engine, "--context", "8k", "--format", "json", *more]
+        assert main(words) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)["engine"]
+        return found
+
+    one = planned("--concurrency", "4")
+    two = planned("--concurrency", "8", "--gpus", "2", "--data-parallel-size", "2")
+    assert two["command"] == one["command"]
+    assert (two["requests"], two["replicas"]) == (one["requests"], 2)
+    assert "start this server on each of the 2" in two["notes"][0]
