@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from planner.errors import ConfigRefused
-from planner.formats import compressed_tensors, modelopt
+from planner.formats import compressed_tensors, modelopt, quark
 from planner.formats import weight_formats as formats
 from planner.formats.module_names import Patterns
 from planner.formats.quantization_scheme import (
@@ -204,5 +204,6 @@ READERS: dict[str, Reader] = {
     "awq": _awq, "awq_marlin": _awq, "bitsandbytes": _bitsandbytes, "fbgemm_fp8": _fbgemm,
     "quanto": _quanto, "hqq": _hqq, "torchao": _torchao,
     "compressed-tensors": compressed_tensors.read,
+    "quark": quark.read,
     "modelopt": modelopt.read, "modelopt_fp4": modelopt.read, "modelopt_mixed": modelopt.read,
 }  # fmt: skip
