@@ -33,6 +33,8 @@ RATES = (
      "what the optimizer reaches in a machine's host memory"),
     ("--nvme-gb-per-s", "nvme_bytes_per_s", "reads of a machine's NVMe; writes are taken as half"),
 )  # fmt: skip
+FSDP2_OFFLOADS = "fsdp2: both of optimizer and parameters to cpu, or neither "
+HELP = {"offload_optimizer": FSDP2_OFFLOADS, "offload_parameters": FSDP2_OFFLOADS}
 METHODS = ("full", "lora", "qlora")
 ON = ("dropout",)
 OFF = ("master_weights", "sequence_parallel", "fused_kernels")
@@ -55,8 +57,9 @@ def add_to(parser: ArgumentParser) -> None:
     for name in CHOICES:
         known = get_args(Recipe.model_fields[name].annotation)
         parser.add_argument(
-            f"--{name.replace('_', '-')}", choices=known, help=f"(default: {getattr(USUAL, name)})"
-        )
+            f"--{name.replace('_', '-')}", choices=known,
+            help=f"{HELP.get(name, '')}(default: {getattr(USUAL, name)})",
+        )  # fmt: skip
     for name in ON:
         parser.add_argument(f"--{name.replace('_', '-')}", action="store_true")
     for name in OFF:

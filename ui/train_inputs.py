@@ -35,7 +35,7 @@ WORDS = {
     "zero1": "optimizer states sharded",
     "zero2": "gradients too",
     "zero3": "parameters too",
-    "fsdp2": "all of it, as fp32 shards",
+    "fsdp2": "all of it, as fp32 shards, offloaded all together or not at all",
     "none": "nothing",
     "cpu": "to host memory",
     "nvme": "to NVMe (ZeRO-Infinity)",

@@ -6,6 +6,7 @@ from planner.estimate import Estimate
 from planner.training.recipe import Recipe
 from planner.training.states import States, gradient_bytes, has_master, parameter_bytes
 from planner.training.tensors import Held
+from planner.units import ceil_div
 
 BUCKET = 5 * 10**8
 PREFETCH = 5 * 10**7
@@ -58,11 +59,20 @@ def _data_parallel(
     if recipe.sharding == "fsdp2":
         one = largest * p
         root = p * sum(t.parameters for t in held if t.count == 1 and _outside(t))
-        gradient = one if found.trainable == found.parameters else 0
-        return "fsdp_gathered", Estimate(
-            root + 2 * one + gradient, one + gradient, 2 * root + 2 * one + 2 * gradient,
+        whole = found.trainable == found.parameters
+        gradient = one if whole else 0
+        source = (
             "FSDP2: a layer, the prefetched one and a layer's gradients, beside embedding and "
-            "head, which stay gathered unless they are wrapped themselves",
+            "head, which stay gathered unless they are wrapped themselves"
+        )
+        passing = 0
+        if recipe.offload_parameters != "none":
+            stored = 4 if whole and has_master(recipe) else p
+            passing = ceil_div(largest * (stored + (g if whole else 0)), recipe.shards)
+            source += "; a layer's shards and their gradients on their way from and to the host"
+        return "fsdp_gathered", Estimate(
+            root + 2 * one + gradient + passing, one + gradient + passing,
+            2 * root + 2 * one + 2 * gradient + passing, source,
         )  # fmt: skip
     bucket = min(BUCKET, n) * 2
     if recipe.sharding == "zero3":
@@ -91,6 +101,15 @@ def host(states_bytes: int) -> Estimate:
     """Host memory of one machine for states moved there."""
     low, central, high = (int(factor * states_bytes) for factor in HOST_FACTOR)
     return Estimate(central, low, high, HOST_SOURCE)
+
+
+def pinned_host(states_bytes: int, pinned_bytes: int) -> Estimate:
+    """Host memory of one machine for FSDP2's states, of which these are pinned."""
+    return Estimate(
+        states_bytes + pinned_bytes // 2, states_bytes, states_bytes + pinned_bytes,
+        "PyTorch rounds each pinned shard and gradient up to a power of two "
+        "(CachingHostAllocator): none to all of their bytes again, half is taken",
+    )  # fmt: skip
 
 
 def nvme_buffers(largest_tensor: int) -> Estimate:

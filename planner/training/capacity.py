@@ -19,6 +19,10 @@ LADDER: tuple[Sharding, ...] = ("ddp", "zero1", "zero2", "zero3")
 """From least to most communication: of m micro-batches the first two move 2 P, stage 2 m P + P and
 stage 3 3 m P."""
 
+EVERYTHING: dict[str, object] = {
+    "sharding": "fsdp2", "offload_optimizer": "cpu", "offload_parameters": "cpu",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -59,7 +63,9 @@ def remedies(plan: TrainingPlan) -> tuple[str, ...]:
         ("recompute every layer", {"recomputation": "full"}),
         ("fuse head and loss in chunks", {"loss": "chunked"}),
         ("8-bit AdamW", {"optimizer": "adamw_8bit"}),
-        ("optimizer on the host (ZeRO-3)", {"sharding": "zero3", "offload_optimizer": "cpu"}),
+        ("everything on the host (FSDP2)", EVERYTHING)
+        if recipe.sharding == "fsdp2"
+        else ("optimizer on the host (ZeRO-3)", {"sharding": "zero3", "offload_optimizer": "cpu"}),
         ("LoRA", {"lora": lora}),
         ("QLoRA", {"lora": lora.model_copy(update={"base": "nf4"})}),
     )

@@ -151,6 +151,10 @@ def notes(plan: TrainingPlan) -> tuple[str, ...]:
     if any(s.estimated for part in plan.stage.parts for s in part.saved):
         found.append("Recurrent layers' activations are an estimate: kernels differ in what they "
                      "keep.")  # fmt: skip
+    if plan.recipe.sharding == "fsdp2" and plan.recipe.offload_parameters == "cpu":
+        found.append("FSDP2 keeps shards, gradients and optimizer states on the host together: "
+                     "fully_shard(..., offload_policy=CPUOffloadPolicy()), and an optimizer with "
+                     "fused=True, which is not PyTorch's default on a CPU.")  # fmt: skip
     if plan.model.mtp:
         found.append("Multi-token-prediction layers are not trained in this plan.")
     if plan.model.parameters_elsewhere:

@@ -5,12 +5,20 @@ micro-batch on (DeepSpeed stage3.py `partition_grads`), updated parameters retur
 bytes of a step without accumulation (ZeRO-Offload, Ren et al. 2021, 3.3). Parameters that lie there
 cross for both passes of every micro-batch. Adam on the host reads gradients and reads and writes
 every state. States on NVMe are read and written once a step, parameters read for every pass.
+
+FSDP2's CPUOffloadPolicy differs in what crosses and in which dtype (PyTorch 2.13,
+torch/distributed/fsdp/_fully_shard: `_fsdp_param.py` all_gather_inputs, `_fsdp_collectives.py`
+foreach_reduce). Shards cross as they are stored, fp32 under mixed precision, and are cast on the
+GPU. Gradients cross once a reduction, in the shards' dtype, and the host adds them up. Adam updates
+the shards themselves, so nothing returns. A shard of FSDP's root crosses once, not twice, where the
+root stays gathered between the passes: that is not taken off.
 """
 
 from dataclasses import dataclass
 
 from planner.errors import PlanRefused
 from planner.training.plan import TrainingPlan
+from planner.training.recipe import Recipe
 from planner.training.states import parameter_bytes
 from planner.training.traffic import reductions
 
@@ -27,6 +35,11 @@ HOST_SOURCE = (
     "assumed 54 GB/s a machine: 72.7 B parameters on four machines in some 10 s (DeepSpeed issue "
     "6834); 11.6 B in 8.2 s are 42 GB/s (PR 735), and the fast end is twice the middle"
 )
+TORCH_HOST_RANGE = (0.5, 7.0)
+TORCH_HOST_SOURCE = (
+    "assumed 54 GB/s a machine, as DeepSpeed's Adam there, for torch.optim's with fused=True; 5 to "
+    "7 times as long without it, PyTorch's default on a CPU (PyTorch issue 74588)"
+)
 NVME_READ_BYTES_PER_S = 10 * 10**9
 WRITES_OF_READS = 0.5
 """DeepSpeed's DeepNVMe report of March 2025: 10 and 5 GB/s, 27 and 11, 48 and 26."""
@@ -35,6 +48,8 @@ NVME_SOURCE = (
     "assumed 10 GB/s read and 5 written a machine, four PCIe 4 drives (DeepSpeed, DeepNVMe report "
     "of March 2025); eight PCIe 5 drives: 48 and 26, one PCIe 3 drive: 3"
 )
+SUM = 3
+"""Two gradients read and their sum written, from the second micro-batch on."""
 GIVEN_RANGE = (0.8, 1.25)
 GIVEN = "at the rate given"
 
@@ -69,9 +84,19 @@ def transfers(plan: TrainingPlan) -> tuple[Transfer, ...]:
 
 def _streamed(plan: TrainingPlan) -> int:
     """Bytes of parameters that one GPU fetches in a step: its part, twice a micro-batch."""
+    return 2 * plan.recipe.gradient_accumulation_steps * _moved(plan, _fetched(plan.recipe))
+
+
+def _fetched(recipe: Recipe) -> tuple[str, ...]:
+    """States that the layers compute with once gathered; FSDP2's fp32 shards are the only copy."""
+    shards = ("master weights",) if recipe.sharding == "fsdp2" else ()
+    return ("parameters", "frozen parameters", *shards)
+
+
+def _moved(plan: TrainingPlan, names: tuple[str, ...]) -> int:
+    """Bytes of one GPU's states of these names that lie elsewhere."""
     states = plan.stage.states.states
-    whole = sum(s.bytes for s in states if s.place != "none" and s.name.endswith("parameters"))
-    return 2 * plan.recipe.gradient_accumulation_steps * whole
+    return sum(s.bytes for s in states if s.place != "none" and s.name in names)
 
 
 def _updated(plan: TrainingPlan) -> int:
@@ -88,7 +113,9 @@ def _link(plan: TrainingPlan) -> Transfer:
         )
     recipe, each = plan.recipe, _updated(plan)
     size = 0
-    if recipe.offload_optimizer != "none":
+    if recipe.sharding == "fsdp2":
+        size += reductions(plan) * _moved(plan, ("gradients",))
+    elif recipe.offload_optimizer != "none":
         size += (2 * reductions(plan) - 1) * each
     if recipe.offload_parameters != "none":
         size += _streamed(plan)
@@ -100,26 +127,30 @@ def _link(plan: TrainingPlan) -> Transfer:
 
 def _adam(plan: TrainingPlan) -> Transfer:
     """The optimizer on the host, bound by its memory."""
-    recipe = plan.recipe
-    size = _updated(plan)
-    for state in plan.stage.states.states:
-        if state.place == recipe.offload_optimizer and not state.name.endswith("parameters"):
-            size += state.bytes * (1 if state.name == "gradients" else 2)
+    recipe, name = plan.recipe, "Optimizer"
+    gradients = _moved(plan, ("gradients",))
+    size = gradients + 2 * _moved(plan, ("master weights", "optimizer states"))
+    low_high, source = HOST_RANGE, HOST_SOURCE
+    if recipe.sharding == "fsdp2":
+        size += 2 * _moved(plan, ("parameters",))
+        low_high, source = TORCH_HOST_RANGE, TORCH_HOST_SOURCE
+        if sums := reductions(plan) - 1:
+            name, size = "Optimizer and sums of gradients", size + SUM * sums * gradients
+    else:
+        size += _updated(plan)
     size *= _ranks(plan)
     given = recipe.host_memory_bytes_per_s
+    if given:
+        low_high, source = GIVEN_RANGE, GIVEN
     seconds = size / (given or HOST_MEMORY_BYTES_PER_S)
-    low_high, source = (GIVEN_RANGE, GIVEN) if given else (HOST_RANGE, HOST_SOURCE)
-    return _transfer("Optimizer in a machine's host memory", size, seconds, low_high, source)
+    return _transfer(f"{name} in a machine's host memory", size, seconds, low_high, source)
 
 
 def _nvme(plan: TrainingPlan) -> Transfer:
     recipe = plan.recipe
     read = written = 0
     if recipe.offload_optimizer == "nvme":
-        own = sum(
-            s.bytes for s in plan.stage.states.states
-            if s.place == "nvme" and not s.name.endswith("parameters")
-        )  # fmt: skip
+        own = _moved(plan, ("gradients", "master weights", "optimizer states"))
         read, written = own, own
     if recipe.offload_parameters == "nvme":
         read, written = read + _streamed(plan), written + _updated(plan)

@@ -17,7 +17,7 @@ from planner.parallelism import layers_in, stage_groups
 from planner.training import buffers
 from planner.training.loss import loss_bytes, outside_bytes
 from planner.training.moments import LayerMoments, layer_moments, tied_gradient_bytes
-from planner.training.recipe import Recipe, check
+from planner.training.recipe import Place, Recipe, check
 from planner.training.saved import Saved, kept_bytes, layer_saved
 from planner.training.schedule import in_flight
 from planner.training.states import State, States, states
@@ -125,6 +125,10 @@ class TrainingPlan:
     def host(self) -> Estimate:
         """Host memory of the fullest machine: states moved there, buffers for NVMe."""
         ranks = min(self.recipe.gpus, self.recipe.gpus_per_node)
+        if self.recipe.sharding == "fsdp2":
+            return buffers.pinned_host(
+                ranks * self._moved("cpu"), ranks * self._moved("cpu", "optimizer states")
+            )
         moved = buffers.host(ranks * self._moved("cpu"))
         if not self._moved("nvme"):
             return moved
@@ -144,9 +148,10 @@ class TrainingPlan:
         """NVMe of the fullest machine."""
         return min(self.recipe.gpus, self.recipe.gpus_per_node) * self._moved("nvme")
 
-    def _moved(self, place: str) -> int:
+    def _moved(self, place: Place, without: str = "") -> int:
         sizes = [
-            sum(s.bytes for s in stage.states.states if s.place == place) for stage in self.stages
+            sum(s.bytes for s in stage.states.states if s.place == place and s.name != without)
+            for stage in self.stages
         ]
         return max(sizes)
 

@@ -141,6 +141,11 @@ USUAL = Recipe(lora=Lora(), recomputation="full", gradient_accumulation_steps=8)
 """What is planned until something is chosen, on the page and on the command line alike."""
 
 
+FSDP2_PLACES = (("none", "none"), ("cpu", "cpu"))
+"""Of optimizer and parameters: `CPUOffloadPolicy` has one switch for all
+(pytorch torch/distributed/fsdp/_fully_shard/_fsdp_api.py)."""
+
+
 def check(model: Model, recipe: Recipe) -> None:
     """Refuse what contradicts itself or the model, saying what would do."""
     check_shapes(model, recipe.deployment())
@@ -168,12 +173,20 @@ def check(model: Model, recipe: Recipe) -> None:
 
 
 def _check_offload(recipe: Recipe) -> None:
-    if recipe.offload_optimizer != "none" and recipe.sharding not in ("zero1", "zero2", "zero3"):
-        raise PlanRefused("offload_optimizer needs sharding zero1, zero2 or zero3")
+    if recipe.sharding == "fsdp2":
+        if (recipe.offload_optimizer, recipe.offload_parameters) not in FSDP2_PLACES:
+            raise PlanRefused(
+                "FSDP2 offloads parameters, gradients and optimizer together and to the host only: "
+                "set offload_optimizer and offload_parameters both to cpu or both to none, or "
+                "choose sharding zero3"
+            )
+        return
+    if recipe.offload_optimizer != "none" and recipe.sharding == "ddp":
+        raise PlanRefused("offload_optimizer needs sharding zero1, zero2, zero3 or fsdp2")
     if recipe.offload_optimizer == "nvme" and recipe.sharding != "zero3":
         raise PlanRefused("offload_optimizer nvme (ZeRO-Infinity) needs sharding zero3")
     if recipe.offload_parameters != "none" and recipe.sharding != "zero3":
-        raise PlanRefused("offload_parameters needs sharding zero3")
+        raise PlanRefused("offload_parameters needs sharding zero3 or fsdp2")
 
 
 def _check_pipeline(recipe: Recipe) -> None:

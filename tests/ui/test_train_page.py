@@ -83,7 +83,7 @@ def test_rates_are_asked_for_where_something_is_offloaded() -> None:
     [
         ({"t_tp": "3"}, "cannot be split"),
         ({"gpus": "2", "t_ep": "2"}, "no routed experts"),
-        ({"sharding": "fsdp2", "offload": "cpu"}, "needs sharding"),
+        ({"sharding": "fsdp2", "offload": "cpu"}, "both to cpu or both to none"),
     ],
 )
 def test_contradictions_are_a_sentence(query: dict[str, str], words: str) -> None:

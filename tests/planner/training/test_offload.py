@@ -8,7 +8,7 @@ from planner.errors import PlanRefused
 from planner.hf_config import parse
 from planner.training.offload import Transfer, transfers
 from planner.training.plan import TrainingPlan, plan_training
-from planner.training.recipe import Recipe
+from planner.training.recipe import Lora, Recipe
 from planner.training.speed import step_time
 from presets.gpus import load_gpu
 from presets.speed import speed_of
@@ -59,6 +59,64 @@ def test_adam_reads_and_writes_every_state_of_the_machine() -> None:
     assert given.seconds == pytest.approx(30 * P / 200e9)
     two_machines = moved("cpu", data_parallel_size=16)["Optimizer"]
     assert two_machines.bytes == pytest.approx(15 * P, rel=1e-6)
+
+
+FSDP2: dict[str, Any] = {"sharding": "fsdp2"}
+ADAPTERS = 41_943_040
+"""Rank 16 beside all seven matrices of Llama-3.1-8B, as PEFT prints them."""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "link", "host"),
+    [
+        ({}, 2 * 4 + 4, 4 + 2 * (4 + 8)),
+        ({"gradient_accumulation_steps": 8}, 8 * (2 * 4 + 4), 28 + 7 * 3 * 4),
+        ({"precision": "fp32"}, 2 * 4 + 4, 28),
+        ({"master_weights": False}, 2 * 2 + 2, 2 + 2 * (2 + 8)),
+    ],
+)
+def test_fsdp2_moves_shards_as_stored_and_gradients_once(
+    recipe: dict[str, Any], link: int, host: int
+) -> None:
+    """Shards in their own dtype for both passes, gradients in it once a reduction, on two GPUs.
+
+    PyTorch 2.13's FSDP2 of two ranks copied 2 x 4 bytes of each layer's fp32 parameter, and 2 x 2
+    of each frozen bf16 one, a micro-batch to compute in bf16; its gradients were fp32. The host
+    reads two gradients and writes their sum from the second micro-batch on.
+    """
+    found = moved("cpu", "cpu", **FSDP2, **recipe)
+    assert found["Host"].bytes == pytest.approx(link * P / 2, rel=1e-6)
+    assert found["Optimizer"].bytes == pytest.approx(host * P, rel=1e-6)
+    assert ("sums" in found["Optimizer"].name) == ("gradient_accumulation_steps" in recipe)
+
+
+def test_fsdp2_fetches_frozen_parameters_and_updates_adapters_only() -> None:
+    """2 bytes of each frozen parameter twice; adapters as any fp32 shards: 12, and 28 in Adam."""
+    found = moved("cpu", "cpu", **FSDP2, lora=Lora())
+    assert found["Host"].bytes == pytest.approx((2 * 2 * P + 12 * ADAPTERS) / 2, rel=1e-6)
+    assert found["Optimizer"].bytes == pytest.approx(28 * ADAPTERS, rel=1e-6)
+    four_bit = moved("cpu", "cpu", **FSDP2, lora=Lora(base="nf4"))
+    states = planned("cpu", "cpu", **FSDP2, lora=Lora(base="nf4")).state_parts
+    frozen = next(s.bytes for s in states if s.name == "frozen parameters")
+    assert frozen < P
+    assert four_bit["Host"].bytes == pytest.approx(2 * frozen + 12 * ADAPTERS / 2, rel=1e-6)
+
+
+def test_fsdp2_in_a_pipeline_moves_gradients_after_the_last_micro_batch() -> None:
+    recipe = {"pipeline_parallel_size": 2, "data_parallel_size": 1}
+    plan = planned("cpu", "cpu", **FSDP2, **recipe, gradient_accumulation_steps=4)
+    found = {t.name: t.bytes for t in transfers(plan)}
+    held = plan.stage.states.trainable
+    assert found["Host link of a GPU"] == (4 * 2 * 4 + 4) * held
+    assert found["Optimizer in a machine's host memory"] == 2 * 28 * held
+
+
+def test_torch_s_adam_is_slower_where_it_is_not_fused() -> None:
+    """5 to 7 times as long as DeepSpeed's (PyTorch issue 74588)."""
+    found = moved("cpu", "cpu", **FSDP2)["Optimizer"]
+    assert 5 * found.seconds < found.high_s <= 7 * found.seconds
+    given = moved("cpu", "cpu", **FSDP2, host_memory_bytes_per_s=200e9)["Optimizer"]
+    assert given.seconds == pytest.approx(28 * P / 200e9)
 
 
 def test_adam_takes_what_was_reported_of_it() -> None:

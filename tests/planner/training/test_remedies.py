@@ -24,3 +24,14 @@ def test_sharding_is_offered_before_what_talks_more() -> None:
     assert not any("host" in each for each in offered)
     assert "each copy on 2 of the GPUs (tensor 1 × pipeline 2)" in offered
     assert adapters(data_parallel_size=4, pipeline_parallel_size=2).fits
+
+
+def test_fsdp2_is_offered_its_own_offloading() -> None:
+    """70.6 B x 16 bytes over 8 GPUs are 141 GB each, whichever the sharding; or on the host."""
+    plan = adapters(sharding="fsdp2", lora=None)
+    offered = remedies(plan)
+    assert "everything on the host (FSDP2)" in offered
+    assert not any("ZeRO" in each for each in offered)
+    assert adapters(
+        sharding="fsdp2", lora=None, offload_optimizer="cpu", offload_parameters="cpu"
+    ).fits

@@ -11,6 +11,7 @@ import pytest
 from planner.errors import PlanRefused
 from planner.hf_config import parse
 from planner.model import Model
+from planner.training.explain import notes
 from planner.training.optimizers import OPTIMIZERS
 from planner.training.plan import TrainingPlan, plan_training
 from planner.training.published import megatron, published
@@ -141,6 +142,24 @@ def test_fsdp2_keeps_one_sharded_fp32_copy() -> None:
     assert "parameters" not in {s.name for s in stage.states.states}
 
 
+def test_fsdp2_offloads_every_state_and_pins_shards_and_gradients() -> None:
+    """Of 16 bytes 8 are pinned, each allocation rounded up to a power of two: 16 to 24 P."""
+    everything = {"offload_optimizer": "cpu", "offload_parameters": "cpu"}
+    plan = planned(sharding="fsdp2", data_parallel_size=8, **everything)
+    assert plan.stage.states.gpu_bytes == 0
+    assert plan.stage.states.in_place("cpu") == pytest.approx(16 * P / 8, rel=1e-9)
+    host = plan.host
+    assert (host.low_bytes, host.bytes, host.high_bytes) == pytest.approx(
+        (16 * P, 20 * P, 24 * P), rel=1e-9
+    )
+    here = planned(sharding="fsdp2", data_parallel_size=8)
+    layer = 2 * 4096**2 + 2 * 1024 * 4096 + 3 * 14336 * 4096 + 2 * 4096
+    passing = plan.stage.buffers["fsdp_gathered"].bytes - here.stage.buffers["fsdp_gathered"].bytes
+    assert passing == (4 + 4) * layer / 8
+    assert any("CPUOffloadPolicy" in note for note in notes(plan))
+    assert not any("CPUOffloadPolicy" in note for note in notes(here))
+
+
 def test_qlora_counts_adapters_and_four_bit_matrices() -> None:
     """Rank 16 on all seven matrices of Llama-3.1-8B: 41,943,040 parameters (PEFT prints them)."""
     plan = planned(lora=Lora(base="nf4"))
@@ -182,7 +201,13 @@ def test_experts_are_sharded_over_fewer_replicas() -> None:
     ("model", "recipe", "words"),
     [
         (MODEL, {"tensor_parallel_size": 3}, "num_attention_heads"),
-        (MODEL, {"offload_optimizer": "cpu", "sharding": "fsdp2"}, "needs sharding zero1"),
+        (MODEL, {"offload_optimizer": "cpu", "sharding": "ddp"}, "zero1, zero2, zero3 or fsdp2"),
+        (MODEL, {"offload_optimizer": "cpu", "sharding": "fsdp2"}, "both to cpu or both to none"),
+        (MODEL, {"offload_parameters": "cpu", "sharding": "fsdp2"}, "both to cpu or both to none"),
+        (MODEL, {"offload_optimizer": "nvme", "offload_parameters": "nvme", "sharding": "fsdp2"},
+         "to the host only"),
+        (MODEL, {"offload_optimizer": "cpu", "offload_parameters": "nvme", "sharding": "fsdp2"},
+         "choose sharding zero3"),
         (MODEL, {"offload_optimizer": "nvme", "sharding": "zero2"}, "zero3"),
         (MODEL, {"offload_parameters": "cpu", "sharding": "zero2"}, "zero3"),
         (MODEL, {"sharding": "zero3", "pipeline_parallel_size": 2}, "pipeline"),
