@@ -23,7 +23,6 @@ KV_LADDER = ("bf16", "fp8", "int4_per_token_head")
 WORTH_IT = 0.9
 """A format is offered only when it takes less than this share of today's weights."""
 GPU_COUNTS = (1, 2, 4, 8, 16, 32, 64)
-GPUS_PER_MACHINE = 8
 
 
 JUMPS = 8
@@ -91,20 +90,14 @@ def max_concurrency(
     return replicas * largest(total, memory_bytes, limit // replicas, start)
 
 
-def in_a_machine(gpu: Gpu) -> int:
-    """GPUs that tensor parallelism may join: those of one machine."""
-    return min(gpu.machine_gpus or GPUS_PER_MACHINE, GPUS_PER_MACHINE)
-
-
 def deployments(model: Model, gpu: Gpu, base: Deployment) -> Iterator[tuple[Deployment, Footprint]]:
     """Variants of `base` on 1, 2, 4 ... GPUs that the model's shapes allow, fewest first.
 
     Tensor parallelism within a machine, pipeline stages across machines.
     """
-    joined = in_a_machine(gpu)
     for gpus in GPU_COUNTS:
         for stages in (n for n in GPU_COUNTS if n <= gpus):
-            if gpus // stages > joined:
+            if gpus // stages > gpu.joined_gpus:
                 continue
             try:
                 changed = base.replace(

@@ -16,6 +16,9 @@ from planner.errors import PlanRefused
 from planner.frozen import Frozen
 from planner.units import format_bytes
 
+GPUS_PER_MACHINE = 8
+"""The most that any machine is taken to have."""
+
 
 class Gpu(Frozen):
     """One accelerator. None means no figure was found, never zero.
@@ -82,6 +85,11 @@ class Gpu(Frozen):
     notes: tuple[str, ...] = ()
     calibration: Calibration | None = None
     """What `validate` measured on this very card; None for a card known from data alone."""
+
+    @property
+    def joined_gpus(self) -> int:
+        """How many of them tensor parallelism may join: those of one machine."""
+        return min(self.machine_gpus or GPUS_PER_MACHINE, GPUS_PER_MACHINE)
 
     def check_joins(self, gpus: int) -> None:
         """Raises PlanRefused where so many of them cannot hold one model together."""

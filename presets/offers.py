@@ -6,7 +6,6 @@ from math import inf
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
 from planner.search.space import Offer
-from planner.timing.collectives import machine_gpus
 from presets.gpus import gpu_ids as all_gpu_ids
 from presets.gpus import load_gpu
 from presets.prices import Price, all_prices, prices_of
@@ -61,7 +60,7 @@ def _listed(gpu: Gpu, marketplace: bool) -> list[Offer]:
     for price in sorted(prices, key=lambda p: (p.usd_per_gpu_hour, p.min_gpus)):
         mine = _offer(gpu, price)
         if not any(
-            other.lot <= mine.lot and machine_gpus(other.gpu) >= machine_gpus(mine.gpu)
+            other.lot <= mine.lot and other.gpu.joined_gpus >= mine.gpu.joined_gpus
             for other in kept
         ):
             kept.append(mine)
@@ -71,6 +70,6 @@ def _listed(gpu: Gpu, marketplace: bool) -> list[Offer]:
 def _offer(gpu: Gpu, price: Price) -> Offer:
     note = f"{price.provider}, {price.date.isoformat()}: {price.source}"
     if price.machine_gpus is not None:
-        fewest = min(price.machine_gpus, machine_gpus(gpu))
+        fewest = min(price.machine_gpus, gpu.joined_gpus)
         gpu = gpu.model_copy(update={"machine_gpus": fewest})
     return Offer(gpu=gpu, usd_per_gpu_hour=price.usd_per_gpu_hour, lot=price.min_gpus, note=note)

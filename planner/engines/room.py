@@ -13,7 +13,6 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from planner.capacity import in_a_machine
 from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures
 from planner.engines.llama_cpp.options import LlamaCppOptions, slots_of
@@ -111,7 +110,7 @@ def _changes(
     kept = deployment.replace(kv_cache_dtype=CACHE)
     if smaller and missing(gpu, (), CACHE) is None and works(options, kept):
         yield f"a KV cache in {CACHE}"
-    wider = () if gpu.stands_alone else _more_gpus(deployment, in_a_machine(gpu))
+    wider = () if gpu.stands_alone else _more_gpus(deployment, gpu.joined_gpus)
     spread = next((d for d in wider if works(options, d)), None)
     if spread is not None:
         copies = spread.data_parallel_size

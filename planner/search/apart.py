@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.formats.dtypes import kv_format
+from planner.hardware import GPUS_PER_MACHINE
 from planner.kv_cache import cache_terms, state_bytes, whole
 from planner.memo import memo
 from planner.model import Model
 from planner.run_dtype import as_run
 from planner.search.candidates import Candidate, Reason
 from planner.search.space import Target
-from planner.timing.collectives import GPUS_PER_MACHINE, link_between, send_s
+from planner.timing.collectives import link_between, send_s
 from planner.timing.disaggregation import BUSIEST
 from planner.timing.steady import waiting
 

@@ -17,7 +17,6 @@ from planner.model import Model
 from planner.parallelism import joined_gpus
 from planner.run_dtype import plain_dtype
 from planner.search.space import Offer
-from planner.timing.collectives import machine_gpus
 from planner.timing.speed import Speed
 from planner.timing.speed_grid import GpuGrid
 
@@ -46,7 +45,7 @@ class Group:
         joined = joined_gpus(self.model, deployment) > 1
         held = np.asarray(
             [
-                machine_gpus(offer.gpu) >= ranks and not (joined and offer.gpu.stands_alone)
+                offer.gpu.joined_gpus >= ranks and not (joined and offer.gpu.stands_alone)
                 for offer in self.offers
             ]
         )

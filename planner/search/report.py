@@ -10,7 +10,6 @@ from planner.formats.format_support import weights_support
 from planner.hardware import Gpu
 from planner.search.candidates import Candidate, Found, candidate_cost
 from planner.search.space import IDEAL, Target
-from planner.timing.collectives import machine_gpus
 from planner.timing.speed import UNMEASURED, Speed
 from planner.units import ceil_div, counted, format_bytes
 
@@ -47,8 +46,8 @@ def name(candidate: Candidate, *, with_formats: bool = True, with_batch: bool = 
     deployment = candidate.deployment
     gpu = candidate.offer.gpu
     parts = [f"{candidate.gpus} × {gpu.name}"]
-    if gpu.machine_gpus is not None and candidate.gpus > machine_gpus(gpu):
-        parts.append(f"{ceil_div(candidate.gpus, machine_gpus(gpu))} machines over a network")
+    if gpu.machine_gpus is not None and candidate.gpus > gpu.joined_gpus:
+        parts.append(f"{ceil_div(candidate.gpus, gpu.joined_gpus)} machines over a network")
     if candidate.prompts is not None:
         prompts, count = candidate.prompts, candidate.prompt_replicas
         parts.append(

@@ -6,10 +6,9 @@ from pydantic import Field
 
 from planner.deployment import Deployment
 from planner.frozen import Frozen
-from planner.hardware import Gpu
+from planner.hardware import GPUS_PER_MACHINE, Gpu
 from planner.kinds.attention import Attention, LatentAttention
 from planner.model import Model
-from planner.timing.collectives import GPUS_PER_MACHINE
 from planner.timing.latency import Request
 from planner.units import round_up
 

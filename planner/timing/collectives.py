@@ -9,10 +9,9 @@ tables and scale with the link. Bytes may be a NumPy array.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from planner.hardware import Gpu
+from planner.hardware import GPUS_PER_MACHINE, Gpu
 from planner.timing.elementwise import larger
 
-GPUS_PER_MACHINE = 8
 NETWORK_BYTES_PER_S = 50 * 10**9
 """One direction of a 400 Gb/s adapter per GPU, as machines with eight accelerators have them."""
 PCIE_BYTES_PER_S = 32 * 10**9
@@ -60,14 +59,9 @@ class Link:
         return SOURCES[self.kind]
 
 
-def machine_gpus(gpu: Gpu) -> int:
-    """How many of them one machine has at most."""
-    return min(gpu.machine_gpus or GPUS_PER_MACHINE, GPUS_PER_MACHINE)
-
-
 def link_between(gpu: Gpu, ranks: int) -> Link:
     """The slowest link that `ranks` GPUs of one kind share: NVLink, PCIe, or the network."""
-    if ranks > machine_gpus(gpu):
+    if ranks > gpu.joined_gpus:
         bandwidth = NETWORK_BYTES_PER_S
         return Link("network", bandwidth, 30e-6, 0.6, 0.92, 0.7, 1.6, bandwidth)
     if gpu.links_are_a_mesh and gpu.nvlink_bytes_per_s is not None:

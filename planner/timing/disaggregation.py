@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.footprint import footprint
-from planner.hardware import Gpu
+from planner.hardware import GPUS_PER_MACHINE, Gpu
 from planner.model import Model
 from planner.plan import make_plan
 from planner.timing.breakdown import timer
-from planner.timing.collectives import GPUS_PER_MACHINE, link_between, send_s
+from planner.timing.collectives import link_between, send_s
 from planner.timing.latency import Request
 from planner.timing.passes import decode_pass, prefill_pass
 from planner.timing.speed import Speed

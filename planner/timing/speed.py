@@ -81,8 +81,7 @@ class Reference(Frozen):
 
     def kernels_of(self, gpu: Gpu) -> Efficiencies:
         """What `gpu` borrows."""
-        newest = gpu.cuda_capability is not None and gpu.cuda_capability >= HOPPER
-        return self.efficiencies if newest else self.older_efficiencies
+        return self.efficiencies if _is_newest(gpu) else self.older_efficiencies
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +112,8 @@ def speed_of(gpu: Gpu, reference: Reference) -> Speed:
         roofs = _cut(roofs, reference)
         return Speed(roofs, reference.efficiencies, *CALIBRATED, reference.source, "calibrated")
     shaped = f"shaped as measured on {reference.gpu_id}: {reference.source}"
+    if not _is_newest(gpu):
+        shaped += f"; {reference.before_hopper_source}"
     known = reference.cards.get(gpu.id)
     if known is not None:
         found = _cut(roofs, reference, known, slower=known.slowdown)
@@ -131,6 +132,11 @@ def speed_of(gpu: Gpu, reference: Reference) -> Speed:
         _cut(roofs, reference, slower=slower), reference.kernels_of(gpu), reference.low / slower,
         1.1, source, "unmeasured",
     )  # fmt: skip
+
+
+def _is_newest(gpu: Gpu) -> bool:
+    """Whether the kernels of the reference card exist for it."""
+    return gpu.cuda_capability is not None and gpu.cuda_capability >= HOPPER
 
 
 def _cut(

@@ -6,7 +6,7 @@ Each answer fits and the next does not, by the central estimates.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.capacity import GPU_COUNTS, GPUS_PER_MACHINE, largest
+from planner.capacity import GPU_COUNTS, largest
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
 from planner.model import Model
@@ -119,16 +119,16 @@ def fewest_gpus(model: Model, gpu: Gpu, recipe: Recipe) -> Recipe | None:
 
     Data parallel first, then tensor parallel within a machine, then pipeline stages.
     """
-    for changed in _splits(recipe):
+    for changed in _splits(recipe, gpu.joined_gpus):
         found = _try(model, gpu, recipe, **changed)
         if found is not None and found.fits:
             return found.recipe
     return None
 
 
-def _splits(recipe: Recipe) -> Iterator[dict[str, object]]:
+def _splits(recipe: Recipe, joined_gpus: int) -> Iterator[dict[str, object]]:
     for gpus in (*GPU_COUNTS, 128, 256, 512, 1024):
-        for tp in (n for n in GPU_COUNTS if n <= min(gpus, GPUS_PER_MACHINE)):
+        for tp in (n for n in GPU_COUNTS if n <= min(gpus, joined_gpus)):
             for pp in (n for n in GPU_COUNTS if n * tp <= gpus):
                 rest = gpus // (tp * pp)
                 if rest % recipe.context_parallel_size:

@@ -98,3 +98,5 @@ def test_long_prompts_attend_as_fast_as_the_kernels_are() -> None:
     assert 640e12 < attention_flops_per_s("h200-sxm-141gb", 16_384) < 715e12
     assert 600e12 < attention_flops_per_s("h100-sxm5-80gb", 16_384) < 715e12
     assert 0.6 * 312e12 < attention_flops_per_s("a100-sxm4-80gb", 16_384) < 0.73 * 312e12
+    assert "FlashAttention-2" in speed_of(load_gpu("a100-sxm4-80gb")).source
+    assert "FlashAttention-2" not in speed_of(load_gpu("h100-sxm5-80gb")).source

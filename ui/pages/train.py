@@ -3,7 +3,7 @@
 import streamlit as st
 
 from planner.errors import SizewellError
-from planner.timing.collectives import GPUS_PER_MACHINE
+from planner.hardware import GPUS_PER_MACHINE
 from planner.training.plan import plan_training
 from ui import inputs, refusal, train_inputs, train_view
 

@@ -200,6 +200,14 @@ def test_limits_are_tight(config: Any, recomputation: str) -> None:
             assert plan_training(plan.model, plan.gpu, changed).fits is fits
 
 
+def test_gpus_alone_in_their_machine_are_not_joined_by_tensor_parallelism() -> None:
+    plan = plan_training(parse(LLAMA_8B), load_gpu("jetson-agx-orin-64gb"), Recipe(sharding="ddp"))
+    found = limits(plan).fewest
+    assert found is not None
+    assert found.gpus > 1
+    assert found.tensor_parallel_size == 1
+
+
 def test_lowest_sharding_and_fewest_gpus() -> None:
     """8 B parameters of 16 B are 120 GiB: two GPUs halve that to 60; 4 + 12 / 8 B each are 41."""
     found = limits(planned(data_parallel_size=8, sharding="zero3", recomputation="full"))
