@@ -70,7 +70,7 @@ def _gathered(
     is read once.
     """
     computed = ceil_div(heads, QUERY_HEADS) * QUERY_HEADS
-    read = looked_at if step.decode else sum(n * t for n, t in step.contexts.items())
+    read = looked_at if step.decode else step.reach(None)
     return Work(
         "sparse_decode" if step.decode else "sparse_prefill", f"h{computed} {step.cache.name}",
         "attention", count, step.numbers, 2 * computed * looked_at * (score_dim + value_dim),
