@@ -212,7 +212,7 @@ def _hopper_paged(dtype: torch.dtype, head_dim: int, group: int, q_tokens: int) 
         for _, _, block in boxes
     ]
     pointers = {"out": dtype, **dict.fromkeys(("lse", "piece_out", "piece_lse"), torch.float32)}
-    constants = hopper_paged.constexprs(q_tokens, group, head_dim, 16) | {"left": None}
+    constants = hopper_paged.constexprs(64, q_tokens, group, head_dim, 16) | {"left": None}
     case = _case(
         f"hopper_paged {TYPES[dtype]} {head_dim} {group}x{q_tokens} rows",
         hopper_paged_kernel,
@@ -232,7 +232,9 @@ def _hopper_paged(dtype: torch.dtype, head_dim: int, group: int, q_tokens: int) 
 def _hopper_join(rows: int) -> Case:
     from kernels.hopper.paged_join import hopper_paged_join
 
-    constants = hopper_paged.join_constexprs(hopper_paged.constexprs(1, 4, 128, 16), rows, 132)
+    constants = hopper_paged.join_constexprs(
+        hopper_paged.constexprs(rows, 1, 4, 128, 16), rows, 132
+    )
     return _case(
         f"hopper_paged_join {rows} rows",
         hopper_paged_join,

@@ -25,6 +25,7 @@ FEWEST_ROWS = 16
 MOST_ROWS = 5  # a program: above, whole sequences even out by themselves
 FEWEST_KEYS = 256  # a program, were every sequence as long as the table is wide
 MOST_TILES = 2**31 - 1
+MOST_PAGES = 2**25 - 1  # the producer sorts by number and place in 32 bits
 
 
 @cache
@@ -56,7 +57,7 @@ def supports(
     keys and values, KV heads in blocks of 8, up to 16 query rows of each.
     """
     batch, q_tokens, heads, head_dim = query.shape
-    _, block_size, kv_heads, _ = k_cache.shape
+    pages, block_size, kv_heads, _ = k_cache.shape
     rows = batch * (kv_heads // HEADS)
     tiles = rows * max_blocks * block_size // BOX
     return (
@@ -70,15 +71,19 @@ def supports(
         and q_tokens * padded(heads // kv_heads) <= ROWS
         and FEWEST_ROWS <= rows <= MOST_ROWS * programs
         and programs * FEWEST_KEYS // BOX <= tiles < MOST_TILES // programs
+        and pages <= MOST_PAGES
         and all(map(checks.tma_aligned, (query, k_cache, v_cache)))
         and _gluon_kernels() is not None
     )
 
 
-def constexprs(q_tokens: int, group: int, head_dim: int, block_size: int) -> dict[str, Any]:
+def constexprs(
+    batch: int, q_tokens: int, group: int, head_dim: int, block_size: int
+) -> dict[str, Any]:
     """The kernel's compile-time arguments, for a launch or an ahead-of-time compile."""
     count = 1 << (q_tokens * padded(group) - 1).bit_length()
     return {
+        "MOST": max(32, 1 << (batch - 1).bit_length()),
         "Q_TOKENS": q_tokens,
         "GROUP": group,
         "BLOCK_SIZE": block_size,
@@ -99,6 +104,7 @@ def join_constexprs(constants: dict[str, Any], rows: int, programs: int) -> dict
     held = JOINED_VALUES * 32 * JOIN_WARPS // (pieces * head_dim)
     return {
         "BY_ROW": rows < programs,
+        "MOST": constants["MOST"],
         "TILE": constants["BOXES"] * BOX,
         **{name: constants[name] for name in ("Q_TOKENS", "GROUP", "BLOCK_SIZE")},
         "HEADS": HEADS,
@@ -166,7 +172,7 @@ class Plan:
             (*box, layout(len(box[0])))
             for box in (query_box(query, kv_heads), cache_box(k_cache), cache_box(v_cache))
         ]
-        constants = constexprs(q_tokens, group, head_dim, block_size)
+        constants = constexprs(batch, q_tokens, group, head_dim, block_size)
         self._pieces = 2 * programs * HEADS * q_tokens * group, head_dim
         self._left = None if left < 0 else left
         self._sizes = batch, blocks, block_table.shape[1]

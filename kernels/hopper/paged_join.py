@@ -7,38 +7,34 @@ then it waits for it.
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
-from kernels.hopper.paged_work import count_tiles, find, program_of, share, tiles_of
+from kernels.hopper.paged_work import all_tiles, count_tiles, find, program_of, share, tiles_of
 
 
 @gluon.jit
 def _split_row(
     lengths, programs, batch, head_blocks, max_blocks, left,
-    BY_ROW: gl.constexpr, TILE: gl.constexpr, Q_TOKENS: gl.constexpr, BLOCK_SIZE: gl.constexpr,
+    BY_ROW: gl.constexpr, MOST: gl.constexpr, TILE: gl.constexpr, Q_TOKENS: gl.constexpr,
+    BLOCK_SIZE: gl.constexpr,
 ):  # fmt: skip
     """A row, the program that begins it, and in how many pieces it is; 1 for nothing to do.
 
     There are no more of them than rows, and no more than ends of shares: the shorter list is gone
     through.
     """
+    every = all_tiles(lengths, batch, max_blocks, left, MOST, TILE, BLOCK_SIZE, Q_TOKENS)
     if BY_ROW:
         row = gl.program_id(0)
         seq = row // head_blocks
-        total, before = count_tiles(
-            lengths, batch, head_blocks, max_blocks, left, seq, TILE, BLOCK_SIZE, Q_TOKENS
-        )
+        total, before = count_tiles(every, head_blocks, seq)
         _, _, tiles = tiles_of(lengths, seq, batch, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS)
         row_begin = before + row % head_blocks * tiles
         first = program_of(row_begin, programs, total)
         mine = tiles > 0
     else:
-        total, _ = count_tiles(
-            lengths, batch, head_blocks, max_blocks, left, None, TILE, BLOCK_SIZE, Q_TOKENS
-        )
+        total, _ = count_tiles(every, head_blocks, 0)
         first = gl.program_id(0)
         end = share(first + 1, programs, total)
-        seq, before = find(
-            end, lengths, batch, head_blocks, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS
-        )
+        seq, before = find(end, every, batch, head_blocks)
         _, _, tiles = tiles_of(lengths, seq, batch, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS)
         block = (end - before) // gl.maximum(tiles, 1)
         row = seq * head_blocks + block
@@ -68,6 +64,7 @@ def hopper_paged_join(
     head_blocks,
     max_blocks,
     BY_ROW: gl.constexpr,
+    MOST: gl.constexpr,
     TILE: gl.constexpr,
     Q_TOKENS: gl.constexpr,
     GROUP: gl.constexpr,
@@ -84,8 +81,8 @@ def hopper_paged_join(
     )
     VALID: gl.constexpr = Q_TOKENS * GROUP
     row, first, pieces = _split_row(
-        cache_seqlens, programs, batch, head_blocks, max_blocks, left, BY_ROW, TILE, Q_TOKENS,
-        BLOCK_SIZE,
+        cache_seqlens, programs, batch, head_blocks, max_blocks, left, BY_ROW, MOST, TILE,
+        Q_TOKENS, BLOCK_SIZE,
     )  # fmt: skip
     if pieces > 1:
         EACH: gl.constexpr = gl.SliceLayout(2, LAYOUT)  # place and piece

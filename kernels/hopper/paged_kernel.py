@@ -18,6 +18,7 @@ from kernels.hopper.names import barrier, fence
 from kernels.hopper.notes import told
 from kernels.hopper.paged_producer import FIRST, LAST, NOTES, PIECE, ROW, SEQLEN, produce
 from kernels.hopper.paged_results import first_rows, write
+from kernels.hopper.paged_work import unmasked
 
 ROWS = gl.constexpr(16)  # of queries a KV head: tensor cores take no fewer
 
@@ -59,6 +60,7 @@ def _attend(
         last = told(notes, turn, LAST)
         seqlen = told(notes, turn, SEQLEN)
         piece = told(notes, turn, PIECE)
+        free, whole = unmasked(seqlen, left, TILE, Q_TOKENS)
         mbarrier.arrive(note_empty, count=1)
         mbarrier.wait(q_full, turn & 1)
         queries = ()
@@ -83,9 +85,7 @@ def _attend(
                     some = mma_v2(queries[part], keys.load(RIGHT), some)
                 scores = scores + (some,)  # type: ignore[assignment]
             mbarrier.arrive(empty.index(slot), count=1)
-            masked = (tile + 1) * TILE > seqlen - Q_TOKENS + 1
-            if left is not None:
-                masked |= tile * TILE < seqlen - 1 - left
+            masked = (tile < free) | (tile >= whole)
             seen = ()
             for box in gl.static_range(BOXES):
                 some = scores[box] * score_scale
@@ -180,6 +180,7 @@ def hopper_paged_kernel(
     head_blocks,
     max_blocks,
     stride_table,
+    MOST: gl.constexpr,  # sequences, a power of two, at least 32
     Q_TOKENS: gl.constexpr,
     GROUP: gl.constexpr,
     BLOCK_SIZE: gl.constexpr,
@@ -230,7 +231,7 @@ def hopper_paged_kernel(
             (produce, (
                 q_desc, k_desc, v_desc, block_table, cache_seqlens, q_smem, ring, notes, q_full,
                 q_empty, full, empty, note_full, note_empty, batch, head_blocks, max_blocks, left,
-                stride_table, Q_TOKENS, BLOCK_SIZE, BOXES,
+                stride_table, MOST, Q_TOKENS, BLOCK_SIZE, BOXES,
             )),
         ],
         [1],

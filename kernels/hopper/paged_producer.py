@@ -8,26 +8,46 @@ from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
 from kernels.hopper.names import load_tile
 from kernels.hopper.notes import tell
-from kernels.hopper.paged_work import count_tiles, find, share, tiles_of
+from kernels.hopper.paged_work import all_tiles, count_tiles, find, share, tiles_of, unmasked
 
-LANES = gl.constexpr(32)
 # The producer's notes about the next row, each for two turns. PIECE is where its result goes: -1,
 # or which of the two pieces that a program may have to leave for others to join.
 ROW, FIRST, LAST, SEQLEN, PIECE = (gl.constexpr(i) for i in range(5))
 NOTES = gl.constexpr(10)
+KNOWN = gl.constexpr(64)  # pages that are known at a time, some to each lane
+LAST_KEY = gl.constexpr(2**31 - KNOWN.value)
+
+
+@gluon.jit
+def _places():
+    return gl.arange(0, KNOWN, gl.BlockedLayout([KNOWN // 32], [32], [1], [0]))
 
 
 @gluon.jit
 def _pages(table, box, stop, BOX: gl.constexpr, BLOCK_SIZE: gl.constexpr):
-    """Pages of the next 32 boxes, a lane each: so kept, a load is waited for only when used."""
-    box += gl.arange(0, LANES, gl.BlockedLayout([1], [32], [1], [0]))
+    """Pages of the next boxes, spread over lanes: so a load is waited for only when used."""
+    box += _places()
     return gl.load(table + box * BOX // BLOCK_SIZE, mask=box < stop, other=-1)
 
 
 @gluon.jit
+def _keys(pages, box, free, stop):
+    """What to sort pages by: their number and place; those of boxes that are masked stay where
+    they are, first or last. All multiprocessors so read the same part of memory at about one time.
+    """
+    place = _places()
+    keys = gl.where(box + place < free, place - KNOWN, pages * KNOWN + place)
+    return gl.where(box + place >= stop, LAST_KEY + place, keys)
+
+
+@gluon.jit
+def _next(keys, key):
+    return gl.min(gl.where(keys > key, keys, 2147483647), 0)
+
+
+@gluon.jit
 def _page(pages, place):
-    lane = gl.arange(0, LANES, gl.BlockedLayout([1], [32], [1], [0]))
-    return gl.max(gl.where(lane == place, pages, -1), 0)
+    return gl.max(gl.where(_places() == place, pages, -1), 0)
 
 
 @gluon.jit
@@ -42,7 +62,7 @@ def _load_queries(desc, smem, full, empty, turn, seq, block):
 
 
 @gluon.jit
-def _fill(desc, ring, full, empty, count, pages, box, head, BLOCK_SIZE: gl.constexpr):
+def _fill(desc, ring, full, empty, count, pages, boxes, head, BLOCK_SIZE: gl.constexpr):
     """One slot of the ring: a tile's keys or values, by boxes. Page -1 is outside: zeros."""
     SLOTS: gl.constexpr = full.shape[0]
     HELD: gl.constexpr = ring.shape[0] // SLOTS
@@ -52,7 +72,7 @@ def _fill(desc, ring, full, empty, count, pages, box, head, BLOCK_SIZE: gl.const
     mbarrier.wait(empty.index(slot), count // SLOTS & 1 ^ 1)
     mbarrier.expect(full.index(slot), HELD * desc.block_type.nbytes)
     for i in gl.static_range(len(pages)):
-        row = (box + i) * BOX % BLOCK_SIZE
+        row = boxes[i] * BOX % BLOCK_SIZE
         for part in gl.static_range(HELD // len(pages)):
             target = ring.index(slot * HELD + i * (HELD // len(pages)) + part)
             load_tile(desc, [pages[i], head, row, part * WIDTH], full.index(slot), target)
@@ -62,25 +82,22 @@ def _fill(desc, ring, full, empty, count, pages, box, head, BLOCK_SIZE: gl.const
 def produce(
     q_desc, k_desc, v_desc, block_table, lengths, q_smem, ring, notes, q_full, q_empty, full, empty,
     note_full, note_empty, batch, head_blocks, max_blocks, left, stride_table,
-    Q_TOKENS: gl.constexpr, BLOCK_SIZE: gl.constexpr, BOXES: gl.constexpr,
+    MOST: gl.constexpr, Q_TOKENS: gl.constexpr, BLOCK_SIZE: gl.constexpr, BOXES: gl.constexpr,
 ):  # fmt: skip
     HEADS: gl.constexpr = k_desc.block_type.shape[1]
     BOX: gl.constexpr = k_desc.block_type.shape[2]  # keys of one page
     TILE: gl.constexpr = BOX * BOXES
-    AHEAD: gl.constexpr = LANES // BOXES  # tiles whose pages are known
+    AHEAD: gl.constexpr = KNOWN // BOXES  # tiles
     program = gl.program_id(0)
     programs = gl.num_programs(0)
-    total, _ = count_tiles(
-        lengths, batch, head_blocks, max_blocks, left, None, TILE, BLOCK_SIZE, Q_TOKENS
-    )
+    every = all_tiles(lengths, batch, max_blocks, left, MOST, TILE, BLOCK_SIZE, Q_TOKENS)
+    total, _ = count_tiles(every, head_blocks, 0)
     begin = share(program, programs, total)
     end = share(program + 1, programs, total)
     seq = 0
     before = 0
     if program > 0:  # the first has the empty sequences before the first tile
-        seq, before = find(
-            begin, lengths, batch, head_blocks, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS
-        )
+        seq, before = find(begin, every, batch, head_blocks)
     seqlen, low, tiles = tiles_of(lengths, seq, batch, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS)
     block = (begin - before) // gl.maximum(tiles, 1)
     row_begin = before + block * tiles
@@ -107,6 +124,7 @@ def produce(
                 piece = -1
         head = block * HEADS
         mbarrier.wait(note_empty, turn & 1 ^ 1)
+        free, whole = unmasked(seqlen, left, TILE, Q_TOKENS)
         tell(notes, turn, ROW, seq * head_blocks + block)
         tell(notes, turn, FIRST, first)
         tell(notes, turn, LAST, last)
@@ -138,13 +156,18 @@ def produce(
                 BOX,
                 BLOCK_SIZE,
             )
-            for tile in range(start, gl.minimum(start + AHEAD, last)):
+            keys = _keys(pages, start * BOXES, free * BOXES, gl.minimum(whole, last) * BOXES)
+            key = gl.full([], -(2**31), gl.int32)
+            for _ in range(start, gl.minimum(start + AHEAD, last)):
                 found = ()
-                for box in gl.static_range(BOXES):
-                    page = _page(pages, (tile - start) * BOXES + box)
-                    found = found + (page,)  # type: ignore[assignment]
-                _fill(k_desc, ring, full, empty, count, found, tile * BOXES, head, BLOCK_SIZE)
-                _fill(v_desc, ring, full, empty, count + 1, found, tile * BOXES, head, BLOCK_SIZE)
+                boxes = ()
+                for _ in gl.static_range(BOXES):
+                    key = _next(keys, key)
+                    place = key & (KNOWN - 1)
+                    found = found + (_page(pages, place),)  # type: ignore[assignment]
+                    boxes = boxes + (start * BOXES + place,)  # type: ignore[assignment]
+                _fill(k_desc, ring, full, empty, count, found, boxes, head, BLOCK_SIZE)
+                _fill(v_desc, ring, full, empty, count + 1, found, boxes, head, BLOCK_SIZE)
                 count += 2
             pages = following
         if more:

@@ -5,10 +5,10 @@ tiles each program gets a run of as many, however long each sequence is: it ends
 over whole ones and begins another. The host knows no lengths, so programs work this out themselves.
 """
 
+# ruff: noqa: RUF005 (Gluon has no unpacking into a tuple)
+
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
-
-MANY = gl.constexpr(256)  # lengths looked at together
 
 
 @gluon.jit
@@ -32,24 +32,45 @@ def tiles_of(
 
 
 @gluon.jit
-def _many():
-    return gl.arange(0, MANY, gl.BlockedLayout([MANY // 32], [32], [gl.num_warps()], [0]))
+def unmasked(seqlen, left, TILE: gl.constexpr, Q_TOKENS: gl.constexpr):
+    """The first and the end of the tiles that all queries see in full."""
+    begin = seqlen * 0
+    if left is not None:
+        begin = gl.cdiv(gl.maximum(seqlen - 1 - left, 0), TILE)
+    return begin, gl.maximum(seqlen - Q_TOKENS + 1, 0) // TILE
 
 
 @gluon.jit
-def count_tiles(
-    lengths, batch, head_blocks, max_blocks, left, seq,
-    TILE: gl.constexpr, BLOCK_SIZE: gl.constexpr, Q_TOKENS: gl.constexpr,
+def _sequences(start, MANY: gl.constexpr):
+    layout: gl.constexpr = gl.BlockedLayout([MANY // 32], [32], [gl.num_warps()], [0])
+    return start + gl.arange(0, MANY, layout)
+
+
+@gluon.jit
+def all_tiles(
+    lengths, batch, max_blocks, left,
+    MOST: gl.constexpr, TILE: gl.constexpr, BLOCK_SIZE: gl.constexpr, Q_TOKENS: gl.constexpr,
 ):  # fmt: skip
-    """Tiles of all rows, and of the rows of the sequences before `seq`, if one is given."""
+    """Tiles of every sequence, up to 256 together; MOST: `batch` as a power of two, at least 32."""
+    MANY: gl.constexpr = min(MOST, 256)
+    found = ()
+    for start in gl.static_range(0, MOST, MANY):
+        seq = _sequences(start, MANY)
+        _, _, tiles = tiles_of(lengths, seq, batch, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS)
+        found = found + (tiles,)  # type: ignore[assignment]
+    return found
+
+
+@gluon.jit
+def count_tiles(tiles, head_blocks, seq):
+    """Tiles of all rows, and of the rows of the sequences before `seq`, from `all_tiles`."""
+    MANY: gl.constexpr = tiles[0].shape[0]
     total = 0
     before = 0
-    for start in range(0, batch, MANY):
-        place = start + _many()
-        _, _, tiles = tiles_of(lengths, place, batch, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS)
-        total += gl.sum(tiles, 0)
-        if seq is not None:
-            before += gl.sum(gl.where(place < seq, tiles, 0), 0)
+    for some in gl.static_range(len(tiles)):
+        total += gl.sum(tiles[some], 0)
+        earlier = _sequences(some * MANY, MANY) < seq
+        before += gl.sum(gl.where(earlier, tiles[some], 0), 0)
     return total * head_blocks, before * head_blocks
 
 
@@ -78,19 +99,15 @@ def _add(first, second):
 
 
 @gluon.jit
-def find(
-    tile, lengths, batch, head_blocks, max_blocks, left,
-    TILE: gl.constexpr, BLOCK_SIZE: gl.constexpr, Q_TOKENS: gl.constexpr,
-):  # fmt: skip
+def find(tile, tiles, batch, head_blocks):
     """The sequence a tile is in, and the tiles before that sequence's."""
+    MANY: gl.constexpr = tiles[0].shape[0]
     seq = 0
     before = 0
     counted = 0
-    for start in range(0, batch, MANY):
-        place = start + _many()
-        _, _, tiles = tiles_of(lengths, place, batch, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS)
-        upto = gl.associative_scan(tiles, 0, _add) * head_blocks + counted
-        passed = (upto <= tile) & (place < batch)
+    for some in gl.static_range(len(tiles)):
+        upto = gl.associative_scan(tiles[some], 0, _add) * head_blocks + counted
+        passed = (upto <= tile) & (_sequences(some * MANY, MANY) < batch)
         seq += gl.sum(passed.to(gl.int32), 0)
         before = gl.maximum(before, gl.max(gl.where(passed, upto, 0), 0))
         counted = gl.max(upto, 0)

@@ -131,6 +131,17 @@ def test_replays_from_a_cuda_graph_as_sequences_grow(hopper):
 
 
 @hopper_only
+def test_a_page_may_be_there_twice(hopper):
+    """Pages are read in the order of their numbers, so two may compare equal."""
+    lengths = [(53 * i) % 900 for i in range(33)]
+    cache = sequences(lengths)
+    for row, length in enumerate(lengths):
+        whole = length // 16
+        cache.block_table[row, whole // 2 : whole] = cache.block_table[row, : whole - whole // 2]
+    assert_matches(torch.randn(33, 32, 128, device="cuda").bfloat16(), cache)
+
+
+@hopper_only
 def test_unchecked_bad_contents_stay_inside_the_cache(hopper):
     cache = sequences([400, 300] * 10)
     cache.k_cache.nan_to_num_()
