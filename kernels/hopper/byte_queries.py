@@ -8,8 +8,7 @@ All are asked for at once: one after the other they would queue behind the first
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
-from kernels.hopper.mla_queries import view
-from kernels.hopper.names import barrier
+from kernels.hopper.names import barrier, view
 from kernels.packed_bytes import row_power
 
 QUERIES = gl.constexpr(32)

@@ -14,8 +14,7 @@ from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
 from kernels.hopper.byte_queries import NARROW, PIECE, PIECES, QUERIES, WIDE
 from kernels.hopper.mla_kernel import result_place
-from kernels.hopper.mla_queries import view
-from kernels.hopper.names import fence, mma, mma_wait
+from kernels.hopper.names import fence, mma, mma_wait, view
 from kernels.hopper.softmax import row_maxima
 
 KEYS = gl.constexpr(64)

@@ -9,9 +9,6 @@ ROWS = gl.constexpr(64)
 HALF = gl.constexpr(256)  # of the rank, 512
 ROPE = gl.constexpr(64)
 
-_memory = gl.shared_memory_descriptor
-view = getattr(_memory, "reinterpret", None) or _memory._reinterpret  # 3.9 renamed it
-
 
 @gluon.jit
 def _query_piece(source, start, inside, WIDTH: gl.constexpr):

@@ -10,3 +10,5 @@ store_tile = getattr(tma, "async_store", None) or tma.async_copy_shared_to_globa
 fence = hopper.fence_async_shared
 mma = hopper.warpgroup_mma
 mma_wait = hopper.warpgroup_mma_wait
+_memory = gl.shared_memory_descriptor
+view = getattr(_memory, "reinterpret", None) or _memory._reinterpret  # 3.9 renamed it

@@ -4,6 +4,7 @@ Needs compute capability 9.0 and a Triton whose Gluon has Hopper's TMA and mbarr
 nothing of Gluon is imported before both are known.
 """
 
+import math
 from functools import cache
 from typing import Any
 
@@ -12,9 +13,9 @@ import torch
 from kernels import checks
 from kernels.launcher import Launcher, checked_descriptor
 
-HEADS = 8  # KV heads of a block, a warp each
+WARPS = 8  # each with a KV head of a block of up to as many, or with a cut of its keys
 ROWS, BOX, WIDTH = 16, 16, 64  # query rows of a KV head; keys and columns that TMA brings at once
-SLOT_BYTES = 2**15  # keys or values of a KV heads' block
+SLOT_BYTES = 2**15  # keys or values of a tile
 SLOTS = 3  # of the ring
 KEPT_BYTES = 5 * 2**14  # for results of a share that wait for its end
 JOIN_WARPS = 4
@@ -39,6 +40,11 @@ def _gluon_kernels() -> tuple[Any, Any] | None:
     return hopper_paged_kernel, hopper_paged_join
 
 
+def heads(kv_heads: int) -> int:
+    """KV heads of a block."""
+    return math.gcd(kv_heads, WARPS)
+
+
 def padded(group: int) -> int:
     """Query heads of a KV head, filled up to a power of two."""
     return 1 << (group - 1).bit_length()
@@ -54,12 +60,12 @@ def supports(
     """Whether `Plan` takes these checked inputs and is worth it; the portable kernel takes all.
 
     query: [batch, q_tokens, heads, head_dim], fp16 or bf16 like the caches; head_dim 64 or 128 of
-    keys and values, KV heads in blocks of 8, up to 16 query rows of each.
+    keys and values, up to 16 query rows of a KV head.
     """
-    batch, q_tokens, heads, head_dim = query.shape
+    batch, q_tokens, q_heads, head_dim = query.shape
     pages, block_size, kv_heads, _ = k_cache.shape
-    rows = batch * (kv_heads // HEADS)
-    tiles = rows * max_blocks * block_size // BOX
+    rows = batch * (kv_heads // heads(kv_heads))
+    tiles = batch * kv_heads * max_blocks * block_size // (WARPS * BOX)
     return (
         k_cache.is_cuda
         and checks.capability(k_cache.device) == 90
@@ -67,8 +73,7 @@ def supports(
         and query.dtype != torch.float32
         and head_dim in (64, 128)
         and v_cache.shape == k_cache.shape
-        and kv_heads % HEADS == 0
-        and q_tokens * padded(heads // kv_heads) <= ROWS
+        and q_tokens * padded(q_heads // kv_heads) <= ROWS
         and FEWEST_ROWS <= rows <= MOST_ROWS * programs
         and programs * FEWEST_KEYS // BOX <= tiles < MOST_TILES // programs
         and pages <= MOST_PAGES
@@ -78,36 +83,42 @@ def supports(
 
 
 def constexprs(
-    batch: int, q_tokens: int, group: int, head_dim: int, block_size: int
+    batch: int, q_tokens: int, kv_heads: int, group: int, head_dim: int, block_size: int
 ) -> dict[str, Any]:
     """The kernel's compile-time arguments, for a launch or an ahead-of-time compile."""
+    held = heads(kv_heads)
     count = 1 << (q_tokens * padded(group) - 1).bit_length()
+    row = count * head_dim * 4  # bytes of a KV head
+    cuts = WARPS * row if held < WARPS else 0
     return {
         "MOST": max(32, 1 << (batch - 1).bit_length()),
         "Q_TOKENS": q_tokens,
         "GROUP": group,
         "BLOCK_SIZE": block_size,
         "SLOTS": SLOTS,
-        "BOXES": SLOT_BYTES // (HEADS * BOX * head_dim * 2),
+        "BOXES": SLOT_BYTES // (WARPS * BOX * head_dim * 2),
         "PARTS": head_dim // WIDTH,
-        "KEPT": max(1, min(MOST_ROWS, KEPT_BYTES // (HEADS * count * head_dim * 4))),
+        "KEPT": max(1, min(MOST_ROWS, (KEPT_BYTES - cuts) // (held * row))),
         "COUNT": count,
     }
 
 
-def join_constexprs(constants: dict[str, Any], rows: int, programs: int) -> dict[str, Any]:
+def join_constexprs(
+    constants: dict[str, Any], kv_heads: int, rows: int, programs: int
+) -> dict[str, Any]:
     """The same of the joining kernel; a row is expected in programs / rows pieces, and two ends."""
     expected = programs // rows + 2
     pieces = min(16, 1 << (expected - 1).bit_length())
     head_dim = constants["PARTS"] * WIDTH
-    places = HEADS * constants["Q_TOKENS"] * constants["GROUP"]
+    block = heads(kv_heads)
+    places = block * constants["Q_TOKENS"] * constants["GROUP"]
     held = JOINED_VALUES * 32 * JOIN_WARPS // (pieces * head_dim)
     return {
         "BY_ROW": rows < programs,
         "MOST": constants["MOST"],
-        "TILE": constants["BOXES"] * BOX,
+        "TILE": constants["BOXES"] * BOX * WARPS // block,
         **{name: constants[name] for name in ("Q_TOKENS", "GROUP", "BLOCK_SIZE")},
-        "HEADS": HEADS,
+        "HEADS": block,
         "HEAD_DIM": head_dim,
         "PIECES": pieces,
         "PLACES": min(places & -places, max(JOIN_WARPS, held)),
@@ -115,26 +126,26 @@ def join_constexprs(constants: dict[str, Any], rows: int, programs: int) -> dict
 
 
 def query_box(query: torch.Tensor, kv_heads: int) -> tuple[list[int], list[int], list[int]]:
-    """Shape, strides and block of the queries' descriptor: 16 rows of each of 8 KV heads.
+    """Shape, strides and block of the queries' descriptor: 16 rows of each KV head of a block.
 
     Rows are new tokens, each with its group filled up to a power of two: what lies outside the
     tensor arrives as zeros.
     """
-    batch, q_tokens, heads, head_dim = query.shape
-    group = heads // kv_heads
+    batch, q_tokens, q_heads, head_dim = query.shape
+    group = q_heads // kv_heads
     pad = padded(group)
     step, token_step, head_step = query.stride()[:3]
     extents = [batch, kv_heads, q_tokens, group]
     steps = _steps(extents, [step, group * head_step, token_step, head_step])
-    return [*extents, head_dim], [*steps, 1], [1, HEADS, ROWS // pad, pad, WIDTH]
+    return [*extents, head_dim], [*steps, 1], [1, heads(kv_heads), ROWS // pad, pad, WIDTH]
 
 
 def cache_box(pages: torch.Tensor) -> tuple[list[int], list[int], list[int]]:
-    """The same of keys or values: 16 tokens of a page, of 8 KV heads."""
+    """The same of keys or values: 16 tokens of a page, of a block of KV heads."""
     blocks, block_size, kv_heads, head_dim = pages.shape
     step, token_step, head_step = pages.stride()[:3]
     steps = _steps([blocks, kv_heads, block_size], [step, head_step, token_step])
-    return [blocks, kv_heads, block_size, head_dim], [*steps, 1], [1, HEADS, BOX, WIDTH]
+    return [blocks, kv_heads, block_size, head_dim], [*steps, 1], [1, heads(kv_heads), BOX, WIDTH]
 
 
 def _steps(extents: list[int], strides: list[int]) -> list[int]:
@@ -164,16 +175,17 @@ class Plan:
     ) -> None:
         kernels = _gluon_kernels()
         assert kernels is not None
-        batch, q_tokens, heads, head_dim = query.shape
+        batch, q_tokens, q_heads, head_dim = query.shape
         _, block_size, kv_heads, _ = k_cache.shape
-        group, blocks = heads // kv_heads, kv_heads // HEADS
+        group, blocks = q_heads // kv_heads, kv_heads // heads(kv_heads)
         rows = batch * blocks
         self._boxes = [
             (*box, layout(len(box[0])))
             for box in (query_box(query, kv_heads), cache_box(k_cache), cache_box(v_cache))
         ]
-        constants = constexprs(batch, q_tokens, group, head_dim, block_size)
-        self._pieces = 2 * programs * HEADS * q_tokens * group, head_dim
+        constants = constexprs(batch, q_tokens, kv_heads, group, head_dim, block_size)
+        results = heads(kv_heads) * q_tokens * group  # of a row
+        self._pieces = 2 * programs * results, head_dim
         self._left = None if left < 0 else left
         self._sizes = batch, blocks, block_table.shape[1]
         self._table_step = block_table.stride(0)
@@ -184,13 +196,13 @@ class Plan:
             (programs, 1, 1),
             constants,
             kind,
-            num_warps=HEADS,
+            num_warps=WARPS,
             maxnreg=REGISTERS[head_dim],
         )
-        join = join_constexprs(constants, rows, programs)
+        join = join_constexprs(constants, kv_heads, rows, programs)
         self._join = Launcher(
             kernels[1],
-            (min(rows, programs - 1), HEADS * q_tokens * group // join["PLACES"], 1),
+            (min(rows, programs - 1), results // join["PLACES"], 1),
             join,
             kind[:3],
             num_warps=JOIN_WARPS,

@@ -1,10 +1,10 @@
 """Paged decode for Hopper in Gluon: every multiprocessor reads as many keys, whatever the lengths.
 
 One program a multiprocessor. Its producer warp goes through the program's share of all tiles
-(`kernels.hopper.paged_work`) and fills a ring by TMA: a slot is a tile's keys or values, of 8 KV
-heads. A warp for each of these heads multiplies and does the softmax. A row that lies in one share
-is written as it will be; the pieces of the others are joined by `kernels.hopper.paged_join`. Works
-with the Gluon of Triton 3.6 to 3.9.
+(`kernels.hopper.paged_work`) and fills a ring by TMA: a slot is a tile's keys or values, of a block
+of up to 8 KV heads. Eight warps multiply and do the softmax: one for each head, or several that cut
+a tile's keys among them. A row that lies in one share is written as it will be; the pieces of the
+others are joined by `kernels.hopper.paged_join`. Works with the Gluon of Triton 3.6 to 3.9.
 """
 
 # ruff: noqa: RUF005 (Gluon has no unpacking into a tuple)
@@ -14,10 +14,10 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.ampere import mma_v2
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
-from kernels.hopper.names import barrier, fence
+from kernels.hopper.names import barrier, fence, view
 from kernels.hopper.notes import told
 from kernels.hopper.paged_producer import FIRST, LAST, NOTES, PIECE, ROW, SEQLEN, produce
-from kernels.hopper.paged_results import first_rows, write
+from kernels.hopper.paged_results import first_rows, joined, normalised, write
 from kernels.hopper.paged_work import unmasked
 
 ROWS = gl.constexpr(16)  # of queries a KV head: tensor cores take no fewer
@@ -25,30 +25,41 @@ ROWS = gl.constexpr(16)  # of queries a KV head: tensor cores take no fewer
 
 @gluon.jit
 def _attend(
-    out, lse, piece_out, piece_lse, q_smem, ring, kept, kept_lse, notes, q_full, q_empty, full,
-    empty, note_full, note_empty, score_scale, out_scale, left, head_blocks,
+    out, lse, piece_out, piece_lse, q_smem, ring, kept, kept_lse, values, stats, notes, q_full,
+    q_empty, full, empty, note_full, note_empty, score_scale, out_scale, left, head_blocks,
     Q_TOKENS: gl.constexpr, GROUP: gl.constexpr, BOXES: gl.constexpr, KEPT: gl.constexpr,
 ):  # fmt: skip
-    """A warp for each KV head: scores, softmax and output of one row after the other.
+    """Scores, softmax and output of one row after the other; a warp is a KV head's, or a cut of it.
 
     A store in the middle of a share costs 3 us of reading, so the first results wait for its end in
     shared memory.
     """
     SLOTS: gl.constexpr = full.shape[0]
-    PARTS: gl.constexpr = q_smem.shape[0]  # of head_dim
-    HEADS: gl.constexpr = q_smem.shape[2]
+    HEADS: gl.constexpr = kept.shape[1]
+    COUNT: gl.constexpr = kept.shape[2]
+    WARPS: gl.constexpr = gl.num_warps()
+    CUTS: gl.constexpr = WARPS // HEADS
+    PARTS: gl.constexpr = q_smem.shape[0] // CUTS  # of head_dim
     PAD: gl.constexpr = q_smem.shape[4]  # of GROUP
     WIDTH: gl.constexpr = q_smem.shape[5]
     BOX: gl.constexpr = ring.shape[3]  # keys
-    TILE: gl.constexpr = BOX * BOXES
-    S: gl.constexpr = gl.NVMMADistributedLayout([2, 0], [HEADS, 1, 1], [1, 16, 8])
+    STEP: gl.constexpr = BOX * CUTS
+    TILE: gl.constexpr = STEP * BOXES
+    S: gl.constexpr = gl.NVMMADistributedLayout([2, 0], [WARPS, 1, 1], [1, 16, 8])
     LEFT: gl.constexpr = gl.DotOperandLayout(0, S, 2)
     RIGHT: gl.constexpr = gl.DotOperandLayout(1, S, 2)
+    KEEP: gl.constexpr = gl.BlockedLayout([1, 1, 4], [1, 2, 16], [HEADS, CUTS, 1], [2, 1, 0])
     HEAD_ROWS: gl.constexpr = gl.SliceLayout(2, S)
     COLUMNS: gl.constexpr = gl.SliceLayout(0, gl.SliceLayout(1, S))
     token = gl.arange(0, ROWS, gl.SliceLayout(0, HEAD_ROWS))[None, :] // PAD
     key = gl.arange(0, BOX, COLUMNS)[None, :][:, None, :]
+    key += gl.arange(0, WARPS, gl.SliceLayout(1, HEAD_ROWS))[:, None][:, :, None] // HEADS * BOX
     value = gl.arange(0, BOX, gl.SliceLayout(0, gl.SliceLayout(2, RIGHT)))[None, :][:, :, None]
+    warp = gl.arange(0, WARPS, gl.SliceLayout(1, gl.SliceLayout(2, RIGHT)))[:, None][:, :, None]
+    value += warp // HEADS * BOX
+    FLAT: gl.constexpr = gl.NVMMASharedLayout(128, 16, 3)
+    of_warps = view(q_smem, q_smem.dtype, [PARTS, WARPS, ROWS, WIDTH], FLAT)
+    boxes = view(ring, ring.dtype, [SLOTS * BOXES * PARTS, WARPS, BOX, WIDTH], FLAT)
     count = 0
     turn = 0
     mbarrier.wait(note_full, 0)
@@ -66,22 +77,21 @@ def _attend(
         queries = ()
         acc = ()
         for part in gl.static_range(PARTS):
-            query = q_smem.index(part).reshape([HEADS, ROWS, WIDTH]).load(LEFT)
+            query = of_warps.index(part).load(LEFT)
             queries = queries + (query,)  # type: ignore[assignment]
-            zeros = gl.zeros([HEADS, ROWS, WIDTH], gl.float32, S)
+            zeros = gl.zeros([WARPS, ROWS, WIDTH], gl.float32, S)
             acc = acc + (zeros,)  # type: ignore[assignment]
         mbarrier.arrive(q_empty, count=1)
-        row_max = gl.full([HEADS, ROWS], -float("inf"), gl.float32, HEAD_ROWS)
-        sums = gl.zeros([HEADS, ROWS, BOX], gl.float32, S)  # added up across columns at the end
+        row_max = gl.full([WARPS, ROWS], -float("inf"), gl.float32, HEAD_ROWS)
+        sums = gl.zeros([WARPS, ROWS, BOX], gl.float32, S)  # added up across columns at the end
         for tile in range(first, last):
             slot = count % SLOTS
             mbarrier.wait(full.index(slot), count // SLOTS & 1)
             scores = ()
             for box in gl.static_range(BOXES):
-                some = gl.zeros([HEADS, ROWS, BOX], gl.float32, S)
+                some = gl.zeros([WARPS, ROWS, BOX], gl.float32, S)
                 for part in gl.static_range(PARTS):
-                    keys = ring.index((slot * BOXES + box) * PARTS + part)
-                    keys = keys.reshape([HEADS, BOX, WIDTH]).permute([0, 2, 1])
+                    keys = boxes.index((slot * BOXES + box) * PARTS + part).permute([0, 2, 1])
                     some = mma_v2(queries[part], keys.load(RIGHT), some)
                 scores = scores + (some,)  # type: ignore[assignment]
             mbarrier.arrive(empty.index(slot), count=1)
@@ -90,7 +100,7 @@ def _attend(
             for box in gl.static_range(BOXES):
                 some = scores[box] * score_scale
                 if masked:
-                    ahead = tile * TILE + box * BOX + key - (seqlen - Q_TOKENS + token)[:, :, None]
+                    ahead = tile * TILE + box * STEP + key - (seqlen - Q_TOKENS + token)[:, :, None]
                     some = gl.where(ahead <= 0, some, -float("inf"))
                     if left is not None:
                         some = gl.where(ahead >= -left, some, -float("inf"))
@@ -116,10 +126,9 @@ def _attend(
             for part in gl.static_range(PARTS):
                 product = acc[part] * decay
                 for box in gl.static_range(BOXES):
-                    held = ring.index((slot * BOXES + box) * PARTS + part)
-                    held = held.reshape([HEADS, BOX, WIDTH]).load(RIGHT)
-                    there = seqlen - tile * TILE - box * BOX
-                    if there < BOX:  # never written: may be NaN, and 0 * NaN is NaN
+                    held = boxes.index((slot * BOXES + box) * PARTS + part).load(RIGHT)
+                    there = seqlen - tile * TILE - box * STEP
+                    if there < STEP:  # never written: may be NaN, and 0 * NaN is NaN
                         held = gl.where(value < there, held, gl.zeros_like(held))
                     product = mma_v2(weights[box], held, product)
                 added = added + (product,)  # type: ignore[assignment]
@@ -127,20 +136,17 @@ def _attend(
             mbarrier.arrive(empty.index(slot), count=1)
             count += 1
         row_sum = gl.sum(sums, 2)
-        row_sum = gl.where(row_sum == 0.0, 1.0, row_sum)  # rows with nothing to attend to
-        row_lse = (row_max + gl.log2(row_sum)) * 0.6931471805599453
-        norm = (out_scale / row_sum)[:, :, None]
-        results = ()
-        for part in gl.static_range(PARTS):
-            result = acc[part] * norm
-            results = results + (result,)  # type: ignore[assignment]
+        if CUTS > 1:
+            results, row_lse = joined(acc, row_max, row_sum, out_scale, values, stats, HEADS, KEEP)
+        else:
+            results, row_lse = normalised(acc, row_max, row_sum, out_scale)
         turn += 1
         mbarrier.wait(note_full, turn & 1)
         next_row = told(notes, turn, ROW)
         if (next_row >= 0) & (turn <= KEPT):
-            COUNT: gl.constexpr = kept.shape[2]
             for part in gl.static_range(PARTS):
-                kept.index((turn - 1) * PARTS + part).store(first_rows(results[part], COUNT))
+                some = first_rows(results[part], COUNT)
+                kept.index((turn - 1) * PARTS + part).store(some)
             kept_lse.index(turn - 1).store(row_lse)
         else:
             write(
@@ -148,13 +154,13 @@ def _attend(
                 Q_TOKENS, GROUP,
             )  # fmt: skip
         row = next_row
-    KEEP: gl.constexpr = gl.BlockedLayout([1, 1, 4], [1, 2, 16], [HEADS, 1, 1], [2, 1, 0])
+    barrier()
     for one in range(gl.minimum(turn - 1, KEPT)):
         results = ()
         for part in gl.static_range(PARTS):
             result = kept.index(one * PARTS + part).load(KEEP)
-            results = results + (result,)  # type: ignore[assignment]
-        row_lse = kept_lse.index(one).slice(0, kept.shape[2], 1).load(gl.SliceLayout(2, KEEP))
+            results = results + (result,)
+        row_lse = kept_lse.index(one).slice(0, COUNT, 1).load(gl.SliceLayout(2, KEEP))
         piece = gl.where(one == 0, first_piece, -1)
         write(
             results, row_lse, out, lse, piece_out, piece_lse, first_row + one, piece, head_blocks,
@@ -185,26 +191,34 @@ def hopper_paged_kernel(
     GROUP: gl.constexpr,
     BLOCK_SIZE: gl.constexpr,
     SLOTS: gl.constexpr,  # of the ring
-    BOXES: gl.constexpr,  # of 16 keys in a slot
+    BOXES: gl.constexpr,  # of 16 keys of a warp in a slot
     PARTS: gl.constexpr,  # of head_dim, 64 columns each
     KEPT: gl.constexpr,  # results of a share that wait for its end
     COUNT: gl.constexpr,  # query rows of a KV head, a power of two
 ):
-    """Grid (multiprocessors,); a warp for each KV head of a block, and the producer's."""
+    """Grid (multiprocessors,); eight warps, and the producer's."""
     HEADS: gl.constexpr = k_desc.block_type.shape[1]
+    CUTS: gl.constexpr = gl.num_warps() // HEADS
     q_smem = gl.allocate_shared_memory(
-        q_desc.dtype, [PARTS] + q_desc.block_type.shape, q_desc.layout
+        q_desc.dtype, [PARTS * CUTS] + q_desc.block_type.shape, q_desc.layout
     )
     ring = gl.allocate_shared_memory(
-        k_desc.dtype, [SLOTS * BOXES * PARTS] + k_desc.block_type.shape, k_desc.layout
+        k_desc.dtype, [SLOTS * BOXES * PARTS * CUTS] + k_desc.block_type.shape, k_desc.layout
     )
-    kept = gl.allocate_shared_memory(
-        gl.float32, [KEPT * PARTS, HEADS, COUNT, k_desc.block_type.shape[3]],
-        gl.SwizzledSharedLayout(4, 1, 8, [2, 1, 0]),
-    )  # fmt: skip
+    WIDTH: gl.constexpr = k_desc.block_type.shape[3]
+    SWIZZLED: gl.constexpr = gl.SwizzledSharedLayout(4, 1, 8, [2, 1, 0])
+    PLAIN: gl.constexpr = gl.SwizzledSharedLayout(1, 1, 1, [1, 0])
+    kept = gl.allocate_shared_memory(gl.float32, [KEPT * PARTS, HEADS, COUNT, WIDTH], SWIZZLED)
     kept_lse = gl.allocate_shared_memory(
-        gl.float32, [KEPT, HEADS, ROWS], gl.SwizzledSharedLayout(1, 1, 1, [1, 0])
+        gl.float32, [KEPT, HEADS, ROWS if CUTS == 1 else COUNT], PLAIN
     )
+    values = kept
+    stats = kept_lse
+    if CUTS > 1:  # where warps leave what they have of a row
+        values = gl.allocate_shared_memory(
+            gl.float32, [PARTS, gl.num_warps(), COUNT, WIDTH], SWIZZLED
+        )
+        stats = gl.allocate_shared_memory(gl.float32, [2, gl.num_warps(), ROWS], PLAIN)
     notes = gl.allocate_shared_memory(gl.int32, [NOTES, 1], gl.SwizzledSharedLayout(1, 1, 1, [0]))
     full = gl.allocate_shared_memory(gl.int64, [SLOTS, 1], mbarrier.MBarrierLayout())
     empty = gl.allocate_shared_memory(gl.int64, [SLOTS, 1], mbarrier.MBarrierLayout())
@@ -224,14 +238,14 @@ def hopper_paged_kernel(
     gl.warp_specialize(
         [
             (_attend, (
-                out, lse, piece_out, piece_lse, q_smem, ring, kept, kept_lse, notes, q_full,
-                q_empty, full, empty, note_full, note_empty, score_scale, out_scale, left,
+                out, lse, piece_out, piece_lse, q_smem, ring, kept, kept_lse, values, stats, notes,
+                q_full, q_empty, full, empty, note_full, note_empty, score_scale, out_scale, left,
                 head_blocks, Q_TOKENS, GROUP, BOXES, KEPT,
             )),
             (produce, (
                 q_desc, k_desc, v_desc, block_table, cache_seqlens, q_smem, ring, notes, q_full,
                 q_empty, full, empty, note_full, note_empty, batch, head_blocks, max_blocks, left,
-                stride_table, MOST, Q_TOKENS, BLOCK_SIZE, BOXES,
+                stride_table, MOST, Q_TOKENS, BLOCK_SIZE, BOXES * CUTS, CUTS,
             )),
         ],
         [1],

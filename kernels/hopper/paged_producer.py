@@ -51,21 +51,25 @@ def _page(pages, place):
 
 
 @gluon.jit
-def _load_queries(desc, smem, full, empty, turn, seq, block):
+def _load_queries(desc, smem, full, empty, turn, seq, block, CUTS: gl.constexpr):
     HEADS: gl.constexpr = desc.block_type.shape[1]
     WIDTH: gl.constexpr = desc.block_type.shape[4]
-    PARTS: gl.constexpr = smem.shape[0]
+    BOXES: gl.constexpr = smem.shape[0]
     mbarrier.wait(empty, turn & 1 ^ 1)
-    mbarrier.expect(full, PARTS * desc.block_type.nbytes)
-    for part in gl.static_range(PARTS):
-        load_tile(desc, [seq, block * HEADS, 0, 0, part * WIDTH], full, smem.index(part))
+    mbarrier.expect(full, BOXES * desc.block_type.nbytes)
+    for i in gl.static_range(BOXES):
+        column = i // CUTS * WIDTH
+        load_tile(desc, [seq, block * HEADS, 0, 0, column], full, smem.index(i))
 
 
 @gluon.jit
-def _fill(desc, ring, full, empty, count, pages, boxes, head, BLOCK_SIZE: gl.constexpr):
+def _fill(
+    desc, ring, full, empty, count, pages, boxes, head, CUTS: gl.constexpr, BLOCK_SIZE: gl.constexpr
+):
     """One slot of the ring: a tile's keys or values, by boxes. Page -1 is outside: zeros."""
     SLOTS: gl.constexpr = full.shape[0]
     HELD: gl.constexpr = ring.shape[0] // SLOTS
+    PARTS: gl.constexpr = HELD // len(pages)  # of head_dim
     BOX: gl.constexpr = desc.block_type.shape[2]
     WIDTH: gl.constexpr = desc.block_type.shape[3]
     slot = count % SLOTS
@@ -73,8 +77,8 @@ def _fill(desc, ring, full, empty, count, pages, boxes, head, BLOCK_SIZE: gl.con
     mbarrier.expect(full.index(slot), HELD * desc.block_type.nbytes)
     for i in gl.static_range(len(pages)):
         row = boxes[i] * BOX % BLOCK_SIZE
-        for part in gl.static_range(HELD // len(pages)):
-            target = ring.index(slot * HELD + i * (HELD // len(pages)) + part)
+        for part in gl.static_range(PARTS):
+            target = ring.index(slot * HELD + (i // CUTS * PARTS + part) * CUTS + i % CUTS)
             load_tile(desc, [pages[i], head, row, part * WIDTH], full.index(slot), target)
 
 
@@ -83,6 +87,7 @@ def produce(
     q_desc, k_desc, v_desc, block_table, lengths, q_smem, ring, notes, q_full, q_empty, full, empty,
     note_full, note_empty, batch, head_blocks, max_blocks, left, stride_table,
     MOST: gl.constexpr, Q_TOKENS: gl.constexpr, BLOCK_SIZE: gl.constexpr, BOXES: gl.constexpr,
+    CUTS: gl.constexpr,
 ):  # fmt: skip
     HEADS: gl.constexpr = k_desc.block_type.shape[1]
     BOX: gl.constexpr = k_desc.block_type.shape[2]  # keys of one page
@@ -114,7 +119,7 @@ def produce(
     turn = 0
     more = (seq < batch) & ((begin < end) | (tiles == 0))
     if more:
-        _load_queries(q_desc, q_smem, q_full, q_empty, turn, seq, block)
+        _load_queries(q_desc, q_smem, q_full, q_empty, turn, seq, block, CUTS)
     while more:
         row_end = row_begin + tiles
         piece = 2 * program
@@ -166,12 +171,12 @@ def produce(
                     place = key & (KNOWN - 1)
                     found = found + (_page(pages, place),)  # type: ignore[assignment]
                     boxes = boxes + (start * BOXES + place,)  # type: ignore[assignment]
-                _fill(k_desc, ring, full, empty, count, found, boxes, head, BLOCK_SIZE)
-                _fill(v_desc, ring, full, empty, count + 1, found, boxes, head, BLOCK_SIZE)
+                _fill(k_desc, ring, full, empty, count, found, boxes, head, CUTS, BLOCK_SIZE)
+                _fill(v_desc, ring, full, empty, count + 1, found, boxes, head, CUTS, BLOCK_SIZE)
                 count += 2
             pages = following
         if more:
-            _load_queries(q_desc, q_smem, q_full, q_empty, turn, seq, block)
+            _load_queries(q_desc, q_smem, q_full, q_empty, turn, seq, block, CUTS)
         row_begin = row_end
         low = next_low
         first = next_low

@@ -9,8 +9,7 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
-from kernels.hopper.mla_queries import view
-from kernels.hopper.names import barrier, fence, load_tile
+from kernels.hopper.names import barrier, fence, load_tile, view
 from kernels.packed_bytes import neighbours
 
 STEP = gl.constexpr(16)  # keys brought in and widened at once: no page is smaller

@@ -9,7 +9,7 @@ from kernels.paged_decode import paged_decode_attention
 from kernels.paged_reference import paged_decode_reference
 
 on_hopper = torch.cuda.is_available() and torch.cuda.get_device_capability() == (9, 0)
-WIDE = 150  # table entries to spare: by its width a batch is worth an equal share for everybody
+WIDE = 1100  # table entries to spare: by its width a batch is worth an equal share for everybody
 BOUND = {torch.float16: 1e-3, torch.bfloat16: 6e-3}
 LENGTHS = {
     "any": [(37 * i) % 700 for i in range(40)],
@@ -58,10 +58,12 @@ def sequences(lengths, **options):
 
 
 @hopper_only
+@pytest.mark.parametrize("kv_heads", [8, 2, 1])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
-def test_lengths_of_any_kind(lengths, hopper):
-    cache = sequences(lengths)
-    assert_matches(torch.randn(len(lengths), 32, 128, device="cuda").bfloat16(), cache)
+def test_lengths_of_any_kind(lengths, kv_heads, hopper):
+    cache = sequences(lengths, kv_heads=kv_heads)
+    q = torch.randn(len(lengths), 4 * kv_heads, 128, device="cuda").bfloat16()
+    assert_matches(q, cache)
 
 
 @hopper_only
@@ -83,6 +85,14 @@ def test_no_sequence_holds_anything(hopper):
         (56, 8, 64, 2, 256, torch.bfloat16),
         (96, 32, 128, 3, 16, torch.float16),
         (128, 8, 64, 1, 16, torch.bfloat16),
+        (8, 1, 128, 1, 16, torch.bfloat16),
+        (4, 1, 64, 4, 32, torch.float16),
+        (6, 2, 64, 3, 16, torch.bfloat16),
+        (32, 2, 128, 1, 64, torch.bfloat16),
+        (28, 4, 128, 2, 16, torch.bfloat16),
+        (64, 4, 128, 1, 16, torch.float16),
+        (12, 12, 128, 1, 16, torch.bfloat16),
+        (3, 3, 64, 1, 128, torch.bfloat16),
     ],
 )
 @pytest.mark.parametrize("window", [(-1, -1), (100, 0)])
@@ -181,10 +191,11 @@ def test_other_cards_and_batches_outside_its_range_keep_their_kernel(device):
 
     assert supported() == on_hopper
     assert supported(heads=128) == on_hopper
+    assert supported(kv_heads=1, heads=8, blocks=512) == on_hopper
     assert not supported(batch=15)
     assert not supported(batch=661)
     assert not supported(blocks=16)
-    assert not supported(kv_heads=4)
+    assert not supported(kv_heads=1, heads=8, blocks=256)
     assert not supported(heads=136)  # 17 rows of queries for a KV head
     assert not supported(head_dim=256)
     assert not supported(dtype=torch.float32)
