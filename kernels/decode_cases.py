@@ -14,6 +14,7 @@ from kernels.hopper import paged as hopper_paged
 from kernels.kv_store import LARGEST, kv_store_kernel
 from kernels.mla_decode import mla_constexprs
 from kernels.mla_decode_kernel import mla_decode_kernel
+from kernels.packed_bytes import as_words
 from kernels.paged_decode_kernel import paged_decode_kernel
 from kernels.paged_plan import paged_constexprs
 
@@ -77,11 +78,12 @@ def _all_cases(capability: int) -> Iterator[Case]:
                     yield _hopper_mla(q, cache, heads, 16)
                     yield _hopper_mla(q, cache, heads, 64)
     for dtype in (torch.bfloat16, torch.float16) if capability == 90 else ():
-        yield _hopper_paged(dtype, 8, 128, 4, 1)
+        yield _hopper_paged(dtype, dtype, 8, 128, 4, 1)
     if capability == 90:
-        yield _hopper_paged(torch.bfloat16, 8, 64, 7, 2)
-        yield _hopper_paged(torch.bfloat16, 1, 128, 8, 1)
-        yield _hopper_paged(torch.bfloat16, 4, 64, 3, 4)
+        yield _hopper_paged(torch.bfloat16, torch.bfloat16, 8, 64, 7, 2)
+        yield _hopper_paged(torch.bfloat16, torch.bfloat16, 1, 128, 8, 1)
+        yield _hopper_paged(torch.bfloat16, torch.float8_e4m3fn, 8, 128, 4, 1)
+        yield _hopper_paged(torch.float16, torch.int8, 4, 64, 3, 4)
         yield from map(_hopper_join, (20, 1000))
     for num_splits, head_dim in ((2, 512), (16, 128), (66, 128), (528, 128)):
         yield _combine(capability, num_splits, head_dim)
@@ -202,23 +204,35 @@ def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int)
     return replace(case, num_warps=4)  # those of the first partition
 
 
-def _hopper_paged(dtype: torch.dtype, heads: int, head_dim: int, group: int, q_tokens: int) -> Case:
+def _hopper_paged(
+    dtype: torch.dtype, cache: torch.dtype, heads: int, head_dim: int, group: int, q_tokens: int
+) -> Case:
     from kernels.hopper.paged_kernel import hopper_paged_kernel
 
     query = torch.empty(2, q_tokens, heads * group, head_dim, dtype=dtype, device="meta")
-    pages = torch.empty(2, 16, heads, head_dim, dtype=dtype, device="meta")
-    boxes = [hopper_paged.query_box(query, heads)] + 2 * [hopper_paged.cache_box(pages)]
+    pages = as_words("pages", torch.empty(2, 16, heads, head_dim, dtype=cache, device="meta"))
     described = [
-        f"tensordesc<{TYPES[dtype]}{block},{hopper_paged.layout(len(block))!r}>".replace(", ", ",")
-        for _, _, block in boxes
+        f"tensordesc<{held}{block},{hopper_paged.layout(len(block), block[-1])!r}>".replace(
+            ", ", ","
+        )
+        for held, (_, _, block) in (
+            (TYPES[dtype], hopper_paged.query_box(query, heads)),
+            *2
+            * [
+                (
+                    "i16" if pages.dtype == torch.int16 else TYPES[cache],
+                    hopper_paged.cache_box(pages),
+                )
+            ],
+        )
     ]
     pointers = {"out": dtype, **dict.fromkeys(("lse", "piece_out", "piece_lse"), torch.float32)}
-    constants = hopper_paged.constexprs(64, q_tokens, heads, group, head_dim, 16) | {"left": None}
+    constants = hopper_paged.constexprs(64, q_tokens, heads, group, head_dim, 16, dtype, cache)
     case = _case(
-        f"hopper_paged {TYPES[dtype]} {heads} of {head_dim} {group}x{q_tokens} rows",
+        f"hopper_paged {TYPES[dtype]}/{TYPES[cache]} {heads} of {head_dim} {group}x{q_tokens} rows",
         hopper_paged_kernel,
         pointers,
-        constants,
+        constants | {"left": None},
         DecodeTile(16, 16, hopper_paged.WARPS, 2, 1),
         ("score_scale", "out_scale"),
         {
@@ -234,7 +248,10 @@ def _hopper_join(rows: int) -> Case:
     from kernels.hopper.paged_join import hopper_paged_join
 
     constants = hopper_paged.join_constexprs(
-        hopper_paged.constexprs(rows, 1, 8, 4, 128, 16), 8, rows, 132
+        hopper_paged.constexprs(rows, 1, 8, 4, 128, 16, torch.bfloat16, torch.bfloat16),
+        8,
+        rows,
+        132,
     )
     return _case(
         f"hopper_paged_join {rows} rows",

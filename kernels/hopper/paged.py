@@ -12,6 +12,7 @@ import torch
 
 from kernels import checks
 from kernels.launcher import Launcher, checked_descriptor
+from kernels.packed_bytes import as_words, compute_dtype, packing
 
 WARPS = 8  # each with a KV head of a block of up to as many, or with a cut of its keys
 ROWS, BOX, WIDTH = 16, 16, 64  # query rows of a KV head; keys and columns that TMA brings at once
@@ -59,8 +60,8 @@ def supports(
 ) -> bool:
     """Whether `Plan` takes these checked inputs and is worth it; the portable kernel takes all.
 
-    query: [batch, q_tokens, heads, head_dim], fp16 or bf16 like the caches; head_dim 64 or 128 of
-    keys and values, up to 16 query rows of a KV head.
+    query: [batch, q_tokens, heads, head_dim], fp16 or bf16 like the caches, or these of 8 bits;
+    head_dim 64 or 128 of keys and values, up to 16 query rows of a KV head.
     """
     batch, q_tokens, q_heads, head_dim = query.shape
     pages, block_size, kv_heads, _ = k_cache.shape
@@ -69,7 +70,7 @@ def supports(
     return (
         k_cache.is_cuda
         and checks.capability(k_cache.device) == 90
-        and query.dtype == k_cache.dtype
+        and (query.dtype == k_cache.dtype or k_cache.element_size() == 1)
         and query.dtype != torch.float32
         and head_dim in (64, 128)
         and v_cache.shape == k_cache.shape
@@ -83,12 +84,20 @@ def supports(
 
 
 def constexprs(
-    batch: int, q_tokens: int, kv_heads: int, group: int, head_dim: int, block_size: int
+    batch: int,
+    q_tokens: int,
+    kv_heads: int,
+    group: int,
+    head_dim: int,
+    block_size: int,
+    query: torch.dtype,
+    cache: torch.dtype,
 ) -> dict[str, Any]:
     """The kernel's compile-time arguments, for a launch or an ahead-of-time compile."""
     held = heads(kv_heads)
     count = 1 << (q_tokens * padded(group) - 1).bit_length()
     row = count * head_dim * 4  # bytes of a KV head
+    words = head_dim * cache.itemsize // 2
     cuts = WARPS * row if held < WARPS else 0
     return {
         "MOST": max(32, 1 << (batch - 1).bit_length()),
@@ -96,10 +105,12 @@ def constexprs(
         "GROUP": group,
         "BLOCK_SIZE": block_size,
         "SLOTS": SLOTS,
-        "BOXES": SLOT_BYTES // (WARPS * BOX * head_dim * 2),
-        "PARTS": head_dim // WIDTH,
+        "BOXES": SLOT_BYTES // (WARPS * BOX * words * 2),
+        "Q_PARTS": head_dim // WIDTH,
+        "PARTS": max(1, words // WIDTH),
         "KEPT": max(1, min(MOST_ROWS, (KEPT_BYTES - cuts) // (held * row))),
         "COUNT": count,
+        "PACKED": packing(cache, compute_dtype(query, cache)),
     }
 
 
@@ -109,7 +120,7 @@ def join_constexprs(
     """The same of the joining kernel; a row is expected in programs / rows pieces, and two ends."""
     expected = programs // rows + 2
     pieces = min(16, 1 << (expected - 1).bit_length())
-    head_dim = constants["PARTS"] * WIDTH
+    head_dim = constants["Q_PARTS"] * WIDTH
     block = heads(kv_heads)
     places = block * constants["Q_TOKENS"] * constants["GROUP"]
     held = JOINED_VALUES * 32 * JOIN_WARPS // (pieces * head_dim)
@@ -141,11 +152,12 @@ def query_box(query: torch.Tensor, kv_heads: int) -> tuple[list[int], list[int],
 
 
 def cache_box(pages: torch.Tensor) -> tuple[list[int], list[int], list[int]]:
-    """The same of keys or values: 16 tokens of a page, of a block of KV heads."""
-    blocks, block_size, kv_heads, head_dim = pages.shape
+    """The same of keys or values, of 16 bits or in words: 16 tokens of a page."""
+    blocks, block_size, kv_heads, words = pages.shape
     step, token_step, head_step = pages.stride()[:3]
     steps = _steps([blocks, kv_heads, block_size], [step, head_step, token_step])
-    return [blocks, kv_heads, block_size, head_dim], [*steps, 1], [1, heads(kv_heads), BOX, WIDTH]
+    block = [1, heads(kv_heads), BOX, min(WIDTH, words)]
+    return [blocks, kv_heads, block_size, words], [*steps, 1], block
 
 
 def _steps(extents: list[int], strides: list[int]) -> list[int]:
@@ -154,11 +166,11 @@ def _steps(extents: list[int], strides: list[int]) -> list[int]:
 
 
 @cache
-def layout(rank: int) -> Any:
-    """Shared layout of a box: rows of 128 bytes, swizzled."""
+def layout(rank: int, width: int) -> Any:
+    """Shared layout of a box: rows of `width` words, swizzled."""
     from triton.experimental.gluon.language import NVMMASharedLayout
 
-    return NVMMASharedLayout(128, 16, rank)
+    return NVMMASharedLayout(2 * width, 16, rank)
 
 
 class Plan:
@@ -173,6 +185,7 @@ class Plan:
         left: int,
         programs: int,
     ) -> None:
+        keys, values = as_words("k_cache", k_cache), as_words("v_cache", v_cache)
         kernels = _gluon_kernels()
         assert kernels is not None
         batch, q_tokens, q_heads, head_dim = query.shape
@@ -180,17 +193,26 @@ class Plan:
         group, blocks = q_heads // kv_heads, kv_heads // heads(kv_heads)
         rows = batch * blocks
         self._boxes = [
-            (*box, layout(len(box[0])))
-            for box in (query_box(query, kv_heads), cache_box(k_cache), cache_box(v_cache))
+            (*box, layout(len(box[0]), box[2][-1]))
+            for box in (query_box(query, kv_heads), cache_box(keys), cache_box(values))
         ]
-        constants = constexprs(batch, q_tokens, kv_heads, group, head_dim, block_size)
+        constants = constexprs(
+            batch, q_tokens, kv_heads, group, head_dim, block_size, query.dtype, k_cache.dtype
+        )
         results = heads(kv_heads) * q_tokens * group  # of a row
         self._pieces = 2 * programs * results, head_dim
         self._left = None if left < 0 else left
         self._sizes = batch, blocks, block_table.shape[1]
         self._table_step = block_table.stride(0)
         self._programs = programs
-        kind = (query.device, query.dtype, left < 0, self._table_step, *map(str, self._boxes))
+        kind = (
+            query.device,
+            query.dtype,
+            k_cache.dtype,
+            left < 0,
+            self._table_step,
+            *map(str, self._boxes),
+        )
         self._launch = Launcher(
             kernels[0],
             (programs, 1, 1),
@@ -204,7 +226,7 @@ class Plan:
             kernels[1],
             (min(rows, programs - 1), results // join["PLACES"], 1),
             join,
-            kind[:3],
+            kind[:4],
             num_warps=JOIN_WARPS,
             launch_pdl=True,
         )
@@ -225,9 +247,10 @@ class Plan:
         rows, head_dim = self._pieces
         piece_out = torch.empty((rows, head_dim), device=out.device)
         piece_lse = torch.empty(rows, device=out.device)
+        sources = query, as_words("k_cache", k_cache), as_words("v_cache", v_cache)
         descriptors = (
-            checked_descriptor()(tensor, *box)
-            for tensor, box in zip((query, k_cache, v_cache), self._boxes, strict=True)
+            checked_descriptor()(source, *box)
+            for source, box in zip(sources, self._boxes, strict=True)
         )
         pointers = (block_table, cache_seqlens, out, lse, piece_out, piece_lse)
         self._launch(

@@ -16,6 +16,7 @@ from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
 from kernels.hopper.names import barrier, fence, view
 from kernels.hopper.notes import told
+from kernels.hopper.paged_operands import query_operands, taken_apart
 from kernels.hopper.paged_producer import FIRST, LAST, NOTES, PIECE, ROW, SEQLEN, produce
 from kernels.hopper.paged_results import first_rows, joined, normalised, write
 from kernels.hopper.paged_work import unmasked
@@ -28,6 +29,7 @@ def _attend(
     out, lse, piece_out, piece_lse, q_smem, ring, kept, kept_lse, values, stats, notes, q_full,
     q_empty, full, empty, note_full, note_empty, score_scale, out_scale, left, head_blocks,
     Q_TOKENS: gl.constexpr, GROUP: gl.constexpr, BOXES: gl.constexpr, KEPT: gl.constexpr,
+    PACKED: gl.constexpr,
 ):  # fmt: skip
     """Scores, softmax and output of one row after the other; a warp is a KV head's, or a cut of it.
 
@@ -39,9 +41,11 @@ def _attend(
     COUNT: gl.constexpr = kept.shape[2]
     WARPS: gl.constexpr = gl.num_warps()
     CUTS: gl.constexpr = WARPS // HEADS
-    PARTS: gl.constexpr = q_smem.shape[0] // CUTS  # of head_dim
+    RESULTS: gl.constexpr = kept.shape[0] // kept_lse.shape[0]  # parts of head_dim
+    PARTS: gl.constexpr = ring.shape[0] // (SLOTS * BOXES * CUTS)  # of head_dim
+    EACH: gl.constexpr = RESULTS // PARTS
     PAD: gl.constexpr = q_smem.shape[4]  # of GROUP
-    WIDTH: gl.constexpr = q_smem.shape[5]
+    WIDTH: gl.constexpr = ring.shape[4]
     BOX: gl.constexpr = ring.shape[3]  # keys
     STEP: gl.constexpr = BOX * CUTS
     TILE: gl.constexpr = STEP * BOXES
@@ -57,9 +61,14 @@ def _attend(
     value = gl.arange(0, BOX, gl.SliceLayout(0, gl.SliceLayout(2, RIGHT)))[None, :][:, :, None]
     warp = gl.arange(0, WARPS, gl.SliceLayout(1, gl.SliceLayout(2, RIGHT)))[:, None][:, :, None]
     value += warp // HEADS * BOX
-    FLAT: gl.constexpr = gl.NVMMASharedLayout(128, 16, 3)
-    of_warps = view(q_smem, q_smem.dtype, [PARTS, WARPS, ROWS, WIDTH], FLAT)
-    boxes = view(ring, ring.dtype, [SLOTS * BOXES * PARTS, WARPS, BOX, WIDTH], FLAT)
+    of_warps = view(
+        q_smem, q_smem.dtype, [q_smem.shape[0] // CUTS, WARPS, ROWS, q_smem.shape[5]],
+        gl.NVMMASharedLayout(128, 16, 3),
+    )  # fmt: skip
+    boxes = view(
+        ring, ring.dtype, [SLOTS * BOXES * PARTS, WARPS, BOX, WIDTH],
+        gl.NVMMASharedLayout(WIDTH * 2, 16, 3),
+    )  # fmt: skip
     count = 0
     turn = 0
     mbarrier.wait(note_full, 0)
@@ -74,11 +83,10 @@ def _attend(
         free, whole = unmasked(seqlen, left, TILE, Q_TOKENS)
         mbarrier.arrive(note_empty, count=1)
         mbarrier.wait(q_full, turn & 1)
-        queries = ()
+        queries, power = query_operands(of_warps, LEFT, HEAD_ROWS, PACKED)
+        row_scale = gl.full([WARPS, ROWS], score_scale, gl.float32, HEAD_ROWS) * power
         acc = ()
-        for part in gl.static_range(PARTS):
-            query = of_warps.index(part).load(LEFT)
-            queries = queries + (query,)  # type: ignore[assignment]
+        for _ in gl.static_range(RESULTS):
             zeros = gl.zeros([WARPS, ROWS, WIDTH], gl.float32, S)
             acc = acc + (zeros,)  # type: ignore[assignment]
         mbarrier.arrive(q_empty, count=1)
@@ -92,13 +100,15 @@ def _attend(
                 some = gl.zeros([WARPS, ROWS, BOX], gl.float32, S)
                 for part in gl.static_range(PARTS):
                     keys = boxes.index((slot * BOXES + box) * PARTS + part).permute([0, 2, 1])
-                    some = mma_v2(queries[part], keys.load(RIGHT), some)
+                    keys = taken_apart(keys.load(RIGHT), PACKED)
+                    for i in gl.static_range(EACH):
+                        some = mma_v2(queries[part * EACH + i], keys[i], some)
                 scores = scores + (some,)  # type: ignore[assignment]
             mbarrier.arrive(empty.index(slot), count=1)
             masked = (tile < free) | (tile >= whole)
             seen = ()
             for box in gl.static_range(BOXES):
-                some = scores[box] * score_scale
+                some = scores[box] * row_scale[:, :, None]
                 if masked:
                     ahead = tile * TILE + box * STEP + key - (seqlen - Q_TOKENS + token)[:, :, None]
                     some = gl.where(ahead <= 0, some, -float("inf"))
@@ -117,21 +127,29 @@ def _attend(
             for box in gl.static_range(BOXES):
                 weight = gl.exp2(seen[box] - shift[:, :, None])
                 sums += weight
-                weight = gl.convert_layout(weight.to(ring.dtype), LEFT)
+                weight = gl.convert_layout(weight.to(queries[0].dtype), LEFT)
                 weights = weights + (weight,)  # type: ignore[assignment]
             count += 1
             slot = count % SLOTS
             mbarrier.wait(full.index(slot), count // SLOTS & 1)
             added = ()
             for part in gl.static_range(PARTS):
-                product = acc[part] * decay
+                products = ()
+                for i in gl.static_range(EACH):
+                    product = acc[part * EACH + i] * decay
+                    products = products + (product,)  # type: ignore[assignment]
                 for box in gl.static_range(BOXES):
                     held = boxes.index((slot * BOXES + box) * PARTS + part).load(RIGHT)
                     there = seqlen - tile * TILE - box * STEP
                     if there < STEP:  # never written: may be NaN, and 0 * NaN is NaN
                         held = gl.where(value < there, held, gl.zeros_like(held))
-                    product = mma_v2(weights[box], held, product)
-                added = added + (product,)  # type: ignore[assignment]
+                    held = taken_apart(held, PACKED)
+                    more = ()
+                    for i in gl.static_range(EACH):
+                        product = mma_v2(weights[box], held[i], products[i])
+                        more = more + (product,)  # type: ignore[assignment]
+                    products = more
+                added = added + products
             acc = added
             mbarrier.arrive(empty.index(slot), count=1)
             count += 1
@@ -144,27 +162,27 @@ def _attend(
         mbarrier.wait(note_full, turn & 1)
         next_row = told(notes, turn, ROW)
         if (next_row >= 0) & (turn <= KEPT):
-            for part in gl.static_range(PARTS):
+            for part in gl.static_range(RESULTS):
                 some = first_rows(results[part], COUNT)
-                kept.index((turn - 1) * PARTS + part).store(some)
+                kept.index((turn - 1) * RESULTS + part).store(some)
             kept_lse.index(turn - 1).store(row_lse)
         else:
             write(
                 results, row_lse, out, lse, piece_out, piece_lse, row, piece, head_blocks, PAD,
-                Q_TOKENS, GROUP,
+                Q_TOKENS, GROUP, EACH,
             )  # fmt: skip
         row = next_row
     barrier()
     for one in range(gl.minimum(turn - 1, KEPT)):
         results = ()
-        for part in gl.static_range(PARTS):
-            result = kept.index(one * PARTS + part).load(KEEP)
+        for part in gl.static_range(RESULTS):
+            result = kept.index(one * RESULTS + part).load(KEEP)
             results = results + (result,)
         row_lse = kept_lse.index(one).slice(0, COUNT, 1).load(gl.SliceLayout(2, KEEP))
         piece = gl.where(one == 0, first_piece, -1)
         write(
             results, row_lse, out, lse, piece_out, piece_lse, first_row + one, piece, head_blocks,
-            PAD, Q_TOKENS, GROUP,
+            PAD, Q_TOKENS, GROUP, EACH,
         )  # fmt: skip
 
 
@@ -192,15 +210,18 @@ def hopper_paged_kernel(
     BLOCK_SIZE: gl.constexpr,
     SLOTS: gl.constexpr,  # of the ring
     BOXES: gl.constexpr,  # of 16 keys of a warp in a slot
-    PARTS: gl.constexpr,  # of head_dim, 64 columns each
+    Q_PARTS: gl.constexpr,  # of head_dim, 64 columns each
+    PARTS: gl.constexpr,  # of head_dim, up to 64 words each
     KEPT: gl.constexpr,  # results of a share that wait for its end
     COUNT: gl.constexpr,  # query rows of a KV head, a power of two
+    PACKED: gl.constexpr,  # "none", or how the two entries of a word are taken apart
 ):
     """Grid (multiprocessors,); eight warps, and the producer's."""
     HEADS: gl.constexpr = k_desc.block_type.shape[1]
     CUTS: gl.constexpr = gl.num_warps() // HEADS
+    RESULTS: gl.constexpr = PARTS if PACKED == "none" else 2 * PARTS
     q_smem = gl.allocate_shared_memory(
-        q_desc.dtype, [PARTS * CUTS] + q_desc.block_type.shape, q_desc.layout
+        q_desc.dtype, [Q_PARTS * CUTS] + q_desc.block_type.shape, q_desc.layout
     )
     ring = gl.allocate_shared_memory(
         k_desc.dtype, [SLOTS * BOXES * PARTS * CUTS] + k_desc.block_type.shape, k_desc.layout
@@ -208,7 +229,7 @@ def hopper_paged_kernel(
     WIDTH: gl.constexpr = k_desc.block_type.shape[3]
     SWIZZLED: gl.constexpr = gl.SwizzledSharedLayout(4, 1, 8, [2, 1, 0])
     PLAIN: gl.constexpr = gl.SwizzledSharedLayout(1, 1, 1, [1, 0])
-    kept = gl.allocate_shared_memory(gl.float32, [KEPT * PARTS, HEADS, COUNT, WIDTH], SWIZZLED)
+    kept = gl.allocate_shared_memory(gl.float32, [KEPT * RESULTS, HEADS, COUNT, WIDTH], SWIZZLED)
     kept_lse = gl.allocate_shared_memory(
         gl.float32, [KEPT, HEADS, ROWS if CUTS == 1 else COUNT], PLAIN
     )
@@ -216,7 +237,7 @@ def hopper_paged_kernel(
     stats = kept_lse
     if CUTS > 1:  # where warps leave what they have of a row
         values = gl.allocate_shared_memory(
-            gl.float32, [PARTS, gl.num_warps(), COUNT, WIDTH], SWIZZLED
+            gl.float32, [RESULTS, gl.num_warps(), COUNT, WIDTH], SWIZZLED
         )
         stats = gl.allocate_shared_memory(gl.float32, [2, gl.num_warps(), ROWS], PLAIN)
     notes = gl.allocate_shared_memory(gl.int32, [NOTES, 1], gl.SwizzledSharedLayout(1, 1, 1, [0]))
@@ -240,7 +261,7 @@ def hopper_paged_kernel(
             (_attend, (
                 out, lse, piece_out, piece_lse, q_smem, ring, kept, kept_lse, values, stats, notes,
                 q_full, q_empty, full, empty, note_full, note_empty, score_scale, out_scale, left,
-                head_blocks, Q_TOKENS, GROUP, BOXES, KEPT,
+                head_blocks, Q_TOKENS, GROUP, BOXES, KEPT, PACKED,
             )),
             (produce, (
                 q_desc, k_desc, v_desc, block_table, cache_seqlens, q_smem, ring, notes, q_full,

@@ -81,14 +81,21 @@ def first_rows(values, COUNT: gl.constexpr):
 @gluon.jit
 def write(
     values, row_lse, out, lse, piece_out, piece_lse, row, piece, head_blocks,
-    PAD: gl.constexpr, Q_TOKENS: gl.constexpr, GROUP: gl.constexpr,
+    PAD: gl.constexpr, Q_TOKENS: gl.constexpr, GROUP: gl.constexpr, EACH: gl.constexpr,
 ):  # fmt: skip
-    """A row's result, or a piece's: `values` are parts of head_dim, [KV heads, query rows, 64]."""
+    """A row's result, or a piece's: `values` are parts of head_dim, [KV heads, query rows, 64].
+
+    EACH 2: they are its even and its odd columns.
+    """
     HEADS: gl.constexpr = values[0].shape[0]
+    if EACH == 2:
+        both = gl.join(values[0], values[1])
+        values = (both.reshape([HEADS, both.shape[1], 2 * both.shape[2]]),)
     WIDTH: gl.constexpr = values[0].shape[2]
     D: gl.constexpr = len(values) * WIDTH
     S: gl.constexpr = values[0].type.layout
     HEAD_ROWS: gl.constexpr = gl.SliceLayout(2, S)
+    row_lse = gl.convert_layout(row_lse, HEAD_ROWS)
     head = gl.arange(0, HEADS, gl.SliceLayout(1, HEAD_ROWS))[:, None]
     place = gl.arange(0, values[0].shape[1], gl.SliceLayout(0, HEAD_ROWS))[None, :]
     column = gl.arange(0, WIDTH, gl.SliceLayout(0, gl.SliceLayout(1, S)))[None, :][:, None, :]

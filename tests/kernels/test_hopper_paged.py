@@ -106,6 +106,33 @@ def test_shapes_and_windows(heads, kv_heads, head_dim, q_tokens, block_size, dty
 
 
 @hopper_only
+@pytest.mark.parametrize("cache_dtype", [torch.float8_e4m3fn, torch.int8])
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "head_dim", "q_tokens", "block_size", "dtype"),
+    [
+        (32, 8, 128, 1, 16, torch.bfloat16),
+        (32, 8, 128, 4, 16, torch.float16),
+        (64, 8, 64, 1, 32, torch.bfloat16),
+        (24, 8, 64, 3, 16, torch.float16),
+        (8, 1, 128, 1, 16, torch.bfloat16),
+        (3, 3, 128, 1, 16, torch.bfloat16),
+        (16, 2, 64, 2, 64, torch.bfloat16),
+        (64, 4, 128, 1, 16, torch.float16),
+        (14, 2, 128, 2, 256, torch.bfloat16),
+    ],
+)
+@pytest.mark.parametrize("window", [(-1, -1), (100, 0)])
+def test_bytes(heads, kv_heads, head_dim, q_tokens, block_size, dtype, cache_dtype, window, hopper):
+    lengths = [(53 * i) % 600 for i in range(33)]
+    cache = sequences(
+        lengths, kv_heads=kv_heads, head_dim=head_dim, block_size=block_size, dtype=cache_dtype
+    )
+    q = torch.randn(33, q_tokens, heads, head_dim, device="cuda").to(dtype) * 20
+    scale = 1 / 127 if cache_dtype == torch.int8 else 0.5
+    assert_matches(q, cache, window_size=window, k_scale=scale, v_scale=2 * scale)
+
+
+@hopper_only
 def test_scales_and_strides(hopper):
     cache = sequences([300, 0, 77, 500] * 5)
     pages = torch.stack((cache.k_cache, cache.v_cache), 1)
