@@ -83,6 +83,7 @@ def _all_cases(capability: int) -> Iterator[Case]:
         yield _hopper_paged(torch.bfloat16, torch.bfloat16, 8, 64, 7, 2)
         yield _hopper_paged(torch.bfloat16, torch.bfloat16, 1, 128, 8, 1)
         yield _hopper_paged(torch.bfloat16, torch.float8_e4m3fn, 8, 128, 4, 1)
+        yield _hopper_paged(torch.bfloat16, torch.float8_e4m3fn, 1, 64, 8, 1)
         yield _hopper_paged(torch.float16, torch.int8, 4, 64, 3, 4)
         yield from map(_hopper_join, (20, 1000))
     for num_splits, head_dim in ((2, 512), (16, 128), (66, 128), (528, 128)):
@@ -232,7 +233,7 @@ def _hopper_paged(
         f"hopper_paged {TYPES[dtype]}/{TYPES[cache]} {heads} of {head_dim} {group}x{q_tokens} rows",
         hopper_paged_kernel,
         pointers,
-        constants | {"left": None},
+        constants | dict.fromkeys(("left", "k_scale", "v_scale")),
         DecodeTile(16, 16, hopper_paged.WARPS, 2, 1),
         ("score_scale", "out_scale"),
         {
@@ -241,7 +242,7 @@ def _hopper_paged(
             "cache_seqlens": "*i32",
         },
     )
-    return replace(case, max_registers=hopper_paged.REGISTERS[head_dim])
+    return replace(case, max_registers=hopper_paged.registers(heads, head_dim, cache))
 
 
 def _hopper_join(rows: int) -> Case:

@@ -95,6 +95,7 @@ def paged_decode_attention(
         plan.hopper.run(
             query, k_cache, v_cache, block_table, cache_seqlens, out, lse,
             k_factor * score_scale, v_factor,
+            *(scale if isinstance(scale, torch.Tensor) else None for scale in (k_scale, v_scale)),
         )  # fmt: skip
         return _result(out, lse, q.dim(), return_lse)
     partial_out = partial_lse = lse

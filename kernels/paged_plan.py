@@ -151,7 +151,7 @@ def make_plan(
     group = heads // kv_heads
     sms = sm_count(q.device)
     hopper = None
-    plain = not any(isinstance(scale, torch.Tensor) for scale in (k_scale, v_scale))
+    plain = "token_head" not in (scale_mode(k_scale), scale_mode(v_scale))
     free = plain and tile is None and num_splits is None
     if free and hopper_paged.supports(query, k_cache, v_cache, max_blocks, sms):
         hopper = hopper_paged.Plan(query, k_cache, v_cache, block_table, left, sms)

@@ -17,7 +17,8 @@ from kernels.packed_bytes import as_words, compute_dtype, packing
 WARPS = 8  # each with a KV head of a block of up to as many, or with a cut of its keys
 ROWS, BOX, WIDTH = 16, 16, 64  # query rows of a KV head; keys and columns that TMA brings at once
 SLOT_BYTES = 2**15  # keys or values of a tile
-SLOTS = 3  # of the ring
+RING_BYTES = 3 * SLOT_BYTES
+MOST_BOXES = 16  # of a tile: the producer holds their pages
 KEPT_BYTES = 5 * 2**14  # for results of a share that wait for its end
 JOIN_WARPS = 4
 JOINED_VALUES = 32  # that a thread of the joining kernel holds
@@ -25,7 +26,7 @@ REGISTERS = {64: 104, 128: 128}  # of a thread at launch: the joining kernel fin
 # Where it is chosen (benchmarks/NOTES.md); the tiles times the programs are counted in 32 bits.
 FEWEST_ROWS = 16
 MOST_ROWS = 5  # a program: above, whole sequences even out by themselves
-FEWEST_KEYS = 256  # a program, were every sequence as long as the table is wide
+FEWEST_KEYS = 256  # a program, of 16 bits, were every sequence as long as the table is wide
 MOST_TILES = 2**31 - 1
 MOST_PAGES = 2**25 - 1  # the producer sorts by number and place in 32 bits
 
@@ -44,6 +45,11 @@ def _gluon_kernels() -> tuple[Any, Any] | None:
 def heads(kv_heads: int) -> int:
     """KV heads of a block."""
     return math.gcd(kv_heads, WARPS)
+
+
+def registers(kv_heads: int, head_dim: int, cache: torch.dtype) -> int:
+    """Of a thread at launch: cuts over 8-bit caches need more."""
+    return REGISTERS[head_dim] + 8 * (cache.itemsize == 1 and heads(kv_heads) < WARPS)
 
 
 def padded(group: int) -> int:
@@ -76,7 +82,8 @@ def supports(
         and v_cache.shape == k_cache.shape
         and q_tokens * padded(q_heads // kv_heads) <= ROWS
         and FEWEST_ROWS <= rows <= MOST_ROWS * programs
-        and programs * FEWEST_KEYS // BOX <= tiles < MOST_TILES // programs
+        and programs * FEWEST_KEYS // BOX <= tiles * k_cache.element_size() // 2
+        and tiles < MOST_TILES // programs
         and pages <= MOST_PAGES
         and all(map(checks.tma_aligned, (query, k_cache, v_cache)))
         and _gluon_kernels() is not None
@@ -98,14 +105,16 @@ def constexprs(
     count = 1 << (q_tokens * padded(group) - 1).bit_length()
     row = count * head_dim * 4  # bytes of a KV head
     words = head_dim * cache.itemsize // 2
+    slice_bytes = WARPS * BOX * words * 2
+    boxes = min(SLOT_BYTES // slice_bytes, MOST_BOXES * held // WARPS)
     cuts = WARPS * row if held < WARPS else 0
     return {
         "MOST": max(32, 1 << (batch - 1).bit_length()),
         "Q_TOKENS": q_tokens,
         "GROUP": group,
         "BLOCK_SIZE": block_size,
-        "SLOTS": SLOTS,
-        "BOXES": SLOT_BYTES // (WARPS * BOX * words * 2),
+        "SLOTS": RING_BYTES // (slice_bytes * boxes),
+        "BOXES": boxes,
         "Q_PARTS": head_dim // WIDTH,
         "PARTS": max(1, words // WIDTH),
         "KEPT": max(1, min(MOST_ROWS, (KEPT_BYTES - cuts) // (held * row))),
@@ -208,8 +217,8 @@ class Plan:
         kind = (
             query.device,
             query.dtype,
-            k_cache.dtype,
             left < 0,
+            k_cache.dtype,
             self._table_step,
             *map(str, self._boxes),
         )
@@ -219,14 +228,14 @@ class Plan:
             constants,
             kind,
             num_warps=WARPS,
-            maxnreg=REGISTERS[head_dim],
+            maxnreg=registers(kv_heads, head_dim, k_cache.dtype),
         )
         join = join_constexprs(constants, kv_heads, rows, programs)
         self._join = Launcher(
             kernels[1],
             (min(rows, programs - 1), results // join["PLACES"], 1),
             join,
-            kind[:4],
+            kind[:3],
             num_warps=JOIN_WARPS,
             launch_pdl=True,
         )
@@ -242,8 +251,10 @@ class Plan:
         lse: torch.Tensor,
         score_scale: float,
         out_scale: float,
+        k_scale: torch.Tensor | None,
+        v_scale: torch.Tensor | None,
     ) -> None:
-        """Write `out` and `lse`."""
+        """Write `out` and `lse`. Scales of one element are read there, on top of the numbers."""
         rows, head_dim = self._pieces
         piece_out = torch.empty((rows, head_dim), device=out.device)
         piece_lse = torch.empty(rows, device=out.device)
@@ -252,7 +263,7 @@ class Plan:
             checked_descriptor()(source, *box)
             for source, box in zip(sources, self._boxes, strict=True)
         )
-        pointers = (block_table, cache_seqlens, out, lse, piece_out, piece_lse)
+        pointers = (block_table, cache_seqlens, out, lse, piece_out, piece_lse, k_scale, v_scale)
         self._launch(
             (
                 *descriptors, *pointers, score_scale, out_scale, self._left, *self._sizes,

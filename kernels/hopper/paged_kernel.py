@@ -27,7 +27,8 @@ ROWS = gl.constexpr(16)  # of queries a KV head: tensor cores take no fewer
 @gluon.jit
 def _attend(
     out, lse, piece_out, piece_lse, q_smem, ring, kept, kept_lse, values, stats, notes, q_full,
-    q_empty, full, empty, note_full, note_empty, score_scale, out_scale, left, head_blocks,
+    q_empty, full, empty, note_full, note_empty, k_scale, v_scale, score_scale, out_scale, left,
+    head_blocks,
     Q_TOKENS: gl.constexpr, GROUP: gl.constexpr, BOXES: gl.constexpr, KEPT: gl.constexpr,
     PACKED: gl.constexpr,
 ):  # fmt: skip
@@ -69,6 +70,10 @@ def _attend(
         ring, ring.dtype, [SLOTS * BOXES * PARTS, WARPS, BOX, WIDTH],
         gl.NVMMASharedLayout(WIDTH * 2, 16, 3),
     )  # fmt: skip
+    if k_scale is not None:
+        score_scale *= gl.load(k_scale)
+    if v_scale is not None:
+        out_scale *= gl.load(v_scale)
     count = 0
     turn = 0
     mbarrier.wait(note_full, 0)
@@ -83,7 +88,7 @@ def _attend(
         free, whole = unmasked(seqlen, left, TILE, Q_TOKENS)
         mbarrier.arrive(note_empty, count=1)
         mbarrier.wait(q_full, turn & 1)
-        queries, power = query_operands(of_warps, LEFT, HEAD_ROWS, PACKED)
+        queries, power = query_operands(of_warps, LEFT, HEAD_ROWS, max(8, COUNT), PACKED)
         row_scale = gl.full([WARPS, ROWS], score_scale, gl.float32, HEAD_ROWS) * power
         acc = ()
         for _ in gl.static_range(RESULTS):
@@ -197,8 +202,10 @@ def hopper_paged_kernel(
     lse,  # [batch * q_tokens * heads] fp32
     piece_out,  # [2 * programs, KV heads of a block, q_tokens * GROUP, head_dim] fp32
     piece_lse,  # the same without head_dim
-    score_scale,  # softmax_scale * log2(e) * k_scale
-    out_scale,  # v_scale
+    k_scale,  # fp32, one element, or None
+    v_scale,
+    score_scale,  # softmax_scale * log2(e), times k_scale where that is a number
+    out_scale,  # v_scale where that is a number
     left,  # keys of the window before a query, or None
     batch,
     head_blocks,
@@ -260,8 +267,8 @@ def hopper_paged_kernel(
         [
             (_attend, (
                 out, lse, piece_out, piece_lse, q_smem, ring, kept, kept_lse, values, stats, notes,
-                q_full, q_empty, full, empty, note_full, note_empty, score_scale, out_scale, left,
-                head_blocks, Q_TOKENS, GROUP, BOXES, KEPT, PACKED,
+                q_full, q_empty, full, empty, note_full, note_empty, k_scale, v_scale, score_scale,
+                out_scale, left, head_blocks, Q_TOKENS, GROUP, BOXES, KEPT, PACKED,
             )),
             (produce, (
                 q_desc, k_desc, v_desc, block_table, cache_seqlens, q_smem, ring, notes, q_full,

@@ -139,6 +139,8 @@ def test_scales_and_strides(hopper):
     cache.k_cache, cache.v_cache = pages.unbind(1)
     fused = torch.randn(20, 48, 128, device="cuda").bfloat16()
     assert_matches(fused[:, :32], cache, k_scale=0.5, v_scale=3.0, softmax_scale=0.1)
+    on_the_card = {"k_scale": torch.tensor([0.5], device="cuda"), "v_scale": 3.0}
+    assert_matches(fused[:, :32], cache, **on_the_card, softmax_scale=0.1)
 
 
 @hopper_only
@@ -211,9 +213,11 @@ def test_error_is_at_most_twice_that_of_torch(hopper):
 def test_other_cards_and_batches_outside_its_range_keep_their_kernel(device):
     """Decided before anything of Gluon is imported."""
 
-    def supported(batch=64, heads=32, kv_heads=8, head_dim=128, dtype=torch.bfloat16, blocks=64):
+    def supported(
+        batch=64, heads=32, kv_heads=8, head_dim=128, dtype=torch.bfloat16, cache=None, blocks=64
+    ):
         q = torch.zeros(batch, 1, heads, head_dim, dtype=dtype, device=device)
-        cache = torch.zeros(2, 16, kv_heads, head_dim, dtype=dtype, device=device)
+        cache = torch.zeros(2, 16, kv_heads, head_dim, dtype=cache or dtype, device=device)
         return hopper_paged.supports(q, cache, cache, blocks, 132)
 
     assert supported() == on_hopper
@@ -223,6 +227,8 @@ def test_other_cards_and_batches_outside_its_range_keep_their_kernel(device):
     assert not supported(batch=661)
     assert not supported(blocks=16)
     assert not supported(kv_heads=1, heads=8, blocks=256)
+    assert not supported(kv_heads=1, heads=8, blocks=512, cache=torch.int8)
+    assert supported(cache=torch.int8, blocks=128) == on_hopper
     assert not supported(heads=136)  # 17 rows of queries for a KV head
     assert not supported(head_dim=256)
     assert not supported(dtype=torch.float32)
