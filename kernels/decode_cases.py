@@ -242,7 +242,7 @@ def _hopper_paged(
             "cache_seqlens": "*i32",
         },
     )
-    return replace(case, max_registers=hopper_paged.registers(heads, head_dim, cache))
+    return replace(case, max_registers=hopper_paged.registers(head_dim, cache))
 
 
 def _hopper_join(rows: int) -> Case:

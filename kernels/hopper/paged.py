@@ -47,9 +47,9 @@ def heads(kv_heads: int) -> int:
     return math.gcd(kv_heads, WARPS)
 
 
-def registers(kv_heads: int, head_dim: int, cache: torch.dtype) -> int:
-    """Of a thread at launch: cuts over 8-bit caches need more."""
-    return REGISTERS[head_dim] + 8 * (cache.itemsize == 1 and heads(kv_heads) < WARPS)
+def registers(head_dim: int, cache: torch.dtype) -> int:
+    """Of a thread at launch."""
+    return REGISTERS[head_dim] + 8 * (cache.itemsize == 1)
 
 
 def padded(group: int) -> int:
@@ -228,7 +228,7 @@ class Plan:
             constants,
             kind,
             num_warps=WARPS,
-            maxnreg=registers(kv_heads, head_dim, k_cache.dtype),
+            maxnreg=registers(head_dim, k_cache.dtype),
         )
         join = join_constexprs(constants, kv_heads, rows, programs)
         self._join = Launcher(
