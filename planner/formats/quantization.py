@@ -9,9 +9,9 @@ under GGUF types, which store embeddings and head in blocks too and everything e
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from planner.formats.gguf_assignment import GgufTypes, Stored, is_gguf
+from planner.formats.gguf_assignment import FUSED_QKV, GgufTypes, Stored, is_gguf
 from planner.formats.module_names import Module, outside, tails
 from planner.formats.quantization_config import scheme
 from planner.formats.quantization_scheme import Scheme
@@ -19,6 +19,9 @@ from planner.formats.weight_formats import UNQUANTISED, WeightFormat, weight_for
 from planner.memo import memo
 from planner.model import LayerGroup, Model
 from planner.tensors import Weight
+
+FUSED_GATES = {"phi3", "glm", "glm4", "chatglm"}
+"""Model types whose checkpoints hold gate and up projection as one matrix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,8 @@ def _uniform(model: Model, name: str, fmt: WeightFormat) -> Assignment:
 
 def _by_scheme(model: Model, name: str, found: Scheme, rest: WeightFormat, why: str) -> Assignment:
     def stored(weight: Weight, module: Module) -> tuple[Weight, WeightFormat]:
-        return weight, found.format_of(weight, module) or rest
+        fmt = found.format_of(weight, module) or rest
+        return weight, _second_half(fmt) if _is_fused(model, weight) else fmt
 
     def parts(groups: Iterable[LayerGroup], *, mtp: bool = False) -> tuple[Part, ...]:
         result: list[Part] = []
@@ -120,6 +124,19 @@ def _by_scheme(model: Model, name: str, found: Scheme, rest: WeightFormat, why: 
         name, f"{what} ({why}), the rest {rest.name}", layers, outer,
         parts(model.mtp, mtp=True), extras,
     )  # fmt: skip
+
+
+def _is_fused(model: Model, weight: Weight) -> bool:
+    """Whether the checkpoint holds this matrix in one with another that stands before it."""
+    name = weight.name.rpartition(".")[2]
+    return (model.model_type in FUSED_QKV and name in ("k_proj", "v_proj")) or (
+        model.model_type in FUSED_GATES and name == "up_proj"
+    )
+
+
+def _second_half(fmt: WeightFormat) -> WeightFormat:
+    """The format without what a matrix has once, and has with its first half."""
+    return replace(fmt, tensor_bytes=0, input_bytes=0)
 
 
 def _mtp_roots(model: Model, index: int) -> tuple[str, ...]:

@@ -273,7 +273,7 @@ def test_experts_named_one_by_one() -> None:
 @pytest.mark.parametrize(
     ("quantization", "field"),
     [
-        ({"quant_method": "aqlm"}, "quantization_config.quant_method"),
+        ({"quant_method": "quip"}, "quantization_config.quant_method"),
         ({"bits": 4}, "quantization_config.quant_method"),
         ({"quant_method": "gptq"}, "quantization_config.bits"),
         ({"quant_method": "gptq", "bits": 5}, "quantization_config.bits"),
@@ -306,7 +306,7 @@ def test_experts_named_one_by_one() -> None:
          "quantization_config.sparsity_config.format"),
         ({"quant_method": "compressed-tensors", "config_groups": {}, "ignore": ["re:("]},
          "quantization_config.ignore"),
-        ({"quant_method": "torchao", "quant_type": "int4_weight_only"},
+        ({"quant_method": "torchao", "quant_type": "autoquant"},
          "quantization_config.quant_type"),
         ({"quant_method": "hqq"}, "quantization_config.quant_config"),
         ("fp8", "quantization_config"),
