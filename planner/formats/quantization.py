@@ -37,7 +37,8 @@ class Part:
 class Assignment:
     """Formats of a whole model; MTP layers apart, numbered from 0.
 
-    notes say where the figure rests on an assumption.
+    notes say where the figure rests on an assumption. method and capability are those of the
+    checkpoint's own Scheme, None where a name was asked for.
     """
 
     weights_dtype: str
@@ -47,6 +48,8 @@ class Assignment:
     mtp: tuple[Part, ...] = ()
     mtp_outside: Stored = ()
     notes: tuple[str, ...] = ()
+    method: str | None = None
+    capability: float | None = None
 
     def bytes_by_format(self) -> dict[str, int]:
         """Bytes of the decoder (without MTP layers) by name of format, largest first."""
@@ -73,7 +76,8 @@ def assign(model: Model, weights_dtype: str) -> Assignment:
         if model.quantization is None:
             return _uniform(model, name, rest)
         found = scheme(model.quantization)
-        return _by_scheme(model, name, found, rest, f"quantization_config: {found.method}")
+        own = _by_scheme(model, name, found, rest, f"quantization_config: {found.method}")
+        return replace(own, method=found.method, capability=found.capability)
     if is_gguf(name):
         return _gguf(model, name)
     wanted = weight_format(name)

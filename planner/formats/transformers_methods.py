@@ -18,7 +18,7 @@ FP4_MATMUL = 10.0
 def read_eetq(fields: Fields) -> Scheme:
     """EETQ: int8 and a float16 scale per output."""
     fields.expect("weights", "int8")
-    found = WeightFormat("int8_eetq", "EETQ int8, a 16-bit scale per output", 1, 1, (1, WHOLE), 2)
+    found = WeightFormat("eetq_int8", "EETQ int8, a 16-bit scale per output", 1, 1, (1, WHOLE), 2)
     ignore, head = converted(fields)
     return both("eetq", found, ignore, head=head)
 

@@ -330,7 +330,8 @@ FIELDS = (
     "bits", "group_size", "sym", "desc_act", "dynamic", "modules_to_not_convert", "ignore",
     "config_groups", "quant_algo", "quantized_layers", "weight_block_size", "load_in_4bit",
     "quant_type", "quant_config", "expert_dtype", "quantization", "modules_in_block_to_quantize",
-    "extra_config", "sparsity_config", "weights",
+    "extra_config", "sparsity_config", "weights", "config_for_layers", "shapes", "num_codebooks",
+    "nbits_per_codebook", "in_group_size", "hadamard_size", "forward_dtype", "linear_class",
 )  # fmt: skip
 
 
