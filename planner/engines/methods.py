@@ -16,11 +16,12 @@ from planner.hardware import Gpu
 LOADED_BY: dict[str, tuple[str, ...]] = {
     "torchao": ("vllm", "transformers"),
     "fp_quant": ("vllm", "transformers"),
+    "aqlm": ("vllm", "transformers"),
+    "hqq": ("vllm", "transformers"),
     OLD: (),
-    **dict.fromkeys(
-        ("aqlm", "bitnet", "eetq", "higgs", "quanto", "spqr", "vptq"), ("transformers",)
-    ),
+    **dict.fromkeys(("bitnet", "eetq", "higgs", "quanto", "spqr", "vptq"), ("transformers",)),
 }
+"""By any of the versions that are described: planner.engines.vllm.checks has vLLM's."""
 JUDGED = ("vllm", "sglang", "tensorrt-llm", "transformers")
 LINEAR_ONLY = {"vllm": ("torchao", "fp_quant")}
 """Methods of which an engine loads neither experts nor embedding nor head."""

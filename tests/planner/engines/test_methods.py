@@ -7,6 +7,8 @@ import pytest
 from planner.deployment import Deployment
 from planner.engines.methods import not_loaded
 from planner.engines.platforms import check_runs
+from planner.engines.vllm.figures import vllm_figures
+from planner.engines.vllm.options import VllmOptions
 from planner.errors import PlanRefused
 from planner.formats.quantization import assign
 from presets.gpus import load_gpu
@@ -45,8 +47,7 @@ def loaded(config: dict[str, Any], gpu: Any = H100) -> list[str]:
         (FP_QUANT, B200, ["vllm", "transformers"]),
         ({"quant_method": "eetq"}, H100, ["transformers"]),
         ({"quant_method": "bitnet"}, H100, ["transformers"]),
-        ({"quant_method": "aqlm", "linear_weights_not_to_quantize": ["lm_head"]}, H100,
-         ["transformers"]),
+        ({"quant_method": "vptq", "config_for_layers": {}}, H100, ["transformers"]),
         ({"quant_method": "gptq", "bits": 4}, H100, list(ENGINES)),
     ],
 )  # fmt: skip
@@ -58,6 +59,30 @@ def test_experts_of_torchao_are_not_vllms() -> None:
     found = assign(model(DEEPSEEK_V3, quantization_config=torchao("Int8WeightOnly")), "auto")
     assert "experts" in (not_loaded("vllm", found, H100) or "")
     assert not_loaded("transformers", found, H100) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "loads", "does_not"),
+    [("aqlm", "0.8.5", "0.11.0"), ("hqq", "0.11.0", "0.15.1"), ("fp_quant", "0.15.1", "0.11.0"),
+     ("mxfp8", "0.19.1", "0.15.1")],
+)  # fmt: skip
+def test_versions_of_vllm(method: str, loads: str, does_not: str) -> None:
+    """By the registries of vLLM 0.8.5, 0.11.0, 0.15.1 and 0.19.1."""
+    params = {"weight_quant_params": {"nbits": 4, "group_size": 64}}
+    config = {"quant_method": method, "quant_config": params}
+    config |= {"linear_weights_not_to_quantize": ["lm_head"]} if method == "aqlm" else {}
+    checkpoint = model(LLAMA_8B, quantization_config=config)
+    figures = vllm_figures(checkpoint, B200, Deployment(), VllmOptions(version=loads))
+    assert figures.refused is None
+    with pytest.raises(PlanRefused, match=f"quant_method {method}: vLLM {does_not}"):
+        vllm_figures(checkpoint, B200, Deployment(), VllmOptions(version=does_not))
+
+
+def test_vllm_takes_torchao_from_its_own_package() -> None:
+    """`pip install torchao`, as vLLM 0.33.0's TorchAOConfig says where it is missing."""
+    checkpoint = model(LLAMA_8B, quantization_config=torchao("Int8WeightOnly"))
+    found = vllm_figures(checkpoint, H100, Deployment(), VllmOptions())
+    assert any("install torchao beside it" in note for note in found.notes)
 
 
 def test_a_format_asked_for_by_name_is_not_the_checkpoints() -> None:
