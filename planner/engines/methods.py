@@ -4,7 +4,8 @@
 
 Sources: the registries of quantisation methods of vLLM 0.33.0 and SGLang 0.5.23, and the quantizers
 of transformers 5.24. vLLM's torchao and FP-Quant replace linear layers only (layers/quantization/
-torchao and fp_quant). llama.cpp reads GGUF files, whatever the checkpoint, and says so itself.
+torchao and fp_quant). llama.cpp reads GGUF files, whatever the checkpoint, and says so itself; MLX's
+checkpoints are for mlx-lm.
 """
 
 from planner.engines.registry import ENGINES
@@ -19,6 +20,7 @@ LOADED_BY: dict[str, tuple[str, ...]] = {
     "aqlm": ("vllm", "transformers"),
     "hqq": ("vllm", "transformers"),
     OLD: (),
+    "mlx": (),
     **dict.fromkeys(("bitnet", "eetq", "higgs", "quanto", "spqr", "vptq"), ("transformers",)),
 }
 """By any of the versions that are described: planner.engines.vllm.checks has vLLM's."""

@@ -12,6 +12,7 @@ from planner.errors import ConfigRefused
 from planner.formats import (
     codebooks,
     compressed_tensors,
+    mlx,
     modelopt,
     quark,
     torchao,
@@ -56,6 +57,8 @@ def scheme(config: Mapping[str, Any]) -> Scheme:
 def _implied(config: Mapping[str, Any]) -> str | None:
     if any(config.get(k) for k in ("load_in_8bit", "load_in_4bit", "_load_in_8bit")):
         return "bitsandbytes"
+    if mlx.is_mlx(config):
+        return "mlx"
     return "modelopt" if "quant_algo" in config or "quantization" in config else None
 
 
@@ -185,7 +188,7 @@ READERS: dict[str, Reader] = {
     "gptq": _gptq, "gptq_marlin": _gptq, "auto-round": _auto_round,
     "awq": _awq, "awq_marlin": _awq, "bitsandbytes": _bitsandbytes, "fbgemm_fp8": _fbgemm,
     "mxfp8": _mxfp8,
-    "torchao": torchao.read,
+    "torchao": torchao.read, "mlx": mlx.read,
     "aqlm": codebooks.read_aqlm, "vptq": codebooks.read_vptq, "higgs": codebooks.read_higgs,
     "quanto": transformers_methods.read_quanto, "hqq": transformers_methods.read_hqq,
     "eetq": transformers_methods.read_eetq, "bitnet": transformers_methods.read_bitnet,

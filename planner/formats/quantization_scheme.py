@@ -19,6 +19,8 @@ FIELD = "quantization_config"
 NEVER = frozenset({"shared_expert_gate", "weights_proj", "eh_proj", "per_layer_model_projection"})
 """Matrices that every published checkpoint and engine keeps unquantised."""
 
+MATRICES = ("linear", "expert", "router", "embedding")
+"""Roles of the weights that a checkpoint may quantise."""
 EMBEDDING = "embed_tokens"
 _EXPERT = re.compile(r"(?<=experts\.)\d+(?=\.)")
 
@@ -36,7 +38,8 @@ class Scheme:
     ignore: modules left alone. named: formats of single modules, by path without what stands
     before the layers; experts by their first. rules: exceptions, of which the first that fits wins.
     head: lm_head is treated like any linear layer. table: of the input embedding. capability: the
-    CUDA compute capability that its kernels need, where the method itself asks for one.
+    CUDA compute capability that its kernels need, where the method itself asks for one. sure: the
+    only weights, by the last part of their names, of which it says how they are stored.
     """
 
     method: str
@@ -48,6 +51,7 @@ class Scheme:
     named: Mapping[str, WeightFormat | None] = field(default_factory=dict)
     table: WeightFormat | None = None
     capability: float | None = None
+    sure: frozenset[str] | None = None
 
     @property
     def per_layer(self) -> bool:
@@ -60,17 +64,23 @@ class Scheme:
         return found if found is not None and found.takes(weight.shape) else None
 
     def _chosen(self, weight: Weight, module: Module) -> WeightFormat | None:
-        is_head = self.head and weight.name == "lm_head"
-        if weight.name in NEVER or self.ignore.match(module):
+        if weight.role not in MATRICES or self.ignore.match(module):
             return None
         if weight.name == EMBEDDING:
             return self.table
-        if weight.role not in ("linear", "expert") and not is_head:
-            return None
-        if self.named:
+        is_head = self.head and weight.name == "lm_head"
+        if self.named and (is_head or weight.role != "embedding"):
             for path in module.paths():
                 if path in self.named:
                     return self.named[path]
+        if self.sure is not None and weight.name.rpartition(".")[2] not in self.sure:
+            raise ConfigRefused(
+                f"{FIELD}: does not say how {weight.name} is stored, which the files alone do: "
+                "name a weights dtype instead",
+                field=FIELD,
+            )
+        if weight.name in NEVER or (weight.role not in ("linear", "expert") and not is_head):
+            return None
         for patterns, found in self.rules:
             if patterns.match(module):
                 return found

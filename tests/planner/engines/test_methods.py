@@ -48,6 +48,7 @@ def loaded(config: dict[str, Any], gpu: Any = H100) -> list[str]:
         ({"quant_method": "eetq"}, H100, ["transformers"]),
         ({"quant_method": "bitnet"}, H100, ["transformers"]),
         ({"quant_method": "vptq", "config_for_layers": {}}, H100, ["transformers"]),
+        ({"bits": 4, "group_size": 64}, H100, []),
         ({"quant_method": "gptq", "bits": 4}, H100, list(ENGINES)),
     ],
 )  # fmt: skip
