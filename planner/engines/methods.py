@@ -4,8 +4,8 @@
 
 Sources: the registries of quantisation methods of vLLM 0.33.0 and SGLang 0.5.23, and the quantizers
 of transformers 5.24. vLLM's torchao and FP-Quant replace linear layers only (layers/quantization/
-torchao and fp_quant). llama.cpp reads GGUF files, whatever the checkpoint, and says so itself; MLX's
-checkpoints are for mlx-lm.
+torchao and fp_quant). llama.cpp reads GGUF files, whatever the checkpoint, and says so itself;
+MLX's checkpoints are for mlx-lm.
 """
 
 from planner.engines.registry import ENGINES

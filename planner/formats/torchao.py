@@ -7,6 +7,8 @@ quantizers/quantizer_torchao and TorchAoConfig. Neither vLLM 0.33 nor transforme
 and the types' version 1, which torchao has dropped.
 """
 
+from itertools import groupby
+
 from planner.formats.module_names import Patterns, bare
 from planner.formats.quantization_scheme import EMBEDDING, Rule, Scheme, by_name, converted, names
 from planner.formats.torchao_types import Stored, stored
@@ -38,11 +40,11 @@ def read(fields: Fields) -> Scheme:
         ignore, head = Patterns(kept, fields.name_of("modules_to_not_convert")), True
     modules = _modules(config) if config.text("_type") in BY_MODULE else {DEFAULT: stored(config)}
     exact = ((n, _format(s)) for n, s in modules.items() if n != DEFAULT and n[:3] != "re:")
+    ruled = [(name[3:], _format(s)) for name, s in modules.items() if name.startswith("re:")]
     rules: tuple[Rule, ...] = tuple(
-        (Patterns([rf"(?:{name[3:].removesuffix('.weight')})\Z"], config.path, regex=True),
-         _format(found))
-        for name, found in modules.items() if name.startswith("re:")
-    )  # fmt: skip
+        (Patterns([_whole(name) for name, _ in alike], config.path, regex=True), fmt)
+        for fmt, alike in groupby(ruled, key=lambda pair: pair[1])
+    )
     named, linear = by_name(exact, config.path[:-1]), _format(modules.get(DEFAULT))
     used = [found for found in modules.values() if found is not None]
     return Scheme(
@@ -51,6 +53,11 @@ def read(fields: Fields) -> Scheme:
         table=named.get(EMBEDDING, linear if tables else None),
         capability=max((s.capability for s in used if s.capability is not None), default=None),
     )  # fmt: skip
+
+
+def _whole(expression: str) -> str:
+    """An expression for modules or for their weights, which must fit all of a name."""
+    return rf"(?:{expression.removesuffix('.weight')})\Z"
 
 
 def _config(fields: Fields) -> Fields:

@@ -18,6 +18,9 @@ from planner.hf_config.reader import Fields, short
 
 FLOAT8_MATMUL = 8.9
 """Compute capability for multiplying in float8 (torchao and vLLM 0.33 refuse less)."""
+INT4_TILES, INT4_ROWS = 8.0, 9.0
+"""The same for int4 in tiles (Int4TilePackedTo4dTensor refuses less), and otherwise (torchao's
+test/quantization/quantize_/workflows/int4/test_int4_tensor.py)."""
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 TILED, TILE_INPUTS = "TILE_PACKED_TO_4D", 1024
 """tinygemm's packing, and the multiple that it pads inputs to."""
@@ -46,7 +49,9 @@ def stored(config: Fields) -> Stored:
             packing = _only(data, "int4_packing_format", "PLAIN", "PRESHUFFLED", TILED)
             rows = data.integer("int4_tile_packed_ntile", default=8)
             group = data.integer("group_size", default=128)
-            return Stored(_int4(group, rows if packing == TILED else None))
+            if packing == TILED:
+                return Stored(_int4(group, rows), capability=INT4_TILES)
+            return Stored(_int4(group, None), capability=INT4_ROWS)
         case "Int8WeightOnlyConfig", 1:
             block = 1, data.optional("group_size") or WHOLE
             return Stored(_int8(block, 2 + 8, "and an int64 zero point"), old=True)

@@ -20,9 +20,10 @@ H100, A100, B200 = (
 ENGINES = ("vllm", "sglang", "tensorrt-llm", "transformers")
 
 
-def torchao(kind: str, version: int = 2, **rest: Any) -> dict[str, Any]:
-    typed = {"_type": f"{kind}Config", "_version": version, "_data": {}}
-    return {"quant_method": "torchao", "quant_type": {"default": typed}, **rest}
+def torchao(kind: str, version: int = 2, kept: Any = None, **data: Any) -> dict[str, Any]:
+    typed = {"_type": f"{kind}Config", "_version": version, "_data": data}
+    wrapped = {"quant_method": "torchao", "quant_type": {"default": typed}}
+    return {**wrapped, "modules_to_not_convert": kept}
 
 
 FLOAT8 = torchao("Float8DynamicActivationFloat8Weight")
@@ -39,8 +40,12 @@ def loaded(config: dict[str, Any], gpu: Any = H100) -> list[str]:
     [
         (torchao("Int8WeightOnly"), A100, ["vllm", "transformers"]),
         (torchao("Int8WeightOnly", 1), A100, []),
+        (torchao("Int4WeightOnly"), A100, []),
+        (torchao("Int4WeightOnly"), H100, ["vllm", "transformers"]),
+        (torchao("Int4WeightOnly", int4_packing_format="tile_packed_to_4d"), A100,
+         ["vllm", "transformers"]),
         ({"quant_method": "torchao", "quant_type": "int4_weight_only"}, H100, []),
-        (torchao("Int8WeightOnly", modules_to_not_convert=[]), H100, ["transformers"]),
+        (torchao("Int8WeightOnly", kept=[]), H100, ["transformers"]),
         (FLOAT8, H100, ["vllm", "transformers"]),
         (FLOAT8, A100, []),
         (FP_QUANT, H100, []),
