@@ -43,6 +43,8 @@ def not_loaded(engine: str, assignment: Assignment, gpu: Gpu) -> str | None:
         )
     if method in LINEAR_ONLY.get(engine, ()) and _beyond_linear(assignment):
         return f"{label} loads no experts, embedding or head that {method} has quantised"
+    if assignment.cuda_only and gpu.vendor not in ("NVIDIA", "custom"):
+        return f"{label} runs this {method} checkpoint on NVIDIA's cards, not on {gpu.name}"
     least, has = assignment.capability, gpu.cuda_capability
     if least is not None and has is not None and has < least:
         return (

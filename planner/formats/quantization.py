@@ -37,8 +37,8 @@ class Part:
 class Assignment:
     """Formats of a whole model; MTP layers apart, numbered from 0.
 
-    notes say where the figure rests on an assumption. method and capability are those of the
-    checkpoint's own Scheme, None where a name was asked for.
+    notes say where the figure rests on an assumption. method, capability and cuda_only are those
+    of the checkpoint's own Scheme, where no name was asked for.
     """
 
     weights_dtype: str
@@ -50,6 +50,7 @@ class Assignment:
     notes: tuple[str, ...] = ()
     method: str | None = None
     capability: float | None = None
+    cuda_only: bool = False
 
     def bytes_by_format(self) -> dict[str, int]:
         """Bytes of the decoder (without MTP layers) by name of format, largest first."""
@@ -77,7 +78,9 @@ def assign(model: Model, weights_dtype: str) -> Assignment:
             return _uniform(model, name, rest)
         found = scheme(model.quantization)
         own = _by_scheme(model, name, found, rest, f"quantization_config: {found.method}")
-        return replace(own, method=found.method, capability=found.capability)
+        return replace(
+            own, method=found.method, capability=found.capability, cuda_only=found.cuda_only
+        )
     if is_gguf(name):
         return _gguf(model, name)
     wanted = weight_format(name)

@@ -38,8 +38,9 @@ class Scheme:
     ignore: modules left alone. named: formats of single modules, by path without what stands
     before the layers; experts by their first. rules: exceptions, of which the first that fits wins.
     head: lm_head is treated like any linear layer. table: of the input embedding. capability: the
-    CUDA compute capability that its kernels need, where the method itself asks for one. sure: the
-    only weights, by the last part of their names, of which it says how they are stored.
+    CUDA compute capability that its kernels need, where the method itself asks for one, which are
+    cuda_only or AMD's too. sure: the only weights, by the last part of their names, of which it
+    says how they are stored.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Scheme:
     named: Mapping[str, WeightFormat | None] = field(default_factory=dict)
     table: WeightFormat | None = None
     capability: float | None = None
+    cuda_only: bool = False
     sure: frozenset[str] | None = None
 
     @property

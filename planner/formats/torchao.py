@@ -52,6 +52,7 @@ def read(fields: Fields) -> Scheme:
         linear, linear, ignore, rules, head=head, named=named,
         table=named.get(EMBEDDING, linear if tables else None),
         capability=max((s.capability for s in used if s.capability is not None), default=None),
+        cuda_only=any(found.cuda_only for found in used),
     )  # fmt: skip
 
 

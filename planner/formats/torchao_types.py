@@ -21,6 +21,8 @@ FLOAT8_MATMUL = 8.9
 INT4_TILES, INT4_ROWS = 8.0, 9.0
 """The same for int4 in tiles (Int4TilePackedTo4dTensor refuses less), and otherwise (torchao's
 test/quantization/quantize_/workflows/int4/test_int4_tensor.py)."""
+ROCM_TILE_ROWS = 16
+"""int4_tile_packed_ntile on ROCm; the other packings are MSLK's, whose kernels are CUDA's."""
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 TILED, TILE_INPUTS = "TILE_PACKED_TO_4D", 1024
 """tinygemm's packing, and the multiple that it pads inputs to."""
@@ -30,11 +32,12 @@ MATRIX, OUTPUT = (WHOLE, WHOLE), (1, WHOLE)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """old: today's torchao neither makes nor loads it. capability: see Scheme."""
+    """old: today's torchao neither makes nor loads it. capability, cuda_only: see Scheme."""
 
     format: WeightFormat
     old: bool = False
     capability: float | None = None
+    cuda_only: bool = False
 
 
 def stored(config: Fields) -> Stored:
@@ -50,8 +53,8 @@ def stored(config: Fields) -> Stored:
             rows = data.integer("int4_tile_packed_ntile", default=8)
             group = data.integer("group_size", default=128)
             if packing == TILED:
-                return Stored(_int4(group, rows), capability=INT4_TILES)
-            return Stored(_int4(group, None), capability=INT4_ROWS)
+                return Stored(_int4(group, rows), False, INT4_TILES, rows != ROCM_TILE_ROWS)
+            return Stored(_int4(group, None), False, INT4_ROWS, cuda_only=True)
         case "Int8WeightOnlyConfig", 1:
             block = 1, data.optional("group_size") or WHOLE
             return Stored(_int8(block, 2 + 8, "and an int64 zero point"), old=True)

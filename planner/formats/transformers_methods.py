@@ -64,7 +64,7 @@ def read_fp_quant(fields: Fields) -> Scheme:
         group, group // 2 + 1, tensor_bytes=2 * (1 + 1 + 2 * side**2),
     )  # fmt: skip
     ignore, head = converted(fields)
-    return both("fp_quant", found, ignore, head=head, capability=FP4_MATMUL)
+    return both("fp_quant", found, ignore, head=head, capability=FP4_MATMUL, cuda_only=True)
 
 
 def read_spqr(fields: Fields) -> Scheme:

@@ -14,8 +14,9 @@ from planner.formats.quantization import assign
 from presets.gpus import load_gpu
 from tests.planner.models import DEEPSEEK_V3, LLAMA_8B, model
 
-H100, A100, B200 = (
-    load_gpu(name) for name in ("h100-sxm5-80gb", "a100-sxm4-80gb", "b200-sxm-180gb")
+H100, A100, B200, MI300X = (
+    load_gpu(name)
+    for name in ("h100-sxm5-80gb", "a100-sxm4-80gb", "b200-sxm-180gb", "instinct-mi300x")
 )
 ENGINES = ("vllm", "sglang", "tensorrt-llm", "transformers")
 
@@ -41,6 +42,9 @@ def loaded(config: dict[str, Any], gpu: Any = H100) -> list[str]:
         (torchao("Int8WeightOnly"), A100, ["vllm", "transformers"]),
         (torchao("Int8WeightOnly", 1), A100, []),
         (torchao("Int4WeightOnly"), A100, []),
+        (torchao("Int4WeightOnly"), MI300X, []),
+        (torchao("Int4WeightOnly", int4_packing_format="tile_packed_to_4d",
+                 int4_tile_packed_ntile=16), MI300X, ["vllm", "transformers"]),
         (torchao("Int4WeightOnly"), H100, ["vllm", "transformers"]),
         (torchao("Int4WeightOnly", int4_packing_format="tile_packed_to_4d"), A100,
          ["vllm", "transformers"]),
@@ -48,6 +52,8 @@ def loaded(config: dict[str, Any], gpu: Any = H100) -> list[str]:
         (torchao("Int8WeightOnly", kept=[]), H100, ["transformers"]),
         (FLOAT8, H100, ["vllm", "transformers"]),
         (FLOAT8, A100, []),
+        (FLOAT8, MI300X, ["vllm", "transformers"]),
+        (FP_QUANT, MI300X, []),
         (FP_QUANT, H100, []),
         (FP_QUANT, B200, ["vllm", "transformers"]),
         ({"quant_method": "eetq"}, H100, ["transformers"]),
