@@ -12,6 +12,7 @@ from planner.errors import ConfigRefused
 from planner.formats import (
     codebooks,
     compressed_tensors,
+    hqq,
     mlx,
     modelopt,
     quark,
@@ -190,7 +191,7 @@ READERS: dict[str, Reader] = {
     "mxfp8": _mxfp8,
     "torchao": torchao.read, "mlx": mlx.read,
     "aqlm": codebooks.read_aqlm, "vptq": codebooks.read_vptq, "higgs": codebooks.read_higgs,
-    "quanto": transformers_methods.read_quanto, "hqq": transformers_methods.read_hqq,
+    "quanto": transformers_methods.read_quanto, "hqq": hqq.read,
     "eetq": transformers_methods.read_eetq, "bitnet": transformers_methods.read_bitnet,
     "fp_quant": transformers_methods.read_fp_quant, "spqr": transformers_methods.read_spqr,
     "exl2": transformers_methods.refuse_exllama, "exl3": transformers_methods.refuse_exllama,

@@ -4,8 +4,9 @@
 
 Read off the tensors that torchao makes of a matrix: 0.18.0 for the version that it writes itself,
 0.6.1 to 0.15.0 for version 1. Sources: torchao.quantization.quant_api and its tensors in
-torchao/quantization/quantize_/workflows, torchao/dtypes for version 1. A scale in the weight's own
-dtype counts 2 bytes. Types of weights alone are named torchao_, as they are multiplied in 16 bits.
+torchao/quantization/quantize_/workflows and torchao/prototype/mx_formats, torchao/dtypes for
+version 1. A scale in the weight's own dtype counts 2 bytes. Types of weights alone are named
+torchao_, as they are multiplied in 16 bits.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,9 @@ from planner.hf_config.reader import Fields, short
 
 FLOAT8_MATMUL = 8.9
 """Compute capability for multiplying in float8 (torchao and vLLM 0.33 refuse less)."""
+FP4_MATMUL = 10.0
+"""The same for MX and NVFP4 (torchao/prototype/mx_formats/inference_workflow)."""
+MX_BITS = {"float8_e4m3fn": 8, "float8_e5m2": 8, "float4_e2m1fn_x2": 4}
 INT4_TILES, INT4_ROWS = 8.0, 9.0
 """The same for int4 in tiles (Int4TilePackedTo4dTensor refuses less), and otherwise (torchao's
 test/quantization/quantize_/workflows/int4/test_int4_tensor.py)."""
@@ -80,6 +84,18 @@ def stored(config: Fields) -> Stored:
             _only(data, "packing_format", "PLAIN")
             found = replace(_float8(_granularity(data, MATRIX)), only=(16, 16))
             return Stored(found, version == 1, FLOAT8_MATMUL)
+        case "MXDynamicActivationMXWeightConfig", 1:
+            data.expect("block_size", 32)
+            bits = MX_BITS[_only(data, "weight_dtype", *MX_BITS) or "float8_e4m3fn"]
+            found = _tiled_scales(f"mxfp{bits}_torchao", bits, 32)
+            return Stored(found, False, FP4_MATMUL, cuda_only=True)
+        case "NVFP4DynamicActivationNVFP4WeightConfig" | "NVFP4WeightOnlyConfig", 1:
+            data.expect("step")
+            alone = kind == "NVFP4WeightOnlyConfig"
+            found = _tiled_scales("torchao_nvfp4" if alone else "nvfp4_torchao", 4, 16)
+            if data.flag("use_dynamic_per_tensor_scale", default=True):
+                found = replace(found, tensor_bytes=4)
+            return Stored(found, False, None if alone else FP4_MATMUL, cuda_only=True)
     raise config.refuse("_type", f"{short(kind)} (version {version}) cannot be sized")
 
 
@@ -132,6 +148,14 @@ def _float8(block: tuple[int, int]) -> WeightFormat:
     if block == MATRIX:
         return formats.fp8()
     return formats.fp8_per_channel() if block == OUTPUT else formats.fp8_block(*block)
+
+
+def _tiled_scales(name: str, bits: int, group: int) -> WeightFormat:
+    """Blocks of `group` with a byte of scale each, which fill tiles of 128 x 4."""
+    return WeightFormat(
+        name, f"torchao {bits}-bit floats, a byte of scale per {group}, in tiles of 128 x 4",
+        8, bits, (1, group), 1, scale_tile=(128, 4),
+    )  # fmt: skip
 
 
 def _format(name: str, block: tuple[int, int], scale_bytes: int, beside: str = "") -> WeightFormat:

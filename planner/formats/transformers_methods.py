@@ -1,8 +1,8 @@
-"""Methods of transformers' own quantizers: EETQ, BitNet, FP-Quant, SpQR, quanto and HQQ.
+"""Methods of transformers' quantizers that have few fields: EETQ, BitNet, FP-Quant, SpQR, quanto.
 
 Sources: transformers 5.24, integrations/eetq, bitnet and fp_quant and its configuration classes;
-fp_quant 0.3.2, module/linear; spqr_quant 0.2.0, inference.QuantizedLinear. FP-Quant alone is loaded
-by vLLM too. ExLlama's formats state an average of bits that differ by matrix, and are refused.
+fp_quant 0.3.2, module/linear; spqr_quant 0.2.0, inference.QuantizedLinear. ExLlama's formats state
+an average of bits that differ by matrix, and are refused (exllamav3 1.6.5, conversion/allocation).
 """
 
 from planner.formats.quantization_scheme import Scheme, both, by_name, converted, patterns
@@ -97,23 +97,6 @@ def read_quanto(fields: Fields) -> Scheme:
     kind = fields.text("weights", default="int8")
     row = WeightFormat(kind, f"quanto {kind}, a 16-bit scale per output", 1, 1, (1, WHOLE), 2)
     return both("quanto", row, patterns(fields, "modules_to_not_convert"))
-
-
-def read_hqq(fields: Fields) -> Scheme:
-    """HQQ: scale and zero point are 16-bit each, per group of the flattened matrix."""
-    inner = fields.child("quant_config") or fields
-    weights = inner.child("weight_quant_params")
-    if weights is None:
-        raise fields.refuse("quant_config", "weight_quant_params is missing")
-    bits = weights.integer("nbits", least=1, most=8)
-    group = weights.integer("group_size", least=1)
-    if bits not in (2, 4, 8):
-        raise weights.refuse("nbits", f"{bits} is not 2, 4 or 8")
-    found = WeightFormat(
-        f"hqq{bits}_g{group}", f"HQQ {bits} bits, 16-bit scale and zero point per {group}",
-        8 // bits, 1, (1, group), 4, flat=True,
-    )  # fmt: skip
-    return both("hqq", found, patterns(fields, "skip_modules"))
 
 
 def refuse_exllama(fields: Fields) -> Scheme:

@@ -27,8 +27,9 @@ class WeightFormat:
     one zero point of zero_bits (packed into int32 along the outputs) serve scale_block rows x
     columns. flat: blocks run through the flattened tensor (bitsandbytes), and second_block scales
     share one fp32 scale of their own. input_bytes are kept per input (group index), tensor_bytes
-    per matrix. Rows and columns are first padded to multiples of `padded`; a matrix whose rows and
-    columns are no multiples of `only` is left alone.
+    per matrix. Rows and columns are first padded to multiples of `padded`, rows and columns of
+    scales to those of scale_tile; a matrix whose rows and columns are no multiples of `only` is
+    left alone.
     """
 
     name: str
@@ -46,6 +47,7 @@ class WeightFormat:
     block_rows: int = 1
     padded: tuple[int, int] = (1, 1)
     only: tuple[int, int] = (1, 1)
+    scale_tile: tuple[int, int] = (1, 1)
 
     def takes(self, shape: tuple[int, ...]) -> bool:
         """Whether a matrix of this shape is stored so, and not left alone."""
@@ -74,7 +76,8 @@ class WeightFormat:
         if self.scale_bytes:
             tall, wide = self.scale_block
             across = ceil_div(columns, wide) if wide else 1
-            scales = across * (ceil_div(rows, tall) if tall else 1)
+            down = ceil_div(rows, tall) if tall else 1
+            scales = round_up(down, self.scale_tile[0]) * round_up(across, self.scale_tile[1])
             found += scales * self.scale_bytes
             if self.second_block:
                 found += 4 * ceil_div(scales, self.second_block)

@@ -86,6 +86,24 @@ def test_what_torchao_itself_stores(kind: dict[str, Any] | str, size: int) -> No
     assert bytes_of(kind) == size
 
 
+FP4 = {"_type": "torch.dtype", "_data": "float4_e2m1fn_x2"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [
+        (typed("MXDynamicActivationMXWeight", 1), (204_800, 355_328)),
+        (typed("MXDynamicActivationMXWeight", 1, weight_dtype=FP4), (106_496, 186_368)),
+        (typed("NVFP4DynamicActivationNVFP4Weight", 1), (114_692, 202_756)),
+        (typed("NVFP4WeightOnly", 1), (114_692, 202_756)),
+        (typed("NVFP4WeightOnly", 1, use_dynamic_per_tensor_scale=False), (114_688, 202_752)),
+    ],
+)
+def test_scales_in_tiles(kind: dict[str, Any], sizes: tuple[int, int]) -> None:
+    """torchao 0.18.0's tensors of 96 x 2,048 and of 160 x 2,112."""
+    assert (bytes_of(kind), bytes_of(kind, (160, 2112))) == sizes
+
+
 def test_int4_by_hand() -> None:
     """Half a byte an entry, and 2 + 2 B for each group of an output."""
     plain = typed("Int4WeightOnly", group_size=64, int4_packing_format=PLAIN)
@@ -182,6 +200,8 @@ def test_experts_are_linear_layers_unless_they_are_named() -> None:
          "quant_type.default._data.packing_format"),
         (typed("Float8DynamicActivationInt4Weight", 1), "quant_type.default._type"),
         (typed("Int8WeightOnly", 3), "quant_type.default._type"),
+        (typed("NVFP4DynamicActivationNVFP4Weight", 1, step="convert"),
+         "quant_type.default._data.step"),
     ],
 )  # fmt: skip
 def test_what_does_not_settle_the_bytes_is_refused(kind: Any, field: str) -> None:
