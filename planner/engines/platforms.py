@@ -7,6 +7,7 @@ and gfx950, Intel XPU), TensorRT-LLM's support matrix (CUDA from 8.0), llama.cpp
 """
 
 from planner.deployment import Deployment
+from planner.engines.methods import not_loaded
 from planner.engines.registry import ENGINES
 from planner.engines.tensorrt_llm import formats as tensorrt_llm_formats
 from planner.errors import PlanRefused
@@ -70,9 +71,10 @@ def not_on(engine: str, gpu: Gpu) -> str | None:
 def not_run(engine: str, model: Model, weights_dtype: str, gpu: Gpu) -> str | None:
     """Why the engine does not run such weights on a GPU that it runs on; None where it does, or
     where the card alone decides."""
-    if engine == "tensorrt-llm":
+    unread = not_loaded(engine, assign(model, weights_dtype), gpu)
+    if unread is None and engine == "tensorrt-llm":
         return tensorrt_llm_formats.not_run(model, weights_dtype, gpu)
-    return None
+    return unread
 
 
 def _runs(engine: str, gpu: Gpu) -> bool:

@@ -117,18 +117,18 @@ class Patterns:
         self.per_layer = any(c.isdigit() for name in names for c in name)
         try:
             self.expression = _either(expressions)
-            self.glob = _either([rf"(?:.*\.)?{translate(_bare(g))[:-2]}(?:\..*)?\Z" for g in globs])
+            self.glob = _either([rf"(?:.*\.)?{translate(bare(g))[:-2]}(?:\..*)?\Z" for g in globs])
         except re.error as error:
             raise ConfigRefused(
                 f"{field}: holds an expression that does not parse ({error})", field=field
             ) from None
 
     def _add(self, name: str) -> None:
-        bare = _bare(name.removesuffix(".weight").rstrip("."))
-        if one := _ONE_EXPERT.fullmatch(bare):
+        path = bare(name.removesuffix(".weight").rstrip("."))
+        if one := _ONE_EXPERT.fullmatch(path):
             self.single.setdefault((one[1], one[3]), set()).add(int(one[2]))
-        elif bare:
-            self.literal.add(bare)
+        elif path:
+            self.literal.add(path)
 
     def __bool__(self) -> bool:
         return bool(self.literal or self.single or self.expression or self.glob)
@@ -167,7 +167,7 @@ class Patterns:
         return bool(named)
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
     """A path without what stands before the layers in one checkpoint or another."""
     for prefix in PREFIXES:
         rest = name.removeprefix(prefix)

@@ -9,9 +9,9 @@ under GGUF types, which store embeddings and head in blocks too and everything e
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from planner.formats.gguf_assignment import GgufTypes, Stored, is_gguf
+from planner.formats.gguf_assignment import FUSED_QKV, GgufTypes, Stored, is_gguf
 from planner.formats.module_names import Module, outside, tails
 from planner.formats.quantization_config import scheme
 from planner.formats.quantization_scheme import Scheme
@@ -19,6 +19,9 @@ from planner.formats.weight_formats import UNQUANTISED, WeightFormat, weight_for
 from planner.memo import memo
 from planner.model import LayerGroup, Model
 from planner.tensors import Weight
+
+FUSED_GATES = {"phi3", "glm", "glm4", "chatglm"}
+"""Model types whose checkpoints hold gate and up projection as one matrix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class Part:
 class Assignment:
     """Formats of a whole model; MTP layers apart, numbered from 0.
 
-    notes say where the figure rests on an assumption.
+    notes say where the figure rests on an assumption. method, capability and cuda_only are those
+    of the checkpoint's own Scheme, where no name was asked for.
     """
 
     weights_dtype: str
@@ -44,6 +48,9 @@ class Assignment:
     mtp: tuple[Part, ...] = ()
     mtp_outside: Stored = ()
     notes: tuple[str, ...] = ()
+    method: str | None = None
+    capability: float | None = None
+    cuda_only: bool = False
 
     def bytes_by_format(self) -> dict[str, int]:
         """Bytes of the decoder (without MTP layers) by name of format, largest first."""
@@ -70,7 +77,10 @@ def assign(model: Model, weights_dtype: str) -> Assignment:
         if model.quantization is None:
             return _uniform(model, name, rest)
         found = scheme(model.quantization)
-        return _by_scheme(model, name, found, rest, f"quantization_config: {found.method}")
+        own = _by_scheme(model, name, found, rest, f"quantization_config: {found.method}")
+        return replace(
+            own, method=found.method, capability=found.capability, cuda_only=found.cuda_only
+        )
     if is_gguf(name):
         return _gguf(model, name)
     wanted = weight_format(name)
@@ -94,7 +104,8 @@ def _uniform(model: Model, name: str, fmt: WeightFormat) -> Assignment:
 
 def _by_scheme(model: Model, name: str, found: Scheme, rest: WeightFormat, why: str) -> Assignment:
     def stored(weight: Weight, module: Module) -> tuple[Weight, WeightFormat]:
-        return weight, found.format_of(weight, module) or rest
+        fmt = found.format_of(weight, module) or rest
+        return weight, _second_half(fmt) if _is_fused(model, weight) else fmt
 
     def parts(groups: Iterable[LayerGroup], *, mtp: bool = False) -> tuple[Part, ...]:
         result: list[Part] = []
@@ -120,6 +131,19 @@ def _by_scheme(model: Model, name: str, found: Scheme, rest: WeightFormat, why: 
         name, f"{what} ({why}), the rest {rest.name}", layers, outer,
         parts(model.mtp, mtp=True), extras,
     )  # fmt: skip
+
+
+def _is_fused(model: Model, weight: Weight) -> bool:
+    """Whether the checkpoint holds this matrix in one with another that stands before it."""
+    name = weight.name.rpartition(".")[2]
+    return (model.model_type in FUSED_QKV and name in ("k_proj", "v_proj")) or (
+        model.model_type in FUSED_GATES and name == "up_proj"
+    )
+
+
+def _second_half(fmt: WeightFormat) -> WeightFormat:
+    """The format without what a matrix has once, and has with its first half."""
+    return replace(fmt, tensor_bytes=0, input_bytes=0)
 
 
 def _mtp_roots(model: Model, index: int) -> tuple[str, ...]:

@@ -9,7 +9,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from planner.errors import ConfigRefused
-from planner.formats import compressed_tensors, modelopt, quark
+from planner.formats import (
+    codebooks,
+    compressed_tensors,
+    hqq,
+    mlx,
+    modelopt,
+    quark,
+    torchao,
+    transformers_methods,
+)
 from planner.formats import weight_formats as formats
 from planner.formats.module_names import Patterns
 from planner.formats.quantization_scheme import (
@@ -21,7 +30,6 @@ from planner.formats.quantization_scheme import (
     group_size,
     patterns,
 )
-from planner.formats.weight_formats import WeightFormat
 from planner.hf_config.reader import Fields, short
 
 Reader = Callable[[Fields], Scheme]
@@ -50,6 +58,8 @@ def scheme(config: Mapping[str, Any]) -> Scheme:
 def _implied(config: Mapping[str, Any]) -> str | None:
     if any(config.get(k) for k in ("load_in_8bit", "load_in_4bit", "_load_in_8bit")):
         return "bitsandbytes"
+    if mlx.is_mlx(config):
+        return "mlx"
     return "modelopt" if "quant_algo" in config or "quantization" in config else None
 
 
@@ -70,6 +80,14 @@ def _fp8(fields: Fields) -> Scheme:
     if expert_dtype != "fp8":
         raise fields.refuse("expert_dtype", f"{short(expert_dtype)} is neither fp4 nor fp8")
     return both("fp8", found, ignore)
+
+
+def _mxfp8(fields: Fields) -> Scheme:
+    """As MiniMax writes it: vLLM reads no more than the list, as ModelOpt's MXFP8."""
+    if block(fields, "weight_block_size") not in (None, (1, 32)):
+        raise fields.refuse("weight_block_size", "must be [1, 32], which MXFP8 is")
+    ignore = patterns(fields, "ignored_layers", "modules_to_not_convert")
+    return both("mxfp8", formats.MXFP8, ignore, head=True)
 
 
 def _mxfp4(fields: Fields) -> Scheme:
@@ -166,43 +184,17 @@ def _fbgemm(fields: Fields) -> Scheme:
     return both("fbgemm_fp8", formats.fp8_per_channel(), patterns(fields, "modules_to_not_convert"))
 
 
-def _quanto(fields: Fields) -> Scheme:
-    fields.expect("weights", "int8", "float8")
-    kind = fields.text("weights", default="int8")
-    row = WeightFormat(kind, f"quanto {kind}, a 16-bit scale per output", 1, 1, (1, 0), 2)
-    return both("quanto", row, patterns(fields, "modules_to_not_convert"))
-
-
-def _hqq(fields: Fields) -> Scheme:
-    inner = fields.child("quant_config") or fields
-    weights = inner.child("weight_quant_params")
-    if weights is None:
-        raise fields.refuse("quant_config", "weight_quant_params is missing")
-    bits = weights.integer("nbits", least=1, most=8)
-    group = weights.integer("group_size", least=1)
-    if bits not in (2, 4, 8):
-        raise weights.refuse("nbits", f"{bits} is not 2, 4 or 8")
-    # Scale and zero point are 16-bit each, per group of the flattened matrix.
-    found = WeightFormat(
-        f"hqq{bits}_g{group}", f"HQQ {bits} bits, 16-bit scale and zero point per {group}",
-        8 // bits, 1, (1, group), 4, flat=True,
-    )  # fmt: skip
-    return both("hqq", found, patterns(fields, "skip_modules"))
-
-
-def _torchao(fields: Fields) -> Scheme:
-    kind = fields.raw("quant_type")
-    if kind != "int8_weight_only":
-        raise fields.refuse("quant_type", f"{short(kind)} is not a torchao type Sizewell can size")
-    row = WeightFormat("int8_torchao", "torchao int8, a 16-bit scale per output", 1, 1, (1, 0), 2)
-    return both("torchao", row, patterns(fields, "modules_to_not_convert"))
-
-
 READERS: dict[str, Reader] = {
     "fp8": _fp8, "mxfp4": _mxfp4, "gpt_oss_mxfp4": _mxfp4,
     "gptq": _gptq, "gptq_marlin": _gptq, "auto-round": _auto_round,
     "awq": _awq, "awq_marlin": _awq, "bitsandbytes": _bitsandbytes, "fbgemm_fp8": _fbgemm,
-    "quanto": _quanto, "hqq": _hqq, "torchao": _torchao,
+    "mxfp8": _mxfp8,
+    "torchao": torchao.read, "mlx": mlx.read,
+    "aqlm": codebooks.read_aqlm, "vptq": codebooks.read_vptq, "higgs": codebooks.read_higgs,
+    "quanto": transformers_methods.read_quanto, "hqq": hqq.read,
+    "eetq": transformers_methods.read_eetq, "bitnet": transformers_methods.read_bitnet,
+    "fp_quant": transformers_methods.read_fp_quant, "spqr": transformers_methods.read_spqr,
+    "exl2": transformers_methods.refuse_exllama, "exl3": transformers_methods.refuse_exllama,
     "compressed-tensors": compressed_tensors.read,
     "quark": quark.read,
     "modelopt": modelopt.read, "modelopt_fp4": modelopt.read, "modelopt_mixed": modelopt.read,

@@ -12,7 +12,7 @@ gguf 0.19.0 (GGML_QUANT_SIZES), bitsandbytes 0.49 (block sizes and lookup tables
 from dataclasses import dataclass
 
 from planner.errors import PlanRefused
-from planner.units import ceil_div
+from planner.units import ceil_div, round_up
 
 WHOLE = 0
 """As a block size: one scale for the whole axis."""
@@ -22,11 +22,14 @@ WHOLE = 0
 class WeightFormat:
     """Storage of a matrix (out_features, in_features), or of a stack of them.
 
-    block elements along the last axis take block_bytes; a part block takes a whole one, or is
-    refused where exact_blocks says so (GGUF). One scale of scale_bytes and one zero point of
-    zero_bits (packed into int32 along the outputs) serve scale_block rows x columns. flat:
-    blocks run through the flattened tensor (bitsandbytes), and second_block scales share one
-    fp32 scale of their own. input_bytes are kept per input (group index), tensor_bytes per matrix.
+    block elements along the last axis, of block_rows rows at once, take block_bytes; a part block
+    takes a whole one, or is refused where exact_blocks says so (GGUF). One scale of scale_bytes and
+    one zero point of zero_bits (packed into int32 along the outputs) serve scale_block rows x
+    columns. flat: blocks run through the flattened tensor (bitsandbytes), and second_block scales
+    share one fp32 scale of their own. input_bytes are kept per input (group index), tensor_bytes
+    per matrix. Rows and columns are first padded to multiples of `padded`, rows and columns of
+    scales to those of scale_tile; a matrix whose rows and columns are no multiples of `only` is
+    left alone.
     """
 
     name: str
@@ -41,6 +44,14 @@ class WeightFormat:
     flat: bool = False
     second_block: int = 0
     exact_blocks: bool = False
+    block_rows: int = 1
+    padded: tuple[int, int] = (1, 1)
+    only: tuple[int, int] = (1, 1)
+    scale_tile: tuple[int, int] = (1, 1)
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether a matrix of this shape is stored so, and not left alone."""
+        return all(size % each == 0 for size, each in zip(shape[-2:], self.only, strict=True))
 
     def bytes(self, shape: tuple[int, ...]) -> int:
         """Bytes of one tensor of this shape: its elements, scales, zero points and padding.
@@ -59,11 +70,14 @@ class WeightFormat:
                 f"{self.name} stores rows in blocks of {self.block}, which does not divide "
                 f"{columns}: choose q8_0, or an unquantised format"
             )
-        found = rows * ceil_div(columns, self.block) * self.block_bytes + self.tensor_bytes
+        rows, columns = round_up(rows, self.padded[0]), round_up(columns, self.padded[1])
+        blocks = ceil_div(rows, self.block_rows) * ceil_div(columns, self.block)
+        found = blocks * self.block_bytes + self.tensor_bytes
         if self.scale_bytes:
             tall, wide = self.scale_block
             across = ceil_div(columns, wide) if wide else 1
-            scales = across * (ceil_div(rows, tall) if tall else 1)
+            down = ceil_div(rows, tall) if tall else 1
+            scales = round_up(down, self.scale_tile[0]) * round_up(across, self.scale_tile[1])
             found += scales * self.scale_bytes
             if self.second_block:
                 found += 4 * ceil_div(scales, self.second_block)

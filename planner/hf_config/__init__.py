@@ -54,9 +54,12 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
         )
     refuse_other_heads(outer.get("architectures"))
     quantization = outer.get("quantization_config") or text.get("quantization_config")
+    quantization = quantization or text.get("quantization")
     if quantization is not None and not isinstance(quantization, Mapping):
         raise fields.refuse("quantization_config", f"{short(quantization)} is not an object")
     fields.ignore("quantization_config", *TOWERS)
+    if quantization is not None and text.get("quantization") == quantization:
+        fields.ignore("quantization")  # as MLX repeats it
     if isinstance(quantization, Mapping) and isinstance(text.get("expert_dtype"), str):
         fields.ignore("expert_dtype")
         quantization = {"expert_dtype": text["expert_dtype"], **quantization}

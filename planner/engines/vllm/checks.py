@@ -23,6 +23,10 @@ CACHE_SINCE = {
     "nvfp4": 20, "int4_per_token_head": 25, "nvfp4_ds_mla": 30, "ultraquant_4bit": 32,
 }  # fmt: skip
 """Cache format -> the minor version from which --kv-cache-dtype has it."""
+METHODS_SINCE = {"fp_quant": 15, "mxfp8": 19}
+METHODS_LOST = {"aqlm": 11, "hqq": 15}
+"""Quantisation method -> the first minor version that loads it, or no longer does (the registries
+of 0.8.5, 0.11.0, 0.15.1, 0.19.1, 0.20.2, 0.24.0, 0.28.0 and 0.33.0)."""
 FLAGS_SINCE = {
     "decode_context_parallel_size": 10, "kv_cache_memory_bytes": 10, "runner": 10,
     "mamba_cache_dtype": 10, "mamba_ssm_cache_dtype": 10,
@@ -60,6 +64,7 @@ def check_values(
 ) -> None:
     """Raises PlanRefused with a sentence for the first value that vLLM would not take."""
     _flags(deployment, options, settings.rules)
+    _method(model, deployment, settings.rules)
     check_compressed(model, gpu, deployment, settings.rules, options.block_size)
     _cache_dtype(model, deployment, settings.rules)
     check_length(
@@ -144,6 +149,17 @@ def _flags(deployment: Deployment, options: VllmOptions, rules: Rules) -> None:
                 f"{flag}: vLLM {rules.name} has no such flag (0.{since} has it): leave it out or "
                 "plan a newer version"
             )
+
+
+def _method(model: Model, deployment: Deployment, rules: Rules) -> None:
+    method = assign(model, deployment.weights_dtype).method or ""
+    since, lost = METHODS_SINCE.get(method, 0), METHODS_LOST.get(method)
+    if not rules.since(since) or (lost is not None and rules.since(lost)):
+        has = f"0.{since} does" if lost is None else f"before 0.{lost} it did"
+        raise PlanRefused(
+            f"quant_method {method}: vLLM {rules.name} loads no such checkpoints ({has}): choose "
+            "another checkpoint, version or engine"
+        )
 
 
 def _states(model: Model, settings: Settings) -> None:

@@ -161,7 +161,7 @@ def vllm_figures(
         log_lines=log_lines(stage.components, left[binding], kept, settings),
         notes=notes_on(longer, model, workload, options.max_model_len)
         + vllm_notes.general(model, gpu, options, settings, refused, checkpoint.note)
-        + vllm_notes.plugins(assignment.bytes_by_format(), settings.rules)
+        + vllm_notes.plugins(assignment.bytes_by_format(), assignment.method, settings.rules)
         + vllm_notes.drafting(model, deployment, settings, drafted)
         + vllm_notes.longest(options, settings, workload)
         + vllm_notes.more_waiting(admitted, most_running(settings, workload))

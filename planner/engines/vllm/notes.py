@@ -17,7 +17,10 @@ from planner.model import LayerGroup, Model
 from planner.units import counted, format_bytes
 from planner.workload import Workload
 
-PLUGINS = (("GGUF", 24, "vllm-gguf-plugin"), ("bitsandbytes", 28, "vllm-bnb-plugin"))
+PLUGINS = (
+    ("GGUF", 24, "vllm-gguf-plugin"), ("bitsandbytes", 28, "vllm-bnb-plugin"),
+    ("torchao", 0, "torchao"),
+)  # fmt: skip
 
 
 def general(
@@ -85,12 +88,13 @@ def offloaded(on_cpu: int, gpu: Gpu) -> tuple[str, ...]:
     )
 
 
-def plugins(formats: Collection[str], rules: Rules) -> tuple[str, ...]:
-    """What must be installed beside vLLM for formats that left it. Source: vLLM 0.24.0 and 0.28.0,
-    docs/features/quantization (0.23.0 and 0.27.1 have them built in)."""
+def plugins(formats: Collection[str], method: str | None, rules: Rules) -> tuple[str, ...]:
+    """What must be installed beside vLLM for formats that left it, or that a checkpoint's method
+    brings. Source: vLLM 0.24.0 and 0.28.0, docs/features/quantization (0.23.0 and 0.27.1 have them
+    built in); layers/quantization/torchao."""
     found = []
     for name, since, package in PLUGINS:
-        held = any(_family(one) == name for one in formats)
+        held = name == method or any(_family(one) == name for one in formats)
         if held and rules.since(since):
             found.append(
                 f"vLLM {rules.name} runs {name} through a package of its own: install {package} "

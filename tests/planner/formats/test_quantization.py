@@ -273,7 +273,7 @@ def test_experts_named_one_by_one() -> None:
 @pytest.mark.parametrize(
     ("quantization", "field"),
     [
-        ({"quant_method": "aqlm"}, "quantization_config.quant_method"),
+        ({"quant_method": "quip"}, "quantization_config.quant_method"),
         ({"bits": 4}, "quantization_config.quant_method"),
         ({"quant_method": "gptq"}, "quantization_config.bits"),
         ({"quant_method": "gptq", "bits": 5}, "quantization_config.bits"),
@@ -306,7 +306,7 @@ def test_experts_named_one_by_one() -> None:
          "quantization_config.sparsity_config.format"),
         ({"quant_method": "compressed-tensors", "config_groups": {}, "ignore": ["re:("]},
          "quantization_config.ignore"),
-        ({"quant_method": "torchao", "quant_type": "int4_weight_only"},
+        ({"quant_method": "torchao", "quant_type": "autoquant"},
          "quantization_config.quant_type"),
         ({"quant_method": "hqq"}, "quantization_config.quant_config"),
         ("fp8", "quantization_config"),
@@ -330,7 +330,8 @@ FIELDS = (
     "bits", "group_size", "sym", "desc_act", "dynamic", "modules_to_not_convert", "ignore",
     "config_groups", "quant_algo", "quantized_layers", "weight_block_size", "load_in_4bit",
     "quant_type", "quant_config", "expert_dtype", "quantization", "modules_in_block_to_quantize",
-    "extra_config", "sparsity_config", "weights",
+    "extra_config", "sparsity_config", "weights", "config_for_layers", "shapes", "num_codebooks",
+    "nbits_per_codebook", "in_group_size", "hadamard_size", "forward_dtype", "linear_class",
 )  # fmt: skip
 
 
