@@ -23,10 +23,12 @@ SIZES = (
     ("--virtual-stages", "chunks of a stage, interleaved"),
     ("--expert-parallel-size", "GPUs that share the experts"),
     ("--gpus-per-node", "GPUs that share a host"),
+    ("--stage3-max-live-parameters", "what ZeRO-3 keeps gathered"),
 )
 CHOICES = (
-    "precision", "gradient_dtype", "optimizer", "sharding", "offload_optimizer",
-    "offload_parameters", "pipeline_schedule", "attention", "recomputation", "loss",
+    "precision", "gradient_dtype", "reduce_dtype", "optimizer", "sharding",
+    "reshard_after_forward", "offload_optimizer", "offload_parameters", "pipeline_schedule",
+    "attention", "recomputation", "loss",
 )  # fmt: skip
 RATES = (
     ("--host-memory-gb-per-s", "host_memory_bytes_per_s",
@@ -34,10 +36,14 @@ RATES = (
     ("--nvme-gb-per-s", "nvme_bytes_per_s", "reads of a machine's NVMe; writes are taken as half"),
 )  # fmt: skip
 FSDP2_OFFLOADS = "fsdp2: both of optimizer and parameters to cpu, or neither "
-HELP = {"offload_optimizer": FSDP2_OFFLOADS, "offload_parameters": FSDP2_OFFLOADS}
+HELP = {
+    "offload_optimizer": FSDP2_OFFLOADS, "offload_parameters": FSDP2_OFFLOADS,
+    "reduce_dtype": "what gradients are sent in; auto: the precision of training ",
+    "reshard_after_forward": "fsdp2: default frees layers, not the root; in a pipeline nothing ",
+}  # fmt: skip
 METHODS = ("full", "lora", "qlora")
 ON = ("dropout",)
-OFF = ("master_weights", "sequence_parallel", "fused_kernels")
+OFF = ("master_weights", "sequence_parallel", "fused_kernels", "use_multi_rank_bucket_allreduce")
 
 
 def add_to(parser: ArgumentParser) -> None:

@@ -87,7 +87,16 @@ def time_rows(time: StepTime, usd_per_gpu_hour: float | None, price: str) -> lis
         "Pipeline bubble": time.bubble_s,
         "Optimizer": time.optimizer_s,
     }
-    rows += [(name, format_seconds(seconds)) for name, seconds in parts.items() if seconds]
+    sent = {"Data parallel links, half of it hidden": time.data_bytes}
+    rows += [
+        (
+            name,
+            format_seconds(seconds)
+            + (f" for {format_bytes(sent[name])} that a GPU sends" if name in sent else ""),
+        )
+        for name, seconds in parts.items()
+        if seconds
+    ]
     rows += [
         (
             t.name,

@@ -27,12 +27,16 @@ RING_BACKWARD = 2
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Seconds of one step on the links of a rank; ring_s is what attention does not hide."""
+    """Seconds of one step on the links of a rank; ring_s is what attention does not hide.
+
+    data_bytes: what data parallelism has it send.
+    """
 
     tensor_s: float
     ring_s: float
     stage_s: float
     data_s: float
+    data_bytes: int
 
 
 def traffic(plan: TrainingPlan, computed: Compute) -> Traffic:
@@ -43,6 +47,7 @@ def traffic(plan: TrainingPlan, computed: Compute) -> Traffic:
         batches * _ring_s(plan, computed),
         batches * _stage_s(plan),
         _data_s(plan),
+        sum(each.times * each.sent_bytes for each in exchanges(plan)),
     )
 
 
