@@ -30,7 +30,7 @@ DRAFT = Component("draft", "Draft model", "#356b2f", "#93cf86")
 
 TRAINING = (
     Component("quantisation_scales", "Quantisation scales", "#0a6c93", "#4fc3ea"),
-    Component("fp8_copies", "fp8 copies", "#4338ca", "#aaa5ff"),
+    Component("copies_in_fp8", "Copies in fp8", "#4338ca", "#aaa5ff"),
     Component("gathered", "Largest module, gathered", "#b3261e", "#ff8f85"),
     Component("exchanged", "Buffers of data parallelism", "#6b4423", "#cfa98a", estimated=True),
     Component("pipeline_buffers", "Pipeline buffers", "#566b00", "#c3dc5a", estimated=True),

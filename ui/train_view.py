@@ -7,6 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from planner.errors import SizewellError
+from planner.positions import beyond_stated
 from planner.training.capacity import Limits, limits
 from planner.training.explain import derivation, notes, verdict
 from planner.training.export import (
@@ -75,6 +76,8 @@ def _verdict(plan: TrainingPlan) -> None:
         st.warning(f"**{sentence}**", icon=":material/warning:")
     else:
         st.success(f"**{sentence}**", icon=":material/check_circle:")
+    if beyond := beyond_stated(plan.model, plan.recipe.sequence_length, served=False):
+        st.warning(beyond, icon=":material/straighten:")
 
 
 def _time(plan: TrainingPlan) -> tuple[StepTime | None, str, float | None, str]:

@@ -66,10 +66,11 @@ def _data_parallel(
         return "fsdp_gathered", _fsdp_gathered(held, recipe, largest)
     bucket = min(BUCKET, n) * 2
     if recipe.sharding == "zero3":
-        live = min(recipe.stage3_max_live_parameters, found.parameters)
-        beside = max(live - max(prod(t.shape) for t in held), min(PREFETCH, n))
+        whole = sum(t.gathered_bytes(p) for t in held)
+        live = min(p * recipe.stage3_max_live_parameters, whole)
+        beside = max(live - p * max(prod(t.shape) for t in held), p * min(PREFETCH, n))
         return "zero_buckets", Estimate(
-            bucket + p * beside, bucket, bucket + p * max(live, beside),
+            bucket + beside, bucket, bucket + max(live, beside),
             "DeepSpeed: reduce bucket of 5e8 and prefetch bucket of 5e7 elements; up to "
             "stage3_max_live_parameters stay gathered, the largest module apart",
         )  # fmt: skip

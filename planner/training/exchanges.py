@@ -62,11 +62,16 @@ def gathers(recipe: Recipe, outside: bool) -> int:
 
 
 def kept_share(plan: TrainingPlan) -> float:
-    """Of ZeRO-3's parameters, those that backward finds still gathered."""
-    recipe, parameters = plan.recipe, plan.stage.states.parameters
+    """Of ZeRO-3's parameters, those that backward finds still gathered.
+
+    4-bit codes count as what they are stored in, which is to be the dtype of training.
+    """
+    recipe = plan.recipe
     if recipe.sharding != "zero3":
         return 0.0
-    return min(1.0, recipe.stage3_max_live_parameters / parameters)
+    each = parameter_bytes(recipe)
+    whole = sum(t.gathered_bytes(each) for t in plan.stage.held)
+    return min(1.0, each * recipe.stage3_max_live_parameters / whole)
 
 
 def exchanges(plan: TrainingPlan) -> tuple[Exchange, ...]:

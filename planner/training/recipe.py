@@ -16,6 +16,7 @@ from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import MoE
 from planner.model import Model, kind_name
 from planner.parallelism import check as check_shapes
+from planner.positions import reachable
 
 Precision = Literal["bf16", "fp16", "fp32", "fp8"]
 GradientDtype = Literal["auto", "16-bit", "fp32", "both"]
@@ -30,6 +31,9 @@ Schedule = Literal["gpipe", "1f1b", "interleaved"]
 Recomputation = Literal["none", "selective", "full"]
 AttentionKernel = Literal["flash", "naive", "naive_16_bit"]
 Loss = Literal["eager", "in_place", "chunked"]
+SHARDING_NAMES: dict[Sharding, str] = {
+    "ddp": "DDP", "zero1": "ZeRO-1", "zero2": "ZeRO-2", "zero3": "ZeRO-3", "fsdp2": "FSDP2",
+}  # fmt: skip
 Size = Field(default=1, ge=1, le=65536)
 
 
@@ -125,6 +129,14 @@ class Recipe(Frozen):
         return self.micro_batch_size * -(-self.sequence_length // self.context_parallel_size)
 
     @property
+    def sequence_multiple(self) -> int:
+        """Of what frameworks that share sequences out want their length to be a multiple: tensor
+        parallel x 2 context parallel (torchtitan, llama3/infra/parallelize.py)."""
+        context = self.context_parallel_size
+        tensor = self.tensor_parallel_size if self.sequence_parallel else 1
+        return tensor * (context if context == 1 else 2 * context)
+
+    @property
     def step_tokens(self) -> int:
         """Tokens of one optimizer step, over all replicas."""
         sequences = self.micro_batch_size * self.gradient_accumulation_steps
@@ -164,6 +176,12 @@ FSDP2_PLACES = (("none", "none"), ("cpu", "cpu"))
 def check(model: Model, recipe: Recipe) -> None:
     """Refuse what contradicts itself or the model, saying what would do."""
     check_shapes(model, recipe.deployment())
+    reachable(model, recipe.sequence_length)
+    if recipe.precision == "fp8" and recipe.lora is not None and recipe.lora.base != "16-bit":
+        raise PlanRefused(
+            f"precision fp8 multiplies fp8 copies of 16-bit matrices, and lora.base is "
+            f"{recipe.lora.base}: choose precision bf16, or base 16-bit (LoRA)"
+        )
     _check_offload(recipe)
     _check_gradients(recipe)
     _check_pipeline(recipe)

@@ -124,7 +124,7 @@ def states(held: Iterable[Held], recipe: Recipe, largest_module: int) -> States:
         State("parameters", per_parameter(p, 3), params, f"{n:,} x {p}{cut[3]}"),
         State("frozen parameters", frozen, params, f"stored bytes of frozen tensors{cut[3]}"),
         State("quantisation scales", scales, "none", "scales of 4-bit tensors, whole on each GPU"),
-        State("fp8 copies", copies, "none", f"matrix parameters x {FP8_COPIES}{cut[3]}"),
+        State("copies in fp8", copies, "none", f"matrix parameters x {FP8_COPIES}{cut[3]}"),
         State(
             "gradients", per_parameter(g if optim == "none" else offloaded, 2), optim,
             f"{n:,} x {g if optim == 'none' else offloaded}{cut[2]}",

@@ -49,6 +49,29 @@ def test_what_does_not_fit_says_what_would() -> None:
     assert "QLoRA" in app.error[0].value
 
 
+def test_a_sequence_beyond_the_model_s_positions_is_a_warning() -> None:
+    found = [each.value for each in page(seq="200000").warning]
+    assert any("states 131,072 positions" in said for said in found)
+    assert not page().warning
+
+
+def test_what_is_sent_is_asked_as_the_sharding_has_it() -> None:
+    def keys(**query: str) -> set[str]:
+        app = page(gpus="2", **query)
+        drawn = (*app.selectbox, *app.toggle, *app.number_input)
+        return {"reshard", "live", "t_ar"} & {str(each.key) for each in drawn}
+
+    assert keys(sharding="fsdp2") == {"reshard"}
+    assert keys(sharding="zero3") == {"live"}
+    assert keys(sharding="zero1") == {"t_ar"}
+    assert keys(sharding="ddp") == set()
+    sent = [
+        re.search(r"for ([\d.]+ MiB) that a GPU sends", html(page(gpus="2", **query)))
+        for query in ({}, {"t_ar": "false"}, {"reduce": "fp32"})
+    ]
+    assert [each and each[1] for each in sent] == ["120.00 MiB", "80.00 MiB", "200.00 MiB"]
+
+
 def test_one_change_is_not_called_several() -> None:
     said = page(seq="1000000").error[0].value
     assert "One change fits: sequences of " in said

@@ -90,6 +90,15 @@ def test_four_bit_matrices_are_gathered_as_they_are_stored(sharding: str) -> Non
     assert layers.bytes == matrices // 2 + 2 * (64 * 4096 + 41_943_040)
 
 
+def test_zero_3_counts_four_bit_codes_as_what_they_are_stored_in() -> None:
+    """10^9 live parameters of 2 B, of which layers and the rest are kept in equal parts."""
+    found = exchanges(
+        planned(LLAMA_8B, sharding="zero3", data_parallel_size=8, lora=Lora(base="nf4"))
+    )
+    kept = [each.bytes for each in found if each.what.endswith("for both passes")]
+    assert sum(kept) == pytest.approx(2 * 10**9, abs=2)
+
+
 def test_gradients_that_megatron_keeps_in_fp32_are_sent_in_it() -> None:
     """And not under ZeRO-2, whose communication_data_type is that of training."""
     each = {

@@ -221,6 +221,22 @@ def test_four_bit_codes_are_shared_out_and_their_scales_are_not(sharding: str) -
     assert scales == all_scales
 
 
+def test_estimators_are_asked_what_they_know() -> None:
+    """Megatron-LM's report knows neither context parallelism nor layers that are recomputed."""
+
+    def found(**recipe: Any) -> Any:
+        r = Recipe(**recipe)
+        return published(MODEL, r, P)
+
+    (report,) = found(recomputation="selective")
+    assert report.activation_bytes
+    (report,) = found(recomputation="full")
+    assert report.states_bytes
+    assert report.activation_bytes is None
+    assert found(context_parallel_size=2) == ()
+    assert found(sharding="zero3", offload_optimizer="nvme", data_parallel_size=2) == ()
+
+
 def test_fp32_and_pure_bf16_have_no_master() -> None:
     assert planned(precision="fp32").stage.states.gpu_bytes == 16 * P
     pure = planned(master_weights=False, optimizer="adamw_bf16")
