@@ -9,11 +9,12 @@ from streamlit.delta_generator import DeltaGenerator
 from planner.errors import SizewellError
 from planner.positions import beyond_stated
 from planner.training.capacity import Limits, limits
-from planner.training.explain import derivation, notes, verdict
+from planner.training.explain import LABELS, derivation, notes, verdict
 from planner.training.export import (
     as_data,
     limit_rows,
     memory_rows,
+    past_positions,
     published_rows,
     ranged,
     time_rows,
@@ -106,7 +107,8 @@ def _key_figures(
         ("Largest micro-batch", f"{found.micro_batch_size:,}" if found.micro_batch_size
          else "none fits", f"of {format_tokens(plan.recipe.sequence_length)} tokens"),
         ("Longest sequence", format_tokens(found.sequence_length) if found.sequence_length
-         else "none fits", f"at micro-batch {plan.recipe.micro_batch_size:,}"),
+         else "none fits", f"at micro-batch {plan.recipe.micro_batch_size:,}"
+         + past_positions(plan, found)),
     ]  # fmt: skip
     if time is not None:
         cost = "no price is known"
@@ -199,7 +201,7 @@ def _derivation(plan: TrainingPlan) -> str:
     note = " ".join(escape(text) for text in notes(plan))
     head = ("Line", "Formula", "With the numbers", "Bytes", "Size")
     estimates = [
-        (name.replace("_", " "), ranged(e), e.source) for name, e in plan.stage.estimates.items()
+        (LABELS.get(name, name), ranged(e), e.source) for name, e in plan.stage.estimates.items()
     ]
     return (
         "<p class='sz-note'>Lines in bold add up to the total of the fullest GPU. " + note + "</p>"

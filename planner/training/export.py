@@ -37,6 +37,12 @@ def memory_rows(plan: TrainingPlan) -> list[tuple[str, str, int, bool]]:
     ]
 
 
+def past_positions(plan: TrainingPlan, found: Limits) -> str:
+    """What to add to the longest sequence that fits; nothing where the model reaches that far."""
+    beyond = beyond_stated(plan.model, found.sequence_length, served=False)
+    return ", beyond the stated positions" if beyond else ""
+
+
 def limit_rows(plan: TrainingPlan, found: Limits) -> list[tuple[str, str]]:
     """The questions backwards, answered."""
     recipe, fewest = plan.recipe, found.fewest
@@ -46,8 +52,7 @@ def limit_rows(plan: TrainingPlan, found: Limits) -> list[tuple[str, str]]:
     longest = "none fits"
     if found.sequence_length:
         longest = counted(found.sequence_length, "token")
-        if beyond_stated(plan.model, found.sequence_length, served=False):
-            longest += ", beyond the positions that the configuration states"
+        longest += past_positions(plan, found)
     rows = [
         (
             f"Largest micro-batch at {counted(recipe.sequence_length, 'token')}",

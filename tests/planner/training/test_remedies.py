@@ -78,7 +78,7 @@ def test_sequences_beyond_the_stated_positions_are_said_to_be() -> None:
     assert longest_sequence(small("opt-1.3b", lora=Lora(), sequence_length=1024)) == 2048
     plan = small(lora=Lora(), recomputation="full", tensor_parallel_size=8)
     (longest,) = (v for k, v in limit_rows(plan, limits(plan)) if k.startswith("Longest"))
-    assert longest.endswith("tokens, beyond the positions that the configuration states")
+    assert longest.endswith("tokens, beyond the stated positions")
 
 
 def test_fp8_multiplies_no_four_bit_matrices() -> None:
