@@ -81,8 +81,8 @@ def add_to(parser: ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def chosen_recipe(arguments: Namespace) -> Any:
-    """The Recipe of the flags."""
+def chosen_recipe(arguments: Namespace, usual: Recipe = USUAL) -> Any:
+    """The Recipe of the flags; `usual` says what they leave open."""
     from pydantic import ValidationError
 
     from planner.export import first_error
@@ -110,10 +110,10 @@ def chosen_recipe(arguments: Namespace) -> Any:
     if arguments.method == "qlora":
         lora.setdefault("base", "nf4")
     try:
-        adapters = USUAL.lora
+        adapters = usual.lora
         if lora or arguments.method in ("lora", "qlora"):
             adapters = Lora(**{**dict(adapters or {}), **lora})
-        return USUAL.replace(**given, lora=None if arguments.method == "full" else adapters)
+        return usual.replace(**given, lora=None if arguments.method == "full" else adapters)
     except ValidationError as error:
         raise PlanRefused(first_error(error)) from None
 
@@ -125,6 +125,7 @@ def run(arguments: Namespace) -> str:
     from planner.training.capacity import limits
     from planner.training.export import as_data
     from planner.training.plan import plan_training
+    from planner.training.recipe import usual
     from planner.training.speed import step_time
     from presets.prices import cheapest_price
     from presets.speed import speed_of
@@ -132,7 +133,7 @@ def run(arguments: Namespace) -> str:
     if arguments.price is not None and not arguments.price > 0:
         raise PlanRefused("--usd-per-gpu-hour must be above 0 dollars per GPU-hour")
     model = parse(read_model(arguments.model), arguments.model)
-    plan = plan_training(model, chosen_gpu(arguments), chosen_recipe(arguments))
+    plan = plan_training(model, chosen_gpu(arguments), chosen_recipe(arguments, usual(model)))
     found = limits(plan)
     untimed = ""
     try:

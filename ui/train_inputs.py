@@ -56,10 +56,11 @@ WORDS = {
 }
 
 
-def draw(gpus: int, gpus_per_node: int) -> Recipe:
+def draw(gpus: int, gpus_per_node: int, usual: Recipe = USUAL) -> Recipe:
     """Draw the inputs; the recipe they make. Raises PlanRefused, one sentence.
 
     gpus: those of the sidebar; what parallelism leaves of them are data-parallel replicas.
+    usual: of the model.
     """
     values: dict[str, Any] = {"gpus_per_node": gpus_per_node}
     method = st.segmented_control(
@@ -72,7 +73,7 @@ def draw(gpus: int, gpus_per_node: int) -> Recipe:
     columns = st.columns(4)
     with columns[0]:
         values["sequence_length"] = token_count(
-            "Sequence", "seq", 1, MAX_TOKENS, USUAL.sequence_length, help="Tokens a sequence.",
+            "Sequence", "seq", 1, MAX_TOKENS, usual.sequence_length, help="Tokens a sequence.",
             **BOUND,
         )  # fmt: skip
         values["micro_batch_size"] = _count(

@@ -10,9 +10,8 @@ from planner.capacity import GPU_COUNTS, largest
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
 from planner.model import Model
-from planner.positions import reach
 from planner.training.plan import TrainingPlan, plan_training
-from planner.training.recipe import SHARDING_NAMES, Lora, Recipe, Sharding
+from planner.training.recipe import SHARDING_NAMES, Lora, Recipe, Sharding, position_table
 
 MOST_SEQUENCES = 2**16
 LONGEST = 2**24
@@ -51,10 +50,7 @@ def largest_micro_batch(plan: TrainingPlan) -> int:
 
 def longest_sequence(plan: TrainingPlan) -> int:
     """Longest sequence at this micro-batch, a multiple that every rank can share."""
-    step, found = plan.recipe.sequence_multiple, reach(plan.model)
-    longest = LONGEST
-    if found.hard and found.supported_tokens is not None:
-        longest = found.supported_tokens
+    step, longest = plan.recipe.sequence_multiple, position_table(plan.model) or LONGEST
     return step * _largest(plan, "sequence_length", longest // step, step)
 
 

@@ -16,7 +16,7 @@ from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import MoE
 from planner.model import Model, kind_name
 from planner.parallelism import check as check_shapes
-from planner.positions import reachable
+from planner.positions import beyond_stated, reach
 
 Precision = Literal["bf16", "fp16", "fp32", "fp8"]
 GradientDtype = Literal["auto", "16-bit", "fp32", "both"]
@@ -168,6 +168,18 @@ USUAL = Recipe(lora=Lora(), recomputation="full", gradient_accumulation_steps=8)
 """What is planned until something is chosen, on the page and on the command line alike."""
 
 
+def position_table(model: Model) -> int | None:
+    """Positions of a model that has a table of them; None where nothing ends its sequences."""
+    found = reach(model)
+    return found.supported_tokens if found.hard else None
+
+
+def usual(model: Model) -> Recipe:
+    """USUAL, with sequences that the model has positions for."""
+    longest = position_table(model) or USUAL.sequence_length
+    return USUAL.replace(sequence_length=min(USUAL.sequence_length, longest))
+
+
 FSDP2_PLACES = (("none", "none"), ("cpu", "cpu"))
 """Of optimizer and parameters: `CPUOffloadPolicy` has one switch for all
 (pytorch torch/distributed/fsdp/_fully_shard/_fsdp_api.py)."""
@@ -176,7 +188,9 @@ FSDP2_PLACES = (("none", "none"), ("cpu", "cpu"))
 def check(model: Model, recipe: Recipe) -> None:
     """Refuse what contradicts itself or the model, saying what would do."""
     check_shapes(model, recipe.deployment())
-    reachable(model, recipe.sequence_length)
+    beyond = beyond_stated(model, recipe.sequence_length, served=False)
+    if beyond is not None and (table := position_table(model)) is not None:
+        raise PlanRefused(f"{beyond} Choose sequence_length {table:,} or less")
     if recipe.precision == "fp8" and recipe.lora is not None and recipe.lora.base != "16-bit":
         raise PlanRefused(
             f"precision fp8 multiplies fp8 copies of 16-bit matrices, and lora.base is "

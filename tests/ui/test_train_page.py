@@ -55,6 +55,11 @@ def test_a_sequence_beyond_the_model_s_positions_is_a_warning() -> None:
     assert not page().warning
 
 
+def test_a_model_with_a_table_of_positions_lands_on_an_answer() -> None:
+    assert "1 × 2,048 tokens" in page(model="opt-1.3b").success[0].value
+    assert "2,048 or less" in page(model="opt-1.3b", seq="4096").error[0].value
+
+
 def test_what_is_sent_is_asked_as_the_sharding_has_it() -> None:
     def keys(**query: str) -> set[str]:
         app = page(gpus="2", **query)
