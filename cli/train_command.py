@@ -23,10 +23,12 @@ SIZES = (
     ("--virtual-stages", "chunks of a stage, interleaved"),
     ("--expert-parallel-size", "GPUs that share the experts"),
     ("--gpus-per-node", "GPUs that share a host"),
+    ("--stage3-max-live-parameters", "what ZeRO-3 keeps gathered"),
 )
 CHOICES = (
-    "precision", "gradient_dtype", "optimizer", "sharding", "offload_optimizer",
-    "offload_parameters", "pipeline_schedule", "attention", "recomputation", "loss",
+    "precision", "gradient_dtype", "reduce_dtype", "optimizer", "sharding",
+    "reshard_after_forward", "offload_optimizer", "offload_parameters", "pipeline_schedule",
+    "attention", "recomputation", "loss",
 )  # fmt: skip
 RATES = (
     ("--host-memory-gb-per-s", "host_memory_bytes_per_s",
@@ -34,10 +36,14 @@ RATES = (
     ("--nvme-gb-per-s", "nvme_bytes_per_s", "reads of a machine's NVMe; writes are taken as half"),
 )  # fmt: skip
 FSDP2_OFFLOADS = "fsdp2: both of optimizer and parameters to cpu, or neither "
-HELP = {"offload_optimizer": FSDP2_OFFLOADS, "offload_parameters": FSDP2_OFFLOADS}
+HELP = {
+    "offload_optimizer": FSDP2_OFFLOADS, "offload_parameters": FSDP2_OFFLOADS,
+    "reduce_dtype": "what gradients are sent in; auto: the precision of training ",
+    "reshard_after_forward": "fsdp2: default frees layers, not the root; in a pipeline nothing ",
+}  # fmt: skip
 METHODS = ("full", "lora", "qlora")
 ON = ("dropout",)
-OFF = ("master_weights", "sequence_parallel", "fused_kernels")
+OFF = ("master_weights", "sequence_parallel", "fused_kernels", "use_multi_rank_bucket_allreduce")
 
 
 def add_to(parser: ArgumentParser) -> None:
@@ -75,8 +81,8 @@ def add_to(parser: ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def chosen_recipe(arguments: Namespace) -> Any:
-    """The Recipe of the flags."""
+def chosen_recipe(arguments: Namespace, usual: Recipe = USUAL) -> Any:
+    """The Recipe of the flags; `usual` says what they leave open."""
     from pydantic import ValidationError
 
     from planner.export import first_error
@@ -104,10 +110,10 @@ def chosen_recipe(arguments: Namespace) -> Any:
     if arguments.method == "qlora":
         lora.setdefault("base", "nf4")
     try:
-        adapters = USUAL.lora
+        adapters = usual.lora
         if lora or arguments.method in ("lora", "qlora"):
             adapters = Lora(**{**dict(adapters or {}), **lora})
-        return USUAL.replace(**given, lora=None if arguments.method == "full" else adapters)
+        return usual.replace(**given, lora=None if arguments.method == "full" else adapters)
     except ValidationError as error:
         raise PlanRefused(first_error(error)) from None
 
@@ -119,6 +125,7 @@ def run(arguments: Namespace) -> str:
     from planner.training.capacity import limits
     from planner.training.export import as_data
     from planner.training.plan import plan_training
+    from planner.training.recipe import usual
     from planner.training.speed import step_time
     from presets.prices import cheapest_price
     from presets.speed import speed_of
@@ -126,7 +133,7 @@ def run(arguments: Namespace) -> str:
     if arguments.price is not None and not arguments.price > 0:
         raise PlanRefused("--usd-per-gpu-hour must be above 0 dollars per GPU-hour")
     model = parse(read_model(arguments.model), arguments.model)
-    plan = plan_training(model, chosen_gpu(arguments), chosen_recipe(arguments))
+    plan = plan_training(model, chosen_gpu(arguments), chosen_recipe(arguments, usual(model)))
     found = limits(plan)
     untimed = ""
     try:

@@ -85,12 +85,15 @@ def reach(model: Model) -> Reach:
     )
 
 
-def beyond_stated(model: Model, context: int) -> str | None:
-    """What to know about a context beyond the stated positions; None within them."""
+def beyond_stated(model: Model, context: int, *, served: bool = True) -> str | None:
+    """What to know about a context beyond the stated positions; None within them.
+
+    served: engines have a say in it.
+    """
     found = reach(model)
     if found.supported_tokens is None or context <= found.supported_tokens:
         return None
-    refused = "" if found.hard else f", and {OVERRIDE}"
+    refused = f", and {OVERRIDE}" if served and not found.hard else ""
     return (
         f"The configuration states {format_tokens(found.supported_tokens)} positions; "
         f"{format_tokens(context)} tokens are beyond them{refused}. {found.sentence}"

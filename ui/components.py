@@ -28,6 +28,17 @@ COMPONENTS = (
 DRAFT = Component("draft", "Draft model", "#356b2f", "#93cf86")
 """Beside the weights on the Engine page, which is the only one that has it."""
 
+TRAINING = (
+    Component("quantisation_scales", "Quantisation scales", "#0a6c93", "#4fc3ea"),
+    Component("copies_in_fp8", "Copies in fp8", "#4338ca", "#aaa5ff"),
+    Component("gathered", "Largest module, gathered", "#b3261e", "#ff8f85"),
+    Component("exchanged", "Buffers of data parallelism", "#6b4423", "#cfa98a", estimated=True),
+    Component("pipeline_buffers", "Pipeline buffers", "#566b00", "#c3dc5a", estimated=True),
+    Component("dequantised_matrix", "Dequantised matrix", "#a21caf", "#f09bf7", estimated=True),
+    Component("fragmentation", "Fragmentation", "#2b323c", "#e4e8ee", estimated=True),
+)
+"""Parts that only the Train page has; the others there take the colours above."""
+
 
 def component_bytes(parts: Parts) -> dict[str, int]:
     """Bytes by component key."""

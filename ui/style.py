@@ -1,12 +1,12 @@
 """One style sheet for the page and the report: bars, tables, figures in words, print."""
 
-from ui.components import COMPONENTS, DRAFT
+from ui.components import COMPONENTS, DRAFT, TRAINING
 
 
 def component_css() -> str:
     """A class per memory component: fill of its bar segment and of its swatch."""
     rules = []
-    for component in (*COMPONENTS, DRAFT):
+    for component in (*COMPONENTS, DRAFT, *TRAINING):
         colour = f"light-dark({component.light}, {component.dark})"
         rules.append(
             f".sz-{component.key}{{fill:{component.light};fill:{colour};"

@@ -18,6 +18,8 @@ from planner.training.recipe import (
     Precision,
     Recipe,
     Recomputation,
+    ReduceDtype,
+    Reshard,
     Schedule,
     Sharding,
 )
@@ -48,14 +50,17 @@ WORDS = {
     "full": "every layer",
     "16-bit": "as the ZeRO paper",
     "both": "16-bit and fp32, as DeepSpeed's estimators",
-    "nf4": "4 bits",
+    "default": "the layers; in a pipeline nothing",
+    "always": "embedding and head too, as accelerate sets it",
+    "never": "nothing: less to send, more memory",
 }
 
 
-def draw(gpus: int, gpus_per_node: int) -> Recipe:
+def draw(gpus: int, gpus_per_node: int, usual: Recipe = USUAL) -> Recipe:
     """Draw the inputs; the recipe they make. Raises PlanRefused, one sentence.
 
     gpus: those of the sidebar; what parallelism leaves of them are data-parallel replicas.
+    usual: of the model.
     """
     values: dict[str, Any] = {"gpus_per_node": gpus_per_node}
     method = st.segmented_control(
@@ -68,7 +73,7 @@ def draw(gpus: int, gpus_per_node: int) -> Recipe:
     columns = st.columns(4)
     with columns[0]:
         values["sequence_length"] = token_count(
-            "Sequence", "seq", 1, MAX_TOKENS, USUAL.sequence_length, help="Tokens a sequence.",
+            "Sequence", "seq", 1, MAX_TOKENS, usual.sequence_length, help="Tokens a sequence.",
             **BOUND,
         )  # fmt: skip
         values["micro_batch_size"] = _count(
@@ -107,7 +112,7 @@ def draw(gpus: int, gpus_per_node: int) -> Recipe:
     if not values["offload_optimizer"] == values["offload_parameters"] == "none":
         values |= _rates()
     values["lora"] = _lora(method)
-    values |= _parallel(gpus)
+    values |= _parallel(gpus, values["sharding"])
     try:
         return Recipe(**values)
     except ValidationError as error:
@@ -144,7 +149,7 @@ def _lora(method: str) -> Lora | None:
     return Lora.model_validate({"rank": rank, "targets": targets, "base": base})
 
 
-def _parallel(gpus: int) -> dict[str, Any]:
+def _parallel(gpus: int, sharding: str) -> dict[str, Any]:
     with st.expander("Parallelism and kernels", key="open_train_parallelism"):
         columns = st.columns(4)
         with columns[0]:
@@ -186,6 +191,7 @@ def _parallel(gpus: int) -> dict[str, Any]:
                 "Fused activation", value=USUAL.fused_kernels, key="fused",
                 help="Activation and gate in one kernel, which keeps less.", **BOUND,
             )  # fmt: skip
+        sent = _sent(sharding)
         if gpus % (tp * pp * cp):
             raise PlanRefused(
                 f"{gpus:,} GPUs cannot be split into tensor {tp} × pipeline {pp} × context {cp}: "
@@ -206,16 +212,47 @@ def _parallel(gpus: int) -> dict[str, Any]:
         "sequence_parallel": sequence,
         "dropout": dropout,
         "fused_kernels": fused,
+        **sent,
     }
 
 
-def _choice(label: str, key: str, options: tuple[str, ...], default: str) -> str:
+def _sent(sharding: str) -> dict[str, Any]:
+    """What replicas send each other, as far as this sharding leaves a choice."""
+    values: dict[str, Any] = {}
+    left, right = st.columns(2, vertical_alignment="bottom")
+    with left:
+        values["reduce_dtype"] = _choice(
+            "Gradients are sent in", "reduce", get_args(ReduceDtype), USUAL.reduce_dtype,
+            "Auto: the precision of training. FSDP2's reduce_dtype, DeepSpeed's "
+            "communication_data_type.",
+        )  # fmt: skip
+    with right:
+        if sharding == "fsdp2":
+            values["reshard_after_forward"] = _choice(
+                "Freed after forward", "reshard", get_args(Reshard), USUAL.reshard_after_forward
+            )
+        elif sharding == "zero3":
+            values["stage3_max_live_parameters"] = count(
+                "Live parameters", "live", 0, 2**50, USUAL.stage3_max_live_parameters,
+                help="DeepSpeed's stage3_max_live_parameters: what stays gathered.", **BOUND,
+            )  # fmt: skip
+        elif sharding != "ddp":
+            values["use_multi_rank_bucket_allreduce"] = st.toggle(
+                "All-reduce gradients", value=USUAL.use_multi_rank_bucket_allreduce, key="t_ar",
+                help="DeepSpeed's use_multi_rank_bucket_allreduce. Off: each GPU gets its part "
+                "only, as in the ZeRO paper and Megatron-LM.", **BOUND,
+            )  # fmt: skip
+    return values
+
+
+def _choice(
+    label: str, key: str, options: tuple[str, ...], default: str, help_text: str | None = None
+) -> str:  # fmt: skip
     index = options.index(default)
-    known = [f"{name}: {WORDS[name]}" for name in options if name in WORDS]
-    chosen = st.selectbox(
-        label, options, index=index, key=key, help="; ".join(known) + "." if known else None,
-        **BOUND,
-    )  # fmt: skip
+    if help_text is None:
+        known = [f"{name}: {WORDS[name]}" for name in options if name in WORDS]
+        help_text = "; ".join(known) + "." if known else None
+    chosen = st.selectbox(label, options, index=index, key=key, help=help_text, **BOUND)
     return str(chosen)
 
 

@@ -1,7 +1,7 @@
 """A training plan for a terminal and as Markdown."""
 
 from planner.training.capacity import Limits, remedies
-from planner.training.explain import derivation, notes, verdict
+from planner.training.explain import LABELS, derivation, label, notes, verdict
 from planner.training.export import (
     PLACES,
     limit_rows,
@@ -30,7 +30,7 @@ def moved_rows(plan: TrainingPlan) -> list[tuple[str, str]]:
     """What lies beside the GPUs: states by place, and the sums for one machine."""
     rows = [
         (
-            f"{s.name[:1].upper()}{s.name[1:]} of one GPU, on {PLACES[s.place]}",
+            f"{label(s, plan)} of one GPU, on {PLACES[s.place]}",
             format_bytes(s.bytes),
         )
         for s in plan.state_parts
@@ -104,7 +104,7 @@ def as_markdown(
     )
     recipe = [(k.replace("_", " "), as_written(v)) for k, v in plan.recipe.model_dump().items()]
     steps = [(s.label, s.formula, s.substitution, f"{s.bytes:,}") for s in derivation(plan)]
-    estimates = [(name.replace("_", " "), ranged(e), e.source)
+    estimates = [(LABELS.get(name, name), ranged(e), e.source)
                  for name, e in plan.stage.estimates.items()]  # fmt: skip
     sections = [
         f"# {cell(title(plan))}",

@@ -7,12 +7,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from planner.errors import SizewellError
+from planner.positions import beyond_stated
 from planner.training.capacity import Limits, limits
-from planner.training.explain import derivation, notes, verdict
+from planner.training.explain import LABELS, derivation, notes, verdict
 from planner.training.export import (
     as_data,
     limit_rows,
     memory_rows,
+    past_positions,
     published_rows,
     ranged,
     time_rows,
@@ -28,12 +30,23 @@ from ui.tables import html_table
 from ui.train_report import as_markdown, moved_rows, remedy, title
 
 COLOURS = {
-    "parameters": "weights", "frozen_parameters": "weights", "fp8_copies": "block_rounding",
-    "gradients": "kv_cache", "master_weights": "attention_workspace",
-    "optimizer_states": "block_tables", "gathered": "weights", "kept": "activations",
-    "transient": "block_rounding",
+    "parameters": "weights", "frozen_parameters": "draft", "gradients": "kv_cache",
+    "master_weights": "attention_workspace", "optimizer_states": "block_tables",
+    "kept": "activations", "transient": "block_rounding", "ddp_buckets": "exchanged",
+    "zero_buckets": "exchanged", "fsdp_gathered": "exchanged",
 }  # fmt: skip
-"""Colours of the memory bar's components, reused by part."""
+"""Whose colour a part takes that has none of its own name."""
+
+
+def parts(plan: TrainingPlan) -> list[tuple[str, str, int, bool]]:
+    """(component, label, bytes, estimated) of the bar: run time in one, as on the other pages."""
+    runtime = plan.stage.runtime
+    rows = [
+        (COLOURS.get(key, key), label, size, estimated)
+        for key, label, size, estimated in memory_rows(plan)
+        if size and key not in runtime
+    ]
+    return [*rows, ("runtime", "Run time", sum(e.bytes for e in runtime.values()), True)]
 
 
 def show(plan: TrainingPlan, top: DeltaGenerator) -> None:
@@ -64,6 +77,8 @@ def _verdict(plan: TrainingPlan) -> None:
         st.warning(f"**{sentence}**", icon=":material/warning:")
     else:
         st.success(f"**{sentence}**", icon=":material/check_circle:")
+    if beyond := beyond_stated(plan.model, plan.recipe.sequence_length, served=False):
+        st.warning(beyond, icon=":material/straighten:")
 
 
 def _time(plan: TrainingPlan) -> tuple[StepTime | None, str, float | None, str]:
@@ -92,7 +107,8 @@ def _key_figures(
         ("Largest micro-batch", f"{found.micro_batch_size:,}" if found.micro_batch_size
          else "none fits", f"of {format_tokens(plan.recipe.sequence_length)} tokens"),
         ("Longest sequence", format_tokens(found.sequence_length) if found.sequence_length
-         else "none fits", f"at micro-batch {plan.recipe.micro_batch_size:,}"),
+         else "none fits", f"at micro-batch {plan.recipe.micro_batch_size:,}"
+         + past_positions(plan, found)),
     ]  # fmt: skip
     if time is not None:
         cost = "no price is known"
@@ -109,7 +125,7 @@ def _key_figures(
 
 def _memory(plan: TrainingPlan) -> None:
     st.header("Memory of the fullest GPU", anchor=False)
-    rows = [row for row in memory_rows(plan) if row[2]]
+    rows = parts(plan)
     st.markdown(bar(plan), unsafe_allow_html=True)
     low, high = plan.stage.range_bytes
     table = [
@@ -125,7 +141,7 @@ def _memory(plan: TrainingPlan) -> None:
     st.html(
         html_table(
             ("Part", "Size"), table, numeric=(1,), strong=(len(rows), len(rows) + 3),
-            swatches=[COLOURS.get(key, "runtime") for key, *_ in rows],
+            swatches=[key for key, *_ in rows],
         )
     )  # fmt: skip
     if moved := moved_rows(plan):
@@ -134,19 +150,19 @@ def _memory(plan: TrainingPlan) -> None:
 
 def bar(plan: TrainingPlan) -> str:
     """The fullest GPU as SVG: parts in order, the card's limit as a line."""
-    rows = [row for row in memory_rows(plan) if row[2]]
+    rows = parts(plan)
     capacity = plan.gpu.memory_bytes
     scale = 100 / (1.005 * max(capacity, plan.total_bytes))
-    x, parts = 0.0, []
+    x, drawn = 0.0, []
     for key, label, size, _ in rows:
         width = size * scale
-        parts.append(
-            f'<rect class="sz-{COLOURS.get(key, "runtime")}" x="{x:.3f}%" y="4" height="30" '
+        drawn.append(
+            f'<rect class="sz-{key}" x="{x:.3f}%" y="4" height="30" '
             f'width="{width:.3f}%" stroke="currentColor" stroke-width=".5"><title>{escape(label)}: '
             f"{format_bytes(size)}</title></rect>"
         )
         if width >= 14:
-            parts.append(
+            drawn.append(
                 f'<text class="sz-in" x="{x + 0.8:.3f}%" y="24">{format_bytes(size)}</text>'
             )
         x += width
@@ -155,7 +171,7 @@ def bar(plan: TrainingPlan) -> str:
     alt = f"{format_bytes(plan.total_bytes)} of {format_bytes(capacity)}: {words}."
     return (
         f'<svg class="sz-bar" width="100%" height="40" role="img" aria-label="{escape(alt)}">'
-        f'<rect class="sz-track" x="0" y="4" width="{edge:.3f}%" height="30"/>{"".join(parts)}'
+        f'<rect class="sz-track" x="0" y="4" width="{edge:.3f}%" height="30"/>{"".join(drawn)}'
         f'<line class="sz-limit" x1="{edge:.3f}%" x2="{edge:.3f}%" y1="0" y2="38"/></svg>'
     )
 
@@ -185,7 +201,7 @@ def _derivation(plan: TrainingPlan) -> str:
     note = " ".join(escape(text) for text in notes(plan))
     head = ("Line", "Formula", "With the numbers", "Bytes", "Size")
     estimates = [
-        (name.replace("_", " "), ranged(e), e.source) for name, e in plan.stage.estimates.items()
+        (LABELS.get(name, name), ranged(e), e.source) for name, e in plan.stage.estimates.items()
     ]
     return (
         "<p class='sz-note'>Lines in bold add up to the total of the fullest GPU. " + note + "</p>"

@@ -2,16 +2,17 @@
 
     zero_stages(model, gpu, ranks=8, batches=4)[3].held["Parameters"]
 
-Full training in bf16 with AdamW, as `planner.training` counts it.
+Full training in bf16 with AdamW, as `planner.training` counts it where gradients are reduced to
+their owner only and ZeRO-3 keeps nothing gathered between the passes, as the paper has it.
 """
 
 from dataclasses import dataclass
 
 from planner.hardware import Gpu
 from planner.model import Model
+from planner.training.exchanges import exchanges
 from planner.training.plan import plan_training
 from planner.training.recipe import Recipe, Sharding
-from planner.training.traffic import exchanges
 
 STAGES: tuple[tuple[str, Sharding], ...] = (
     ("Copies", "ddp"), ("ZeRO-1", "zero1"), ("ZeRO-2", "zero2"), ("ZeRO-3", "zero3"),
@@ -55,15 +56,14 @@ def zero_stages(model: Model, gpu: Gpu, ranks: int, batches: int) -> tuple[Stage
     found = []
     for name, sharding in STAGES:
         recipe = Recipe(
-            sharding=sharding, data_parallel_size=ranks, gradient_accumulation_steps=batches
-        )
+            sharding=sharding, data_parallel_size=ranks, gradient_accumulation_steps=batches,
+            use_multi_rank_bucket_allreduce=False, stage3_max_live_parameters=0,
+        )  # fmt: skip
         plan = plan_training(model, gpu, recipe)
         states = plan.stage.states
         held = dict.fromkeys(PARTS.values(), 0)
         for state in states.states:
             held[PARTS[state.name]] += state.bytes
-        sent = tuple(
-            (what, times, size * (ranks - 1) // ranks) for what, times, size in exchanges(plan)
-        )
+        sent = tuple((each.what, each.times, each.sent_bytes) for each in exchanges(plan))
         found.append(Stage(name, held, sent, states.parameters))
     return tuple(found)

@@ -4,13 +4,18 @@ from math import prod
 
 from planner.estimate import Estimate
 from planner.training.recipe import Recipe
-from planner.training.states import States, gradient_bytes, has_master, parameter_bytes
+from planner.training.states import (
+    States,
+    gradient_bytes,
+    has_master,
+    parameter_bytes,
+    reduced_bytes,
+    shard_bytes,
+)
 from planner.training.tensors import Held
-from planner.units import ceil_div
 
 BUCKET = 5 * 10**8
 PREFETCH = 5 * 10**7
-MAX_LIVE = 10**9
 PIPELINE_BUFFERS = 2
 FRAGMENTATION = (0.0, 0.05, 0.30)
 FRAGMENTATION_SOURCE = (
@@ -22,8 +27,9 @@ HOST_SOURCE = "DeepSpeed's estimators add half for buffers; the states alone are
 
 
 def buffers(
-    held: tuple[Held, ...], found: States, recipe: Recipe, hidden_size: int, largest_layer: int
-) -> dict[str, Estimate]:
+    held: tuple[Held, ...], found: States, recipe: Recipe, hidden_size: int,
+    largest_layer: tuple[Held, ...],
+) -> dict[str, Estimate]:  # fmt: skip
     """Communication and work buffers of one rank by name; empty on a single GPU without LoRA."""
     result: dict[str, Estimate] = {}
     gathers = recipe.sharding == "fsdp2" and has_master(recipe)
@@ -48,7 +54,7 @@ def buffers(
 
 
 def _data_parallel(
-    held: tuple[Held, ...], found: States, recipe: Recipe, largest: int
+    held: tuple[Held, ...], found: States, recipe: Recipe, largest: tuple[Held, ...]
 ) -> tuple[str, Estimate]:
     n, p, g = found.trainable, parameter_bytes(recipe), gradient_bytes(recipe)
     if recipe.sharding == "ddp":
@@ -57,29 +63,16 @@ def _data_parallel(
             "gradient_as_bucket_view",
         )  # fmt: skip
     if recipe.sharding == "fsdp2":
-        one = largest * p
-        root = p * sum(t.parameters for t in held if t.count == 1 and _outside(t))
-        whole = found.trainable == found.parameters
-        gradient = one if whole else 0
-        source = (
-            "FSDP2: a layer, the prefetched one and a layer's gradients, beside embedding and "
-            "head, which stay gathered unless they are wrapped themselves"
-        )
-        passing = 0
-        if recipe.offload_parameters != "none":
-            stored = 4 if whole and has_master(recipe) else p
-            passing = ceil_div(largest * (stored + (g if whole else 0)), recipe.shards)
-            source += "; a layer's shards and their gradients on their way from and to the host"
-        return "fsdp_gathered", Estimate(
-            root + 2 * one + gradient + passing, one + gradient + passing,
-            2 * root + 2 * one + 2 * gradient + passing, source,
-        )  # fmt: skip
+        return "fsdp_gathered", _fsdp_gathered(held, recipe, largest)
     bucket = min(BUCKET, n) * 2
     if recipe.sharding == "zero3":
-        central = bucket + min(PREFETCH, n) * 2
+        whole = sum(t.gathered_bytes(p) for t in held)
+        live = min(p * recipe.stage3_max_live_parameters, whole)
+        beside = max(live - p * max(prod(t.shape) for t in held), p * min(PREFETCH, n))
         return "zero_buckets", Estimate(
-            central, bucket, bucket + min(MAX_LIVE, found.parameters) * 2,
-            "DeepSpeed: reduce bucket 5e8 and prefetch bucket 5e7 elements; at most 1e9 live",
+            bucket + beside, bucket, bucket + max(live, beside),
+            "DeepSpeed: reduce bucket of 5e8 and prefetch bucket of 5e7 elements; up to "
+            "stage3_max_live_parameters stay gathered, the largest module apart",
         )  # fmt: skip
     return "zero_buckets", Estimate(
         2 * bucket, bucket, 3 * bucket,
@@ -87,8 +80,42 @@ def _data_parallel(
     )  # fmt: skip
 
 
-def _outside(tensor: Held) -> bool:
-    return tensor.role == "embedding" or tensor.name.startswith("lm_head")
+def _fsdp_gathered(
+    held: tuple[Held, ...], recipe: Recipe, largest: tuple[Held, ...]
+) -> Estimate:  # fmt: skip
+    """What FSDP2 has whole at a time, and what passes between GPU and host."""
+    p, reduced = parameter_bytes(recipe), reduced_bytes(recipe)
+    one, everything = (sum(t.gathered_bytes(p) for t in some) for some in (largest, held))
+    root = sum(t.gathered_bytes(p) for t in held if t.outside)
+    gradient, gradients, root_gradient = (
+        reduced * sum(t.parameters for t in some if t.trainable)
+        for some in (largest, held, [t for t in held if t.outside])
+    )
+    passing, source = 0, ""
+    if recipe.offload_parameters != "none":
+        trained = [t for t in largest if t.trainable]
+        passing = sum(shard_bytes(t, recipe) for t in (*largest, *trained))
+        source = "; a layer's shards and their gradients on their way from and to the host"
+    if recipe.pipeline_parallel_size > 1:
+        size = everything + gradients + passing
+        return Estimate(
+            size, size, size + gradient,
+            "FSDP2 in a pipeline keeps a stage's parameters gathered, and its gradients whole, "
+            f"until the last micro-batch is reduced{source}",
+        )  # fmt: skip
+    if recipe.reshard_after_forward == "never":
+        size = everything + gradient + passing
+        return Estimate(
+            size, size, size + max(gradient, root_gradient),
+            "FSDP2 that does not reshard after forward: all parameters, a layer's gradients"
+            f"{source}",
+        )  # fmt: skip
+    return Estimate(
+        root + 2 * one + gradient + passing, one + gradient + passing,
+        root + root_gradient + 2 * one + 2 * gradient + passing,
+        "FSDP2: a layer, the prefetched one and a layer's gradients, beside embedding and head, "
+        f"which stay gathered unless they are wrapped themselves{source}",
+    )  # fmt: skip
 
 
 def fragmentation(transient_bytes: int) -> Estimate:

@@ -11,13 +11,14 @@ from planner.errors import PlanRefused
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.training.plan import TrainingPlan, plan_training
-from planner.training.recipe import Lora, Recipe, Sharding
+from planner.training.recipe import SHARDING_NAMES, Lora, Recipe, Sharding, position_table
 
 MOST_SEQUENCES = 2**16
 LONGEST = 2**24
+MOST_GPUS = 1024
+COPIES = (*GPU_COUNTS, 128, 256, 512, 1024)
 LADDER: tuple[Sharding, ...] = ("ddp", "zero1", "zero2", "zero3")
-"""From least to most communication: of m micro-batches the first two move 2 P, stage 2 m P + P and
-stage 3 3 m P."""
+"""From least to most communication in a step of many micro-batches."""
 
 EVERYTHING: dict[str, object] = {
     "sharding": "fsdp2", "offload_optimizer": "cpu", "offload_parameters": "cpu",
@@ -48,9 +49,9 @@ def largest_micro_batch(plan: TrainingPlan) -> int:
 
 
 def longest_sequence(plan: TrainingPlan) -> int:
-    """Longest sequence at this micro-batch, a multiple of the context-parallel size."""
-    step = plan.recipe.context_parallel_size
-    return step * _largest(plan, "sequence_length", LONGEST // step, step)
+    """Longest sequence at this micro-batch, a multiple that every rank can share."""
+    step, longest = plan.recipe.sequence_multiple, position_table(plan.model) or LONGEST
+    return step * _largest(plan, "sequence_length", longest // step, step)
 
 
 def remedies(plan: TrainingPlan) -> tuple[str, ...]:
@@ -71,7 +72,7 @@ def remedies(plan: TrainingPlan) -> tuple[str, ...]:
     )
     found = []
     if sharding is not None:
-        found.append(f"{sharding.replace('zero', 'ZeRO-')} sharding")
+        found.append(f"{SHARDING_NAMES[sharding]} sharding")
         tries = tuple(each for each in tries if "sharding" not in each[1])
     for words, changes in tries:
         if all(getattr(recipe, name) == value for name, value in changes.items()):
@@ -88,12 +89,23 @@ def remedies(plan: TrainingPlan) -> tuple[str, ...]:
         found.append(f"sequences of {longest:,} tokens")
     fewest = fewest_gpus(plan.model, plan.gpu, recipe)
     if fewest is not None:
-        split = f"tensor {fewest.tensor_parallel_size} × pipeline {fewest.pipeline_parallel_size}"
         if fewest.gpus > recipe.gpus:
-            found.append(f"{fewest.gpus:,} GPUs (data {fewest.data_parallel_size} × {split})")
+            found.append(f"{fewest.gpus:,} GPUs ({split(fewest)})")
         elif fewest.data_parallel_size == 1:
-            found.append(f"each copy on {fewest.gpus:,} of the GPUs ({split})")
+            each = split(fewest).removeprefix("data 1 × ")
+            found.append(f"each copy on {fewest.gpus:,} of the GPUs ({each})")
     return tuple(found)
+
+
+def split(recipe: Recipe) -> str:
+    """'data 2 × tensor 4 × pipeline 1': how GPUs share the work, the factors of their number."""
+    sizes = {
+        "data": recipe.data_parallel_size, "tensor": recipe.tensor_parallel_size,
+        "pipeline": recipe.pipeline_parallel_size,
+    }  # fmt: skip
+    if recipe.context_parallel_size > 1:
+        sizes["context"] = recipe.context_parallel_size
+    return " × ".join(f"{name} {size}" for name, size in sizes.items())
 
 
 def _largest(plan: TrainingPlan, name: str, limit: int, step: int = 1) -> int:
@@ -115,9 +127,10 @@ def cheapest_sharding(plan: TrainingPlan) -> Sharding | None:
 
 
 def fewest_gpus(model: Model, gpu: Gpu, recipe: Recipe) -> Recipe | None:
-    """The smallest number of GPUs with this sharding that fits, None if none of GPU_COUNTS does.
+    """The smallest number of GPUs with this sharding that fits, None if none of those tried does.
 
-    Data parallel first, then tensor parallel within a machine, then pipeline stages.
+    Data parallel first, then tensor parallel within a machine, then pipeline stages: powers of two,
+    times the context-parallel size.
     """
     for changed in _splits(recipe, gpu.joined_gpus):
         found = _try(model, gpu, recipe, **changed)
@@ -127,17 +140,16 @@ def fewest_gpus(model: Model, gpu: Gpu, recipe: Recipe) -> Recipe | None:
 
 
 def _splits(recipe: Recipe, joined_gpus: int) -> Iterator[dict[str, object]]:
-    for gpus in (*GPU_COUNTS, 128, 256, 512, 1024):
-        for tp in (n for n in GPU_COUNTS if n <= min(gpus, joined_gpus)):
-            for pp in (n for n in GPU_COUNTS if n * tp <= gpus):
-                rest = gpus // (tp * pp)
-                if rest % recipe.context_parallel_size:
-                    continue
+    context = recipe.context_parallel_size
+    for copies in (n for n in COPIES if n * context <= MOST_GPUS):
+        for tp in (n for n in GPU_COUNTS if n <= min(copies, joined_gpus)):
+            for pp in (n for n in GPU_COUNTS if n * tp <= copies):
+                data = copies // (tp * pp)
                 yield {
                     "tensor_parallel_size": tp,
                     "pipeline_parallel_size": pp,
-                    "data_parallel_size": rest // recipe.context_parallel_size,
-                    "expert_parallel_size": min(rest, recipe.expert_parallel_size),
+                    "data_parallel_size": data,
+                    "expert_parallel_size": min(data * context, recipe.expert_parallel_size),
                     "gradient_accumulation_steps": max(pp, recipe.gradient_accumulation_steps),
                 }
 

@@ -3,7 +3,8 @@
 A matmul's backward pass is its input's gradient and its weight's: twice the forward one (Kaplan et
 al. 2020), once where the weight is frozen. Attention has no weights and two products forward; its
 backward is four, and five where flash attention computes the scores again (Dao 2023). Elementwise
-kernels read and write about twice as much backward, whatever is trained.
+kernels read and write about twice as much backward, whatever is trained. Each pass writes quantised
+matrices out in 16 bits before it multiplies them (Dettmers et al. 2023, QLoRA).
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from planner.timing.speed import Speed
 from planner.timing.step_costs import step_costs
 from planner.training.plan import TrainingPlan
 from planner.training.recipe import Recipe
+from planner.training.states import SCALE_BYTES, parameter_bytes
 from planner.units import ceil_div
 
 MATMULS = ("matmul", "grouped_matmul")
@@ -56,11 +58,22 @@ def micro_batch(plan: TrainingPlan, stage: int, speed: Speed) -> Compute:
     own = {**done, "attention": 3.0}
     for name in _recomputed(recipe):
         done[name] += 1
+    written = done["matmul"] * _dequantised_bytes(plan, stage) / speed.roofs.copy_bytes_per_s
     return Compute(
-        sum(done[name] * seconds for name, seconds in forward_s.items()),
+        written + sum(done[name] * seconds for name, seconds in forward_s.items()),
         forward_s["attention"],
         sum(own[name] * found for name, found in flops.items()),
         sum(done[name] * found for name, found in flops.items()),
+    )
+
+
+def _dequantised_bytes(plan: TrainingPlan, stage: int) -> float:
+    """Read and written to have every quantised matrix in 16 bits once, as each pass does."""
+    each = parameter_bytes(plan.recipe)
+    return sum(
+        t.gathered_bytes(each) + (SCALE_BYTES.get(t.base, 0) + each) * t.parameters
+        for t in plan.stages[stage].held
+        if t.base != "16-bit"
     )
 
 

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from planner.explain.step import Step
 from planner.kinds.mlp import MoE
 from planner.model import kind_name
+from planner.positions import beyond_stated
 from planner.training.plan import TrainingPlan
 from planner.training.saved import bytes_of
+from planner.training.states import State
 from planner.units import counted, format_bytes
 
 LABELS = {
@@ -51,12 +53,19 @@ def derivation(plan: TrainingPlan) -> tuple[Step, ...]:
     )  # fmt: skip
 
 
+def label(state: State, plan: TrainingPlan) -> str:
+    """A state as people read it; FSDP2's only copy of the parameters is its fp32 shards."""
+    if plan.recipe.sharding == "fsdp2" and state.name == "master weights":
+        return "Parameters, fp32 shards"
+    return f"{state.name[:1].upper()}{state.name[1:]}"
+
+
 def _states(plan: TrainingPlan) -> Iterator[Step]:
     stage = plan.stage
     for state in stage.states.states:
         where = "" if state.place == "none" else f" (on {_PLACES[state.place]}, not in the total)"
         yield Step(
-            f"{state.name[:1].upper()}{state.name[1:]}{where}",
+            f"{label(state, plan)}{where}",
             "parameters on this GPU x bytes / shards", state.formula, state.bytes,
             in_total=state.place == "none",
         )  # fmt: skip
@@ -155,6 +164,16 @@ def notes(plan: TrainingPlan) -> tuple[str, ...]:
         found.append("FSDP2 keeps shards, gradients and optimizer states on the host together: "
                      "fully_shard(..., offload_policy=CPUOffloadPolicy()), and an optimizer with "
                      "fused=True, which is not PyTorch's default on a CPU.")  # fmt: skip
+    recipe = plan.recipe
+    if beyond := beyond_stated(plan.model, recipe.sequence_length, served=False):
+        found.append(beyond)
+    if recipe.sequence_length % recipe.sequence_multiple:
+        found.append(f"Sequences are padded: frameworks that share them out ask for a multiple of "
+                     f"{recipe.sequence_multiple:,} tokens.")  # fmt: skip
+    if recipe.sharding == "fsdp2" and recipe.pipeline_parallel_size > 1:
+        found.append("FSDP2 in a pipeline adds gradients up unsharded and reshards after the last "
+                     "micro-batch only: a stage's parameters and gradients are whole until "
+                     "then.")  # fmt: skip
     if plan.model.mtp:
         found.append("Multi-token-prediction layers are not trained in this plan.")
     if plan.model.parameters_elsewhere:

@@ -4,11 +4,13 @@ from dataclasses import asdict
 from typing import Any
 
 from planner.estimate import Estimate
-from planner.parameters import count
-from planner.training.capacity import Limits
-from planner.training.explain import LABELS, derivation, notes, verdict
+from planner.parameters import count as parameter_count
+from planner.positions import beyond_stated
+from planner.training.capacity import MOST_GPUS, Limits, split
+from planner.training.explain import LABELS, derivation, label, notes, verdict
 from planner.training.plan import SCHEMA_VERSION, TrainingPlan
 from planner.training.published import published
+from planner.training.recipe import SHARDING_NAMES
 from planner.training.speed import StepTime
 from planner.units import counted, format_bytes, format_seconds, format_share
 
@@ -19,7 +21,7 @@ def memory_rows(plan: TrainingPlan) -> list[tuple[str, str, int, bool]]:
     """(key, label, bytes, estimated) of all that lies on the binding GPU, in order."""
     stage = plan.stage
     rows = [
-        (s.name.replace(" ", "_"), s.name[:1].upper() + s.name[1:], s.bytes, False)
+        (s.name.replace(" ", "_"), label(s, plan), s.bytes, False)
         for s in stage.states.states
         if s.place == "none"
     ]
@@ -28,34 +30,43 @@ def memory_rows(plan: TrainingPlan) -> list[tuple[str, str, int, bool]]:
     estimated = any(s.estimated for part in stage.parts for s in part.saved)
     rows.append(("kept", "Activations kept", stage.kept_bytes, estimated))
     eager = stage.loss.bytes >= stage.layer_peak_bytes
-    label = "Logits and loss" if eager else "One layer's backward"
-    rows.append(("transient", label, stage.transient_bytes, eager))
+    transient = "Logits and loss" if eager else "One layer's backward"
+    rows.append(("transient", transient, stage.transient_bytes, eager))
     return rows + [
         (name, LABELS.get(name, name), e.bytes, True) for name, e in stage.estimates.items()
     ]
 
 
+def past_positions(plan: TrainingPlan, found: Limits) -> str:
+    """What to add to the longest sequence that fits; nothing where the model reaches that far."""
+    beyond = beyond_stated(plan.model, found.sequence_length, served=False)
+    return ", beyond the stated positions" if beyond else ""
+
+
 def limit_rows(plan: TrainingPlan, found: Limits) -> list[tuple[str, str]]:
     """The questions backwards, answered."""
     recipe, fewest = plan.recipe, found.fewest
-    split = "none of up to 1,024"
+    count = f"none of up to {MOST_GPUS:,}"
     if fewest is not None:
-        split = (
-            f"{fewest.gpus:,} (data {fewest.data_parallel_size} × tensor "
-            f"{fewest.tensor_parallel_size} × pipeline {fewest.pipeline_parallel_size})"
-        )
-    return [
+        count = "1" if fewest.gpus == 1 else f"{fewest.gpus:,} ({split(fewest)})"
+    longest = "none fits"
+    if found.sequence_length:
+        longest = counted(found.sequence_length, "token")
+        longest += past_positions(plan, found)
+    rows = [
         (
             f"Largest micro-batch at {counted(recipe.sequence_length, 'token')}",
             f"{found.micro_batch_size:,}" if found.micro_batch_size else "none fits",
         ),
         (
             f"Longest sequence at micro-batch {recipe.micro_batch_size:,}",
-            counted(found.sequence_length, "token") if found.sequence_length else "none fits",
+            longest,
         ),
-        ("Lowest sharding that fits on these GPUs", found.sharding or "none"),
-        (f"Fewest GPUs with {recipe.sharding}", split),
     ]
+    if recipe.shards > 1:
+        lowest = SHARDING_NAMES[found.sharding] if found.sharding else "none"
+        rows.append(("Lowest sharding that fits on these GPUs", lowest))
+    return [*rows, (f"Fewest GPUs with {SHARDING_NAMES[recipe.sharding]}", count)]
 
 
 def time_rows(time: StepTime, usd_per_gpu_hour: float | None, price: str) -> list[tuple[str, str]]:
@@ -87,7 +98,16 @@ def time_rows(time: StepTime, usd_per_gpu_hour: float | None, price: str) -> lis
         "Pipeline bubble": time.bubble_s,
         "Optimizer": time.optimizer_s,
     }
-    rows += [(name, format_seconds(seconds)) for name, seconds in parts.items() if seconds]
+    sent = {"Data parallel links, half of it hidden": time.data_bytes}
+    rows += [
+        (
+            name,
+            format_seconds(seconds)
+            + (f" for {format_bytes(sent[name])} that a GPU sends" if name in sent else ""),
+        )
+        for name, seconds in parts.items()
+        if seconds
+    ]
     rows += [
         (
             t.name,
@@ -107,7 +127,7 @@ def time_rows(time: StepTime, usd_per_gpu_hour: float | None, price: str) -> lis
 def published_rows(plan: TrainingPlan) -> list[tuple[str, str, str]]:
     """What the frameworks' own estimators say: tool, what, figure beside ours."""
     rows = []
-    for p in published(plan.model, plan.recipe, count(plan.model).total):
+    for p in published(plan.model, plan.recipe, parameter_count(plan.model).total):
         ours = format_bytes(plan.stage.states.gpu_bytes)
         rows.append((f"{p.tool}: states", format_bytes(p.states_bytes), ours))
         if p.activation_bytes is not None:
@@ -133,7 +153,7 @@ def as_data(
         "kind": "training",
         "verdict": verdict(plan),
         "fits": plan.fits,
-        "model": {"source": plan.model.source, "parameters": count(plan.model).total},
+        "model": {"source": plan.model.source, "parameters": parameter_count(plan.model).total},
         "gpu": {"id": plan.gpu.id, "name": plan.gpu.name, "memory_bytes": plan.gpu.memory_bytes},
         "recipe": {**plan.recipe.model_dump(mode="json"), "gpus": plan.recipe.gpus},
         "parameters_on_gpu": stage.states.parameters,
@@ -165,7 +185,7 @@ def as_data(
         "time": None if time is None else _time(time, usd_per_gpu_hour),
         "untimed": untimed or None,
         "published": [
-            asdict(p) for p in published(plan.model, plan.recipe, count(plan.model).total)
+            asdict(p) for p in published(plan.model, plan.recipe, parameter_count(plan.model).total)
         ],
         "notes": list(notes(plan)),
         "derivation": [asdict(step) for step in derivation(plan)],

@@ -10,17 +10,16 @@ FSDP2's CPUOffloadPolicy differs in what crosses and in which dtype (PyTorch 2.1
 torch/distributed/fsdp/_fully_shard: `_fsdp_param.py` all_gather_inputs, `_fsdp_collectives.py`
 foreach_reduce). Shards cross as they are stored, fp32 under mixed precision, and are cast on the
 GPU. Gradients cross once a reduction, in the shards' dtype, and the host adds them up. Adam updates
-the shards themselves, so nothing returns. A shard of FSDP's root crosses once, not twice, where the
-root stays gathered between the passes: that is not taken off.
+the shards themselves, so nothing returns. What stays gathered between the passes crosses once
+(`planner.training.exchanges`).
 """
 
 from dataclasses import dataclass
 
 from planner.errors import PlanRefused
+from planner.training.exchanges import gathers, kept_share, reductions
 from planner.training.plan import TrainingPlan
-from planner.training.recipe import Recipe
-from planner.training.states import parameter_bytes
-from planner.training.traffic import reductions
+from planner.training.states import parameter_bytes, shard_bytes
 
 PCIE_SHARE = 0.9
 """Of the link's peak, what large copies of pinned memory sustain; as between GPUs over PCIe."""
@@ -83,14 +82,10 @@ def transfers(plan: TrainingPlan) -> tuple[Transfer, ...]:
 
 
 def _streamed(plan: TrainingPlan) -> int:
-    """Bytes of parameters that one GPU fetches in a step: its part, twice a micro-batch."""
-    return 2 * plan.recipe.gradient_accumulation_steps * _moved(plan, _fetched(plan.recipe))
-
-
-def _fetched(recipe: Recipe) -> tuple[str, ...]:
-    """States that the layers compute with once gathered; FSDP2's fp32 shards are the only copy."""
-    shards = ("master weights",) if recipe.sharding == "fsdp2" else ()
-    return ("parameters", "frozen parameters", *shards)
+    """Bytes of parameters that one GPU fetches in a step: its part, as often as it is gathered."""
+    recipe = plan.recipe
+    size = sum(gathers(recipe, t.outside) * shard_bytes(t, recipe) for t in plan.stage.held)
+    return int((1 - kept_share(plan) / 2) * size)
 
 
 def _moved(plan: TrainingPlan, names: tuple[str, ...]) -> int:
@@ -114,9 +109,9 @@ def _link(plan: TrainingPlan) -> Transfer:
     recipe, each = plan.recipe, _updated(plan)
     size = 0
     if recipe.sharding == "fsdp2":
-        size += reductions(plan) * _moved(plan, ("gradients",))
+        size += reductions(recipe) * _moved(plan, ("gradients",))
     elif recipe.offload_optimizer != "none":
-        size += (2 * reductions(plan) - 1) * each
+        size += (2 * reductions(recipe) - 1) * each
     if recipe.offload_parameters != "none":
         size += _streamed(plan)
     if (recipe.offload_optimizer == "none") != (recipe.offload_parameters == "none"):
@@ -134,7 +129,7 @@ def _adam(plan: TrainingPlan) -> Transfer:
     if recipe.sharding == "fsdp2":
         size += 2 * _moved(plan, ("parameters",))
         low_high, source = TORCH_HOST_RANGE, TORCH_HOST_SOURCE
-        if sums := reductions(plan) - 1:
+        if sums := reductions(recipe) - 1:
             name, size = "Optimizer and sums of gradients", size + SUM * sums * gradients
     else:
         size += _updated(plan)

@@ -44,6 +44,7 @@ class StagePlan:
 
     index: int
     layers: range
+    held: tuple[Held, ...]
     states: States
     parts: tuple[LayerPart, ...]
     in_flight: float
@@ -190,6 +191,7 @@ def plan_training(model: Model, gpu: Gpu, recipe: Recipe) -> TrainingPlan:
             StagePlan(
                 index,
                 span,
+                held,
                 stored,
                 own,
                 float(batches),
@@ -217,14 +219,16 @@ def _part(
 
 
 @memo(maxsize=256)
-def _stage_states(model: Model, recipe: Recipe) -> tuple[tuple[tuple[Held, ...], States, int], ...]:
-    """Tensors and states of each stage, which no batch changes, and its largest layer."""
+def _stage_states(
+    model: Model, recipe: Recipe
+) -> tuple[tuple[tuple[Held, ...], States, tuple[Held, ...]], ...]:
+    """Tensors and states of each stage, which no batch changes, and its largest layer's tensors."""
     found = []
     groups = stage_groups(model, recipe.pipeline_parallel_size)
     for held, own in zip(stage_tensors(model, recipe), groups, strict=True):
         layer = max(
-            sum(t.parameters for t in layer_tensors(g.weights(model.hidden_size), recipe))
-            for g, _ in own
+            (tuple(layer_tensors(g.weights(model.hidden_size), recipe)) for g, _ in own),
+            key=lambda tensors: sum(t.parameters for t in tensors),
         )
         module = max(prod(t.shape) for t in held)
         found.append((held, states(held, recipe, module), layer))

@@ -27,8 +27,14 @@ class Published:
 
 
 def published(model: Model, recipe: Recipe, parameters: int) -> tuple[Published, ...]:
-    """The estimators that know such a recipe; none for LoRA or other optimizers than Adam."""
-    if recipe.lora is not None or recipe.optimizer not in ("adam", "adamw"):
+    """The estimators that know such a recipe: Adam of all parameters, no sequence or expert shared.
+
+    DeepSpeed's do not know NVMe, and Megatron-LM's activations only selective recomputation.
+    """
+    shared = recipe.context_parallel_size * recipe.expert_parallel_size > 1
+    nvme = "nvme" in (recipe.offload_optimizer, recipe.offload_parameters)
+    known = recipe.lora is None and recipe.optimizer in ("adam", "adamw")
+    if shared or nvme or not known:
         return ()
     found: list[Published] = []
     plain = recipe.tensor_parallel_size * recipe.pipeline_parallel_size == 1
@@ -92,8 +98,10 @@ def megatron(model: Model, recipe: Recipe, *, padding: int = 128) -> Published |
     if not model.tie_word_embeddings and pp == 1:
         shard += hidden * vocab / tp
     each = 18 if recipe.sharding == "ddp" else 6 + 12 / recipe.data_parallel_size
-    kept = _megatron_activations(recipe, hidden, ffn, layers, vocab)
-    return Published("Megatron-LM theoretical report", int(shard * each), int(kept))
+    kept = None
+    if recipe.recomputation != "full":
+        kept = int(_megatron_activations(recipe, hidden, ffn, layers, vocab))
+    return Published("Megatron-LM theoretical report", int(shard * each), kept)
 
 
 def _megatron_activations(recipe: Recipe, hidden: int, ffn: int, layers: int, vocab: int) -> float:

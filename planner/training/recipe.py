@@ -16,9 +16,12 @@ from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import MoE
 from planner.model import Model, kind_name
 from planner.parallelism import check as check_shapes
+from planner.positions import beyond_stated, reach
 
 Precision = Literal["bf16", "fp16", "fp32", "fp8"]
 GradientDtype = Literal["auto", "16-bit", "fp32", "both"]
+ReduceDtype = Literal["auto", "16-bit", "fp32"]
+Reshard = Literal["default", "always", "never"]
 OptimizerName = Literal[
     "adamw", "adam", "adamw_bf16", "adamw_8bit", "adafactor", "muon", "lion", "sgd", "sgd_momentum"
 ]
@@ -28,6 +31,9 @@ Schedule = Literal["gpipe", "1f1b", "interleaved"]
 Recomputation = Literal["none", "selective", "full"]
 AttentionKernel = Literal["flash", "naive", "naive_16_bit"]
 Loss = Literal["eager", "in_place", "chunked"]
+SHARDING_NAMES: dict[Sharding, str] = {
+    "ddp": "DDP", "zero1": "ZeRO-1", "zero2": "ZeRO-2", "zero3": "ZeRO-3", "fsdp2": "FSDP2",
+}  # fmt: skip
 Size = Field(default=1, ge=1, le=65536)
 
 
@@ -44,6 +50,11 @@ class Recipe(Frozen):
 
     gradient_dtype: "16-bit" as in the ZeRO paper, "fp32" as Megatron-LM keeps them, "both" as
     DeepSpeed's estimators count them; auto is fp32 for FSDP2, the parameters' own otherwise.
+    reduce_dtype: what gradients are sent in, FSDP2's name (torchtitan sets fp32) and DeepSpeed's
+    communication_data_type; auto is the precision of training, and fp32 where DDP or ZeRO-1 keep
+    gradients in it, as Megatron-LM does. reshard_after_forward: FSDP2's, in torchtitan's words; the
+    default is every module but the root, and none in a pipeline; accelerate sets always.
+    use_multi_rank_bucket_allreduce (of ZeRO-1 and 2) and stage3_max_live_parameters: DeepSpeed's.
     sequence_parallel splits what tensor parallelism leaves whole. dropout: masks are kept.
     attention: "naive" stores probabilities as transformers' eager attention does, whose softmax is
     in fp32 and cast back; "naive_16_bit" as Megatron-LM does, whose softmax stays in 16 bits.
@@ -59,9 +70,13 @@ class Recipe(Frozen):
     precision: Precision = "bf16"
     master_weights: bool = True
     gradient_dtype: GradientDtype = "auto"
+    reduce_dtype: ReduceDtype = "auto"
     optimizer: OptimizerName = "adamw"
     lora: Lora | None = None
     sharding: Sharding = "zero1"
+    reshard_after_forward: Reshard = "default"
+    use_multi_rank_bucket_allreduce: bool = True
+    stage3_max_live_parameters: int = Field(default=10**9, ge=0, le=2**50)
     offload_optimizer: Place = "none"
     offload_parameters: Place = "none"
     data_parallel_size: int = Size
@@ -104,10 +119,22 @@ class Recipe(Frozen):
         """Ranks that hold the same dense parameters; ZeRO and FSDP shard over them."""
         return self.data_parallel_size * self.context_parallel_size
 
+    def replicas(self, expert: bool) -> int:
+        """Ranks that hold the same tensors: fewer have the same experts."""
+        return self.shards // (self.expert_parallel_size if expert else 1)
+
     @property
     def micro_batch_tokens(self) -> int:
         """Tokens of one micro-batch on one GPU."""
         return self.micro_batch_size * -(-self.sequence_length // self.context_parallel_size)
+
+    @property
+    def sequence_multiple(self) -> int:
+        """Of what frameworks that share sequences out want their length to be a multiple: tensor
+        parallel x 2 context parallel (torchtitan, llama3/infra/parallelize.py)."""
+        context = self.context_parallel_size
+        tensor = self.tensor_parallel_size if self.sequence_parallel else 1
+        return tensor * (context if context == 1 else 2 * context)
 
     @property
     def step_tokens(self) -> int:
@@ -141,6 +168,18 @@ USUAL = Recipe(lora=Lora(), recomputation="full", gradient_accumulation_steps=8)
 """What is planned until something is chosen, on the page and on the command line alike."""
 
 
+def position_table(model: Model) -> int | None:
+    """Positions of a model that has a table of them; None where nothing ends its sequences."""
+    found = reach(model)
+    return found.supported_tokens if found.hard else None
+
+
+def usual(model: Model) -> Recipe:
+    """USUAL, with sequences that the model has positions for."""
+    longest = position_table(model) or USUAL.sequence_length
+    return USUAL.replace(sequence_length=min(USUAL.sequence_length, longest))
+
+
 FSDP2_PLACES = (("none", "none"), ("cpu", "cpu"))
 """Of optimizer and parameters: `CPUOffloadPolicy` has one switch for all
 (pytorch torch/distributed/fsdp/_fully_shard/_fsdp_api.py)."""
@@ -149,7 +188,16 @@ FSDP2_PLACES = (("none", "none"), ("cpu", "cpu"))
 def check(model: Model, recipe: Recipe) -> None:
     """Refuse what contradicts itself or the model, saying what would do."""
     check_shapes(model, recipe.deployment())
+    beyond = beyond_stated(model, recipe.sequence_length, served=False)
+    if beyond is not None and (table := position_table(model)) is not None:
+        raise PlanRefused(f"{beyond} Choose sequence_length {table:,} or less")
+    if recipe.precision == "fp8" and recipe.lora is not None and recipe.lora.base != "16-bit":
+        raise PlanRefused(
+            f"precision fp8 multiplies fp8 copies of 16-bit matrices, and lora.base is "
+            f"{recipe.lora.base}: choose precision bf16, or base 16-bit (LoRA)"
+        )
     _check_offload(recipe)
+    _check_gradients(recipe)
     _check_pipeline(recipe)
     experts = [g.mlp.num_experts for g in model.groups if isinstance(g.mlp, MoE)]
     ep = recipe.expert_parallel_size
@@ -187,6 +235,17 @@ def _check_offload(recipe: Recipe) -> None:
         raise PlanRefused("offload_optimizer nvme (ZeRO-Infinity) needs sharding zero3")
     if recipe.offload_parameters != "none" and recipe.sharding != "zero3":
         raise PlanRefused("offload_parameters needs sharding zero3 or fsdp2")
+
+
+def _check_gradients(recipe: Recipe) -> None:
+    if recipe.sharding != "fsdp2" or recipe.gradient_dtype == "auto":
+        return
+    own = "fp32" if recipe.master_weights or recipe.precision == "fp32" else "16-bit"
+    if recipe.gradient_dtype != own:
+        raise PlanRefused(
+            f"FSDP2 keeps gradients in the dtype of its shards, here {own}: leave gradient_dtype "
+            "on auto; reduce_dtype says what they are sent in"
+        )
 
 
 def _check_pipeline(recipe: Recipe) -> None:

@@ -29,7 +29,7 @@ class StepTime:
     """Seconds of one optimizer step by what they go into; low and high bound the total.
 
     tensor_s, ring_s, stage_s and transfers are on the critical path; data_s is taken as half hidden
-    behind the backward pass.
+    behind the backward pass, and data_bytes are those that a GPU sends in it.
     """
 
     compute_s: float
@@ -37,6 +37,7 @@ class StepTime:
     ring_s: float
     stage_s: float
     data_s: float
+    data_bytes: int
     bubble_s: float
     optimizer_s: float
     transfers: tuple[Transfer, ...]
@@ -93,6 +94,7 @@ def step_time(plan: TrainingPlan, speed: Speed) -> StepTime:
         ring_s=links.ring_s,
         stage_s=links.stage_s,
         data_s=links.data_s,
+        data_bytes=links.data_bytes,
         bubble_s=idle,
         optimizer_s=optimizer,
         transfers=moved,

@@ -12,12 +12,10 @@ from planner.training.recipe import Place, Recipe
 from planner.training.tensors import Held
 from planner.units import ceil_div
 
-BASE_BYTES = {
-    "nf4": (0.5 + 1 / 64 + 4 / (64 * 256)),
-    "int8": 1.0,
-}
-"""Bytes per frozen parameter. nf4 with double quantisation: 4 bits, an 8-bit scale per 64, an fp32
-scale per 256 of those (Dettmers et al. 2023, QLoRA); int8: row scales apart."""
+SCALE_BYTES = {"nf4": 1 / 64 + 4 / (64 * 256)}
+"""Per frozen parameter with double quantisation: an 8-bit scale per 64, an fp32 scale per 256 of
+those (Dettmers et al. 2023, QLoRA). They are no parameters, so every rank keeps all of them
+(bitsandbytes issue 1945); int8 has one a row, which is not counted."""
 FP8_COPIES = 2
 """Bytes per matrix parameter: an fp8 copy and its transpose (Transformer Engine on Hopper)."""
 
@@ -71,11 +69,32 @@ def gradient_bytes(recipe: Recipe) -> int:
     return {"16-bit": 2, "fp32": 4, "both": 6}[name]
 
 
+def reduced_bytes(recipe: Recipe) -> int:
+    """Per gradient as ranks send it to be reduced."""
+    if recipe.reduce_dtype != "auto":
+        return {"16-bit": 2, "fp32": 4}[recipe.reduce_dtype]
+    whole = recipe.gradient_dtype == "fp32" and recipe.stage < 2
+    return 4 if whole else parameter_bytes(recipe)
+
+
+def shard_bytes(tensor: Held, recipe: Recipe) -> int:
+    """What one rank stores at stage 3 of a tensor to compute with: FSDP2's may be fp32."""
+    each = parameter_bytes(recipe)
+    if tensor.trainable and recipe.sharding == "fsdp2" and has_master(recipe):
+        each = 4
+    return _share(tensor.gathered_bytes(each), tensor, recipe, sharded=True)
+
+
 def states(held: Iterable[Held], recipe: Recipe, largest_module: int) -> States:
     """What one rank stores of these tensors. largest_module: parameters of the largest one."""
     tensors = tuple(held)
     stage = recipe.stage
-    frozen = sum(_frozen_bytes(t, recipe) for t in tensors if not t.trainable)
+    frozen = sum(
+        _share(t.gathered_bytes(parameter_bytes(recipe)), t, recipe, stage >= 3)
+        for t in tensors
+        if not t.trainable
+    )
+    scales = sum(int(SCALE_BYTES.get(t.base, 0) * t.parameters) for t in tensors)
     trained = [t for t in tensors if t.trainable]
     n = sum(t.parameters for t in trained)
     fp32_sharded = recipe.sharding == "fsdp2" and has_master(recipe)
@@ -103,8 +122,9 @@ def states(held: Iterable[Held], recipe: Recipe, largest_module: int) -> States:
     cut = ["" if stage < s else over for s in range(4)]
     rows = [
         State("parameters", per_parameter(p, 3), params, f"{n:,} x {p}{cut[3]}"),
-        State("frozen parameters", frozen, params, "stored bytes of frozen tensors"),
-        State("fp8 copies", copies, "none", f"matrix parameters x {FP8_COPIES}{cut[3]}"),
+        State("frozen parameters", frozen, params, f"stored bytes of frozen tensors{cut[3]}"),
+        State("quantisation scales", scales, "none", "scales of 4-bit tensors, whole on each GPU"),
+        State("copies in fp8", copies, "none", f"matrix parameters x {FP8_COPIES}{cut[3]}"),
         State(
             "gradients", per_parameter(g if optim == "none" else offloaded, 2), optim,
             f"{n:,} x {g if optim == 'none' else offloaded}{cut[2]}",
@@ -124,11 +144,4 @@ def _share(size: int, tensor: Held, recipe: Recipe, sharded: bool) -> int:
     """This rank's part of `size` bytes: experts have fewer replicas to shard over."""
     if not sharded:
         return size
-    ranks = recipe.shards // (recipe.expert_parallel_size if tensor.expert else 1)
-    return ceil_div(size, ranks)
-
-
-def _frozen_bytes(tensor: Held, recipe: Recipe) -> int:
-    each = BASE_BYTES.get(tensor.base, float(parameter_bytes(recipe)))
-    size = int(each * tensor.parameters)
-    return _share(size, tensor, recipe, recipe.stage >= 3)
+    return ceil_div(size, recipe.replicas(tensor.expert))

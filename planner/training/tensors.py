@@ -13,12 +13,16 @@ from planner.units import ceil_div
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "q_a_proj", "q_b_proj",
              "kv_a_proj_with_mqa", "kv_b_proj")  # fmt: skip
 
+CODE_BYTES = {"nf4": 0.5, "int8": 1.0}
+"""Bytes per frozen parameter, its scales apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """`count` equal tensors of one rank. expert: sharded over expert-data-parallel ranks only.
 
     base: the format of a frozen tensor; trainable ones are stored in the training precision.
+    outside: of the layers.
     """
 
     name: str
@@ -28,10 +32,15 @@ class Held:
     expert: bool = False
     trainable: bool = True
     base: str = "16-bit"
+    outside: bool = False
 
     @property
     def parameters(self) -> int:
         return self.count * prod(self.shape)
+
+    def gathered_bytes(self, parameter_bytes: int) -> int:
+        """All of it as ranks that share it out send it: codes, or parameters of so many bytes."""
+        return int(CODE_BYTES.get(self.base, parameter_bytes) * self.parameters)
 
 
 def targeted(weight: Weight, lora: Lora) -> bool:
@@ -69,24 +78,26 @@ def stage_tensors(model: Model, recipe: Recipe) -> list[tuple[Held, ...]]:
             head = model.head or (model.embedding[:1] if index else ())
             outside += head + model.extras
         for weight in outside:
-            held += _held(weight, recipe, 1)
+            held += _held(weight, recipe, 1, outside=True)
         found.append(tuple(held))
     return found
 
 
-def _held(weight: Weight, recipe: Recipe, layers: int) -> Iterator[Held]:
+def _held(weight: Weight, recipe: Recipe, layers: int, outside: bool = False) -> Iterator[Held]:
     expert = weight.name.startswith("experts.")
     part = shard(weight, recipe.deployment())
     count = layers * ceil_div(part.copies, recipe.expert_parallel_size if expert else 1)
     lora = recipe.lora
     if lora is None:
-        yield Held(weight.name, part.shape, weight.role, count, expert)
+        yield Held(weight.name, part.shape, weight.role, count, expert, outside=outside)
         return
     quantised = len(weight.shape) == 2 and weight.role in ("linear", "expert")
     quantised = quantised and not weight.name.startswith("lm_head")
     base = lora.base if quantised else "16-bit"
-    yield Held(weight.name, part.shape, weight.role, count, expert, False, base)
+    yield Held(weight.name, part.shape, weight.role, count, expert, False, base, outside)
     if targeted(weight, lora):
         out_features, in_features = part.shape
-        yield Held(f"{weight.name}.lora_A", (lora.rank, in_features), "linear", count, expert)
-        yield Held(f"{weight.name}.lora_B", (out_features, lora.rank), "linear", count, expert)
+        yield Held(f"{weight.name}.lora_A", (lora.rank, in_features), "linear", count, expert,
+                   outside=outside)  # fmt: skip
+        yield Held(f"{weight.name}.lora_B", (out_features, lora.rank), "linear", count, expert,
+                   outside=outside)  # fmt: skip

@@ -2,10 +2,8 @@
 
 Tensor-parallel layers sum twice in each direction, experts trade tokens twice. A context ring
 passes keys and values around in every pass, and backward their gradients too. Pipeline stages hand
-on activations and get gradients back. Data-parallel ranks reduce gradients once a step under DDP
-and ZeRO-1; under ZeRO-2, ZeRO-3 and FSDP2 after every micro-batch, since each rank keeps its own
-part of them only (DeepSpeed issue 2252; PyTorch PR 126166). ZeRO-3 and FSDP2 gather parameters for
-both passes of every micro-batch, the others once after the update.
+on activations and get gradients back. `planner.training.exchanges` has what data-parallel ranks
+send each other.
 """
 
 from dataclasses import dataclass
@@ -20,8 +18,8 @@ from planner.timing.collectives import (
 )
 from planner.timing.messages import ring_messages
 from planner.training.compute import ATTENTION_BACKWARD, Compute
+from planner.training.exchanges import exchanges
 from planner.training.plan import TrainingPlan
-from planner.training.states import parameter_bytes
 
 RING_BACKWARD = 2
 """Keys and values go around again, and their gradients with them."""
@@ -29,12 +27,16 @@ RING_BACKWARD = 2
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Seconds of one step on the links of a rank; ring_s is what attention does not hide."""
+    """Seconds of one step on the links of a rank; ring_s is what attention does not hide.
+
+    data_bytes: what data parallelism has it send.
+    """
 
     tensor_s: float
     ring_s: float
     stage_s: float
     data_s: float
+    data_bytes: int
 
 
 def traffic(plan: TrainingPlan, computed: Compute) -> Traffic:
@@ -45,6 +47,7 @@ def traffic(plan: TrainingPlan, computed: Compute) -> Traffic:
         batches * _ring_s(plan, computed),
         batches * _stage_s(plan),
         _data_s(plan),
+        sum(each.times * each.sent_bytes for each in exchanges(plan)),
     )
 
 
@@ -61,10 +64,16 @@ def _tensor_s(plan: TrainingPlan) -> float:
     if tp > 1:
         total += layers * 2 * all_reduce_s(size, tp, link_between(plan.gpu, tp))
     if ep > 1:
-        for part in plan.stages[0].parts:
-            if isinstance(part.group.mlp, MoE):
-                sent = size * part.group.mlp.num_experts_per_tok
-                total += 2 * part.count * all_to_all_s(sent, ep, link_between(plan.gpu, ep))
+        link = link_between(plan.gpu, ep)
+        sent = max(
+            sum(
+                part.count * all_to_all_s(size * moe.num_experts_per_tok, ep, link)
+                for part in stage.parts
+                if isinstance(moe := part.group.mlp, MoE)
+            )
+            for stage in plan.stages
+        )
+        total += 2 * sent
     return _passes(plan) * total
 
 
@@ -103,35 +112,11 @@ def _stage_s(plan: TrainingPlan) -> float:
     return 2 * chunks * float(send_s(edge, link_between(plan.gpu, reach)))
 
 
-def reductions(plan: TrainingPlan) -> int:
-    """How often a step's gradients are reduced. FSDP2 in a pipeline waits for the last batch."""
-    recipe = plan.recipe
-    waits = recipe.stage < 2 or recipe.pipeline_parallel_size > 1
-    return 1 if waits else recipe.gradient_accumulation_steps
-
-
-def exchanges(plan: TrainingPlan) -> tuple[tuple[str, int, int], ...]:
-    """(what, times a step, bytes) of data parallelism: gathers, and reduce-scatters of as much.
-
-    An all-reduce is one of each. Of the bytes (n - 1) / n leave each of n ranks.
-    """
-    recipe, states = plan.recipe, plan.stage.states
-    each = parameter_bytes(recipe)
-    gradients = states.trainable * (4 if recipe.gradient_dtype == "fp32" else each)
-    reduced = ("gradients reduced", reductions(plan), gradients)
-    if recipe.stage == 0:
-        return reduced, ("gradients gathered", 1, gradients)
-    if recipe.stage < 3:
-        return reduced, ("parameters gathered", 1, each * states.trainable)
-    gathers = 2 * recipe.gradient_accumulation_steps
-    return reduced, ("parameters gathered", gathers, each * states.parameters)
-
-
 def _data_s(plan: TrainingPlan) -> float:
     recipe = plan.recipe
     reach = recipe.shards * recipe.tensor_parallel_size * recipe.pipeline_parallel_size
     link = link_between(plan.gpu, reach)
     return sum(
-        times * float(all_gather_s(size, recipe.shards, link))
-        for _, times, size in exchanges(plan)
+        each.times * float(all_gather_s(each.bytes, each.ranks, link))
+        for each in exchanges(plan)
     )  # fmt: skip

@@ -129,6 +129,27 @@ def test_methods_are_the_pages(capsys: pytest.CaptureFixture[str]) -> None:
     assert recipe("--method", "full") is None
 
 
+def test_a_table_of_positions_is_not_overrun(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--model", "opt-1.3b", "--gpu", "h100-sxm5-80gb"]) == 0
+    assert "micro-batches of 1 × 2,048 tokens" in " ".join(capsys.readouterr().out.split())
+
+
+def test_flags_say_what_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    """8.03 B parameters on two GPUs: half of 2 P + 2 P + 2 P bytes, or of 4 P + 2 P in fp32."""
+    two = ["--data-parallel-size", "2"]
+    asked = {
+        (): 6, ("--no-use-multi-rank-bucket-allreduce",): 4,
+        ("--reduce-dtype", "fp32", "--no-use-multi-rank-bucket-allreduce"): 6,
+        ("--sharding", "zero3", "--stage3-max-live-parameters", "0"): 6,
+        ("--sharding", "fsdp2", "--reshard-after-forward", "always"): 6,
+        ("--sharding", "fsdp2", "--reshard-after-forward", "never"): 4,
+    }  # fmt: skip
+    for flags, each in asked.items():
+        one = ["--gradient-accumulation-steps", "1", "--format", "json"]
+        sent = json.loads(answer(capsys, *two, *one, *flags))["time"]["data_bytes"]
+        assert sent == each * 8_030_261_248 // 2
+
+
 def test_small_times_and_single_things_are_said_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*USUAL, "--format", "markdown"]) == 0
     said = capsys.readouterr().out

@@ -10,7 +10,7 @@ from planner.plan import Plan, make_plan
 from planner.units import GIB, format_bytes
 from planner.workload import Workload
 from presets.gpus import load_gpu
-from ui.components import COMPONENTS
+from ui.components import COMPONENTS, DRAFT, TRAINING
 from ui.memory_bar import bar_alt, memory_bar, stage_bars
 from ui.model_source import from_preset
 from ui.tables import html_table, memory_table
@@ -80,7 +80,7 @@ def contrast(a: str, b: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("component", COMPONENTS, ids=lambda c: c.key)
+@pytest.mark.parametrize("component", [*COMPONENTS, DRAFT, *TRAINING], ids=lambda c: c.key)
 def test_colours_meet_wcag(component: object) -> None:
     """3:1 against the page for a graphic, 4.5:1 for the text inside a segment."""
     light, dark = component.light, component.dark  # type: ignore[attr-defined]

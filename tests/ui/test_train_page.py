@@ -1,7 +1,9 @@
 """The Train page without a browser."""
 
+import re
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -9,11 +11,12 @@ from streamlit.testing.v1 import AppTest
 from cli import train_command
 from planner.training.export import memory_rows
 from planner.training.plan import plan_training
-from planner.training.recipe import USUAL, Recipe
+from planner.training.recipe import USUAL, Lora, Recipe
 from planner.units import format_bytes
 from presets.gpus import load_gpu
 from ui.model_source import from_preset
-from ui.train_view import bar
+from ui.style import component_css
+from ui.train_view import bar, parts
 
 PAGE = Path(__file__).resolve().parents[2] / "ui" / "pages" / "train.py"
 
@@ -44,6 +47,34 @@ def test_what_does_not_fit_says_what_would() -> None:
     app = page(method="Full")
     assert "Does not fit" in app.error[0].value
     assert "QLoRA" in app.error[0].value
+
+
+def test_a_sequence_beyond_the_model_s_positions_is_a_warning() -> None:
+    found = [each.value for each in page(seq="200000").warning]
+    assert any("states 131,072 positions" in said for said in found)
+    assert not page().warning
+
+
+def test_a_model_with_a_table_of_positions_lands_on_an_answer() -> None:
+    assert "1 × 2,048 tokens" in page(model="opt-1.3b").success[0].value
+    assert "2,048 or less" in page(model="opt-1.3b", seq="4096").error[0].value
+
+
+def test_what_is_sent_is_asked_as_the_sharding_has_it() -> None:
+    def keys(**query: str) -> set[str]:
+        app = page(gpus="2", **query)
+        drawn = (*app.selectbox, *app.toggle, *app.number_input)
+        return {"reshard", "live", "t_ar"} & {str(each.key) for each in drawn}
+
+    assert keys(sharding="fsdp2") == {"reshard"}
+    assert keys(sharding="zero3") == {"live"}
+    assert keys(sharding="zero1") == {"t_ar"}
+    assert keys(sharding="ddp") == set()
+    sent = [
+        re.search(r"for ([\d.]+ MiB) that a GPU sends", html(page(gpus="2", **query)))
+        for query in ({}, {"t_ar": "false"}, {"reduce": "fp32"})
+    ]
+    assert [each and each[1] for each in sent] == ["120.00 MiB", "80.00 MiB", "200.00 MiB"]
 
 
 def test_one_change_is_not_called_several() -> None:
@@ -96,9 +127,27 @@ def test_the_bar_says_in_words_what_it_shows() -> None:
         from_preset("llama-3.1-8b").model, load_gpu("h100-sxm5-80gb"), Recipe(data_parallel_size=8)
     )
     drawn = bar(plan)
-    assert sum(size for *_, size, _ in memory_rows(plan)) == plan.total_bytes
-    for _, label, size, _ in memory_rows(plan):
+    for rows in (memory_rows(plan), parts(plan)):
+        assert sum(size for *_, size, _ in rows) == plan.total_bytes
+    for _, label, size, _ in parts(plan):
         assert f"{label.lower()} {format_bytes(size)}" in drawn
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"precision": "fp8", "sharding": "zero3", "data_parallel_size": 8},
+        {"lora": Lora(base="nf4"), "sharding": "zero1", "data_parallel_size": 8},
+        {"sharding": "fsdp2", "pipeline_parallel_size": 2, "data_parallel_size": 4},
+        {"sharding": "ddp", "data_parallel_size": 8},
+    ],
+)
+def test_every_part_has_a_colour_of_its_own(recipe: dict[str, Any]) -> None:
+    model, gpu = from_preset("llama-3.1-8b").model, load_gpu("h100-sxm5-80gb")
+    found = [key for key, *_ in parts(plan_training(model, gpu, Recipe(**recipe)))]
+    assert len(set(found)) == len(found) >= 8
+    colours = re.findall(r"\.sz-(\w+)\{fill:(#\w+);", component_css())
+    assert len({colour for key, colour in colours if key in found}) == len(found)
 
 
 def test_the_command_line_starts_from_the_same_recipe() -> None:

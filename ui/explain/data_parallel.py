@@ -36,7 +36,8 @@ def show(plan: Plan) -> None:
     parts.note(
         f"Full training of {plan.model.source} in bf16 with AdamW: 2 B a parameter, 2 B its "
         "gradient, 12 B an fp32 copy and two moments (Rajbhandari et al. 2020). Activations, and "
-        "the module that ZeRO-3 has gathered at a time, come on top; the Train page counts them."
+        "the module that ZeRO-3 has gathered at a time, come on top; the Train page counts them. "
+        "The traffic is the paper's; that page has what PyTorch and DeepSpeed send."
     )
 
 

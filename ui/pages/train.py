@@ -5,13 +5,16 @@ import streamlit as st
 from planner.errors import SizewellError
 from planner.hardware import GPUS_PER_MACHINE
 from planner.training.plan import plan_training
+from planner.training.recipe import usual
 from ui import inputs, refusal, train_inputs, train_view
 
 answer = st.container()
 try:
     chosen = inputs.chosen()
     with st.container(border=True):
-        recipe = train_inputs.draw(int(st.session_state["gpus"]), GPUS_PER_MACHINE)
+        recipe = train_inputs.draw(
+            int(st.session_state["gpus"]), GPUS_PER_MACHINE, usual(chosen.model)
+        )
     plan = plan_training(chosen.model, chosen.gpu, recipe)
 except SizewellError as error:
     with answer:

@@ -160,6 +160,38 @@ def test_fsdp2_offloads_every_state_and_pins_shards_and_gradients() -> None:
     assert not any("CPUOffloadPolicy" in note for note in notes(here))
 
 
+def gathered(**recipe: Any) -> int:
+    """Bytes that FSDP2 on eight GPUs has whole at a time."""
+    plan = planned(sharding="fsdp2", data_parallel_size=8, **recipe)
+    return plan.stage.buffers["fsdp_gathered"].bytes
+
+
+def test_what_fsdp2_has_whole_at_a_time() -> None:
+    """Of Llama-3.1-8B: the root, two layers and a layer's gradients; all where nothing is freed.
+
+    In a pipeline also all gradients, which PyTorch 2.13 adds up unsharded (_fsdp_param.py
+    to_accumulated_grad_if_needed) until the last micro-batch: the last of two stages has 16 layers.
+    """
+    layer = 2 * 4096**2 + 2 * 1024 * 4096 + 3 * 14336 * 4096 + 2 * 4096
+    root = (2 * 128256 + 1) * 4096
+    assert gathered() == 2 * (root + 2 * layer) + 2 * layer
+    assert gathered(reduce_dtype="fp32") == 2 * (root + 2 * layer) + 4 * layer
+    assert gathered(reshard_after_forward="always") == gathered()
+    assert gathered(reshard_after_forward="never") == 2 * P + 2 * layer
+    last = 16 * layer + (128256 + 1) * 4096
+    pipeline = {"pipeline_parallel_size": 2, "gradient_accumulation_steps": 4}
+    plan = planned(sharding="fsdp2", data_parallel_size=4, reduce_dtype="fp32", **pipeline)
+    assert plan.stages[1].buffers["fsdp_gathered"].bytes == (2 + 4) * last
+
+
+def test_zero_3_holds_its_live_parameters() -> None:
+    """A bucket of 5e8 gradients, and up to 1e9 live parameters, the largest module among them."""
+    plan = planned(sharding="zero3", data_parallel_size=8)
+    assert plan.stage.buffers["zero_buckets"].bytes == 2 * (5 * 10**8 + 10**9 - 128256 * 4096)
+    fewer = planned(sharding="zero3", data_parallel_size=8, stage3_max_live_parameters=0)
+    assert fewer.stage.buffers["zero_buckets"].bytes == 2 * (5 * 10**8 + 5 * 10**7)
+
+
 def test_qlora_counts_adapters_and_four_bit_matrices() -> None:
     """Rank 16 on all seven matrices of Llama-3.1-8B: 41,943,040 parameters (PEFT prints them)."""
     plan = planned(lora=Lora(base="nf4"))
@@ -168,9 +200,41 @@ def test_qlora_counts_adapters_and_four_bit_matrices() -> None:
     assert states["optimizer states"] == 8 * 41_943_040
     matrices = P - 2 * 128256 * 4096 - 65 * 4096
     sixteen_bit = 2 * (P - matrices)
-    assert states["frozen parameters"] == pytest.approx(
-        sixteen_bit + matrices * (4 + 0.127) / 8, rel=1e-3
+    assert states["frozen parameters"] == sixteen_bit + matrices // 2
+    assert states["quantisation scales"] == pytest.approx(matrices * 0.127 / 8, rel=1e-3)
+
+
+@pytest.mark.parametrize("sharding", ["zero3", "fsdp2"])
+def test_four_bit_codes_are_shared_out_and_their_scales_are_not(sharding: str) -> None:
+    """bitsandbytes issue 1945: scales are no parameters, which FSDP2 leaves on every rank."""
+    shared = planned(lora=Lora(base="nf4"), sharding=sharding, data_parallel_size=8)
+    alone = planned(lora=Lora(base="nf4"))
+    (frozen, scales), (all_frozen, all_scales) = (
+        [
+            s.bytes
+            for s in plan.state_parts
+            if s.name in ("frozen parameters", "quantisation scales")
+        ]
+        for plan in (shared, alone)
     )
+    assert frozen == pytest.approx(all_frozen / 8, rel=1e-6)
+    assert scales == all_scales
+
+
+def test_estimators_are_asked_what_they_know() -> None:
+    """Megatron-LM's report knows neither context parallelism nor layers that are recomputed."""
+
+    def found(**recipe: Any) -> Any:
+        r = Recipe(**recipe)
+        return published(MODEL, r, P)
+
+    (report,) = found(recomputation="selective")
+    assert report.activation_bytes
+    (report,) = found(recomputation="full")
+    assert report.states_bytes
+    assert report.activation_bytes is None
+    assert found(context_parallel_size=2) == ()
+    assert found(sharding="zero3", offload_optimizer="nvme", data_parallel_size=2) == ()
 
 
 def test_fp32_and_pure_bf16_have_no_master() -> None:
@@ -210,6 +274,9 @@ def test_experts_are_sharded_over_fewer_replicas() -> None:
          "choose sharding zero3"),
         (MODEL, {"offload_optimizer": "nvme", "sharding": "zero2"}, "zero3"),
         (MODEL, {"offload_parameters": "cpu", "sharding": "zero2"}, "zero3"),
+        (MODEL, {"gradient_dtype": "16-bit", "sharding": "fsdp2"}, "here fp32"),
+        (MODEL, {"gradient_dtype": "fp32", "sharding": "fsdp2", "master_weights": False},
+         "here 16-bit"),
         (MODEL, {"sharding": "zero3", "pipeline_parallel_size": 2}, "pipeline"),
         (MODEL, {"expert_parallel_size": 2, "data_parallel_size": 2}, "no routed experts"),
         (MODEL, {"pipeline_schedule": "interleaved", "pipeline_parallel_size": 4,
