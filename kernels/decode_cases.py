@@ -212,21 +212,16 @@ def _hopper_paged(
 
     query = torch.empty(2, q_tokens, heads * group, head_dim, dtype=dtype, device="meta")
     pages = as_words("pages", torch.empty(2, 16, heads, head_dim, dtype=cache, device="meta"))
-    described = [
-        f"tensordesc<{held}{block},{hopper_paged.layout(len(block), block[-1])!r}>".replace(
-            ", ", ","
-        )
-        for held, (_, _, block) in (
-            (TYPES[dtype], hopper_paged.query_box(query, heads)),
-            *2
-            * [
-                (
-                    "i16" if pages.dtype == torch.int16 else TYPES[cache],
-                    hopper_paged.cache_box(pages),
-                )
-            ],
-        )
-    ]
+    held = TYPES[cache] if pages.dtype == cache else "i16"
+    boxes = {
+        "q_desc": (TYPES[dtype], hopper_paged.query_box(query, heads)[2]),
+        "k_desc": (held, hopper_paged.cache_box(pages)[2]),
+        "v_desc": (held, hopper_paged.cache_box(pages)[2]),
+    }
+    described = {
+        name: f"tensordesc<{kind}{block},{hopper_paged.layout(len(block), block[-1])!r}>"
+        for name, (kind, block) in boxes.items()
+    }
     pointers = {"out": dtype, **dict.fromkeys(("lse", "piece_out", "piece_lse"), torch.float32)}
     constants = hopper_paged.constexprs(64, q_tokens, heads, group, head_dim, 16, dtype, cache)
     case = _case(
@@ -237,7 +232,7 @@ def _hopper_paged(
         DecodeTile(16, 16, hopper_paged.WARPS, 2, 1),
         ("score_scale", "out_scale"),
         {
-            **dict(zip(("q_desc", "k_desc", "v_desc"), described, strict=True)),
+            **{name: text.replace(", ", ",") for name, text in described.items()},
             "block_table": "*i32",
             "cache_seqlens": "*i32",
         },
