@@ -97,13 +97,10 @@ def shard(weight: Weight, deployment: Deployment) -> Shard:
     return Shard((ceil_div(first, tp), *rest), copies)
 
 
-def by_layers(deployment: Deployment, gpus: int) -> Deployment:
-    """One replica on so many GPUs, each with layers of its own."""
+def by_layers(deployment: Deployment, stages: int) -> Deployment:
+    """Replicas of so many GPUs, each with layers of its own."""
     return deployment.replace(
-        tensor_parallel_size=1,
-        pipeline_parallel_size=gpus,
-        data_parallel_size=1,
-        decode_context_parallel_size=1,
+        tensor_parallel_size=1, pipeline_parallel_size=stages, decode_context_parallel_size=1
     )
 
 

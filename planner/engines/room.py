@@ -202,8 +202,9 @@ def _more_gpus(name: str, deployment: Deployment, joined: int) -> Iterator[Deplo
     """Two, four and eight times the GPUs: split as widely as a machine of `joined` allows, else
     replicas. llama.cpp deals layers to any number of them."""
     if name == "llama.cpp":
+        one = deployment.replace(data_parallel_size=1)
         for gpus in range(deployment.gpus + 1, joined + 1):
-            yield by_layers(deployment, gpus)
+            yield by_layers(one, gpus)
         return
     tp, dp = deployment.tensor_parallel_size, deployment.data_parallel_size
     for times in (2, 4, 8):
