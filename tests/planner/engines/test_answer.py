@@ -262,3 +262,28 @@ def test_llama_cpp_deals_layers_to_any_number_of_gpus(capsys: pytest.CaptureFixt
     three = said(capsys, *words, "--gpus", "3")
     assert three == said(capsys, *words, "--pipeline-parallel-size", "3")
     assert json.loads(three)["engine"]["refused"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "needed_gib", "said_so"),
+    [
+        (REFUSED, 5.07, "At the low end of the estimates it would start."),
+        (
+            ["plan", "--model", "llama-3.1-8b", "--gpu", "rtx-4090", "--engine", "vllm",
+             "--max-model-len", "32k"],
+            4.0, "It is tight: at the high end of the estimates it would refuse to start.",
+        ),
+        (["plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm"],
+         16.0, ""),
+        (["plan", "--model", "gpt-oss-120b", "--gpu", "l4", "--engine", "vllm"], 5.07, ""),
+    ],
+)  # fmt: skip
+def test_a_verdict_that_hangs_on_estimates_says_so(
+    words: list[str], needed_gib: float, said_so: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """needed_gib: the cache of a request of the longest length, which the range holds or not."""
+    found = json.loads(said(capsys, *words, "--format", "json"))
+    low, high = (found["engine"]["kv_cache"][f"{end}_bytes"] / 2**30 for end in ("low", "high"))
+    assert (low < needed_gib < high) is bool(said_so) is found["engine"]["doubtful"]
+    assert ("end of the estimates" in found["verdict"]) is bool(said_so)
+    assert said_so in found["verdict"]
