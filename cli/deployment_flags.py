@@ -75,23 +75,26 @@ def _named_gpu(arguments: Namespace) -> Gpu:
 
 
 def chosen_deployment(arguments: Namespace) -> Deployment:
-    """The deployment of the flags. --gpus alone means tensor parallelism over all of them."""
+    """The deployment of the flags. --gpus alone means tensor parallelism over all of them, with
+    llama.cpp stages of layers."""
     sizes = {
         name: getattr(arguments, name)
         for name in (flag.removeprefix("--").replace("-", "_") for flag, _, _ in SIZES)
         if getattr(arguments, name) is not None
     }
     gpus = arguments.gpus
+    by_layers = getattr(arguments, "engine", None) == "llama.cpp"
+    filled = "pipeline_parallel_size" if by_layers else "tensor_parallel_size"
     rest = 1
     for name, size in sizes.items():
-        if name not in ("tensor_parallel_size", "decode_context_parallel_size"):
+        if name not in (filled, "decode_context_parallel_size"):
             rest *= size
-    if gpus is not None and "tensor_parallel_size" not in sizes:
+    if gpus is not None and filled not in sizes:
         if gpus < 1:
             raise PlanRefused(f"--gpus {gpus}: give at least 1")
         if rest < 1 or gpus % rest:
             raise PlanRefused(f"--gpus {gpus} cannot be split into {rest} equal parts")
-        sizes["tensor_parallel_size"] = gpus // rest
+        sizes[filled] = gpus // rest
     given = {
         name: getattr(arguments, name)
         for name in ("block_size", "max_num_batched_tokens")

@@ -1,6 +1,7 @@
 """argparse as this command line wants it: one line an error, finite numbers, defaults in help."""
 
 import argparse
+import re
 import sys
 from math import nan
 from typing import Any, NoReturn
@@ -14,6 +15,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"formatter_class": Help, **settings, "allow_abbrev": False})
+        self._negative_number_matcher = re.compile(r"-[\d.]")  # -8k is a value, no flag
         self.register("type", int, whole)
         self.register("type", float, number)
 

@@ -25,6 +25,7 @@ from planner.search.space import (
     Target,
 )
 from planner.timing.latency import SERVER, Request
+from planner.units import counted
 from presets.offers import offers, own_price, unpriced
 from presets.speed import reference, speed_of
 
@@ -202,7 +203,8 @@ def as_text(
         "Formats tried: weights " + _names(space.weights_dtypes)
         + "; cache " + _names(space.kv_cache_dtypes)
         + ("." if _lossy(space) else " (--allow-quantisation tries those that lose precision)."),
-        f"Limits: {limits or 'none'} (set them with --ttft and --tpot; none lifts one).",
+        f"Limits: {limits or 'none'} (set them with --ttft and --tpot; none lifts one), "
+        f"{counted(space.max_gpus, 'GPU')} at most (--max-gpus).",
         "",
     ]  # fmt: skip
     shown = [*found.frontier[:SHOWN], *found.quality_steps]

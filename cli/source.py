@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from planner.errors import ConfigRefused, PlanRefused
 from planner.formats import modelopt
-from planner.hf_config.document import MAX_BYTES, read_document
+from planner.hf_config.document import MAX_BYTES, WEIGHTS, read_document
 from presets.heads import head_config, head_id
 from presets.models import PLACEHOLDER, hub_id_of, load_model_config, served_name
 
 if TYPE_CHECKING:
     from planner.model import Model
-
-WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from planner.formats.format_support import missing
 from planner.hardware import Gpu
 from planner.memory import total_bytes
 from planner.model import Model
+from planner.parallelism import cache_splits
 from planner.workload import MAX_SEQUENCES, MAX_TOKENS, Workload, resized
 
 WEIGHT_LADDER = ("bf16", "fp8", "nvfp4", "int4")
@@ -129,6 +130,17 @@ def mildest_weights(model: Model, gpu: Gpu, base: Deployment, workload: Workload
             continue
         if total_bytes(compiled, workload) <= gpu.memory_bytes:
             return name
+    return None
+
+
+def fewest_cache_parts(
+    model: Model, gpu: Gpu, base: Deployment, workload: Workload
+) -> Deployment | None:
+    """The least decode context parallelism that fits; None if copies of the cache are not why."""
+    for changed in cache_splits(model, base):
+        compiled = _try(model, gpu, changed)
+        if compiled is not None and total_bytes(compiled, workload) <= gpu.memory_bytes:
+            return changed
     return None
 
 

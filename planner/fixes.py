@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.capacity import fewest_gpus, mildest_kv_cache, mildest_weights
+from planner.capacity import fewest_cache_parts, fewest_gpus, mildest_kv_cache, mildest_weights
 from planner.deployment import Deployment
 from planner.plan import Plan
 from planner.units import format_tokens
@@ -32,6 +32,10 @@ def fixes(plan: Plan) -> tuple[Fix, ...]:
 
 def _candidates(plan: Plan) -> Iterator[Fix]:
     model, gpu, deployment, work = plan.model, plan.gpu, plan.deployment, plan.workload
+    split = fewest_cache_parts(model, gpu, deployment, work)
+    if split is not None:
+        parts = split.decode_context_parallel_size
+        yield Fix(f"split the cache {parts} ways (decode context parallel {parts})", split, work)
     kv = mildest_kv_cache(model, gpu, deployment, work)
     if kv is not None and kv != deployment.kv_cache_dtype:
         yield Fix(f"store the KV cache as {kv}", deployment.replace(kv_cache_dtype=kv), work)

@@ -1,7 +1,7 @@
 """What one rank holds: layers of its pipeline stage, its share of each tensor in them."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -95,6 +95,36 @@ def shard(weight: Weight, deployment: Deployment) -> Shard:
     if weight.split == "vocab":
         first = round_up(first, VOCAB_PADDING)
     return Shard((ceil_div(first, tp), *rest), copies)
+
+
+def by_layers(deployment: Deployment, stages: int) -> Deployment:
+    """Replicas of so many GPUs, each with layers of its own."""
+    return deployment.replace(
+        tensor_parallel_size=1, pipeline_parallel_size=stages, decode_context_parallel_size=1
+    )
+
+
+def cache_copies(model: Model, tensor_parallel_size: int) -> int:
+    """How often tensor parallelism stores the same cache entry: once more than each KV head has,
+    and on every rank of latent attention. 1 where some layer has windows or states, which decode
+    context parallelism does not split.
+    """
+    found = tensor_parallel_size
+    for mixer in (m for group in model.groups for m in group.mixers):
+        if isinstance(mixer, LatentAttention):
+            continue
+        if not isinstance(mixer, Attention) or mixer.window is not None:
+            return 1
+        found = min(found, tensor_parallel_size // mixer.num_key_value_heads)
+    return max(1, found)
+
+
+def cache_splits(model: Model, deployment: Deployment) -> Iterator[Deployment]:
+    """The deployment with ever fewer copies of the cache, by decode context parallelism."""
+    parts = 2 * deployment.decode_context_parallel_size
+    while parts <= cache_copies(model, deployment.tensor_parallel_size):
+        yield deployment.replace(decode_context_parallel_size=parts)
+        parts *= 2
 
 
 def check(model: Model, deployment: Deployment) -> None:

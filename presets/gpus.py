@@ -1,7 +1,10 @@
 """The accelerators of gpus.json.
 
-gpus.json holds `{"sources": {key: text}, "gpus": {id: {field: value, ..., "sources": {field:
-key}}}}`. An id is the slug of the name without GeForce, Tesla, Instinct, NVIDIA or AMD.
+gpus.json holds `{"sources": {key: text}, "reported": {name: id}, "gpus": {id: {field: value, ...,
+"sources": {field: key}}}}`. An id is the slug of the name without GeForce, Tesla, Instinct, NVIDIA
+or AMD. reported: names by which drivers call a card that say something else or less than its id
+does (device names of vllm-project/vllm's fused_moe/configs: NVIDIA_H100_80GB_HBM3, NVIDIA_H200; of
+GH200 the source of its link).
 """
 
 import json
@@ -14,7 +17,7 @@ from planner.hardware import Gpu
 from presets.slices import slice_ids, slice_of
 from presets.suggestion import unknown_id
 
-BRANDS = ("geforce", "tesla", "instinct", "nvidia", "amd")
+BRANDS = ("geforce", "tesla", "instinct", "nvidia", "amd", "generation", "edition")
 OTHERWISE = (
     "`list gpus` on the command line has them all, and 'custom' with --gpu-memory-bytes plans the "
     "memory of any other card"
@@ -26,7 +29,8 @@ _FILE = Path(__file__).with_name("gpus.json")
 def load_gpu(gpu_id: str) -> Gpu:
     """The accelerator or slice of that id, any case, or the only one that the words name.
 
-    'b200' is the one card with that word, 'rtx4090' one without its hyphen; 'h100' is several.
+    'b200' is the one card with that word, 'rtx4090' one without its hyphen, 'rtx-3090-24gb' one
+    with the size it is sold by; 'h100' is several.
     Raises PlanRefused naming the closest ids.
     """
     if (found := slice_of(load_gpu, gpu_id.lower())) is not None:
@@ -72,15 +76,24 @@ def _entry(gpu_id: str) -> dict[str, Any]:
 def _id(name: str) -> str:
     """The id that a name stands for."""
     ids, slug = gpu_ids(), _slug(name)
-    if name.lower() in ids:
-        return name.lower()
+    reported: str | None = _document()["reported"].get(" ".join(name.lower().split()))
+    if reported is not None or name.lower() in ids:
+        return reported or name.lower()
     words, joined = set(slug.split("-")), slug.replace("-", "")
-    alike = [i for i in ids if i.replace("-", "") == joined] or (
-        [i for i in ids if words <= set(i.split("-"))] if any(map(_says_which, words)) else []
+    spelt = {i: i.replace("-", "") for i in ids}
+    alike = [i for i in ids if joined in (spelt[i], spelt[i] + _sold(i))] or (
+        [i for i in ids if words <= {*i.split("-"), _sold(i)}]
+        if any(map(_says_which, words))
+        else []
     )
     if len(alike) != 1:
         raise unknown_id("GPU", name, (*ids, *slice_ids()), OTHERWISE, spelt=slug)
     return alike[0]
+
+
+def _sold(gpu_id: str) -> str:
+    """The size it is sold by, as a word: 24gb."""
+    return f"{_document()['gpus'][gpu_id].get('memory_marketed_gb') or 0:g}gb"
 
 
 def _says_which(word: str) -> bool:

@@ -8,9 +8,11 @@ from planner.errors import SizewellError
 from planner.kv_cache import CacheTerm
 from planner.plan import Plan, make_plan
 from planner.positions import reach
+from planner.search.space import Offer
 from planner.units import format_bytes, format_tokens
 from planner.variants import attention_variants
-from presets.gpus import load_gpu
+from presets.gpus import gpu_ids, load_gpu
+from presets.offers import offers
 from ui.memory_bar import Bar
 from ui.model_source import from_preset
 from ui.tables import html_table
@@ -21,12 +23,20 @@ TABLE_CONTEXTS = (1024, 8192, 32768, 131072, 1048576)
 
 @dataclass(frozen=True)
 class Alternative:
-    """One row: a plan, or the sentence that refuses it."""
+    """One row: a plan, or the sentence that refuses it; price: the cheapest that its GPUs have."""
 
     name: str
     note: str
     plan: Plan | None
     refusal: str = ""
+    price: Offer | None = None
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """Of all its GPUs, in whole lots."""
+        if self.plan is None or self.price is None:
+            return None
+        return self.price.usd_per_hour(self.plan.deployment.gpus)
 
 
 def attentions(plan: Plan, *, same_parameters: bool = False) -> list[Alternative]:
@@ -64,9 +74,27 @@ def _largest(plan: Plan) -> str:
 
 
 def gpus(plan: Plan, ids: Sequence[str]) -> list[Alternative]:
-    """The plan on as many of each GPU, its own among them."""
+    """The plan on as many of each GPU, its own among them, with the cheapest listed prices."""
     found = _each(plan, ids, lambda gpu_id: {"gpu": load_gpu(gpu_id)})
-    return _with_own(plan, plan.gpu.id, plan.gpu.id in ids, found)
+    rows = _with_own(plan, plan.gpu.id, plan.gpu.id in ids, found)
+    return [replace(row, price=_cheapest(row.plan)) for row in rows]
+
+
+def _cheapest(plan: Plan | None) -> Offer | None:
+    """Of what the plan's GPUs are sold at; None where nobody's list has them."""
+    if plan is None or plan.gpu.id not in gpu_ids():
+        return None
+    gpus = plan.deployment.gpus
+    return min(offers([plan.gpu.id]), key=lambda o: o.usd_per_hour(gpus), default=None)
+
+
+def prices(found: Sequence[Alternative]) -> str:
+    """Whose prices they are; nothing where there are none."""
+    return "; ".join(
+        f"{a.name} ${a.price.usd_per_gpu_hour:,.2f} per GPU-hour, {a.price.note}"
+        for a in found
+        if a.price is not None
+    )
 
 
 def models(plan: Plan, ids: Sequence[str]) -> list[Alternative]:
@@ -103,11 +131,25 @@ def _each(
 
 def table(found: Sequence[Alternative], first: str) -> str:
     """The alternatives in numbers; a refused one says why."""
-    head = (
+    head: tuple[str, ...] = (
         first, "Parameters", "Weights, whole model", "KV cache per token", "One sequence",
         "Per GPU", "Left", "Verdict", "Most users", "Longest context",
     )  # fmt: skip
-    return html_table(head, [_row(a) for a in found], numeric=(1, 2, 3, 4, 5, 6, 8, 9), stack=True)
+    rows, numeric = [_row(a) for a in found], [1, 2, 3, 4, 5, 6, 8, 9]
+    if any(a.price is not None for a in found):
+        head = (*head, "Per hour", "Per hour and user")
+        rows = [(*row, *_cost(a)) for row, a in zip(rows, found, strict=True)]
+        numeric += [10, 11]
+    return html_table(head, rows, numeric=numeric, stack=True)
+
+
+def _cost(alternative: Alternative) -> tuple[str, str]:
+    """The price of an hour, and its part for each of the most users."""
+    usd = alternative.usd_per_hour
+    if usd is None:
+        return "no price is listed" if alternative.plan else "", ""
+    users = alternative.plan.max_concurrency if alternative.plan else None
+    return f"${usd:,.2f}", f"${usd / users:,.3f}" if users else ""
 
 
 def _row(alternative: Alternative) -> tuple[str, ...]:

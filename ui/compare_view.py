@@ -43,7 +43,11 @@ def show(plan: Plan) -> None:
         _answers(alternatives.weight_formats(plan, names), "Weights")
     elif question == "GPUs":
         names = _pick("GPUs", "cards", options.gpu_options()[:-1], GPUS)
-        _answers(alternatives.gpus(plan, names), "GPU")
+        found = alternatives.gpus(plan, names)
+        _answers(found, "GPU")
+        if listed := alternatives.prices(found):
+            dollars = listed.replace("$", r"\$")  # two of them would set what is between as formula
+            st.caption(f"Prices are dated list prices on demand, by whole lots: {dollars}.")
     else:
         names = _pick("Models", "models", tuple(options.model_names()), MODELS)
         _answers(alternatives.models(plan, names), "Model")

@@ -48,6 +48,13 @@ def _compared(reading: LogReading, rows: tuple[Row, ...], figures: EngineFigures
         )
     if reading.refused:
         st.warning(as_sentence(f"The engine refused: {reading.refused}"), icon=":material/warning:")
+    if reading.died:
+        st.info(
+            f"{as_sentence(reading.died.sentence)} {as_sentence(reading.died.advice)}",
+            icon=":material/build:",
+        )
+    if not rows and reading.died:
+        return
     if not rows:
         st.info("The log has no line that the plan predicts.")
         return

@@ -4,7 +4,7 @@ from html import escape
 
 import streamlit as st
 
-from planner.engines.answer import lifted, room, serves, shorter, the_rest, too_few
+from planner.engines.answer import doubt, lifted, room, serves, shorter, the_rest, too_few
 from planner.engines.engine import EngineFigures
 from planner.engines.gap import Gap, gap
 from planner.engines.registry import ENGINES
@@ -59,7 +59,7 @@ def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
         sentence = as_sentence(f"{label} {figures.version} would refuse: {figures.refused}")
         few = shorter(plan, figures) + too_few(plan, figures)
         works = f" {lifted(figures)}{few}." if figures.remedies else ""
-        st.error(f"**{sentence}**{works}{room(figures)}", icon=":material/cancel:")
+        st.error(f"**{sentence}**{works}{doubt(figures)}{room(figures)}", icon=":material/cancel:")
         return
     longest = figures.settings.get("max_model_len")
     length = f" of {longest:,} tokens" if isinstance(longest, int) else ""
@@ -73,11 +73,15 @@ def _verdict(figures: EngineFigures, label: str, plan: Plan) -> None:
         f"{counted(served, 'user')} at {counted(context, 'token')}{beyond}"
     )
     if served >= wanted and not beyond:
-        st.success(f"**{sentence}**", icon=":material/check_circle:")
+        box, icon = (st.warning, "warning") if figures.doubtful else (st.success, "check_circle")
+        box(f"**{sentence}**{doubt(figures)}", icon=f":material/{icon}:")
     else:
         more = ""
         if served < wanted:
-            more = f" {format_tokens(wanted)} asked for; {the_rest(served)}.{room(figures)}"
+            more = (
+                f" {format_tokens(wanted)} asked for; {the_rest(served)}.{doubt(figures)}"
+                f"{room(figures)}"
+            )
         box, icon = (st.warning, "warning") if served else (st.error, "cancel")
         box(f"**{sentence}**{more}", icon=f":material/{icon}:")
 

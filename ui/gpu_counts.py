@@ -5,7 +5,7 @@ import re
 import streamlit as st
 
 from planner.errors import PlanRefused, SizewellError
-from planner.parallelism import check
+from planner.parallelism import by_layers, check
 from planner.units import counted
 from ui.inputs import Chosen
 
@@ -21,13 +21,19 @@ def show(chosen: Chosen, error: SizewellError) -> bool:
     sentence = in_words(chosen, error)
     if sentence is None:
         return False
-    fitting = nearest(chosen)
-    either = " or ".join(f"{n:,}" for n in fitting)
+    fitting, stages = nearest(chosen), in_stages(chosen)
+    ways = [f"{' or '.join(f'{n:,}' for n in fitting)} can"] if fitting else []
+    ways += ["each GPU may hold whole layers instead"] if stages else []
     st.error(
-        f"No plan: {sentence}{f'; {either} can' if fitting else ''}. Your inputs are kept.",
+        f"No plan: {'; '.join([sentence, *ways])}. Your inputs are kept.",
         icon=":material/error:",
     )
     with st.container(horizontal=True):
+        if stages:
+            st.button(
+                f"Use {counted(stages, 'pipeline stage')}", key="gpus_stages", on_click=_deal,
+                args=(stages,), icon=":material/build:",
+            )  # fmt: skip
         for n in fitting:
             st.button(
                 f"Use {counted(n, 'GPU')}", key=f"gpus_{n}", on_click=_use, args=(n,),
@@ -68,6 +74,21 @@ def _refusal(chosen: Chosen, gpus: int) -> str | None:
     except PlanRefused as error:
         return str(error)
     return None
+
+
+def in_stages(chosen: Chosen) -> int:
+    """Stages in which a replica's GPUs hold whole layers; 0 where they cannot."""
+    deployment = chosen.deployment
+    stages = deployment.tensor_parallel_size * deployment.pipeline_parallel_size
+    try:
+        check(chosen.model, by_layers(deployment, stages))
+    except PlanRefused:
+        return 0
+    return stages
+
+
+def _deal(stages: int) -> None:
+    st.session_state["pp"], st.session_state["dcp"] = stages, 1
 
 
 def _use(gpus: int) -> None:

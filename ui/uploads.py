@@ -3,6 +3,7 @@
 from typing import Any
 
 from planner.errors import PlanRefused
+from planner.hf_config.document import WEIGHTS
 from planner.units import format_bytes
 
 MAX_UPLOAD_MIB = 10
@@ -16,6 +17,8 @@ def text_of(file: Any) -> str:
             f"{file.name} has {format_bytes(file.size)}; files up to "
             f"{format_bytes(MAX_UPLOAD_BYTES)} can be opened, and a config.json has a few KiB."
         )
+    if file.name.lower().endswith(WEIGHTS):
+        raise PlanRefused(f"{file.name} holds weights: give the config.json beside it.")
     try:
         text = str(file.getvalue().decode("utf-8-sig"))
     except UnicodeDecodeError:

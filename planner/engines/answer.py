@@ -41,7 +41,7 @@ def engine_verdict(plan: Plan, engine: EngineFigures) -> str:
     if engine.refused is not None:
         single = lifted(engine) or "no single flag of its own lifts that"
         few = shorter(plan, engine) + too_few(plan, engine)
-        return f"{name} would refuse to start; {single}{few}.{room(engine)}"
+        return f"{name} would refuse to start; {single}{few}.{doubt(engine)}{room(engine)}"
     work, held = plan.workload, serves(plan, engine)
     wanted = counted(work.concurrency, "sequence")
     context = engine.length_served(work.context)
@@ -51,14 +51,24 @@ def engine_verdict(plan: Plan, engine: EngineFigures) -> str:
     size = f"of {counted(context, 'token')}"
     slow = f"; {engine.on_cpu} on the CPU set its pace" * bool(engine.on_cpu)
     if held >= work.concurrency and not clipped:
-        return f"{name} starts and holds {wanted} {size} ({held:,} at most){slow}."
+        return f"{name} starts and holds {wanted} {size} ({held:,} at most){slow}.{doubt(engine)}"
     if held >= work.concurrency:
-        return f"{name} starts, but takes at most {held:,} sequences {size}{clipped}{slow}."
+        most = f"at most {held:,} sequences {size}"
+        return f"{name} starts, but takes {most}{clipped}{slow}.{doubt(engine)}"
     few = f"only {held:,}" if held else "none"
     return (
         f"{name} starts, but holds {few} of {wanted} {size} at once"
-        f"{clipped}; {the_rest(held)}.{room(engine)}"
+        f"{clipped}; {the_rest(held)}.{doubt(engine)}{room(engine)}"
     )
+
+
+def doubt(engine: EngineFigures) -> str:
+    """Where the estimates decide whether it starts, as a sentence after a space."""
+    if not engine.doubtful:
+        return ""
+    if engine.refused is not None:
+        return " At the low end of the estimates it would start."
+    return " It is tight: at the high end of the estimates it would refuse to start."
 
 
 def the_rest(held: int) -> str:

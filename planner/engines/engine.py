@@ -37,12 +37,14 @@ class EngineFigures:
     weights, activation, non_torch, cuda_graphs. kv_cache: what is left for the pool.
     max_concurrency: sequences of max_model_len as the engine prints it, requests: sequences of the
     workload's context that run at once. refused: the sentence with which it would not start;
-    the pool's figures are then 0; remedies: single changes that lift it, or that make room where
-    the workload does not fit; remedies_hold: sequences of the workload that each of a refusal's
-    then holds; serving: where those are too few, single changes that hold all. host_bytes: cache
-    in CPU memory, all ranks together. drafts: a model or layers draft, with weights and a cache;
-    mtp_bytes: of `weights`, the drafting layers. config_file: text of the CONFIG_NAME that the
-    command reads, where it reads one. on_cpu: what of the model computes there, in words.
+    the pool's figures are then 0; doubtful: at the other end of the estimates it would start where
+    it is refused, or be refused where it starts; remedies: single changes that lift a refusal, or
+    that make room where the workload does not fit; remedies_hold: sequences of the workload that
+    each of a refusal's then holds; serving: where those are too few, single changes that hold all.
+    host_bytes: cache in CPU memory, all ranks together. drafts: a model or layers draft, with
+    weights and a cache; mtp_bytes: of `weights`, the drafting layers. config_file: text of the
+    CONFIG_NAME that the command reads, where it reads one. on_cpu: what of the model computes
+    there, in words.
     """
 
     name: str
@@ -59,6 +61,7 @@ class EngineFigures:
     settings: dict[str, int | float | bool | str | None]
     command: str
     refused: str | None = None
+    doubtful: bool = False
     log_lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     host_bytes: int = 0

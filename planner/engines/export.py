@@ -56,6 +56,7 @@ def engine_data(figures: EngineFigures) -> dict[str, Any]:
         "command": figures.command,
         "config_file": figures.config_file,
         "refused": figures.refused,
+        "doubtful": figures.doubtful,
         "remedies": list(figures.remedies),
         "remedies_hold": list(figures.remedies_hold),
         "serving": list(figures.serving),

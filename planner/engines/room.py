@@ -25,6 +25,7 @@ from planner.formats.format_support import missing
 from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.model import Model
+from planner.parallelism import by_layers, cache_splits
 from planner.units import ceil_div, counted
 from planner.workload import Workload
 
@@ -101,21 +102,31 @@ def _changes(
         except (SizewellError, ValueError):
             return False
 
+    def with_flags(change: str, changed: Deployment) -> str | None:
+        """The change, with the flags that it needs beside it; None where none do."""
+        if works(options, changed):
+            return change
+        flags = next(_flags_together(name, options, changed, workload, found, works), None)
+        return flags and f"{change} and {flags}"
+
     alone = tuple(_flags(name, options, deployment, workload, found, figures_of, works))
     yield from alone
-    if not alone and name in BATCHES:
+    if not alone:
         yield from _flags_together(name, options, deployment, workload, found, works)
+    split = next((d for d in cache_splits(model, deployment) if works(options, d)), None)
+    if split is not None:
+        yield f"--decode-context-parallel-size {split.decode_context_parallel_size}"
     now = kv_format(deployment.kv_cache_dtype, model.own_cache)
     smaller = kv_format(CACHE, model.own_cache).bits_per_element < now.bits_per_element
     kept = deployment.replace(kv_cache_dtype=CACHE)
-    if smaller and missing(gpu, (), CACHE) is None and works(options, kept):
-        yield f"a KV cache in {CACHE}"
-    wider = () if gpu.stands_alone else _more_gpus(deployment, gpu.joined_gpus)
-    spread = next((d for d in wider if works(options, d)), None)
+    if smaller and missing(gpu, (), CACHE) is None:
+        change = with_flags(f"a KV cache in {CACHE}", kept)
+        if change is not None:
+            yield change
+    wider = () if gpu.stands_alone else _more_gpus(name, deployment, gpu.joined_gpus)
+    spread = next(filter(None, (with_flags(_spread(d), d) for d in wider)), None)
     if spread is not None:
-        copies = spread.data_parallel_size
-        parallel = layout(spread) + (f", data parallel {copies}" if copies > 1 else "")
-        yield f"{spread.gpus} GPUs ({parallel})"
+        yield spread
     held = found.requests * found.replicas
     if held:
         yield f"{counted(held, 'sequence')} at once"
@@ -156,11 +167,18 @@ def _flags_together(
     found: EngineFigures,
     works: Works,
 ) -> Iterator[str]:
-    """The workload's own length and batch, and then the mildest share of the card with them."""
+    """The workload's own length, its batch with it, and the mildest share of the card with both."""
+    if name not in BATCHES:
+        return
     (batch, field), each = BATCHES[name], _sequences(deployment, workload)
     length, longest = LENGTHS[name]
-    fitted = options.model_copy(update={field: each, longest: workload.context})
-    words = f"{length} {workload.context} with {batch} {each}"
+    shorter = options.model_copy(update={longest: workload.context})
+    words = f"{length} {workload.context}"
+    if works(shorter, deployment):
+        yield words
+        return
+    fitted = shorter.model_copy(update={field: each})
+    words += f" with {batch} {each}"
     if works(fitted, deployment):
         yield words
         return
@@ -174,9 +192,20 @@ def _sequences(deployment: Deployment, workload: Workload) -> int:
     return ceil_div(workload.concurrency, deployment.data_parallel_size) * workload.beam_width
 
 
-def _more_gpus(deployment: Deployment, joined: int) -> Iterator[Deployment]:
+def _spread(deployment: Deployment) -> str:
+    copies = deployment.data_parallel_size
+    parallel = layout(deployment) + (f", data parallel {copies}" if copies > 1 else "")
+    return f"{deployment.gpus} GPUs ({parallel})"
+
+
+def _more_gpus(name: str, deployment: Deployment, joined: int) -> Iterator[Deployment]:
     """Two, four and eight times the GPUs: split as widely as a machine of `joined` allows, else
-    replicas."""
+    replicas. llama.cpp deals layers to any number of them."""
+    if name == "llama.cpp":
+        one = deployment.replace(data_parallel_size=1)
+        for gpus in range(deployment.gpus + 1, joined + 1):
+            yield by_layers(one, gpus)
+        return
     tp, dp = deployment.tensor_parallel_size, deployment.data_parallel_size
     for times in (2, 4, 8):
         for wider in (8, 4, 2, 1):

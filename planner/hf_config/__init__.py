@@ -17,6 +17,7 @@ from typing import Any
 from planner.errors import ConfigRefused
 from planner.hf_config.declared_cache import ASKS, declared_cache
 from planner.hf_config.families import builder_of
+from planner.hf_config.other_files import refuse_other_files
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.refused_types import headless, refusal, refuse_other_heads
 from planner.hf_config.rope import rope_of
@@ -39,6 +40,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
         raise ConfigRefused("this holds no JSON object, so it is no model configuration")
     if depth_exceeds(config, MAX_DEPTH):
         raise ConfigRefused("this is nested too deeply to be a model configuration")
+    refuse_other_files(config)
     refused = refusal(str(config.get("model_type")))
     if refused is not None:
         raise refused

@@ -6,6 +6,8 @@ from typing import Any
 from planner.errors import ConfigRefused
 
 MAX_BYTES = 4 * 2**20
+WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
+"""How files end that hold tensors."""
 
 
 def read_document(text: str | bytes) -> dict[str, Any]:

@@ -15,6 +15,8 @@ LARGEST = 2**31 - 1
 LEARNED = ("xielu", "prelu")
 # Fields that make a list as long as they say.
 COUNTS = ("layers", "layer", "depth", "blocks")
+MOST_NAMED = 5
+"""Fields that one refusal names beside the first."""
 MOST_LAYERS = 10_000
 
 # Fields that change no weight, no cache and no state: tokens, positions, losses, numerics.
@@ -223,16 +225,25 @@ class Fields:
         self.read.update(names)
 
     def finish(self) -> None:
-        """Refuse the first field that nobody read and that is not known to be harmless."""
+        """Refuse fields that nobody read and that are not known to be harmless."""
+        left: dict[str, Any] = {}
         for name, value in self.config.items():
             if name in self.read or (HARMLESS.fullmatch(name) and value not in LEARNED):
                 continue
             if value is None or value is False or value in ("", [], {}):
                 continue
-            raise self.refuse(
-                name,
-                f"{short(value)} is not understood for this model type, and could change memory",
-            )
+            left[name] = value
+        if not left:
+            return
+        first, *more = left
+        others = f", nor {' and '.join(map(self.name_of, more[:MOST_NAMED]))}" if more else ""
+        rest = f" and {len(more) - MOST_NAMED:,} more" if len(more) > MOST_NAMED else ""
+        them, they = ("them", "they do") if more else ("it", "it does")
+        raise self.refuse(
+            first,
+            f"{short(left[first])} is not understood for this model type{others}{rest}, and could "
+            f"change memory: take {them} out if {they} not",
+        )
 
 
 def short(value: Any) -> str:

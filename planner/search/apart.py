@@ -18,6 +18,7 @@ from planner.memo import memo
 from planner.model import Model
 from planner.run_dtype import as_run
 from planner.search.candidates import Candidate, Reason
+from planner.search.hand_over import hands_over
 from planner.search.space import Target
 from planner.timing.collectives import link_between, send_s
 from planner.timing.disaggregation import BUSIEST
@@ -73,7 +74,11 @@ def _best(
         "tpot": np.broadcast_to(step / (target.tpot_s or np.inf), ttft.shape),
     }
     excess = np.maximum.reduce(list(over.values()))
-    excess = np.where(gpus > max_gpus, np.inf, excess)
+    joined = [
+        [hands_over(c.engine, model, c.deployment, a.deployment) for a in answering]
+        for c in computing
+    ]
+    excess = np.where((gpus <= max_gpus) & np.asarray(joined), excess, np.inf)
     if not np.isfinite(excess).any():
         return
     best = np.lexsort((ttft.ravel(), gpus.ravel(), excess.clip(1).ravel()))[0]

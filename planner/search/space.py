@@ -7,8 +7,8 @@ from pydantic import Field
 from planner.deployment import Deployment
 from planner.frozen import Frozen
 from planner.hardware import GPUS_PER_MACHINE, Gpu
-from planner.kinds.attention import Attention, LatentAttention
 from planner.model import Model
+from planner.parallelism import cache_copies
 from planner.timing.latency import Request
 from planner.units import round_up
 
@@ -94,7 +94,7 @@ def deployments(model: Model, space: Space) -> Iterator[Deployment]:
         for pp in _powers(space.max_gpus if space.pipeline else 1)
         for dp in _powers(space.max_gpus)
         for ring in space.rings
-        for dcp in _powers(_copies(model, tp))
+        for dcp in _powers(cache_copies(model, tp))
         if tp * pp * dp * ring <= space.max_gpus and pp <= model.num_hidden_layers
     )
     for gpus, tp, pp, dp, ring, dcp in layouts:
@@ -111,21 +111,6 @@ def deployments(model: Model, space: Space) -> Iterator[Deployment]:
                         weights_dtype=weights,
                         kv_cache_dtype=cache,
                     )
-
-
-def _copies(model: Model, tp: int) -> int:
-    """How often tensor parallelism stores the same cache entry: once more than each KV head has,
-    and on every rank of latent attention. 1 where some layer has windows or states, which decode
-    context parallelism does not split.
-    """
-    found = tp
-    for mixer in (m for group in model.groups for m in group.mixers):
-        if isinstance(mixer, LatentAttention):
-            continue
-        if not isinstance(mixer, Attention) or mixer.window is not None:
-            return 1
-        found = min(found, tp // mixer.num_key_value_heads)
-    return max(1, found)
 
 
 def _powers(limit: int) -> list[int]:

@@ -44,7 +44,7 @@ class Table:
 
     def __call__(self, x: float) -> float:
         at = self.at
-        i = min(max(bisect_left(at, x), 1), len(at) - 1)
+        i = bisect_left(at, x, 1, len(at) - 1)
         low, value = at[i - 1], self.values[i - 1]
         return value + (x - low) / (at[i] - low) * (self.values[i] - value)
 

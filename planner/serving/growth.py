@@ -56,7 +56,9 @@ class Growth:
         found = whole * self.count
         if rest:
             phases, now = self._phases, self.steps
-            if rest < len(phases):
+            if rest == 1:
+                found += phases.get(now % size, 0)
+            elif rest < len(phases):
                 found += sum(phases.get((now + i) % size, 0) for i in range(rest))
             else:
                 found += sum(n for phase, n in phases.items() if (phase - now) % size < rest)

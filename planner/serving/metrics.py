@@ -19,6 +19,16 @@ class Slo:
     tpot_s: float = 0.05
     share: float = 0.95
 
+    def kept(self, ttft_s: float, tpot_s: float) -> bool:
+        return ttft_s <= self.ttft_s and tpot_s <= self.tpot_s
+
+
+def times(job: Job, now: float) -> tuple[float, float]:
+    """TTFT and TPOT of a request whose last token comes now."""
+    request = job.request
+    after = request.output_tokens - 1
+    return job.first_s - request.arrival_s, (now - job.first_s) / after if after else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -34,6 +44,41 @@ class Served:
 
 
 @dataclass
+class Tally:
+    """The Sink that stops once it is decided whether `count` requests hold the SLO."""
+
+    slo: Slo
+    count: int
+    within_slo: int = 0
+    missed: int = 0
+    decided: bool = False
+
+    @property
+    def holds(self) -> bool:
+        return self.within_slo / max(1, self.count) >= self.slo.share
+
+    def arrived(self, engine: Engine, request: Request) -> None: ...
+
+    def refused(self, engine: Engine, request: Request) -> None:
+        self._count(kept=False)
+
+    def spent(self, engine: Engine, seconds: float) -> None: ...
+
+    def started(self, engine: Engine, job: Job, found_tokens: int) -> None: ...
+
+    def preempted(self, engine: Engine) -> None: ...
+
+    def finished(self, engine: Engine, job: Job) -> None:
+        self._count(kept=self.slo.kept(*times(job, engine.now)))
+
+    def _count(self, *, kept: bool) -> None:
+        self.within_slo += kept
+        self.missed += not kept
+        lost = (self.count - self.missed) / self.count < self.slo.share
+        self.decided = lost or self.holds
+
+
+@dataclass
 class Recorder:
     """The Sink that keeps counts, percentiles and the timeline of one simulation.
 
@@ -45,6 +90,7 @@ class Recorder:
     each: Callable[[Served], None] | None = None
     after: Callable[[Request, float], Request | None] | None = None
     follow: Callable[[Request], None] | None = None
+    decided: bool = False
     ttft: Histogram = field(default_factory=Histogram)
     tpot: Histogram = field(default_factory=Histogram)
     e2e: Histogram = field(default_factory=Histogram)
@@ -116,15 +162,14 @@ class Recorder:
     def finished(self, engine: Engine, job: Job) -> None:
         request, now = job.request, engine.now
         output = request.output_tokens
-        ttft = job.first_s - request.arrival_s
-        tpot = (now - job.first_s) / (output - 1) if output > 1 else 0.0
+        ttft, tpot = times(job, now)
         self.ttft.add(ttft)
         self.e2e.add(now - request.arrival_s)
         if output > 1:
             self.tpot.add(tpot)
         self.finished_count += 1
         self.output_tokens += output
-        self.within_slo += ttft <= self.slo.ttft_s and tpot <= self.slo.tpot_s
+        self.within_slo += self.slo.kept(ttft, tpot)
         self.last_s = max(self.last_s, now)
         self.timeline.note("finished", now)
         self.timeline.note("output_tokens", now, output)

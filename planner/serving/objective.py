@@ -14,7 +14,7 @@ from planner.serving.metrics import Slo
 from planner.serving.replica import Replica
 from planner.serving.report import refusals
 from planner.serving.requests import Request
-from planner.serving.simulator import MAX_REPLICAS, Result, Router, simulate
+from planner.serving.simulator import MAX_REPLICAS, Result, Router, holds, simulate
 
 Traffic = Callable[[float, int], Iterable[Request]]
 """The requests of a rate and a seed."""
@@ -62,26 +62,28 @@ def highest_rate(
     where too many requests are refused for any rate to hold.
     """
 
-    def holds(rate: float) -> bool:
-        found = simulate(traffic(rate, seed), replica, replicas=replicas, router=router, slo=slo)
-        _servable(found)
-        return found.holds
+    def at(rate: float) -> bool:
+        asked = list(traffic(rate, seed))
+        fitting = sum(replica.fits(r.prompt_tokens, r.output_tokens) for r in asked)
+        if fitting < slo.share * len(asked):
+            _servable(simulate(asked, replica, replicas=replicas, router=router, slo=slo))
+        return holds(asked, replica, slo, replicas=replicas, router=router)
 
     low, high = 0.0, 1.0 * replicas
-    while holds(high):
+    while at(high):
         low, high = high, 2 * high
         if high > MOST_RATE:
             return low
     while not low:
         if high < LEAST_RATE:
             return 0.0
-        if holds(high / 4):
+        if at(high / 4):
             low = high / 4
         else:
             high /= 4
     while high / low > 1 + precision:
         middle = sqrt(low * high)
-        low, high = (middle, high) if holds(middle) else (low, middle)
+        low, high = (middle, high) if at(middle) else (low, middle)
     return low
 
 

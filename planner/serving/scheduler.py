@@ -24,7 +24,9 @@ from planner.serving.runs import steps_within
 
 
 class Sink(Protocol):
-    """Who is told what happens in a replica."""
+    """Who is told what happens in a replica. decided: nothing more need happen."""
+
+    decided: bool
 
     def arrived(self, engine: "Engine", request: Request) -> None: ...
 
@@ -77,8 +79,8 @@ class Engine(Batch):
         self.sink.arrived(self, request)
 
     def advance(self, until: float = inf) -> None:
-        """Take steps until one ends at `until` or later, or nothing is left to do."""
-        while self.load and self.now < until:
+        """Take steps until one ends at `until` or later, or nothing is left to do or to learn."""
+        while self.load and self.now < until and not self.sink.decided:
             self.step(until)
         if self._static and not self.running:
             self._open_batch()
@@ -106,9 +108,9 @@ class Engine(Batch):
             steps, seconds = self._run(rows, context, again)
         self.mean_used_blocks = float(self.pool.used)
         if self._paged and growth.count:
-            first, last = growth.blocks(self._yield if chunks else 1), growth.blocks(steps)
-            self.pool.take(last)
-            self.mean_used_blocks += (first + last) / 2
+            taken = growth.blocks(steps)
+            self.pool.take(taken)
+            self.mean_used_blocks += (taken + (taken if chunks else growth.blocks(1))) / 2
         self.mean_stored_tokens = self.stored_tokens + growth.count * (steps + 1) / 2
         self.mean_stored_tokens += sum(tokens for _, tokens in chunks)
         self.steps += 1 if chunks else steps / replica.tokens_per_step

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from planner.deployment import Deployment
 from planner.errors import SizewellError
 from planner.serving.metrics import Slo
 from planner.serving.objective import Traffic, highest_rate
 from planner.serving.replica import Replica
-from planner.serving.simulator import simulate
+from planner.serving.simulator import Result, simulate
 from planner.units import ceil_div, counted
 
 KV_FORMATS = ("auto", "fp8", "int4_per_token_head")
@@ -63,11 +64,15 @@ def sensitivity(
 ) -> Iterable[Moved]:
     """One row per variant. traffic(shared tokens): the requests with so many in common at their
     beginning."""
+
+    @cache
+    def tried(deployment: Deployment, shared: int) -> tuple[float, Result]:
+        one, drawn = make(deployment), traffic(shared)
+        return highest_rate(one, drawn, slo, precision=0.05), simulate(drawn(rate, 0), one, slo=slo)
+
     for change, value, deployment, shared in variants(base):
         try:
-            one, drawn = make(deployment), traffic(shared)
-            found = highest_rate(one, drawn, slo, precision=0.05)
-            asked = simulate(drawn(rate, 0), one, slo=slo)
+            found, asked = tried(deployment, shared)
         except SizewellError as error:
             yield Moved(change, value, 0.0, 0, str(error))
             continue

@@ -4,7 +4,7 @@ found = simulate(requests, replica, replicas=2, router="least_requests", slo=Slo
 found.ttft.quantile(0.95), found.goodput_per_s, found.timeline
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
@@ -12,10 +12,10 @@ from typing import Literal
 
 from planner.errors import PlanRefused
 from planner.serving.histogram import Histogram
-from planner.serving.metrics import Recorder, Served, Slo
+from planner.serving.metrics import Recorder, Served, Slo, Tally
 from planner.serving.replica import Replica
 from planner.serving.requests import Request
-from planner.serving.scheduler import Engine
+from planner.serving.scheduler import Engine, Sink
 
 Router = Literal["round_robin", "least_requests", "session"]
 ROUTERS: tuple[Router, ...] = ("least_requests", "round_robin", "session")
@@ -127,20 +127,49 @@ def simulate(
     each: called with every finished request. after: the request that follows a finished one, such
     as the next turn of a conversation, or None; it must not arrive before that end.
     """
-    if not 1 <= replicas <= MAX_REPLICAS:
-        raise PlanRefused(f"replicas {replicas} must be between 1 and {MAX_REPLICAS:,}")
     recorder = Recorder(slo or Slo(), each, after)
-    engines = [Engine(replica, recorder) for _ in range(replicas)]
-    choose = _router(router, engines)
     later: list[tuple[float, int, Request]] = []
     if after is not None:
         recorder.follow = lambda r: heappush(later, (r.arrival_s, id(r), r))
+    engines = _serve(
+        requests, replica, recorder, replicas, router, None if after is None else later
+    )
+    return Result(replica, replicas, recorder, round(sum(engine.steps for engine in engines)))
+
+
+def holds(
+    requests: Sequence[Request],
+    replica: Replica,
+    slo: Slo,
+    *,
+    replicas: int = 1,
+    router: Router = "least_requests",
+) -> bool:
+    """simulate(...).holds and nothing else: it stops when that is decided."""
+    tally = Tally(slo, len(requests))
+    _serve(requests, replica, tally, replicas, router)
+    return tally.holds
+
+
+def _serve(
+    requests: Iterable[Request],
+    replica: Replica,
+    sink: Sink,
+    replicas: int,
+    router: Router,
+    later: list[tuple[float, int, Request]] | None = None,
+) -> list[Engine]:
+    """The replicas, when all requests are served. later: a heap of those that follow others."""
+    if not 1 <= replicas <= MAX_REPLICAS:
+        raise PlanRefused(f"replicas {replicas} must be between 1 and {MAX_REPLICAS:,}")
+    engines = [Engine(replica, sink) for _ in range(replicas)]
+    choose = _router(router, engines)
     source: Iterator[Request] = iter(requests)
     coming = next(source, None)
-    while True:
+    while not sink.decided:
         when = inf if coming is None else coming.arrival_s
         when = min(when, later[0][0]) if later else when
-        if after is None:
+        if later is None:
             for engine in engines:
                 engine.advance(when)
         elif any(e.load and e.now < when for e in engines):
@@ -157,7 +186,7 @@ def simulate(
             if coming is not None and coming.arrival_s < request.arrival_s:
                 raise PlanRefused("requests must be given in order of arrival")
         choose(request).submit(request)
-    return Result(replica, replicas, recorder, round(sum(engine.steps for engine in engines)))
+    return engines
 
 
 def _router(name: Router, engines: list[Engine]) -> Callable[[Request], Engine]:

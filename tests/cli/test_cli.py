@@ -163,6 +163,8 @@ def test_gpus_alone_means_tensor_parallel(capsys: pytest.CaptureFixture[str]) ->
         (["--gpus", "3", "-pp", "2"], "cannot be split into 2 equal parts"),
         (["--context", "0"], "context"),
         (["--context", "many"], "no number of tokens"),
+        (["--context", "-8k"], "context must be at least 1, not -8,192"),
+        (["--concurrency", "-3"], "concurrency must be at least 1, not -3"),
         (
             ["--conc", "3"],
             "'--conc': did you mean --context or --concurrency?",

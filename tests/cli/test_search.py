@@ -132,7 +132,9 @@ def test_text_names_formats_limits_prices_and_what_was_left_out(
     assert "per GPU-hour, " in out
     allowed = run(capsys, "--allow-quantisation")
     assert "weights the model's own, fp8, nvfp4, int4; cache the model's own, fp8." in allowed
-    assert "Limits: none" in run(capsys, "--ttft", "none", "--tpot", "none")
+    lifted = run(capsys, "--ttft", "none", "--tpot", "none", "--max-gpus", "8")
+    assert "Limits: none" in lifted
+    assert "8 GPUs at most (--max-gpus)." in lifted
 
 
 def test_gpus_without_a_price_are_named_until_one_is_given(

@@ -252,6 +252,20 @@ def test_every_fix_alone_makes_it_fit() -> None:
     assert findings(found)[0].code == "does_not_fit"
 
 
+def test_copies_of_latents_are_split_before_a_format_is_touched() -> None:
+    """DeepSeek-V3.1 on 8 H200: 12 x 8.58 GiB on every rank, half of it does with 2 parts."""
+    model = parse(load_model_config("deepseek-v3.1"))
+    base = Deployment(tensor_parallel_size=8)
+    work = Workload(context=131072, concurrency=12)
+    first = fixes(make_plan(model, load_gpu("h200-sxm-141gb"), base, work))[0]
+    assert first.sentence == "split the cache 2 ways (decode context parallel 2)"
+    split = make_plan(model, load_gpu("h200-sxm-141gb"), first.deployment, first.workload)
+    assert split.fits
+    assert split.parts.kv_cache == 12 * 131072 * 70_272 // 2
+    one = make_plan(model, load_gpu("h200-sxm-141gb"), Deployment(), Workload(context=131072))
+    assert not any("split the cache" in fix.sentence for fix in fixes(one))
+
+
 def test_backwards_over_formats_and_gpus() -> None:
     gpu = custom_gpu(16 * GIB)
     work = Workload(context=8192, concurrency=4)

@@ -112,6 +112,12 @@ def test_an_unknown_id_is_refused_with_the_three_closest() -> None:
         ("NVIDIA GeForce RTX 4090", "rtx-4090"),
         ("7900 XTX", "radeon-rx-7900-xtx"),
         ("A100 SXM4 40GB", "a100-sxm4-40gb"),
+        ("rtx-3090-24gb", "rtx-3090"),
+        ("NVIDIA H100 80GB HBM3", "h100-sxm5-80gb"),
+        ("NVIDIA H200", "h200-sxm-141gb"),
+        ("NVIDIA GH200 480GB", "gh200-96gb"),
+        ("NVIDIA RTX 6000 Ada Generation", "rtx-6000-ada"),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "rtx-pro-6000-blackwell-server"),
     ],
 )
 def test_words_that_only_one_card_has_name_it(name: str, gpu_id: str) -> None:
@@ -119,7 +125,10 @@ def test_words_that_only_one_card_has_name_it(name: str, gpu_id: str) -> None:
     assert gpu_sources(name) == gpu_sources(gpu_id)
 
 
-@pytest.mark.parametrize("name", ["h100", "H200", "a100-80gb", "3090", "141gb", "geforce", "", "-"])
+@pytest.mark.parametrize(
+    "name",
+    ["h100", "H200", "a100-80gb", "3090", "rtx-3080", "rtx-4090-48gb", "141gb", "geforce", "", "-"],
+)
 def test_words_of_several_cards_name_none(name: str) -> None:
     with pytest.raises(PlanRefused, match="not among the GPU presets"):
         load_gpu(name)

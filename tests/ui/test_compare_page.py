@@ -13,7 +13,8 @@ from planner.units import format_bytes
 from planner.variants import attention_variants
 from planner.workload import Workload
 from presets.gpus import load_gpu
-from ui import kept
+from presets.prices import prices_of
+from ui import alternatives, kept
 from ui.model_source import from_preset
 
 PAGES = Path(__file__).resolve().parents[2] / "ui" / "pages"
@@ -88,6 +89,31 @@ def test_what_was_chosen_stands_among_the_others() -> None:
     assert "microsoft/phi-2 (chosen)" in found
     assert "(chosen)" not in html(page(by="Models", model="qwen3-8b"))
     assert "l4 (chosen)" in html(page(by="GPUs", gpu="l4"))
+
+
+def test_gpus_have_their_listed_prices() -> None:
+    """Two of each; the price of an hour over the users that the memory holds."""
+    shown = alternatives.gpus(make_two(), ["h100-sxm5-80gb", "rtx-2080-ti"])
+    h100 = min(p.usd_per_gpu_hour for p in prices_of("h100-sxm5-80gb") if p.kind == "on-demand")
+    assert shown[1].plan is not None
+    assert shown[1].price is not None
+    assert shown[1].price.usd_per_gpu_hour == h100
+    users = shown[1].plan.max_concurrency
+    assert users
+    table = alternatives.table(shown, "GPU")
+    assert f"${2 * h100:,.2f}" in table
+    assert f"${2 * h100 / users:,.3f}" in table
+    said = html(page(by="GPUs", gpu="l4"))
+    assert "Per hour and user" in said
+    assert "Per hour" not in html(page(by="KV cache"))
+
+
+def make_two() -> Plan:
+    """Llama-3.1-8B on two L4."""
+    return make_plan(
+        from_preset("llama-3.1-8b").model, load_gpu("l4"), Deployment(tensor_parallel_size=2),
+        Workload(),
+    )  # fmt: skip
 
 
 def test_no_choice_is_a_hint() -> None:

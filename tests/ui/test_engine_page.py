@@ -160,6 +160,18 @@ def test_a_log_is_laid_beside_the_plan_and_calibrates_it() -> None:
     assert not app.info
 
 
+def test_a_log_that_died_says_what_to_change() -> None:
+    app = page()
+    app.text_area("engine_log").set_value(
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total "
+        "capacity of 79.19 GiB of which 1.00 GiB is free."
+    ).run()
+    assert not app.exception
+    assert not app.error
+    said = app.info[0].value
+    assert said.startswith("2.00 GiB were asked for where 1.00 GiB of 79.19 GiB were free. It fail")
+
+
 def test_other_text_is_refused() -> None:
     app = page()
     app.text_area("engine_log").set_value("my cat").run()

@@ -167,7 +167,18 @@ def test_gpus_within_a_stage_are_named_as_such() -> None:
     app = page(gpus="6", pp="2")
     no_trace(app)
     assert "6 GPUs, 3 to a stage or replica, cannot share 32" in app.error[0].value
-    assert {b.key for b in app.button if (b.key or "").startswith("gpus_")} == {"gpus_4", "gpus_8"}
+    offered = {b.key for b in app.button if (b.key or "").startswith("gpus_")}
+    assert offered == {"gpus_4", "gpus_8", "gpus_stages"}
+
+
+def test_gpus_that_cannot_share_heads_may_hold_whole_layers() -> None:
+    """3 GPUs with 10, 11 and 11 of 32 layers."""
+    app = page(gpus="3")
+    assert "2 or 4 can; each GPU may hold whole layers instead. Your" in app.error[0].value
+    app.button(key="gpus_stages").click().run()
+    no_trace(app)
+    assert not app.error
+    assert app.number_input(key="gpus").value == app.number_input(key="pp").value == 3
 
 
 def test_gpus_that_do_not_split_into_stages() -> None:

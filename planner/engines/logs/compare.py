@@ -93,7 +93,7 @@ def compare(reading: LogReading, figures: EngineFigures) -> tuple[Row, ...]:
 
     Raises PlanRefused where the log is another engine's.
     """
-    if reading.engine != figures.name:
+    if reading.engine not in ("", figures.name):
         raise PlanRefused(
             f"this is a log of {reading.engine}, and the plan is for {figures.name}: choose "
             f"{reading.engine} as the engine"

@@ -89,7 +89,8 @@ VLLM_COUNTS = _patterns(
 )
 VLLM_MARKS = ("vllm", "GPU KV cache size", "KV cache memory", "Model loading took", "KV Cache is ",
               "# GPU blocks", "activation peak", "Loading model weights took",
-              "GPU memory utilization", "kv cache memory in use")  # fmt: skip
+              "GPU memory utilization", "kv cache memory in use", "LLM engine (v", "EngineCore",
+              "VllmWorker", "multiproc_executor.py")  # fmt: skip
 
 SGLANG_COUNTS = _patterns(
     tokens=(r"max_total_num_tokens=(\d+)",),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from planner.engines.logs import patterns
 from planner.engines.logs.llama_cpp import llama_figures_of
+from planner.engines.logs.out_of_memory import OutOfMemory, out_of_memory
 from planner.engines.logs.ranks import Figure, Line, by_worker, figure, plain, read
 from planner.engines.logs.sglang import sglang_figures_of
 from planner.errors import PlanRefused
@@ -15,7 +16,10 @@ MAX_CHARACTERS = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class LogReading:
-    """What a log says. sizes are in bytes, counts as printed; refused: the engine's own words."""
+    """What a log says. sizes are in bytes, counts as printed; refused: the engine's own words.
+
+    died: what PyTorch said of an allocation that failed; engine: "" where it is only that.
+    """
 
     engine: str
     version: str | None
@@ -23,6 +27,7 @@ class LogReading:
     counts: Mapping[str, Figure]
     utilisation: float | None = None
     refused: str | None = None
+    died: OutOfMemory | None = None
 
     def bytes_of(self, name: str) -> int | None:
         """Bytes of a printed size, None where it is not in the log."""
@@ -40,16 +45,16 @@ def read_log(text: str) -> LogReading:
         raise PlanRefused("the log is longer than 4 million characters: paste its start only")
     lines = plain(text)
     engine = _engine(lines)
-    sizes, counts = READERS[engine](lines)
+    sizes, counts = READERS[engine](lines) if engine else ({}, {})
     refused = next((m[1] for line in lines if (m := patterns.REFUSED.search(line))), None)
     if not sizes and not counts and refused is None:
         raise PlanRefused("no line of this log says anything about memory that is known here")
     whole = "\n".join(lines)
-    version = patterns.VERSION[engine].search(whole + "\n")
+    version = patterns.VERSION[engine].search(whole + "\n") if engine else None
     used = patterns.UTILISATION.search(whole)
     return LogReading(
         engine, version[1] if version else None, sizes, counts,
-        float(used[1]) if used else None, refused,
+        float(used[1]) if used else None, refused, out_of_memory(engine, lines, sizes),
     )  # fmt: skip
 
 
@@ -107,13 +112,15 @@ MARKS = {
 
 
 def _engine(lines: list[str]) -> str:
-    """Whose log it is, by the marks that its lines carry."""
+    """Whose log it is, by the marks that its lines carry; "" for PyTorch's words alone."""
     found = {
         engine: sum(any(mark in line for mark in words) for line in lines)
         for engine, words in MARKS.items()
     }
     best = max(found, key=lambda engine: found[engine])
     if not found[best]:
+        if out_of_memory("", lines, ()) is not None:
+            return ""
         raise PlanRefused(
             "this is no start-up log of vLLM, SGLang, TensorRT-LLM or llama.cpp: paste what the "
             "server printed"

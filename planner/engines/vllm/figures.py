@@ -9,6 +9,7 @@ The CUDA context is outside this budget and must fit beside it.
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from planner.deployment import Deployment
@@ -97,10 +98,10 @@ def vllm_figures(
         states_per_block=settings.prefix_caching,
         export_step=settings.export_step or 1,
     )
-    pool = make_pool(
+    pool_of = partial(
+        make_pool,
         specs,
-        left,
-        settings.rules,
+        rules=settings.rules,
         max_model_len=settings.max_model_len,
         max_num_batched_tokens=settings.max_num_batched_tokens,
         decode_context_parallel_size=deployment.decode_context_parallel_size,
@@ -116,6 +117,7 @@ def vllm_figures(
         overlap=settings.overlap,
         retained_tokens=settings.retained_tokens,
     )
+    pool = pool_of(left)
     binding = left.index(min(left))
     stage = stages[binding]
     before = overheads.before(
@@ -137,6 +139,9 @@ def vllm_figures(
             gpus=deployment.gpus,
         )
     )
+    cache = _left(left[binding], stage, fixed=options.kv_cache_memory_bytes is not None)
+    other_end = cache.low_bytes if refused is None else cache.high_bytes
+    otherwise = pool_of([size + other_end - cache.bytes for size in left])
     kept = pool if refused is None else Pool()
     admitted = requests_in(kept, settings, workload, deployment)
     return EngineFigures(
@@ -145,7 +150,7 @@ def vllm_figures(
         version=options.version,
         budget_bytes=budget,
         components=stage.components,
-        kv_cache=_left(left[binding], stage, fixed=options.kv_cache_memory_bytes is not None),
+        kv_cache=cache,
         block_size=kept.block_size or settings.block_size,
         num_blocks=kept.num_blocks,
         kv_cache_tokens=kept.kv_cache_tokens,
@@ -158,6 +163,7 @@ def vllm_figures(
             scaling=() if longer is None else scaling_flags(longer, config, options.version),
         ),
         refused=refused,
+        doubtful=refused == pool.refused and (refused is None) != (otherwise.refused is None),
         log_lines=log_lines(stage.components, left[binding], kept, settings),
         notes=notes_on(longer, model, workload, options.max_model_len)
         + vllm_notes.general(model, gpu, options, settings, refused, checkpoint.note)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 
@@ -10,6 +11,14 @@ from cli import main
 
 REFUSED = ["plan", "--model", "gpt-oss-120b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm"]
 FORMATS = ("text", "json", "markdown", "html", "csv")
+
+
+def flags_of(change: str) -> list[str]:
+    """A change that an engine's verdict names, as the command takes it."""
+    change = change.replace("a KV cache in", "--kv-cache-dtype")
+    change = re.sub(r"\d+ GPUs \(tensor parallel (\d+)\)", r"--tensor-parallel-size \1", change)
+    change = re.sub(r"\d+ GPUs \((\d+) pipeline stages\)", r"--gpus \1", change)
+    return change.replace(" with ", " ").replace(" and ", " ").split()
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -152,9 +161,11 @@ def test_a_flag_that_starts_it_says_how_many_it_holds(capsys: pytest.CaptureFixt
     assert max(held) < 8
     shown = " or ".join(str(n) for n in dict.fromkeys(held))
     assert f"but then holds {shown} of 8 sequences" in found["verdict"]
-    assert "One change will serve all: 2 GPUs (tensor parallel 2)." in found["verdict"]
-    two = json.loads(said(capsys, *one, "--gpus", "2", "--tensor-parallel-size", "2"))
-    assert two["engine"]["requests"] >= 8
+    serving = found["engine"]["serving"]
+    assert serving[-1] == "2 GPUs (tensor parallel 2)"
+    assert f"these will serve all: {'; '.join(serving)}." in found["verdict"]
+    for change in serving:
+        assert json.loads(said(capsys, *one, *flags_of(change)))["engine"]["requests"] >= 8
 
 
 def test_a_flag_that_starts_it_and_holds_all_says_no_more(
@@ -197,10 +208,82 @@ def test_flags_that_do_only_together_are_named_and_do(capsys: pytest.CaptureFixt
     found = json.loads(said(capsys, *words))
     first, *more = found["engine"]["serving"]
     assert first.startswith("--max-model-len 8192 with --max-num-seqs 32 and --gpu-memory-util")
-    assert more == ["2 GPUs (tensor parallel 2)"]
-    flags = first.replace(" with ", " ").replace(" and ", " ").split()
+    assert more[-1] == "2 GPUs (tensor parallel 2)"
+    flags = flags_of(first)
     again = json.loads(said(capsys, *words, *flags))
     assert again["verdict"].startswith("vLLM 0.33.0 starts and holds 32 sequences")
     assert 0.94 <= float(flags[-1]) <= 0.96
     less = [*flags[:-1], str(float(flags[-1]) - 0.01)]
     assert json.loads(said(capsys, *words, *less))["engine"]["requests"] < 32
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (
+            ("llama-3.3-70b-instruct", "rtx-3090", "vllm", "-tp", "2", "--weights-dtype", "awq"),
+            "4 GPUs (tensor parallel 4) and --max-model-len 8192",
+        ),
+        (("gpt-oss-120b", "rtx-4090", "llama.cpp", "--gpus", "2"), "3 GPUs (3 pipeline stages)"),
+        (
+            ("deepseek-v3.1", "h200-sxm-141gb", "vllm", "-tp", "8", "--concurrency", "40"),
+            "--decode-context-parallel-size 2",
+        ),
+    ],
+)
+def test_the_fewest_gpus_are_named_with_the_flags_that_they_need(
+    words: tuple[str, ...], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """8,192 tokens: 70 B in int4 on 24 GB cards, MXFP4's 60.8 GiB, latents that 8 ranks copy."""
+    model, gpu, engine, *rest = words
+    asked = ("plan", "--model", model, "--gpu", gpu, "--engine", engine, "--format", "json")
+    asked += ("--context", "16k" if "deepseek" in model else "8k")
+    found = json.loads(said(capsys, *asked, *rest))["engine"]
+    changes = found["serving"] or found["remedies"]
+    assert named in changes
+    for change in changes:
+        if change.endswith("at once") or "CPU" in change:
+            continue
+        again = json.loads(said(capsys, *asked, *changed(rest, flags_of(change))))
+        assert " starts and holds " in again["verdict"], change
+
+
+def changed(words: list[str], flags: list[str]) -> list[str]:
+    """`words` with what `flags` sets instead of their own."""
+    pairs = dict(zip(words[::2], words[1::2], strict=True))
+    pairs = {"--tensor-parallel-size" if k == "-tp" else k: v for k, v in pairs.items()}
+    pairs |= dict(zip(flags[::2], flags[1::2], strict=True))
+    return [word for pair in pairs.items() for word in pair]
+
+
+def test_llama_cpp_deals_layers_to_any_number_of_gpus(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("plan", "--model", "llama-3.1-70b", "--gpu", "rtx-3090", "--engine", "llama.cpp")
+    words += ("--weights-dtype", "q4_k_m", "--format", "json")
+    three = said(capsys, *words, "--gpus", "3")
+    assert three == said(capsys, *words, "--pipeline-parallel-size", "3")
+    assert json.loads(three)["engine"]["refused"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "needed_gib", "said_so"),
+    [
+        (REFUSED, 5.07, "At the low end of the estimates it would start."),
+        (
+            ["plan", "--model", "llama-3.1-8b", "--gpu", "rtx-4090", "--engine", "vllm",
+             "--max-model-len", "32k"],
+            4.0, "It is tight: at the high end of the estimates it would refuse to start.",
+        ),
+        (["plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm"],
+         16.0, ""),
+        (["plan", "--model", "gpt-oss-120b", "--gpu", "l4", "--engine", "vllm"], 5.07, ""),
+    ],
+)  # fmt: skip
+def test_a_verdict_that_hangs_on_estimates_says_so(
+    words: list[str], needed_gib: float, said_so: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """needed_gib: the cache of a request of the longest length, which the range holds or not."""
+    found = json.loads(said(capsys, *words, "--format", "json"))
+    low, high = (found["engine"]["kv_cache"][f"{end}_bytes"] / 2**30 for end in ("low", "high"))
+    assert (low < needed_gib < high) is bool(said_so) is found["engine"]["doubtful"]
+    assert ("end of the estimates" in found["verdict"]) is bool(said_so)
+    assert said_so in found["verdict"]

@@ -25,6 +25,22 @@ def test_rounding_is_torchs() -> None:
     assert len(known) == 253
 
 
+def test_rounding_32_bits_is_torchs_too() -> None:
+    dice = np.random.default_rng(6)
+    spread = np.exp2(dice.uniform(-14, np.log2(448), 200_000)) * dice.choice([-1, 1], 200_000)
+    narrow = spread.astype(np.float32)
+    found = lesson.e4m3(narrow)
+    assert found.dtype == np.float32
+    assert np.array_equal(found, by_torch(narrow))
+
+
+def test_half_is_numpys() -> None:
+    """Down to subnormals, of which the smallest is 2**-24."""
+    dice = np.random.default_rng(7)
+    values = np.exp2(dice.uniform(-26, 15, 200_000)) * dice.choice([-1, 1], 200_000)
+    assert np.array_equal(lesson.half(values), values.astype(np.float16).astype(np.float64))
+
+
 def test_beyond_the_largest_it_saturates() -> None:
     assert list(lesson.e4m3(np.array([449.0, -1e9, np.inf]))) == [448, -448, 448]
 
