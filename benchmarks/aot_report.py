@@ -8,18 +8,24 @@ Exits with 1 if a kernel needs more shared memory than its card has, or spills r
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 import triton
 
-from kernels.aot import Usage, compile_case
+from kernels.aot import Case, Usage, compile_case
 from kernels.decode_cases import decode_cases
 from kernels.prefill_cases import prefill_cases
 from kernels.tiles import shared_memory_bytes
 
 CASES = (prefill_cases, decode_cases)
+
+
+def usages_of(cases: Callable[[int], Iterator[Case]], capability: int) -> list[Usage]:
+    return [compile_case(case, capability) for case in cases(capability)]
 
 
 def report(usages: Iterable[Usage]) -> str:
@@ -45,12 +51,9 @@ def main() -> None:
     parser.add_argument("--capability", type=int, nargs="+", default=[80, 90, 100])
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
-    usages = [
-        compile_case(case, capability)
-        for capability in options.capability
-        for cases in CASES
-        for case in cases(capability)
-    ]
+    work = [(cases, capability) for capability in options.capability for cases in CASES]
+    with ProcessPoolExecutor() as processes:
+        usages = list(chain.from_iterable(processes.map(usages_of, *zip(*work, strict=True))))
     print(report(usages))
     if options.json:
         options.json.write_text(
