@@ -6,7 +6,7 @@ Read off the tensors that torchao makes of a matrix: 0.18.0 for the version that
 0.6.1 to 0.15.0 for version 1. Sources: torchao.quantization.quant_api and its tensors in
 torchao/quantization/quantize_/workflows and torchao/prototype/mx_formats, torchao/dtypes for
 version 1. A scale in the weight's own dtype counts 2 bytes. Types of weights alone are named
-torchao_, as they are multiplied in 16 bits.
+torchao_, others _torchao.
 """
 
 from collections.abc import Mapping
@@ -88,11 +88,13 @@ def stored(config: Fields) -> Stored:
             data.expect("block_size", 32)
             bits = MX_BITS[_only(data, "weight_dtype", *MX_BITS) or "float8_e4m3fn"]
             found = _tiled_scales(f"mxfp{bits}_torchao", bits, 32)
+            found = replace(found, multiplied=f"fp{bits}")
             return Stored(found, False, FP4_MATMUL, cuda_only=True)
         case "NVFP4DynamicActivationNVFP4WeightConfig" | "NVFP4WeightOnlyConfig", 1:
             data.expect("step")
             alone = kind == "NVFP4WeightOnlyConfig"
             found = _tiled_scales("torchao_nvfp4" if alone else "nvfp4_torchao", 4, 16)
+            found = found if alone else replace(found, multiplied="fp4")
             if data.flag("use_dynamic_per_tensor_scale", default=True):
                 found = replace(found, tensor_bytes=4)
             return Stored(found, False, None if alone else FP4_MATMUL, cuda_only=True)
@@ -132,7 +134,9 @@ def _int8(
     block: tuple[int, int], scale_bytes: int, beside: str = "", *, multiplied: bool = False
 ) -> WeightFormat:
     """multiplied: inputs are quantised to int8 as well."""
-    return _format("int8_torchao" if multiplied else "torchao_int8", block, scale_bytes, beside)
+    if not multiplied:
+        return _format("torchao_int8", block, scale_bytes, beside)
+    return replace(_format("int8_torchao", block, scale_bytes, beside), multiplied="int8")
 
 
 def _intx(data: Fields, prefix: str, default: tuple[int, int]) -> WeightFormat:

@@ -61,7 +61,7 @@ def read_fp_quant(fields: Fields) -> Scheme:
     side = fields.integer("hadamard_group_size", default=group)
     found = WeightFormat(
         f"{kind}_fp_quant", f"FP-Quant {kind}, a byte of scale per {group}, rotations of {side}",
-        group, group // 2 + 1, tensor_bytes=2 * (1 + 1 + 2 * side**2),
+        group, group // 2 + 1, tensor_bytes=2 * (1 + 1 + 2 * side**2), multiplied="fp4",
     )  # fmt: skip
     ignore, head = converted(fields)
     return both("fp_quant", found, ignore, head=head, capability=FP4_MATMUL, cuda_only=True)
