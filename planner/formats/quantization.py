@@ -11,10 +11,11 @@ under GGUF types, which store embeddings and head in blocks too and everything e
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from planner.errors import ConfigRefused
 from planner.formats.gguf_assignment import FUSED_QKV, GgufTypes, Stored, is_gguf
 from planner.formats.module_names import Module, outside, tails
 from planner.formats.quantization_config import scheme
-from planner.formats.quantization_scheme import Scheme
+from planner.formats.quantization_scheme import FIELD, Scheme
 from planner.formats.weight_formats import UNQUANTISED, WeightFormat, weight_format
 from planner.memo import memo
 from planner.model import LayerGroup, Model
@@ -78,6 +79,12 @@ def assign(model: Model, weights_dtype: str) -> Assignment:
             return _uniform(model, name, rest)
         found = scheme(model.quantization)
         own = _by_scheme(model, name, found, rest, f"quantization_config: {found.method}")
+        if found.names_all and own.bytes_by_format().keys() == {rest.name}:
+            raise ConfigRefused(
+                f"{FIELD}: the modules that it names are none of this model's, so nothing says "
+                "what is quantised: name a weights dtype instead",
+                field=FIELD,
+            )
         return replace(
             own, method=found.method, capability=found.capability, cuda_only=found.cuda_only
         )

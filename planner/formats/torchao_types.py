@@ -30,6 +30,14 @@ ROCM_TILE_ROWS = 16
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 TILED, TILE_INPUTS = "TILE_PACKED_TO_4D", 1024
 """tinygemm's packing, and the multiple that it pads inputs to."""
+NO_BYTES = {
+    "set_inductor_config", "mapping_type", "act_mapping_type", "weight_mapping_type",
+    "weight_dtype", "activation_dtype", "mm_config", "kernel_preference", "scaling_mode",
+    "activation_value_lb", "activation_value_ub", "int4_choose_qparams_algorithm",
+    "intx_choose_qparams_algorithm", "reduce_range", "weight_only_decode", "alg_id", "use_hqq",
+    "zero_point_domain", "preserve_zero",
+}  # fmt: skip
+"""Fields of these types that change no tensor's size."""
 MATRIX, OUTPUT = (WHOLE, WHOLE), (1, WHOLE)
 """Rows and columns that share a scale: all, or those of an output."""
 
@@ -46,8 +54,16 @@ class Stored:
 
 def stored(config: Fields) -> Stored:
     """What the type in `config` stores. Raises ConfigRefused where its fields do not settle it."""
-    kind, version = config.text("_type"), config.integer("_version", default=1)
     data = config.part("_data")
+    found = _stored(config, data)
+    for name, value in data.config.items():
+        if value is not None and name not in data.read | NO_BYTES:
+            raise data.refuse(name, f"is not known to Sizewell of {config.text('_type')}")
+    return found
+
+
+def _stored(config: Fields, data: Fields) -> Stored:
+    kind, version = config.text("_type"), config.integer("_version", default=1)
     match kind, version:
         case "Int4WeightOnlyConfig", 1:
             _only(data, "layout", "TensorCoreTiledLayout")
@@ -88,7 +104,7 @@ def stored(config: Fields) -> Stored:
             data.expect("block_size", 32)
             bits = MX_BITS[_only(data, "weight_dtype", *MX_BITS) or "float8_e4m3fn"]
             found = _tiled_scales(f"mxfp{bits}_torchao", bits, 32)
-            found = replace(found, multiplied=f"fp{bits}")
+            found = replace(found, multiplied="fp8" if bits == 8 else "fp4")
             return Stored(found, False, FP4_MATMUL, cuda_only=True)
         case "NVFP4DynamicActivationNVFP4WeightConfig" | "NVFP4WeightOnlyConfig", 1:
             data.expect("step")

@@ -30,6 +30,14 @@ def torchao(kind: str, version: int = 2, kept: Any = None, **data: Any) -> dict[
 FLOAT8 = torchao("Float8DynamicActivationFloat8Weight")
 FP_QUANT = {"quant_method": "fp_quant", "forward_dtype": "mxfp4"}
 
+TABLES = {
+    "vector_lens": [-1, 8], "num_centroids": [-1, 65536], "num_res_centroids": [-1, -1],
+    "group_num": 1, "group_size": 4096,
+}  # fmt: skip
+VPTQ = {
+    "quant_method": "vptq", "config_for_layers": {"model.layers.0.self_attn.q_proj": TABLES}
+}  # fmt: skip
+
 
 def loaded(config: dict[str, Any], gpu: Any = H100) -> list[str]:
     assignment = assign(model(LLAMA_8B, quantization_config=config), "auto")
@@ -58,13 +66,26 @@ def loaded(config: dict[str, Any], gpu: Any = H100) -> list[str]:
         (FP_QUANT, B200, ["vllm", "transformers"]),
         ({"quant_method": "eetq"}, H100, ["transformers"]),
         ({"quant_method": "bitnet"}, H100, ["transformers"]),
-        ({"quant_method": "vptq", "config_for_layers": {}}, H100, ["transformers"]),
+        (VPTQ, H100, ["transformers"]),
         ({"bits": 4, "group_size": 64}, H100, []),
         ({"quant_method": "gptq", "bits": 4}, H100, list(ENGINES)),
     ],
 )  # fmt: skip
 def test_who_loads_it(config: dict[str, Any], gpu: Any, engines: list[str]) -> None:
     assert loaded(config, gpu) == engines
+
+
+@pytest.mark.parametrize(
+    ("config", "engine", "said"),
+    [
+        (torchao("Int8WeightOnly", 1), "vllm", "vLLM no longer loads torchao v1 checkpoints"),
+        (torchao("Int8WeightOnly", 1), "sglang", "SGLang loads no torchao v1 checkpoints"),
+        ({"bits": 4, "group_size": 64}, "vllm", "vLLM loads no mlx checkpoints"),
+    ],
+)
+def test_only_what_once_loaded_is_lost(config: dict[str, Any], engine: str, said: str) -> None:
+    assignment = assign(model(LLAMA_8B, quantization_config=config), "auto")
+    assert not_loaded(engine, assignment, H100) == said
 
 
 def test_experts_of_torchao_are_not_vllms() -> None:

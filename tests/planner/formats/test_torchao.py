@@ -200,6 +200,8 @@ def test_experts_are_linear_layers_unless_they_are_named() -> None:
          "quant_type.default._data.packing_format"),
         (typed("Float8DynamicActivationInt4Weight", 1), "quant_type.default._type"),
         (typed("Int8WeightOnly", 3), "quant_type.default._type"),
+        (typed("Int8WeightOnly", group_size=64), "quant_type.default._data.group_size"),
+        (typed("Fqn", 1) | {"_type": "FqnToConfig"}, "quant_type.default._data.fqn_to_config"),
         (typed("NVFP4DynamicActivationNVFP4Weight", 1, step="convert"),
          "quant_type.default._data.step"),
     ],
