@@ -12,7 +12,7 @@ from planner.deployment import Deployment
 from planner.errors import ConfigRefused, PlanRefused
 from planner.formats.gguf_mixes import BASE
 from planner.formats.quantization import Assignment, assign
-from planner.formats.quantization_config import READERS
+from planner.formats.quantization_config import READERS, scheme
 from planner.hf_config import parse
 from planner.model import Model
 from planner.parallelism import shard
@@ -163,6 +163,18 @@ def test_weights_that_vllm_reports(
     pieces = [(count, shard(weight, deployment), fmt) for count, weight, fmt in stored]
     found = sum(n * piece.copies * fmt.bytes(piece.shape) for n, piece, fmt in pieces) / GIB
     assert found <= gib <= found + 0.04
+
+
+def test_eight_bits_alone_are_packed_with_scales_in_the_model_s_dtype() -> None:
+    """vLLM 0.33.0's CompressedTensorsWNA16, whose scales are of params_dtype; W8A8's are fp32."""
+    config = compressed("int", 8, "channel")
+    group = config["config_groups"]["group_0"]
+    alone = scheme(config).linear
+    group["input_activations"] = {"num_bits": 8, "dynamic": True}
+    both = scheme(config).linear
+    assert alone is not None
+    assert both is not None
+    assert (alone.bytes((96, 2048)), both.bytes((96, 2048))) == (96 * 2050, 96 * 2052)
 
 
 def test_compressed_tensors_ignores_by_expression() -> None:
