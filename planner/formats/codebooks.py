@@ -84,6 +84,7 @@ def read_higgs(fields: Fields) -> Scheme:
     bits = fields.integer("bits", default=4, least=2, most=4)
     hadamard = fields.integer("hadamard_size", default=512)
     group = fields.integer("group_size", default=256)
+    fields.expect("group_size", 64, 128, 256)
     if hadamard % group:
         raise fields.refuse("group_size", f"{group} does not divide hadamard_size ({hadamard})")
     found = WeightFormat(

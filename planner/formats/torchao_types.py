@@ -35,9 +35,14 @@ NO_BYTES = {
     "weight_dtype", "activation_dtype", "mm_config", "kernel_preference", "scaling_mode",
     "activation_value_lb", "activation_value_ub", "int4_choose_qparams_algorithm",
     "intx_choose_qparams_algorithm", "reduce_range", "weight_only_decode", "alg_id", "use_hqq",
-    "zero_point_domain", "preserve_zero",
+    "zero_point_domain", "preserve_zero", "use_triton_kernel",
 }  # fmt: skip
 """Fields of these types that change no tensor's size."""
+PASSED_OVER = {
+    1: {"packing_format", "granularity", "int4_packing_format", "int4_tile_packed_ntile"},
+    2: {"layout"},
+}
+"""By a type's version, fields that torchao 0.13.0 to 0.17.0 write with it and do not read."""
 MATRIX, OUTPUT = (WHOLE, WHOLE), (1, WHOLE)
 """Rows and columns that share a scale: all, or those of an output."""
 
@@ -56,8 +61,9 @@ def stored(config: Fields) -> Stored:
     """What the type in `config` stores. Raises ConfigRefused where its fields do not settle it."""
     data = config.part("_data")
     found = _stored(config, data)
+    known = data.read | NO_BYTES | PASSED_OVER.get(config.integer("_version", default=1), set())
     for name, value in data.config.items():
-        if value is not None and name not in data.read | NO_BYTES:
+        if value is not None and name not in known:
             raise data.refuse(name, f"is not known to Sizewell of {config.text('_type')}")
     return found
 
@@ -157,7 +163,8 @@ def _int8(
 
 def _intx(data: Fields, prefix: str, default: tuple[int, int]) -> WeightFormat:
     """IntxUnpackedToInt8Tensor: a byte an entry whatever the bits, and an int8 zero point."""
-    _only(data, "intx_packing_format", "UNPACKED_TO_INT8")
+    for name in ("intx_packing_format", "packing_format"):
+        _only(data, name, "UNPACKED_TO_INT8")
     _only(data, "layout", "QDQLayout", "PlainLayout")
     dtype = _only(data, f"{prefix}scale_dtype", *DTYPE_BYTES)
     block = _granularity(data, default, f"{prefix}granularity")

@@ -154,7 +154,8 @@ def test_higgs_modules(bits: int, group: int, size: int) -> None:
         (with_layers({"a": vptq(8, 65536, 256, 1) | {"vector_lens": [8]}}),
          "config_for_layers.a.vector_lens"),
         ({"quant_method": "higgs", "bits": 5}, "bits"),
-        ({"quant_method": "higgs", "group_size": 96}, "group_size"),
+        ({"quant_method": "higgs", "group_size": 32}, "group_size"),
+        ({"quant_method": "higgs", "group_size": 256, "hadamard_size": 128}, "group_size"),
     ],
 )  # fmt: skip
 def test_what_does_not_settle_the_bytes_is_refused(config: dict[str, Any], field: str) -> None:

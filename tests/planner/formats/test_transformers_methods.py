@@ -8,7 +8,7 @@ from planner.errors import ConfigRefused
 from planner.formats.quantization import assign
 from planner.formats.quantization_config import scheme
 from planner.weights import weights_bytes
-from tests.planner.models import LLAMA_8B, model
+from tests.planner.models import DEEPSEEK_V3, LLAMA_8B, model
 
 SHAPE = (96, 2048)
 LINEAR = 32 * (2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 14336 * 4096)
@@ -65,6 +65,15 @@ def test_head_stays_unless_a_list_without_it_is_given(method: str) -> None:
 
     assert total() == total(modules_to_not_convert=["lm_head"])
     assert total() - total(modules_to_not_convert=[]) == 128256 * 4096 - 2 * 128256
+
+
+@pytest.mark.parametrize("method", ["eetq", "quanto", "bitnet", "fp_quant", "higgs"])
+def test_experts_are_said_to_be_counted_one_by_one(method: str) -> None:
+    """transformers 5.24 quantises nn.Linear, which its experts are not."""
+    config = {"quant_method": method}
+    (note,) = assign(model(DEEPSEEK_V3, quantization_config=config), "auto").notes
+    assert f"which {method} leaves in 16 bits" in note
+    assert assign(model(LLAMA_8B, quantization_config=config), "auto").notes == ()
 
 
 def test_spqr_sums_what_its_shapes_say() -> None:
