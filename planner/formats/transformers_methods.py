@@ -102,7 +102,9 @@ def read_quanto(fields: Fields) -> Scheme:
     fields.expect("weights", "int8", "float8")
     fields.expect("activations")
     kind = fields.text("weights", default="int8")
-    row = WeightFormat(kind, f"quanto {kind}, a 16-bit scale per output", 1, 1, (1, WHOLE), 2)
+    row = WeightFormat(
+        f"quanto_{kind}", f"quanto {kind}, a 16-bit scale per output", 1, 1, (1, WHOLE), 2
+    )
     ignore, head = converted(fields)
     return both("quanto", row, ignore, head=head)
 

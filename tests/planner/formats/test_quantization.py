@@ -243,7 +243,7 @@ def test_layers_left_unquantised_split_a_group() -> None:
             "nvfp4",
         ),
         ({"quant_method": "fbgemm_fp8"}, "fp8_per_channel", "fp8_per_channel"),
-        ({"quant_method": "quanto", "weights": "int8"}, "int8", "int8"),
+        ({"quant_method": "quanto", "weights": "int8"}, "quanto_int8", "quanto_int8"),
     ],
 )  # fmt: skip
 def test_methods(quantization: dict[str, Any], q_proj: str, gate_proj: str) -> None:
