@@ -97,10 +97,10 @@ def test_experts_of_torchao_are_not_vllms() -> None:
 @pytest.mark.parametrize(
     ("method", "loads", "does_not"),
     [("aqlm", "0.8.5", "0.11.0"), ("hqq", "0.11.0", "0.15.1"), ("fp_quant", "0.15.1", "0.11.0"),
-     ("mxfp8", "0.19.1", "0.15.1")],
+     ("fp_quant", "0.13.0", "0.11.0"), ("mxfp8", "0.24.0", "0.22.1")],
 )  # fmt: skip
 def test_versions_of_vllm(method: str, loads: str, does_not: str) -> None:
-    """By the registries of vLLM 0.8.5, 0.11.0, 0.15.1 and 0.19.1."""
+    """By the registries of vLLM 0.8.5, 0.11.0, 0.15.1 and 0.24.0, vllm#30136 and vllm#45568."""
     params = {"weight_quant_params": {"nbits": 4, "group_size": 64}}
     config = {"quant_method": method, "quant_config": params}
     config |= {"linear_weights_not_to_quantize": ["lm_head"]} if method == "aqlm" else {}
