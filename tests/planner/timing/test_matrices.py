@@ -6,7 +6,9 @@ import pytest
 
 from planner.deployment import Deployment
 from planner.formats.quantization import assign
+from planner.hf_config import parse
 from planner.timing.matrices import held_by_rank
+from presets.models import load_model_config
 from tests.planner.models import LLAMA_8B, model
 
 INT8 = {"num_bits": 8, "type": "int", "strategy": "channel"}
@@ -57,3 +59,14 @@ def test_weights_alone_are_multiplied_in_16_bits(config: dict[str, Any], numbers
     stored = assign(model(LLAMA_8B, quantization_config=config), "auto").layers[0].weights
     up = [(weight, fmt) for weight, fmt in stored if weight.name == "up_proj"]
     assert held_by_rank(up, Deployment()).numbers == numbers
+
+
+def test_experts_in_four_bits() -> None:
+    """vLLM multiplies gpt-oss in 16 bits by itself; DeepGEMM takes DeepSeek-V4 inputs in fp8."""
+    fp8 = {"quant_method": "fp8", "weight_block_size": [128, 128], "expert_dtype": "fp4"}
+    for config, numbers in (({"quant_method": "mxfp4"}, ""), (fp8, "fp8")):
+        checkpoint = parse(load_model_config("qwen3-30b-a3b") | {"quantization_config": config})
+        stored = assign(checkpoint, "auto").layers[0].weights
+        experts = [(weight, fmt) for weight, fmt in stored if weight.role == "expert"]
+        assert {fmt.name for _, fmt in experts} == {"mxfp4"}
+        assert held_by_rank(experts, Deployment()).numbers == numbers
