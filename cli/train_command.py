@@ -75,6 +75,8 @@ def add_to(parser: ArgumentParser) -> None:
     for name in ("targets", "base"):
         known = get_args(Lora.model_fields[name].annotation)
         parser.add_argument(f"--lora-{name}", choices=known)
+    parser.add_argument("--lora-quantize-moe-experts", action="store_true", default=None,
+                        help="experts in the format of the base too")  # fmt: skip
     parser.add_argument("--usd-per-gpu-hour", "--price", dest="price", type=float, metavar="USD",
                         help="your price")  # fmt: skip
     parser.add_argument("--format", choices=FORMATS, default="text")
@@ -102,7 +104,7 @@ def chosen_recipe(arguments: Namespace, usual: Recipe = USUAL) -> Any:
     given |= {name: False for name in OFF if getattr(arguments, f"no_{name}")}
     lora = {
         name: getattr(arguments, f"lora_{name}")
-        for name in ("rank", "targets", "base")
+        for name in ("rank", "targets", "base", "quantize_moe_experts")
         if getattr(arguments, f"lora_{name}") is not None
     }
     if lora and arguments.method == "full":

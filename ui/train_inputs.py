@@ -41,6 +41,9 @@ WORDS = {
     "none": "nothing",
     "cpu": "to host memory",
     "nvme": "to NVMe (ZeRO-Infinity)",
+    "all": "every linear layer, which routed experts are not",
+    "attention": "its projections only",
+    "experts": "linear layers and routed experts",
     "naive": "probabilities stored, softmax in fp32 as transformers' eager attention",
     "naive_16_bit": "softmax in 16 bits, as Megatron-LM",
     "eager": "PyTorch, fp32 logits",
@@ -144,9 +147,16 @@ def _lora(method: str) -> Lora | None:
     with left:
         rank = _count("Rank", "rank", USUAL_LORA.rank, "Width of the adapters.", 4096)
     with right:
-        targets = _choice("Adapters beside", "targets", ("all", "attention"), USUAL_LORA.targets)
-    base = "nf4" if method == "QLoRA" else "16-bit"
-    return Lora.model_validate({"rank": rank, "targets": targets, "base": base})
+        known = get_args(Lora.model_fields["targets"].annotation)
+        targets = _choice("Adapters beside", "targets", known, USUAL_LORA.targets)
+    values: dict[str, Any] = {"rank": rank, "targets": targets}
+    if method == "QLoRA":
+        values["base"] = "nf4"
+        values["quantize_moe_experts"] = st.toggle(
+            "Routed experts in 4 bits too", value=USUAL_LORA.quantize_moe_experts, key="moe4",
+            help="axolotl's quantize_moe_experts; bitsandbytes leaves them in 16 bits.", **BOUND,
+        )  # fmt: skip
+    return Lora.model_validate(values)
 
 
 def _parallel(gpus: int, sharding: str) -> dict[str, Any]:

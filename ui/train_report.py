@@ -1,7 +1,7 @@
 """A training plan for a terminal and as Markdown."""
 
 from planner.training.capacity import Limits, remedies
-from planner.training.explain import LABELS, derivation, label, notes, verdict
+from planner.training.explain import LABELS, derivation, label, verdict
 from planner.training.export import (
     PLACES,
     limit_rows,
@@ -10,6 +10,7 @@ from planner.training.export import (
     ranged,
     time_rows,
 )
+from planner.training.notes import notes
 from planner.training.plan import TrainingPlan
 from planner.training.speed import StepTime
 from planner.units import format_bytes

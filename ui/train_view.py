@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from planner.errors import SizewellError
 from planner.positions import beyond_stated
 from planner.training.capacity import Limits, limits
-from planner.training.explain import LABELS, derivation, notes, verdict
+from planner.training.explain import LABELS, derivation, verdict
 from planner.training.export import (
     as_data,
     limit_rows,
@@ -19,6 +19,7 @@ from planner.training.export import (
     ranged,
     time_rows,
 )
+from planner.training.notes import notes
 from planner.training.plan import TrainingPlan
 from planner.training.speed import StepTime, step_time
 from planner.units import format_bytes, format_share, format_tokens

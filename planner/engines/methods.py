@@ -24,6 +24,8 @@ LOADED_BY: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("bitnet", "eetq", "higgs", "quanto", "spqr", "vptq"), ("transformers",)),
 }
 """By any of the versions that are described: planner.engines.vllm.checks has vLLM's."""
+LOST = {OLD: ("vllm", "transformers")}
+"""Engines that loaded such checkpoints in earlier versions."""
 JUDGED = ("vllm", "sglang", "tensorrt-llm", "transformers")
 LINEAR_ONLY = {"vllm": ("torchao", "fp_quant")}
 """Methods of which an engine loads neither experts nor embedding nor head."""
@@ -36,11 +38,8 @@ def not_loaded(engine: str, assignment: Assignment, gpu: Gpu) -> str | None:
         return None
     label = ENGINES[engine].label
     if engine not in LOADED_BY[method]:
-        return (
-            f"{label} loads no {method} checkpoints"
-            if LOADED_BY[method]
-            else (f"{label} no longer loads {method} checkpoints")
-        )
+        loads = "no longer loads" if engine in LOST.get(method, ()) else "loads no"
+        return f"{label} {loads} {method} checkpoints"
     if method in LINEAR_ONLY.get(engine, ()) and _beyond_linear(assignment):
         return f"{label} loads no experts, embedding or head that {method} has quantised"
     if assignment.cuda_only and gpu.vendor not in ("NVIDIA", "custom"):

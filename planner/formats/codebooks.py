@@ -11,7 +11,7 @@ from math import gcd
 
 from planner.formats.quantization_scheme import Scheme, both, by_name, converted, patterns
 from planner.formats.weight_formats import WHOLE, WeightFormat
-from planner.hf_config.reader import Fields
+from planner.hf_config.reader import Fields, short
 
 INT_BITS = (8, 16, 32, 64)
 """Widths in which torch stores AQLM's codes."""
@@ -38,7 +38,7 @@ def read_vptq(fields: Fields) -> Scheme:
     if fields.raw("shared_layer_config"):
         raise fields.refuse("shared_layer_config", "names no matrices: their tables must be listed")
     layers = fields.child("config_for_layers")
-    if layers is None:
+    if layers is None or not layers.config:
         raise fields.refuse("config_for_layers", "is missing, so no format is given")
     listed = [(name, layers.child(name)) for name in layers.config]
     formats = ((name, None if own is None else _vptq(own)) for name, own in listed)
@@ -72,8 +72,10 @@ def _vptq(own: Fields) -> WeightFormat:
 
 
 def _second(own: Fields, name: str, least: int = 1) -> int:
-    """Of a pair for outliers and for the rest, the latter."""
+    """Of a pair for outliers and for the rest, the latter; -1 says that there are no outliers."""
     pair = own.sequence(name, length=2) or [None, None]
+    if pair[0] not in (None, -1, 0):
+        raise own.refuse(name, f"{short(pair[0])}, of outliers, cannot be sized (only -1 can)")
     return Fields({name: pair[1]}, own.path).integer(name, least=least)
 
 
@@ -82,6 +84,7 @@ def read_higgs(fields: Fields) -> Scheme:
     bits = fields.integer("bits", default=4, least=2, most=4)
     hadamard = fields.integer("hadamard_size", default=512)
     group = fields.integer("group_size", default=256)
+    fields.expect("group_size", 64, 128, 256)
     if hadamard % group:
         raise fields.refuse("group_size", f"{group} does not divide hadamard_size ({hadamard})")
     found = WeightFormat(

@@ -1,10 +1,19 @@
-"""compressed-tensors: `config_groups` of targets with `weights` {num_bits, type, strategy, ...}."""
+"""compressed-tensors: `config_groups` of targets with `weights` {num_bits, type, strategy, ...}.
+
+Without `input_activations` weights alone are quantised: 8-bit integers are then packed, with scales
+in the model's dtype, as narrower ones (vLLM 0.33.0, compressed_tensors_wNa16).
+"""
+
+from dataclasses import replace
+from typing import Literal
 
 from planner.formats import weight_formats as formats
 from planner.formats.module_names import Patterns
 from planner.formats.quantization_scheme import Rule, Scheme, block, names, patterns
 from planner.formats.weight_formats import WeightFormat
 from planner.hf_config.reader import Fields, short
+
+Inputs = Literal["kept", "static", "dynamic"]
 
 
 def read(fields: Fields) -> Scheme:
@@ -23,7 +32,7 @@ def read(fields: Fields) -> Scheme:
         if group is None:
             continue
         weights = group.child("weights")
-        found = None if weights is None else weight_format(weights, _static(group))
+        found = None if weights is None else weight_format(weights, _inputs(group))
         kinds, listed = _targets(group)
         if kinds:
             default = found
@@ -32,9 +41,11 @@ def read(fields: Fields) -> Scheme:
     return Scheme("compressed-tensors", default, default, ignore, tuple(rules), head=True)
 
 
-def _static(group: Fields) -> bool:
+def _inputs(group: Fields) -> Inputs:
     inputs = group.child("input_activations")
-    return inputs is not None and inputs.raw("dynamic") in (False, None)
+    if inputs is None:
+        return "kept"
+    return "static" if inputs.raw("dynamic") in (False, None) else "dynamic"
 
 
 def _targets(group: Fields) -> tuple[bool, list[str]]:
@@ -49,11 +60,17 @@ def _targets(group: Fields) -> tuple[bool, list[str]]:
     return bool(classes), listed
 
 
-def weight_format(weights: Fields, static_inputs: bool) -> WeightFormat:
-    """The format that a `weights` object describes."""
+def weight_format(weights: Fields, inputs: Inputs) -> WeightFormat:
+    """The format that a `weights` object describes; inputs that are kept are not quantised."""
+    found = _stored(weights, inputs)
+    return replace(found, multiplied="") if inputs == "kept" else found
+
+
+def _stored(weights: Fields, inputs: Inputs) -> WeightFormat:
     bits, kind = weights.integer("num_bits"), weights.text("type", default="int")
     group = weights.integer("group_size", default=-1, least=-1)
     strategy = weights.raw("strategy") or ("group" if group > 0 else "tensor")
+    static_inputs = inputs == "static"
     match (kind, bits, strategy):
         case ("float", 8, "tensor"):
             return formats.fp8(static_inputs=static_inputs)
@@ -67,7 +84,7 @@ def weight_format(weights: Fields, static_inputs: bool) -> WeightFormat:
             return formats.nvfp4(static_inputs=static_inputs)
         case ("float", 4, "group") if group == 32:
             return formats.MXFP4
-        case ("int", 8, "tensor" | "channel"):
+        case ("int", 8, "tensor" | "channel") if inputs != "kept" or strategy == "tensor":
             return formats.int8(static_inputs=static_inputs, per_tensor=strategy == "tensor")
         case ("int", _, "group" | "channel") if bits in (2, 3, 4, 8):
             return formats.integer(

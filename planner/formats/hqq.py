@@ -6,7 +6,7 @@ Sources: hqq 0.2.8, core/quantize and bitpack; transformers 5.24, integrations/h
 """
 
 from planner.formats.module_names import Patterns
-from planner.formats.quantization_scheme import Rule, Scheme, both, patterns
+from planner.formats.quantization_scheme import Rule, Scheme, both, converted
 from planner.formats.weight_formats import WHOLE, WeightFormat
 from planner.hf_config.reader import Fields
 from planner.units import ceil_div
@@ -20,17 +20,17 @@ THREE_BITS_PER_WORD = 10
 def read(fields: Fields) -> Scheme:
     """The Scheme of an HQQ configuration; matrices of no listed kind are left alone."""
     inner = fields.child("quant_config") or fields
-    ignore = patterns(fields, "skip_modules")
-    if WEIGHTS in inner:
-        return both("hqq", _format(inner), ignore)
+    ignore, head = converted(fields, "skip_modules")
+    if inner.given(WEIGHTS):
+        return both("hqq", _format(inner), ignore, head=head)
     kinds = {} if inner is fields else {name: inner.child(name) for name in inner.config}
-    if not kinds:
+    if not any(kinds.values()):
         raise fields.refuse("quant_config", f"{WEIGHTS} is missing")
     rules: tuple[Rule, ...] = tuple(
         (Patterns([name], inner.path), None if own is None else _format(own))
         for name, own in kinds.items()
     )
-    return Scheme("hqq", None, None, ignore, rules)
+    return Scheme("hqq", None, None, ignore, rules, head=head)
 
 
 def _format(config: Fields) -> WeightFormat:
@@ -46,6 +46,8 @@ def _format(config: Fields) -> WeightFormat:
     axis = weights.integer("axis", default=1, least=0, most=1)
     if bits not in (*PER_BYTE, 3):
         raise weights.refuse("nbits", f"{bits} is not 1, 2, 3, 4 or 8")
+    if group is not None and group % 8:
+        raise weights.refuse("group_size", f"{group} is not a multiple of 8, which HQQ asks for")
     if group is None and (axis == 0 or bits == 3):
         raise weights.refuse("group_size", "is null, which cannot be sized for 3 bits or axis 0")
     block, block_bytes = 8 // bits, 1

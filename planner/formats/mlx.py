@@ -20,6 +20,8 @@ SURE = frozenset(
     {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"}
     | {EMBEDDING}
 )
+GROUPS, USUAL = (32, 64, 128), (4, 64)
+"""Groups of the affine mode; bits and group of a module that says neither."""
 FLOATS = {"mxfp4": (4, 32), "nvfp4": (4, 16), "mxfp8": (8, 32)}
 """Bits and group of the modes whose scales are a byte."""
 
@@ -49,8 +51,11 @@ def _own(fields: Fields, name: str) -> WeightFormat | None:
     own = fields.child(name)
     if own is None:
         return None
-    defaults = {each: fields.config[each] for each in OWN if each in fields.config}
-    return _format(Fields({**defaults, **own.config}, own.path))
+    for each in own.config:
+        if each not in (*OWN, "global_scale", "quantize_input"):
+            raise own.refuse(each, "is not known to Sizewell")
+    bits, group = FLOATS.get(own.text("mode", default="affine"), USUAL)
+    return _format(Fields({"bits": bits, "group_size": group, **own.config}, own.path))
 
 
 def _checkpoint_name(name: str) -> str:
@@ -65,6 +70,8 @@ def _format(fields: Fields) -> WeightFormat:
     if mode == "affine":
         if bits == 7:
             raise fields.refuse("bits", "7 is not 1 to 6 or 8")
+        if group not in GROUPS:
+            raise fields.refuse("group_size", f"{group} is not 32, 64 or 128")
         scale, how = 4, "a 16-bit scale and bias"
     elif FLOATS.get(mode) == (bits, group):
         scale, how = 1, "a byte of scale"

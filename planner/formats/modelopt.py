@@ -4,6 +4,7 @@ Older checkpoints keep it in a FILE of its own beside config.json, where engines
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from planner.formats import weight_formats as formats
@@ -61,11 +62,14 @@ def _format(fields: Fields, name: str, algo: str) -> WeightFormat:
         case "FP8_PB_WO":
             return formats.fp8_block()
         case "NVFP4" | "NVFP4_AWQ" | "W4A16_NVFP4" if group in (0, 16):
-            return formats.nvfp4(static_inputs=algo != "W4A16_NVFP4")
+            found = formats.nvfp4(static_inputs=algo != "W4A16_NVFP4")
+            return replace(found, multiplied="") if algo == "W4A16_NVFP4" else found
         case "MXFP8":
             return formats.MXFP8
-        case "W4A8_MXFP4_FP8" | "MXFP4":
+        case "MXFP4":
             return formats.MXFP4
+        case "W4A8_MXFP4_FP8":
+            return replace(formats.MXFP4, multiplied="fp8")
         case "W4A16_AWQ" | "W4A8_AWQ":
             return formats.integer(4, group or 128, symmetric=True)
     groups = fields.child("config_groups")
@@ -73,5 +77,5 @@ def _format(fields: Fields, name: str, algo: str) -> WeightFormat:
     if groups is not None and first is not None and len(groups.config) == 1:
         weights = (groups.child(first) or fields).child("weights")
         if weights is not None:
-            return weight_format(weights, static_inputs=True)
+            return weight_format(weights, "static")
     raise fields.refuse(name, f"{short(algo)} is not an algorithm Sizewell can size")

@@ -11,17 +11,23 @@ under GGUF types, which store embeddings and head in blocks too and everything e
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from planner.errors import ConfigRefused
 from planner.formats.gguf_assignment import FUSED_QKV, GgufTypes, Stored, is_gguf
 from planner.formats.module_names import Module, outside, tails
 from planner.formats.quantization_config import scheme
-from planner.formats.quantization_scheme import Scheme
+from planner.formats.quantization_scheme import FIELD, Scheme
 from planner.formats.weight_formats import UNQUANTISED, WeightFormat, weight_format
+from planner.kinds.mlp import MoE
 from planner.memo import memo
 from planner.model import LayerGroup, Model
 from planner.tensors import Weight
 
 FUSED_GATES = {"phi3", "glm", "glm4", "chatglm"}
 """Model types whose checkpoints hold gate and up projection as one matrix."""
+
+LINEAR_LAYERS = {"bitnet", "eetq", "fp_quant", "higgs", "hqq", "quanto", "torchao"}
+"""Methods of transformers 5.24 that quantise what is a torch.nn.Linear (integrations/ and
+quantizers/quantizer_torchao), which experts were before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +84,33 @@ def assign(model: Model, weights_dtype: str) -> Assignment:
             return _uniform(model, name, rest)
         found = scheme(model.quantization)
         own = _by_scheme(model, name, found, rest, f"quantization_config: {found.method}")
+        if found.names_all and own.bytes_by_format().keys() == {rest.name}:
+            raise ConfigRefused(
+                f"{FIELD}: the modules that it names are none of this model's, so nothing says "
+                "what is quantised: name a weights dtype instead",
+                field=FIELD,
+            )
         return replace(
-            own, method=found.method, capability=found.capability, cuda_only=found.cuda_only
-        )
+            own, method=found.method, capability=found.capability, cuda_only=found.cuda_only,
+            notes=_experts_apart(model, found),
+        )  # fmt: skip
     if is_gguf(name):
         return _gguf(model, name)
     wanted = weight_format(name)
     if wanted in UNQUANTISED.values():
         return _uniform(model, name, wanted)
     return _by_scheme(model, name, Scheme(name, wanted, wanted), rest, "as asked")
+
+
+def _experts_apart(model: Model, found: Scheme) -> tuple[str, ...]:
+    has = any(isinstance(group.mlp, MoE) for group in model.groups)
+    if not has or found.expert is None or found.method not in LINEAR_LAYERS:
+        return ()
+    return (
+        f"Experts count as {found.expert.name}, as linear layers of their own. transformers 5 "
+        f"holds those of a layer in one tensor, which {found.method} leaves in 16 bits: a "
+        "checkpoint that it wrote is larger.",
+    )
 
 
 def _uniform(model: Model, name: str, fmt: WeightFormat) -> Assignment:

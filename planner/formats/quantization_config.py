@@ -6,6 +6,7 @@ and the loaders of vLLM 0.33.0, whose memory after repacking is what the formats
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from planner.errors import ConfigRefused
@@ -76,7 +77,7 @@ def _fp8(fields: Fields) -> Scheme:
         packed = expert_dtype == "fp4"
         found = formats.fp8_block(*tile, scale_bytes=1 if packed else 4)
     if expert_dtype == "fp4":
-        return Scheme("fp8", found, formats.MXFP4, ignore)
+        return Scheme("fp8", found, replace(formats.MXFP4, multiplied="fp8"), ignore)
     if expert_dtype != "fp8":
         raise fields.refuse("expert_dtype", f"{short(expert_dtype)} is neither fp4 nor fp8")
     return both("fp8", found, ignore)
@@ -91,9 +92,10 @@ def _mxfp8(fields: Fields) -> Scheme:
 
 
 def _mxfp4(fields: Fields) -> Scheme:
-    return Scheme(
-        "mxfp4", None, formats.MXFP4, patterns(fields, "modules_to_not_convert", "ignored_layers")
-    )
+    """As gpt-oss: experts, whose inputs stay in 16 bits unless an engine is told otherwise (vLLM's
+    fused_moe/oracle/mxfp4)."""
+    ignore = patterns(fields, "modules_to_not_convert", "ignored_layers")
+    return Scheme("mxfp4", None, replace(formats.MXFP4, multiplied=""), ignore)
 
 
 def _gptq(fields: Fields) -> Scheme:

@@ -60,6 +60,12 @@ class Scheme:
         listed = any(patterns.per_layer for patterns, _ in self.rules)
         return self.ignore.per_layer or listed or any("layers." in name for name in self.named)
 
+    @property
+    def names_all(self) -> bool:
+        """Whether modules are quantised, and only those that it names."""
+        listed = (*self.named.values(), *(found for _, found in self.rules))
+        return self.linear is None and self.expert is None and any(listed)
+
     def format_of(self, weight: Weight, module: Module) -> WeightFormat | None:
         """The weight's format, or None where it keeps the model's dtype."""
         found = self._chosen(weight, module)

@@ -80,7 +80,9 @@ def _modules(config: Fields) -> dict[str, Stored | None]:
     """What each module's own type stores, by name or expression; None leaves it alone."""
     data = config.part("_data")
     lists = [data.part(name) for name in ("fqn_to_config", "module_fqn_to_config")]
-    modules = next((found for found in lists if found.config), lists[0])
+    modules = next((found for found in lists if found.config), None)
+    if modules is None:
+        raise data.refuse("fqn_to_config", "is missing, so no format is given")
     own = {name: modules.child(name) for name in modules.config}
     return {name: None if child is None else stored(child) for name, child in own.items()}
 

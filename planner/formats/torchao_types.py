@@ -6,7 +6,7 @@ Read off the tensors that torchao makes of a matrix: 0.18.0 for the version that
 0.6.1 to 0.15.0 for version 1. Sources: torchao.quantization.quant_api and its tensors in
 torchao/quantization/quantize_/workflows and torchao/prototype/mx_formats, torchao/dtypes for
 version 1. A scale in the weight's own dtype counts 2 bytes. Types of weights alone are named
-torchao_, as they are multiplied in 16 bits.
+torchao_, others _torchao.
 """
 
 from collections.abc import Mapping
@@ -30,6 +30,19 @@ ROCM_TILE_ROWS = 16
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 TILED, TILE_INPUTS = "TILE_PACKED_TO_4D", 1024
 """tinygemm's packing, and the multiple that it pads inputs to."""
+NO_BYTES = {
+    "set_inductor_config", "mapping_type", "act_mapping_type", "weight_mapping_type",
+    "weight_dtype", "activation_dtype", "mm_config", "kernel_preference", "scaling_mode",
+    "activation_value_lb", "activation_value_ub", "int4_choose_qparams_algorithm",
+    "intx_choose_qparams_algorithm", "reduce_range", "weight_only_decode", "alg_id", "use_hqq",
+    "zero_point_domain", "preserve_zero", "use_triton_kernel",
+}  # fmt: skip
+"""Fields of these types that change no tensor's size."""
+PASSED_OVER = {
+    1: {"packing_format", "granularity", "int4_packing_format", "int4_tile_packed_ntile"},
+    2: {"layout"},
+}
+"""By a type's version, fields that torchao 0.13.0 to 0.17.0 write with it and do not read."""
 MATRIX, OUTPUT = (WHOLE, WHOLE), (1, WHOLE)
 """Rows and columns that share a scale: all, or those of an output."""
 
@@ -46,8 +59,17 @@ class Stored:
 
 def stored(config: Fields) -> Stored:
     """What the type in `config` stores. Raises ConfigRefused where its fields do not settle it."""
-    kind, version = config.text("_type"), config.integer("_version", default=1)
     data = config.part("_data")
+    found = _stored(config, data)
+    known = data.read | NO_BYTES | PASSED_OVER.get(config.integer("_version", default=1), set())
+    for name, value in data.config.items():
+        if value is not None and name not in known:
+            raise data.refuse(name, f"is not known to Sizewell of {config.text('_type')}")
+    return found
+
+
+def _stored(config: Fields, data: Fields) -> Stored:
+    kind, version = config.text("_type"), config.integer("_version", default=1)
     match kind, version:
         case "Int4WeightOnlyConfig", 1:
             _only(data, "layout", "TensorCoreTiledLayout")
@@ -88,11 +110,13 @@ def stored(config: Fields) -> Stored:
             data.expect("block_size", 32)
             bits = MX_BITS[_only(data, "weight_dtype", *MX_BITS) or "float8_e4m3fn"]
             found = _tiled_scales(f"mxfp{bits}_torchao", bits, 32)
+            found = replace(found, multiplied="fp8" if bits == 8 else "fp4")
             return Stored(found, False, FP4_MATMUL, cuda_only=True)
         case "NVFP4DynamicActivationNVFP4WeightConfig" | "NVFP4WeightOnlyConfig", 1:
             data.expect("step")
             alone = kind == "NVFP4WeightOnlyConfig"
             found = _tiled_scales("torchao_nvfp4" if alone else "nvfp4_torchao", 4, 16)
+            found = found if alone else replace(found, multiplied="fp4")
             if data.flag("use_dynamic_per_tensor_scale", default=True):
                 found = replace(found, tensor_bytes=4)
             return Stored(found, False, None if alone else FP4_MATMUL, cuda_only=True)
@@ -132,12 +156,15 @@ def _int8(
     block: tuple[int, int], scale_bytes: int, beside: str = "", *, multiplied: bool = False
 ) -> WeightFormat:
     """multiplied: inputs are quantised to int8 as well."""
-    return _format("int8_torchao" if multiplied else "torchao_int8", block, scale_bytes, beside)
+    if not multiplied:
+        return _format("torchao_int8", block, scale_bytes, beside)
+    return replace(_format("int8_torchao", block, scale_bytes, beside), multiplied="int8")
 
 
 def _intx(data: Fields, prefix: str, default: tuple[int, int]) -> WeightFormat:
     """IntxUnpackedToInt8Tensor: a byte an entry whatever the bits, and an int8 zero point."""
-    _only(data, "intx_packing_format", "UNPACKED_TO_INT8")
+    for name in ("intx_packing_format", "packing_format"):
+        _only(data, name, "UNPACKED_TO_INT8")
     _only(data, "layout", "QDQLayout", "PlainLayout")
     dtype = _only(data, f"{prefix}scale_dtype", *DTYPE_BYTES)
     block = _granularity(data, default, f"{prefix}granularity")

@@ -59,9 +59,10 @@ def read_fp_quant(fields: Fields) -> Scheme:
             raise fields.refuse(name, "keeps weights of 16 bits: name bf16 as the weights dtype")
     group = 16 if kind == "nvfp4" else 32
     side = fields.integer("hadamard_group_size", default=group)
+    fields.expect("hadamard_group_size", *{group, 32, 64, 128})
     found = WeightFormat(
         f"{kind}_fp_quant", f"FP-Quant {kind}, a byte of scale per {group}, rotations of {side}",
-        group, group // 2 + 1, tensor_bytes=2 * (1 + 1 + 2 * side**2),
+        group, group // 2 + 1, tensor_bytes=2 * (1 + 1 + 2 * side**2), multiplied="fp4",
     )  # fmt: skip
     ignore, head = converted(fields)
     return both("fp_quant", found, ignore, head=head, capability=FP4_MATMUL, cuda_only=True)
@@ -72,16 +73,21 @@ def read_spqr(fields: Fields) -> Scheme:
     for name, only in (("bits", 3), ("beta1", 16), ("beta2", 16)):
         fields.expect(name, only)
     shapes = fields.child("shapes")
-    if shapes is None:
+    if shapes is None or not shapes.config:
         raise fields.refuse("shapes", "is missing, and the outliers' number is not known")
-    sums: dict[str, int] = {}
+    tensors: dict[str, dict[str, int]] = {}
     for name in shapes.config:
         module, _, tensor = name.removesuffix(".shape").rpartition(".")
         if tensor not in SPQR_TENSORS:
             raise shapes.refuse(name, "is not a tensor of SpQR")
-        entry = SPQR_TENSORS[tensor]
-        sums[module] = sums.get(module, 0) + entry * shapes.integer(name, least=0)
-    named = by_name(((module, _spqr(size)) for module, size in sums.items()), shapes.path[:-1])
+        size = SPQR_TENSORS[tensor] * shapes.integer(name, least=0)
+        tensors.setdefault(module, {})[tensor] = size
+    for module, sizes in tensors.items():
+        for tensor in SPQR_TENSORS:
+            if tensor not in sizes:
+                raise shapes.refuse(f"{module}.{tensor}.shape", "is missing")
+    formats = ((module, _spqr(sum(sizes.values()))) for module, sizes in tensors.items())
+    named = by_name(formats, shapes.path[:-1])
     return Scheme(
         "spqr", None, None, patterns(fields, "modules_to_not_convert"), head=True, named=named
     )
@@ -94,9 +100,13 @@ def _spqr(size: int) -> WeightFormat:
 def read_quanto(fields: Fields) -> Scheme:
     """quanto: 8 bits and a scale per output."""
     fields.expect("weights", "int8", "float8")
+    fields.expect("activations")
     kind = fields.text("weights", default="int8")
-    row = WeightFormat(kind, f"quanto {kind}, a 16-bit scale per output", 1, 1, (1, WHOLE), 2)
-    return both("quanto", row, patterns(fields, "modules_to_not_convert"))
+    row = WeightFormat(
+        f"quanto_{kind}", f"quanto {kind}, a 16-bit scale per output", 1, 1, (1, WHOLE), 2
+    )
+    ignore, head = converted(fields)
+    return both("quanto", row, ignore, head=head)
 
 
 def refuse_exllama(fields: Fields) -> Scheme:

@@ -10,6 +10,7 @@ gguf 0.19.0 (GGML_QUANT_SIZES), bitsandbytes 0.49 (block sizes and lookup tables
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from planner.errors import PlanRefused
 from planner.units import ceil_div, round_up
@@ -29,7 +30,8 @@ class WeightFormat:
     share one fp32 scale of their own. input_bytes are kept per input (group index), tensor_bytes
     per matrix. Rows and columns are first padded to multiples of `padded`, rows and columns of
     scales to those of scale_tile; a matrix whose rows and columns are no multiples of `only` is
-    left alone.
+    left alone. multiplied: the numbers that inputs are quantised to, and multiplied in where a card
+    has them; empty where weights alone are quantised.
     """
 
     name: str
@@ -48,6 +50,7 @@ class WeightFormat:
     padded: tuple[int, int] = (1, 1)
     only: tuple[int, int] = (1, 1)
     scale_tile: tuple[int, int] = (1, 1)
+    multiplied: Literal["", "fp8", "fp4", "int8"] = ""
 
     def takes(self, shape: tuple[int, ...]) -> bool:
         """Whether a matrix of this shape is stored so, and not left alone."""
@@ -98,31 +101,37 @@ UNQUANTISED = {"float32": FP32, "bfloat16": BF16, "float16": FP16}
 """By torch's name of the model's dtype."""
 
 INT8_BITSANDBYTES = WeightFormat(
-    "int8_bnb", "LLM.int8(), an fp32 scale per output", 1, 1, (1, WHOLE), 4
+    "int8_bnb", "LLM.int8(), an fp32 scale per output", 1, 1, (1, WHOLE), 4, multiplied="int8"
 )
-MXFP4 = WeightFormat("mxfp4", "4-bit floats, a power-of-two scale per 32", 32, 17)
-MXFP8 = WeightFormat("mxfp8", "8-bit floats, a power-of-two scale per 32", 32, 33)
+MXFP4 = WeightFormat(
+    "mxfp4", "4-bit floats, a power-of-two scale per 32", 32, 17, multiplied="fp4"
+)  # fmt: skip
+MXFP8 = WeightFormat(
+    "mxfp8", "8-bit floats, a power-of-two scale per 32", 32, 33, multiplied="fp8"
+)  # fmt: skip
 
 
 def fp8(*, static_inputs: bool = False) -> WeightFormat:
     """8-bit floats with one fp32 scale per matrix, and one for its inputs if they are static."""
     return WeightFormat(
-        "fp8", "8-bit floats, one scale per matrix", 1, 1, tensor_bytes=8 if static_inputs else 4
-    )
+        "fp8", "8-bit floats, one scale per matrix", 1, 1,
+        tensor_bytes=8 if static_inputs else 4, multiplied="fp8",
+    )  # fmt: skip
 
 
 def fp8_per_channel() -> WeightFormat:
     """8-bit floats with an fp32 scale per output."""
     return WeightFormat(
-        "fp8_per_channel", "8-bit floats, an fp32 scale per output", 1, 1, (1, WHOLE), 4
-    )
+        "fp8_per_channel", "8-bit floats, an fp32 scale per output", 1, 1, (1, WHOLE), 4,
+        multiplied="fp8",
+    )  # fmt: skip
 
 
 def fp8_block(rows: int = 128, columns: int = 128, scale_bytes: int = 4) -> WeightFormat:
     """8-bit floats with a scale per block of rows x columns (DeepSeek: 128 x 128, fp32)."""
     return WeightFormat(
         "fp8_block", f"8-bit floats, a scale per {rows} x {columns}", 1, 1,
-        (rows, columns), scale_bytes,
+        (rows, columns), scale_bytes, multiplied="fp8",
     )  # fmt: skip
 
 
@@ -132,7 +141,7 @@ def int8(*, static_inputs: bool = False, per_tensor: bool = False) -> WeightForm
     where = "matrix" if per_tensor else "output"
     return WeightFormat(
         "int8", f"8-bit integers, an fp32 scale per {where}", 1, 1, scale, 4,
-        tensor_bytes=4 if static_inputs else 0,
+        tensor_bytes=4 if static_inputs else 0, multiplied="int8",
     )  # fmt: skip
 
 
@@ -171,8 +180,9 @@ def int4(group_size: int | None = 128, *, symmetric: bool = False) -> WeightForm
 def nvfp4(*, static_inputs: bool = True) -> WeightFormat:
     """4-bit floats, an fp8 scale per 16, an fp32 scale per matrix (and one for its inputs)."""
     return WeightFormat(
-        "nvfp4", "4-bit floats, an fp8 scale per 16", 16, 9, tensor_bytes=8 if static_inputs else 4
-    )
+        "nvfp4", "4-bit floats, an fp8 scale per 16", 16, 9,
+        tensor_bytes=8 if static_inputs else 4, multiplied="fp4",
+    )  # fmt: skip
 
 
 def nf4(*, double_quant: bool = False, block: int = 64, kind: str = "nf4") -> WeightFormat:

@@ -218,7 +218,8 @@ class Fields:
         value = self.raw(name)
         if value is not None and value not in allowed:
             expected = " or ".join(short(a) for a in allowed)
-            raise self.refuse(name, f"{short(value)} is not understood here (only {expected} is)")
+            only = f" (only {expected} is)" if allowed else ""
+            raise self.refuse(name, f"{short(value)} is not understood here{only}")
 
     def ignore(self, *names: str) -> None:
         """Declare fields as known to change no memory in this family."""

@@ -26,7 +26,7 @@ FUSED = {
 @dataclass(frozen=True, slots=True)
 class Matrices:
     """Matrices that read the same input, as a rank holds them. row_flops, row_elements: what one
-    row costs, in and out. numbers: the arithmetic that their format brings."""
+    row costs, in and out. numbers: what their format multiplies in, empty for the model's."""
 
     stored_bytes: int
     row_flops: int
@@ -46,7 +46,7 @@ def held_by_rank(
         if len(shape) == 2:
             flops += 2 * shape[0] * shape[1]
             inputs, outputs = shape[1], outputs + shape[0]
-            numbers = multiplied_in(fmt, "")
+            numbers = fmt.multiplied
     return Matrices(stored, flops, inputs + outputs, numbers)
 
 
@@ -89,12 +89,6 @@ def halves_of_experts(
         for name, weights in halves.items()
         if weights
     )
-
-
-def multiplied_in(fmt: WeightFormat, otherwise: str) -> str:
-    """The arithmetic of a matmul over such weights where a card has it, inputs quantised alike."""
-    native = {"fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4", "int8": "int8"}
-    return native.get(fmt.name.split("_")[0], otherwise)
 
 
 @lru_cache(maxsize=256)

@@ -46,10 +46,16 @@ def buffers(
         )  # fmt: skip
     quantised = [prod(t.shape) for t in held if t.base != "16-bit"]
     if quantised:
-        size = 2 * max(quantised)
-        result["dequantised_matrix"] = Estimate(
-            size, size, 2 * size, "the largest frozen matrix in 16 bits while it is multiplied"
+        experts = sum(
+            t.parameters
+            for t in largest_layer
+            if t.expert and t.base != "16-bit" and not t.name.startswith("experts.down_proj")
         )
+        size = 2 * max(*quantised, experts)
+        result["dequantised_matrix"] = Estimate(
+            size, size, 2 * size, "the largest frozen matrix in 16 bits while it is multiplied; "
+            "experts of a layer are one (bitsandbytes pull request 1720)",
+        )  # fmt: skip
     return result
 
 

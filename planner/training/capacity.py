@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from planner.capacity import GPU_COUNTS, largest
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
+from planner.kinds.mlp import MoE
 from planner.model import Model
 from planner.training.plan import TrainingPlan, plan_training
 from planner.training.recipe import SHARDING_NAMES, Lora, Recipe, Sharding, position_table
@@ -70,6 +71,9 @@ def remedies(plan: TrainingPlan) -> tuple[str, ...]:
         ("LoRA", {"lora": lora}),
         ("QLoRA", {"lora": lora.model_copy(update={"base": "nf4"})}),
     )
+    if any(isinstance(group.mlp, MoE) for group in plan.model.groups):
+        experts = {"base": "nf4", "quantize_moe_experts": True}
+        tries += (("QLoRA with experts in 4 bits", {"lora": lora.model_copy(update=experts)}),)
     found = []
     if sharding is not None:
         found.append(f"{SHARDING_NAMES[sharding]} sharding")
@@ -77,7 +81,8 @@ def remedies(plan: TrainingPlan) -> tuple[str, ...]:
     for words, changes in tries:
         if all(getattr(recipe, name) == value for name, value in changes.items()):
             continue
-        if "lora" in changes and recipe.lora is not None and recipe.lora.base == "nf4":
+        asked = changes.get("lora")
+        if isinstance(asked, Lora) and recipe.lora is not None and _stored(asked, recipe.lora):
             continue
         changed = _try(plan.model, plan.gpu, recipe, **changes)
         if changed is not None and changed.fits:
@@ -95,6 +100,11 @@ def remedies(plan: TrainingPlan) -> tuple[str, ...]:
             each = split(fewest).removeprefix("data 1 × ")
             found.append(f"each copy on {fewest.gpus:,} of the GPUs ({each})")
     return tuple(found)
+
+
+def _stored(asked: Lora, already: Lora) -> bool:
+    """Whether as much is in 4 bits already."""
+    return already.base == "nf4" and already.quantize_moe_experts >= asked.quantize_moe_experts
 
 
 def split(recipe: Recipe) -> str:

@@ -3,8 +3,9 @@
 A matmul's backward pass is its input's gradient and its weight's: twice the forward one (Kaplan et
 al. 2020), once where the weight is frozen. Attention has no weights and two products forward; its
 backward is four, and five where flash attention computes the scores again (Dao 2023). Elementwise
-kernels read and write about twice as much backward, whatever is trained. Each pass writes quantised
-matrices out in 16 bits before it multiplies them (Dettmers et al. 2023, QLoRA).
+kernels read and write about twice as much backward, whatever is trained. Each pass writes 4-bit
+matrices out in 16 bits before it multiplies them (Dettmers et al. 2023, QLoRA), of 8-bit ones the
+backward pass only: forward multiplies in int8 (bitsandbytes, autograd/_functions.py MatMul8bitLt).
 """
 
 from dataclasses import dataclass
@@ -58,7 +59,8 @@ def micro_batch(plan: TrainingPlan, stage: int, speed: Speed) -> Compute:
     own = {**done, "attention": 3.0}
     for name in _recomputed(recipe):
         done[name] += 1
-    written = done["matmul"] * _dequantised_bytes(plan, stage) / speed.roofs.copy_bytes_per_s
+    moved = _dequantised_bytes(plan, stage, done["matmul"])
+    written = moved / speed.roofs.copy_bytes_per_s
     return Compute(
         written + sum(done[name] * seconds for name, seconds in forward_s.items()),
         forward_s["attention"],
@@ -67,13 +69,14 @@ def micro_batch(plan: TrainingPlan, stage: int, speed: Speed) -> Compute:
     )
 
 
-def _dequantised_bytes(plan: TrainingPlan, stage: int) -> float:
-    """Read and written to have every quantised matrix in 16 bits once, as each pass does."""
+def _dequantised_bytes(plan: TrainingPlan, stage: int, passes: float) -> float:
+    """Read and written to have every quantised matrix in 16 bits in as many passes."""
     each = parameter_bytes(plan.recipe)
+    times = {"16-bit": 0, "int8": 1, "nf4": passes}
     return sum(
-        t.gathered_bytes(each) + (SCALE_BYTES.get(t.base, 0) + each) * t.parameters
+        times[t.base]
+        * (t.gathered_bytes(each) + (SCALE_BYTES.get(t.base, 0) + each) * t.parameters)
         for t in plan.stages[stage].held
-        if t.base != "16-bit"
     )
 
 

@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 
 from planner.explain.step import Step
-from planner.kinds.mlp import MoE
 from planner.model import kind_name
-from planner.positions import beyond_stated
 from planner.training.plan import TrainingPlan
 from planner.training.saved import bytes_of
 from planner.training.states import State
@@ -138,44 +136,3 @@ def verdict(plan: TrainingPlan) -> str:
     if over <= 0:
         return spare
     return f"{spare} With every estimate at its high end it would be {format_bytes(over)} short."
-
-
-STORED_SCORES = {
-    "naive": "Probabilities are stored as transformers' eager attention does: the softmax's in "
-    "fp32 and a copy cast back for the product with the values.",
-    "naive_16_bit": "Probabilities are stored once, in the precision of training, as Megatron-LM's "
-    "softmax leaves them.",
-}  # fmt: skip
-
-
-def notes(plan: TrainingPlan) -> tuple[str, ...]:
-    """What the figures assume."""
-    found = ["Attention, feed-forward and norms keep what fused kernels keep (one kernel for "
-             "activation and gate)." if plan.recipe.fused_kernels else
-             "Activation and gate are separate operations, each keeping its input."]  # fmt: skip
-    if plan.recipe.attention != "flash":
-        found.append(STORED_SCORES[plan.recipe.attention])
-    if any(isinstance(part.group.mlp, MoE) for part in plan.stage.parts):
-        found.append("Routing is taken to be balanced: a popular expert's GPU needs more.")
-    if any(s.estimated for part in plan.stage.parts for s in part.saved):
-        found.append("Recurrent layers' activations are an estimate: kernels differ in what they "
-                     "keep.")  # fmt: skip
-    if plan.recipe.sharding == "fsdp2" and plan.recipe.offload_parameters == "cpu":
-        found.append("FSDP2 keeps shards, gradients and optimizer states on the host together: "
-                     "fully_shard(..., offload_policy=CPUOffloadPolicy()), and an optimizer with "
-                     "fused=True, which is not PyTorch's default on a CPU.")  # fmt: skip
-    recipe = plan.recipe
-    if beyond := beyond_stated(plan.model, recipe.sequence_length, served=False):
-        found.append(beyond)
-    if recipe.sequence_length % recipe.sequence_multiple:
-        found.append(f"Sequences are padded: frameworks that share them out ask for a multiple of "
-                     f"{recipe.sequence_multiple:,} tokens.")  # fmt: skip
-    if recipe.sharding == "fsdp2" and recipe.pipeline_parallel_size > 1:
-        found.append("FSDP2 in a pipeline adds gradients up unsharded and reshards after the last "
-                     "micro-batch only: a stage's parameters and gradients are whole until "
-                     "then.")  # fmt: skip
-    if plan.model.mtp:
-        found.append("Multi-token-prediction layers are not trained in this plan.")
-    if plan.model.parameters_elsewhere:
-        found.append(f"Not counted: {', '.join(plan.model.parameters_elsewhere)}.")
-    return tuple(found)

@@ -7,7 +7,8 @@ from planner.estimate import Estimate
 from planner.parameters import count as parameter_count
 from planner.positions import beyond_stated
 from planner.training.capacity import MOST_GPUS, Limits, split
-from planner.training.explain import LABELS, derivation, label, notes, verdict
+from planner.training.explain import LABELS, derivation, label, verdict
+from planner.training.notes import notes
 from planner.training.plan import SCHEMA_VERSION, TrainingPlan
 from planner.training.published import published
 from planner.training.recipe import SHARDING_NAMES

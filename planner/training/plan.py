@@ -15,9 +15,10 @@ from planner.memo import memo
 from planner.model import LayerGroup, Model
 from planner.parallelism import layers_in, stage_groups
 from planner.training import buffers
+from planner.training.checks import check
 from planner.training.loss import loss_bytes, outside_bytes
 from planner.training.moments import LayerMoments, layer_moments, tied_gradient_bytes
-from planner.training.recipe import Place, Recipe, check
+from planner.training.recipe import Place, Recipe
 from planner.training.saved import Saved, kept_bytes, layer_saved
 from planner.training.schedule import in_flight
 from planner.training.states import State, States, states

@@ -3,20 +3,15 @@
 Recipe(sequence_length=4096, optimizer="adamw", sharding="zero3", data_parallel_size=8)
 """
 
-from math import gcd
 from typing import Literal
 
 from pydantic import Field, PositiveFloat
 
 from planner.deployment import Deployment
-from planner.errors import PlanRefused
 from planner.formats.dtypes import DTYPE_BYTES
 from planner.frozen import Frozen
-from planner.kinds.attention import Attention, LatentAttention
-from planner.kinds.mlp import MoE
-from planner.model import Model, kind_name
-from planner.parallelism import check as check_shapes
-from planner.positions import beyond_stated, reach
+from planner.model import Model
+from planner.positions import reach
 
 Precision = Literal["bf16", "fp16", "fp32", "fp8"]
 GradientDtype = Literal["auto", "16-bit", "fp32", "both"]
@@ -38,11 +33,18 @@ Size = Field(default=1, ge=1, le=65536)
 
 
 class Lora(Frozen):
-    """Adapters of `rank` beside frozen matrices; base: how the frozen ones are stored (QLoRA)."""
+    """Adapters of `rank` beside frozen matrices; base: how the frozen ones are stored (QLoRA).
+
+    Both mean linear layers, which routed experts are not: transformers 5 holds those of a layer in
+    one tensor, which PEFT's all-linear passes over (peft issue 3009) and bitsandbytes leaves in 16
+    bits (issue 1849). targets "experts": all, and experts as PEFT's target_parameters adapt them.
+    quantize_moe_experts: axolotl's, which quantises them too.
+    """
 
     rank: int = Field(default=16, ge=1, le=4096)
-    targets: Literal["attention", "all"] = "all"
+    targets: Literal["attention", "all", "experts"] = "all"
     base: Literal["16-bit", "nf4", "int8"] = "16-bit"
+    quantize_moe_experts: bool = False
 
 
 class Recipe(Frozen):
@@ -178,91 +180,3 @@ def usual(model: Model) -> Recipe:
     """USUAL, with sequences that the model has positions for."""
     longest = position_table(model) or USUAL.sequence_length
     return USUAL.replace(sequence_length=min(USUAL.sequence_length, longest))
-
-
-FSDP2_PLACES = (("none", "none"), ("cpu", "cpu"))
-"""Of optimizer and parameters: `CPUOffloadPolicy` has one switch for all
-(pytorch torch/distributed/fsdp/_fully_shard/_fsdp_api.py)."""
-
-
-def check(model: Model, recipe: Recipe) -> None:
-    """Refuse what contradicts itself or the model, saying what would do."""
-    check_shapes(model, recipe.deployment())
-    beyond = beyond_stated(model, recipe.sequence_length, served=False)
-    if beyond is not None and (table := position_table(model)) is not None:
-        raise PlanRefused(f"{beyond} Choose sequence_length {table:,} or less")
-    if recipe.precision == "fp8" and recipe.lora is not None and recipe.lora.base != "16-bit":
-        raise PlanRefused(
-            f"precision fp8 multiplies fp8 copies of 16-bit matrices, and lora.base is "
-            f"{recipe.lora.base}: choose precision bf16, or base 16-bit (LoRA)"
-        )
-    _check_offload(recipe)
-    _check_gradients(recipe)
-    _check_pipeline(recipe)
-    experts = [g.mlp.num_experts for g in model.groups if isinstance(g.mlp, MoE)]
-    ep = recipe.expert_parallel_size
-    if ep > 1:
-        if not experts:
-            raise PlanRefused("expert_parallel_size is set, but the model has no routed experts")
-        allowed = gcd(recipe.shards, *experts)
-        if allowed % ep:
-            raise PlanRefused(
-                f"expert_parallel_size {ep} must divide both {recipe.shards} (data x context "
-                f"parallel) and {min(experts)} experts; {allowed} would"
-            )
-    if recipe.context_parallel_size > 1:
-        for mixer in (m for group in model.groups for m in group.mixers):
-            if not isinstance(mixer, (Attention, LatentAttention)):
-                raise PlanRefused(
-                    f"context_parallel_size: {kind_name(mixer.kind)} layers cannot be split"
-                )
-    if recipe.context_parallel_size > recipe.sequence_length:
-        raise PlanRefused("context_parallel_size is more than the sequence has tokens")
-
-
-def _check_offload(recipe: Recipe) -> None:
-    if recipe.sharding == "fsdp2":
-        if (recipe.offload_optimizer, recipe.offload_parameters) not in FSDP2_PLACES:
-            raise PlanRefused(
-                "FSDP2 offloads parameters, gradients and optimizer together and to the host only: "
-                "set offload_optimizer and offload_parameters both to cpu or both to none, or "
-                "choose sharding zero3"
-            )
-        return
-    if recipe.offload_optimizer != "none" and recipe.sharding == "ddp":
-        raise PlanRefused("offload_optimizer needs sharding zero1, zero2, zero3 or fsdp2")
-    if recipe.offload_optimizer == "nvme" and recipe.sharding != "zero3":
-        raise PlanRefused("offload_optimizer nvme (ZeRO-Infinity) needs sharding zero3")
-    if recipe.offload_parameters != "none" and recipe.sharding != "zero3":
-        raise PlanRefused("offload_parameters needs sharding zero3 or fsdp2")
-
-
-def _check_gradients(recipe: Recipe) -> None:
-    if recipe.sharding != "fsdp2" or recipe.gradient_dtype == "auto":
-        return
-    own = "fp32" if recipe.master_weights or recipe.precision == "fp32" else "16-bit"
-    if recipe.gradient_dtype != own:
-        raise PlanRefused(
-            f"FSDP2 keeps gradients in the dtype of its shards, here {own}: leave gradient_dtype "
-            "on auto; reduce_dtype says what they are sent in"
-        )
-
-
-def _check_pipeline(recipe: Recipe) -> None:
-    stages = recipe.pipeline_parallel_size
-    if stages == 1:
-        return
-    if recipe.sharding in ("zero2", "zero3"):
-        raise PlanRefused(
-            f"{recipe.sharding} does not run with pipeline stages, since every micro-batch would "
-            "reduce its gradients: choose zero1, fsdp2, or pipeline_parallel_size 1"
-        )
-    if recipe.pipeline_schedule == "interleaved":
-        if recipe.virtual_stages < 2:
-            raise PlanRefused("virtual_stages must be at least 2 for the interleaved schedule")
-        if recipe.gradient_accumulation_steps % stages:
-            raise PlanRefused(
-                f"the interleaved schedule needs gradient_accumulation_steps "
-                f"{recipe.gradient_accumulation_steps} to be a multiple of "
-                f"pipeline_parallel_size {stages}"
-            )

@@ -14,7 +14,8 @@ from planner.training.recipe import Recipe
 from planner.training.tensors import targeted
 
 FEEDS_ATTENTION = ("q_proj", "k_proj", "v_proj", "q_a_proj", "kv_a_proj_with_mqa")
-FEEDS_MLP = ("gate_proj", "up_proj", "experts.gate_proj", "experts.up_proj")
+FEEDS_EXPERTS = ("experts.gate_proj", "experts.up_proj")
+FEEDS_MLP = ("gate_proj", "up_proj", *FEEDS_EXPERTS)
 LSE_BYTES = 4
 STATE_CHUNK = 256
 """Tokens between kept states of a recurrent scan (Mamba-2's chunk)."""
@@ -157,7 +158,7 @@ def _feed_forward(mlp: Mlp | MoE, hidden: int, recipe: Recipe, linear: int) -> I
         return
     k, width = mlp.num_experts_per_tok, mlp.input_size or hidden
     yield Saved("router probabilities", 4 * mlp.num_experts, "mlp", split=False)
-    yield Saved("tokens by expert", k * linear * width, "mlp", split=False, feeds=FEEDS_MLP)
+    yield Saved("tokens by expert", k * linear * width, "mlp", split=False, feeds=FEEDS_EXPERTS)
     down = ("experts.down_proj",)
     yield from _gate(mlp.moe_intermediate_size, k, mlp.gated, recipe, linear, "expert ", down)
     yield Saved("expert outputs", k * e * width, "mlp", split=False)

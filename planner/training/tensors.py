@@ -45,17 +45,23 @@ class Held:
 
 def targeted(weight: Weight, lora: Lora) -> bool:
     """Whether an adapter sits beside this weight. Routers, embeddings and heads have none."""
-    if len(weight.shape) != 2 or weight.role not in ("linear", "expert"):
+    if len(weight.shape) != 2 or weight.name.startswith("lm_head"):
         return False
-    if weight.name.startswith("lm_head"):
-        return False
-    return lora.targets == "all" or weight.name in ATTENTION
+    if weight.role == "expert":
+        return lora.targets == "experts"
+    return weight.role == "linear" and (lora.targets != "attention" or weight.name in ATTENTION)
 
 
 def layer_tensors(weights: tuple[Weight, ...], recipe: Recipe, layers: int = 1) -> Iterator[Held]:
-    """What a rank holds of `layers` layers with these weights, adapters included."""
+    """What a rank holds of `layers` layers with these weights, adapters included.
+
+    Gate and up projection of the experts are one tensor, and have one lora_A.
+    """
+    names = {weight.name for weight in weights}
     for weight in weights:
-        yield from _held(weight, recipe, layers)
+        for held in _held(weight, recipe, layers):
+            if held.name != "experts.up_proj.lora_A" or "experts.gate_proj" not in names:
+                yield held
 
 
 def stage_tensors(model: Model, recipe: Recipe) -> list[tuple[Held, ...]]:
@@ -91,8 +97,8 @@ def _held(weight: Weight, recipe: Recipe, layers: int, outside: bool = False) ->
     if lora is None:
         yield Held(weight.name, part.shape, weight.role, count, expert, outside=outside)
         return
-    quantised = len(weight.shape) == 2 and weight.role in ("linear", "expert")
-    quantised = quantised and not weight.name.startswith("lm_head")
+    stored = weight.role == "linear" or (weight.role == "expert" and lora.quantize_moe_experts)
+    quantised = stored and len(weight.shape) == 2 and not weight.name.startswith("lm_head")
     base = lora.base if quantised else "16-bit"
     yield Held(weight.name, part.shape, weight.role, count, expert, False, base, outside)
     if targeted(weight, lora):

@@ -150,6 +150,18 @@ def test_flags_say_what_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
         assert sent == each * 8_030_261_248 // 2
 
 
+def test_qlora_of_experts_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["train", "--model", "gpt-oss-20b", "--gpu", "h100-sxm5-80gb", "--method", "qlora"]
+
+    def frozen(*flags: str) -> int:
+        assert main([*asked, *flags, "--format", "json"]) == 0
+        states = json.loads(capsys.readouterr().out)["states"]
+        return next(int(s["bytes"]) for s in states if s["name"] == "frozen parameters")
+
+    more = frozen() - frozen("--lora-quantize-moe-experts")
+    assert more == 24 * 32 * 3 * 2880**2 * 3 // 2
+
+
 def test_small_times_and_single_things_are_said_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*USUAL, "--format", "markdown"]) == 0
     said = capsys.readouterr().out

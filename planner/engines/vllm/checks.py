@@ -23,10 +23,12 @@ CACHE_SINCE = {
     "nvfp4": 20, "int4_per_token_head": 25, "nvfp4_ds_mla": 30, "ultraquant_4bit": 32,
 }  # fmt: skip
 """Cache format -> the minor version from which --kv-cache-dtype has it."""
-METHODS_SINCE = {"fp_quant": 15, "mxfp8": 19}
+METHODS_SINCE = {"fp_quant": 13, "mxfp8": 24}
 METHODS_LOST = {"aqlm": 11, "hqq": 15}
 """Quantisation method -> the first minor version that loads it, or no longer does (the registries
-of 0.8.5, 0.11.0, 0.15.1, 0.19.1, 0.20.2, 0.24.0, 0.28.0 and 0.33.0)."""
+of 0.8.5, 0.11.0, 0.15.1, 0.19.1, 0.20.2, 0.24.0, 0.28.0 and 0.33.0; vllm#30136 has FP-Quant two
+weeks before 0.13.0). 0.19.1 to 0.22 take mxfp8 for 16-bit weights to quantise, and fail on files
+that are (vllm#45568); recipes.vllm.ai asks for 0.24.0."""
 FLAGS_SINCE = {
     "decode_context_parallel_size": 10, "kv_cache_memory_bytes": 10, "runner": 10,
     "mamba_cache_dtype": 10, "mamba_ssm_cache_dtype": 10,

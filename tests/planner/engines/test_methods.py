@@ -30,6 +30,14 @@ def torchao(kind: str, version: int = 2, kept: Any = None, **data: Any) -> dict[
 FLOAT8 = torchao("Float8DynamicActivationFloat8Weight")
 FP_QUANT = {"quant_method": "fp_quant", "forward_dtype": "mxfp4"}
 
+TABLES = {
+    "vector_lens": [-1, 8], "num_centroids": [-1, 65536], "num_res_centroids": [-1, -1],
+    "group_num": 1, "group_size": 4096,
+}  # fmt: skip
+VPTQ = {
+    "quant_method": "vptq", "config_for_layers": {"model.layers.0.self_attn.q_proj": TABLES}
+}  # fmt: skip
+
 
 def loaded(config: dict[str, Any], gpu: Any = H100) -> list[str]:
     assignment = assign(model(LLAMA_8B, quantization_config=config), "auto")
@@ -58,13 +66,26 @@ def loaded(config: dict[str, Any], gpu: Any = H100) -> list[str]:
         (FP_QUANT, B200, ["vllm", "transformers"]),
         ({"quant_method": "eetq"}, H100, ["transformers"]),
         ({"quant_method": "bitnet"}, H100, ["transformers"]),
-        ({"quant_method": "vptq", "config_for_layers": {}}, H100, ["transformers"]),
+        (VPTQ, H100, ["transformers"]),
         ({"bits": 4, "group_size": 64}, H100, []),
         ({"quant_method": "gptq", "bits": 4}, H100, list(ENGINES)),
     ],
 )  # fmt: skip
 def test_who_loads_it(config: dict[str, Any], gpu: Any, engines: list[str]) -> None:
     assert loaded(config, gpu) == engines
+
+
+@pytest.mark.parametrize(
+    ("config", "engine", "said"),
+    [
+        (torchao("Int8WeightOnly", 1), "vllm", "vLLM no longer loads torchao v1 checkpoints"),
+        (torchao("Int8WeightOnly", 1), "sglang", "SGLang loads no torchao v1 checkpoints"),
+        ({"bits": 4, "group_size": 64}, "vllm", "vLLM loads no mlx checkpoints"),
+    ],
+)
+def test_only_what_once_loaded_is_lost(config: dict[str, Any], engine: str, said: str) -> None:
+    assignment = assign(model(LLAMA_8B, quantization_config=config), "auto")
+    assert not_loaded(engine, assignment, H100) == said
 
 
 def test_experts_of_torchao_are_not_vllms() -> None:
@@ -76,10 +97,10 @@ def test_experts_of_torchao_are_not_vllms() -> None:
 @pytest.mark.parametrize(
     ("method", "loads", "does_not"),
     [("aqlm", "0.8.5", "0.11.0"), ("hqq", "0.11.0", "0.15.1"), ("fp_quant", "0.15.1", "0.11.0"),
-     ("mxfp8", "0.19.1", "0.15.1")],
+     ("fp_quant", "0.13.0", "0.11.0"), ("mxfp8", "0.24.0", "0.22.1")],
 )  # fmt: skip
 def test_versions_of_vllm(method: str, loads: str, does_not: str) -> None:
-    """By the registries of vLLM 0.8.5, 0.11.0, 0.15.1 and 0.19.1."""
+    """By the registries of vLLM 0.8.5, 0.11.0, 0.15.1 and 0.24.0, vllm#30136 and vllm#45568."""
     params = {"weight_quant_params": {"nbits": 4, "group_size": 64}}
     config = {"quant_method": method, "quant_config": params}
     config |= {"linear_weights_not_to_quantize": ["lm_head"]} if method == "aqlm" else {}

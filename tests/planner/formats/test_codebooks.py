@@ -106,6 +106,12 @@ def test_vptq_leaves_alone_what_it_does_not_list() -> None:
     assert sorted(len(part.layers) for part in found.layers) == [2, 30]
 
 
+def test_names_of_another_model_are_refused() -> None:
+    listed = {"encoder.block.0.wi": vptq(8, 65536, 256, 1)}
+    with pytest.raises(ConfigRefused, match="none of this model's"):
+        assign(model(LLAMA_8B, quantization_config=with_layers(listed)), "auto")
+
+
 def test_vptq_experts_have_a_table_each() -> None:
     def listed(last: int) -> dict[str, Any]:
         names = [f"model.layers.9.mlp.experts.{i}.up_proj" for i in range(256)]
@@ -142,10 +148,14 @@ def test_higgs_modules(bits: int, group: int, size: int) -> None:
          "config_for_layers.a.outlier_size"),
         (with_layers({"a": vptq(8, 65536, 256, 1, in_features=4096)}),
          "config_for_layers.a.group_size"),
+        (with_layers({}), "config_for_layers"),
+        (with_layers({"a": vptq(8, 65536, 256, 1) | {"vector_lens": [4, 8]}}),
+         "config_for_layers.a.vector_lens"),
         (with_layers({"a": vptq(8, 65536, 256, 1) | {"vector_lens": [8]}}),
          "config_for_layers.a.vector_lens"),
         ({"quant_method": "higgs", "bits": 5}, "bits"),
-        ({"quant_method": "higgs", "group_size": 96}, "group_size"),
+        ({"quant_method": "higgs", "group_size": 32}, "group_size"),
+        ({"quant_method": "higgs", "group_size": 256, "hadamard_size": 128}, "group_size"),
     ],
 )  # fmt: skip
 def test_what_does_not_settle_the_bytes_is_refused(config: dict[str, Any], field: str) -> None:

@@ -47,10 +47,28 @@ def test_kinds_of_matrices() -> None:
     assert names["k_proj"] == names["down_proj"] == "bf16"
 
 
+def test_the_head_stays_where_it_is_skipped_or_nothing_is_said() -> None:
+    """transformers 5.24's integrations/hqq takes the skipped names from those of linear layers."""
+
+    def head(config: dict[str, Any]) -> str:
+        found = assign(model(LLAMA_8B, quantization_config=config), "auto")
+        return next(fmt.name for weight, fmt in found.outside if weight.name == "lm_head")
+
+    said = hqq(params())
+    assert head(said) == "bf16"
+    assert head(said | {"skip_modules": None}) == "bf16"
+    assert head(said | {"skip_modules": []}) == "hqq4_g64"
+    kinds = hqq({"lm_head": params(nbits=8), "mlp.up_proj": params()}, skip_modules=[])
+    assert head(kinds) == "hqq8_g64"
+
+
 @pytest.mark.parametrize(
     ("config", "field"),
     [
         ({"quant_method": "hqq"}, "quant_config"),
+        (hqq({"weight_quant_params": None}), "quant_config.weight_quant_params"),
+        (hqq({"scale_quant_params": None}), "quant_config"),
+        (hqq(params(group_size=12)), "quant_config.weight_quant_params.group_size"),
         (hqq(params(nbits=5)), "quant_config.weight_quant_params.nbits"),
         (hqq(params(group_size=None, axis=0)), "quant_config.weight_quant_params.group_size"),
         (hqq(params() | {"zero_quant_params": {"nbits": 8}}), "quant_config.zero_quant_params"),

@@ -64,6 +64,16 @@ def test_modules_of_their_own() -> None:
     assert (ends["embed_tokens"], ends["lm_head"]) == ("mlx8_g32", "bf16")
 
 
+def test_a_module_s_own_object_stands_for_itself() -> None:
+    """mlx hands it to the module's to_quantized, whose groups are of 64 and whose bits are 4."""
+    config = {"group_size": 32, "bits": 8, "lm_head": {"bits": 6}, "model.embed_tokens": {}}
+    found = scheme(config)
+    assert found.linear is not None
+    assert found.linear.name == "mlx8_g32"
+    names = {name: fmt and fmt.name for name, fmt in found.named.items()}
+    assert names == {"lm_head": "mlx6_g64", "embed_tokens": "mlx4_g64"}
+
+
 def test_routers_must_be_named() -> None:
     """As mlx-lm names those of Qwen3's experts; others are left to the model's code."""
     config = load_model_config("qwen3-30b-a3b")
@@ -83,6 +93,8 @@ def test_routers_must_be_named() -> None:
         (FOUR | {"desc_act": False}, "quantization_config.quant_method"),
         (FOUR | {"mode": "mxfp4"}, "quantization_config.mode"),
         (FOUR | {"bits": 7}, "quantization_config.bits"),
+        (FOUR | {"group_size": 256}, "quantization_config.group_size"),
+        (FOUR | {"lm_head": {"width": 6}}, "quantization_config.lm_head.width"),
         (FOUR | {"lm_head": {"global_scale": True}}, "quantization_config.lm_head.global_scale"),
         (FOUR | {"lm_head": 3}, "quantization_config.lm_head"),
     ],

@@ -12,7 +12,7 @@ from planner.deployment import Deployment
 from planner.errors import ConfigRefused, PlanRefused
 from planner.formats.gguf_mixes import BASE
 from planner.formats.quantization import Assignment, assign
-from planner.formats.quantization_config import READERS
+from planner.formats.quantization_config import READERS, scheme
 from planner.hf_config import parse
 from planner.model import Model
 from planner.parallelism import shard
@@ -165,6 +165,18 @@ def test_weights_that_vllm_reports(
     assert found <= gib <= found + 0.04
 
 
+def test_eight_bits_alone_are_packed_with_scales_in_the_model_s_dtype() -> None:
+    """vLLM 0.33.0's CompressedTensorsWNA16, whose scales are of params_dtype; W8A8's are fp32."""
+    config = compressed("int", 8, "channel")
+    group = config["config_groups"]["group_0"]
+    alone = scheme(config).linear
+    group["input_activations"] = {"num_bits": 8, "dynamic": True}
+    both = scheme(config).linear
+    assert alone is not None
+    assert both is not None
+    assert (alone.bytes((96, 2048)), both.bytes((96, 2048))) == (96 * 2050, 96 * 2052)
+
+
 def test_compressed_tensors_ignores_by_expression() -> None:
     found = assign(preset("kimi-k2.5"), "auto")
     dense, sparse = formats(found, 0), formats(found, 1)
@@ -231,7 +243,7 @@ def test_layers_left_unquantised_split_a_group() -> None:
             "nvfp4",
         ),
         ({"quant_method": "fbgemm_fp8"}, "fp8_per_channel", "fp8_per_channel"),
-        ({"quant_method": "quanto", "weights": "int8"}, "int8", "int8"),
+        ({"quant_method": "quanto", "weights": "int8"}, "quanto_int8", "quanto_int8"),
     ],
 )  # fmt: skip
 def test_methods(quantization: dict[str, Any], q_proj: str, gate_proj: str) -> None:

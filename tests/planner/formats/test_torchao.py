@@ -119,6 +119,18 @@ def test_int4_by_hand() -> None:
     assert bytes_of(old, (90, 1536), quant_type_kwargs=kwargs) == bytes_of(tiled, (90, 1536))
 
 
+def test_fields_of_another_version_are_passed_over() -> None:
+    """As config_to_dict of torchao 0.13.0, 0.14.1 and 0.16.0 writes them."""
+    packing = {"_type": "PackingFormat", "_data": "PLAIN"}
+    layout = {"_type": "TensorCoreTiledLayout", "_data": {"inner_k_tiles": 8}}
+    old = typed("Int4WeightOnly", 1, layout=layout, use_hqq=False)
+    assert bytes_of(typed("Int4WeightOnly", 1, packing_format=packing)) == bytes_of(old)
+    new = typed("Int4WeightOnly", int4_packing_format=PLAIN)
+    assert bytes_of(typed("Int4WeightOnly", layout=layout)) == bytes_of(new)
+    row = typed("Int8WeightOnly", 1, granularity=ROW, set_inductor_config=True)
+    assert bytes_of(row) == bytes_of(typed("Int8WeightOnly", 1))
+
+
 def test_matrices_that_do_not_suit_are_left_alone() -> None:
     """Groups must divide the inputs of int4, and 16 both sides of a float8 product."""
     by_group = typed("Int4WeightOnly", group_size=256, int4_packing_format=PLAIN)
@@ -200,6 +212,8 @@ def test_experts_are_linear_layers_unless_they_are_named() -> None:
          "quant_type.default._data.packing_format"),
         (typed("Float8DynamicActivationInt4Weight", 1), "quant_type.default._type"),
         (typed("Int8WeightOnly", 3), "quant_type.default._type"),
+        (typed("Int8WeightOnly", group_size=64), "quant_type.default._data.group_size"),
+        (typed("Fqn", 1) | {"_type": "FqnToConfig"}, "quant_type.default._data.fqn_to_config"),
         (typed("NVFP4DynamicActivationNVFP4Weight", 1, step="convert"),
          "quant_type.default._data.step"),
     ],

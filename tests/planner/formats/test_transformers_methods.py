@@ -8,7 +8,7 @@ from planner.errors import ConfigRefused
 from planner.formats.quantization import assign
 from planner.formats.quantization_config import scheme
 from planner.weights import weights_bytes
-from tests.planner.models import LLAMA_8B, model
+from tests.planner.models import DEEPSEEK_V3, LLAMA_8B, model
 
 SHAPE = (96, 2048)
 LINEAR = 32 * (2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 14336 * 4096)
@@ -57,13 +57,23 @@ def test_bitnet_of_llama_3_8b() -> None:
     assert found == LINEAR // 4 + 32 * 7 * 2 + TABLES + NORMS
 
 
-def test_head_stays_unless_a_list_without_it_is_given() -> None:
+@pytest.mark.parametrize("method", ["eetq", "quanto"])
+def test_head_stays_unless_a_list_without_it_is_given(method: str) -> None:
     def total(**rest: Any) -> int:
-        config = {"quant_method": "eetq", **rest}
+        config = {"quant_method": method, **rest}
         return weights_bytes(assign(model(LLAMA_8B, quantization_config=config), "auto")).total
 
     assert total() == total(modules_to_not_convert=["lm_head"])
     assert total() - total(modules_to_not_convert=[]) == 128256 * 4096 - 2 * 128256
+
+
+@pytest.mark.parametrize("method", ["eetq", "quanto", "bitnet", "fp_quant", "higgs"])
+def test_experts_are_said_to_be_counted_one_by_one(method: str) -> None:
+    """transformers 5.24 quantises nn.Linear, which its experts are not."""
+    config = {"quant_method": method}
+    (note,) = assign(model(DEEPSEEK_V3, quantization_config=config), "auto").notes
+    assert f"which {method} leaves in 16 bits" in note
+    assert assign(model(LLAMA_8B, quantization_config=config), "auto").notes == ()
 
 
 def test_spqr_sums_what_its_shapes_say() -> None:
@@ -98,12 +108,19 @@ def test_mxfp8_as_minimax_writes_it() -> None:
         ({"quant_method": "fp_quant", "pseudoquantization": True}, "pseudoquantization"),
         ({"quant_method": "spqr"}, "shapes"),
         ({"quant_method": "spqr", "bits": 4}, "bits"),
+        ({"quant_method": "spqr", "shapes": {}}, "shapes"),
+        ({"quant_method": "spqr", "shapes": {"a.dense_weights.shape": 3}},
+         "shapes.a.row_offsets.shape"),
+        ({"quant_method": "fp_quant", "hadamard_group_size": 48}, "hadamard_group_size"),
+        ({"quant_method": "fp_quant", "forward_dtype": "mxfp4", "hadamard_group_size": 16},
+         "hadamard_group_size"),
+        ({"quant_method": "quanto", "weights": "int8", "activations": "int8"}, "activations"),
         ({"quant_method": "spqr", "shapes": {"a.scales.shape": 3}}, "shapes.a.scales.shape"),
         ({"quant_method": "exl2", "bits": 4.25, "head_bits": 6}, "bits"),
         ({"quant_method": "exl3", "bits": 4.0, "head_bits": 6}, "bits"),
         ({"quant_method": "mxfp8", "weight_block_size": [128, 128]}, "weight_block_size"),
     ],
-)
+)  # fmt: skip
 def test_what_does_not_settle_the_bytes_is_refused(config: dict[str, Any], field: str) -> None:
     with pytest.raises(ConfigRefused) as refused:
         scheme(config)

@@ -7,8 +7,8 @@ import pytest
 from planner.errors import PlanRefused
 from planner.hf_config import parse
 from planner.training.capacity import limits, longest_sequence, remedies
-from planner.training.explain import notes
 from planner.training.export import limit_rows, memory_rows
+from planner.training.notes import notes
 from planner.training.plan import TrainingPlan, plan_training
 from planner.training.recipe import Lora, Recipe
 from presets.gpus import load_gpu

@@ -50,6 +50,16 @@ def test_four_bit_matrices_are_written_out_in_every_pass() -> None:
     assert more == pytest.approx(expected, rel=1e-3)
 
 
+def test_eight_bit_matrices_are_written_out_backward_only() -> None:
+    """A byte read and two written a parameter, once a micro-batch, recomputed or not."""
+    recipe = {"gradient_accumulation_steps": 8, "recomputation": "full"}
+    plan = planned(lora=Lora(base="int8"), **recipe)
+    speed = speed_of(plan.gpu)
+    more = step_time(plan, speed).compute_s - timed(lora=Lora(), **recipe).compute_s
+    expected = 1.2 * 8 * 3 * (MATRICES - HEAD) / speed.roofs.copy_bytes_per_s
+    assert more == pytest.approx(expected, rel=1e-3)
+
+
 def test_recomputation_repeats_the_forward_pass_of_the_layers() -> None:
     none, selective, full = (
         timed(recomputation=name) for name in ("none", "selective", "full")

@@ -11,11 +11,12 @@ import pytest
 from planner.errors import PlanRefused
 from planner.hf_config import parse
 from planner.model import Model
-from planner.training.explain import notes
+from planner.training.notes import notes
 from planner.training.optimizers import OPTIMIZERS
 from planner.training.plan import TrainingPlan, plan_training
 from planner.training.published import megatron, published
 from planner.training.recipe import Lora, Recipe
+from planner.units import format_bytes
 from presets.gpus import load_gpu
 from presets.models import load_model_config
 from tests.planner.models import DEEPSEEK_V3, JAMBA, LLAMA_8B
@@ -204,6 +205,49 @@ def test_qlora_counts_adapters_and_four_bit_matrices() -> None:
     assert states["quantisation scales"] == pytest.approx(matrices * 0.127 / 8, rel=1e-3)
 
 
+GPT_OSS = parse(load_model_config("gpt-oss-20b"))
+EXPERTS = 24 * 32 * 3 * 2880**2
+"""Matrices of 32 experts in 24 layers, gate, up and down."""
+
+
+def test_experts_are_no_linear_layers() -> None:
+    """OpenAI's recipe for gpt-oss-20b adapts with rank 8 all linear layers and, by name, experts of
+    3 of 24 layers: 15,040,512 parameters as PEFT counts them (openai-cookbook, articles/gpt-oss/
+    fine-tune-transfomers.ipynb), gate and up being one tensor of 32 x 2,880 x 5,760.
+    """
+    linear, both = (
+        planned(GPT_OSS, lora=Lora(rank=8, targets=targets)).stage.states.trainable
+        for targets in ("all", "experts")
+    )
+    attention = planned(GPT_OSS, lora=Lora(rank=8, targets="attention")).stage.states.trainable
+    assert linear == attention == 24 * 8 * (2 * (2880 + 4096) + 2 * (2880 + 512))
+    assert linear + (both - linear) * 3 // 24 == 15_040_512
+
+
+def test_bitsandbytes_leaves_experts_in_16_bits() -> None:
+    """It replaces linear layers only (transformers 5.24, integrations/bitsandbytes)."""
+    found = {}
+    for quantised in (False, True):
+        plan = planned(GPT_OSS, lora=Lora(base="nf4", quantize_moe_experts=quantised))
+        states = {s.name: s.bytes for s in plan.state_parts}
+        found[quantised] = states["frozen parameters"], states["quantisation scales"]
+        buffer = plan.stage.buffers["dequantised_matrix"].bytes
+        assert buffer == (2 * 32 * 2 * 2880**2 if quantised else 2 * 2880 * 4096)
+        said = any("stay in 16 bits" in note for note in notes(plan))
+        assert said is not quantised
+    assert found[False][0] - found[True][0] == EXPERTS * 3 // 2
+    assert found[True][1] - found[False][1] == pytest.approx(EXPERTS * 0.127 / 8, rel=1e-3)
+
+
+def test_fsdp2_says_what_uint8_codes_would_take() -> None:
+    """accelerate leaves them out of sharding: 7/8 of half a byte a matrix parameter."""
+    recipe = {"lora": Lora(base="nf4"), "data_parallel_size": 8}
+    matrices = P - 2 * 128256 * 4096 - 65 * 4096
+    more = format_bytes(matrices // 2 * 7 // 8)
+    assert any(f"{more} more" in note for note in notes(planned(sharding="fsdp2", **recipe)))
+    assert not any("uint8" in note for note in notes(planned(sharding="zero1", **recipe)))
+
+
 @pytest.mark.parametrize("sharding", ["zero3", "fsdp2"])
 def test_four_bit_codes_are_shared_out_and_their_scales_are_not(sharding: str) -> None:
     """bitsandbytes issue 1945: scales are no parameters, which FSDP2 leaves on every rank."""
@@ -275,6 +319,7 @@ def test_experts_are_sharded_over_fewer_replicas() -> None:
         (MODEL, {"offload_optimizer": "nvme", "sharding": "zero2"}, "zero3"),
         (MODEL, {"offload_parameters": "cpu", "sharding": "zero2"}, "zero3"),
         (MODEL, {"gradient_dtype": "16-bit", "sharding": "fsdp2"}, "here fp32"),
+        (MODEL, {"lora": Lora(quantize_moe_experts=True)}, "choose base nf4 or int8"),
         (MODEL, {"gradient_dtype": "fp32", "sharding": "fsdp2", "master_weights": False},
          "here 16-bit"),
         (MODEL, {"sharding": "zero3", "pipeline_parallel_size": 2}, "pipeline"),
