@@ -32,7 +32,7 @@ WRAPPERS = {
     "glm_ocr": "glm_ocr_text", "got_ocr2": "qwen2", "granite_docling": "granite_docling_text",
     "hy_v4_vl": "hy_v4_vl_text", "idefics2": "mistral", "idefics3": "llama",
     "inkling_mm_model": "inkling_text", "internvl": "qwen2", "janus": "llama",
-    "kimi_k25": "deepseek_v3", "kimi_vl": "deepseek_v3", "lfm2_vl": "lfm2", "llama4": "llama4_text",
+    "kimi_k25": "deepseek_v3", "kimi_k3": "kimi_linear", "kimi_vl": "deepseek_v3", "lfm2_vl": "lfm2", "llama4": "llama4_text",
     "llava": "llama", "llava_next": "llama", "llava_next_video": "llama",
     "llava_onevision": "qwen2", "minimax_m3_vl": "minimax_m3_vl_text", "mistral3": "mistral",
     "mistral_large4": "mistral_large4_text", "moss_transcribe_diarize": "qwen3",

@@ -10,13 +10,17 @@ from planner.tensors import StateTensor, Weight, linear, norm
 
 
 class KimiDeltaAttention(Recurrent):
-    """Delta rule with a decay per channel (KDA). low_rank: the gates go through head_dim."""
+    """Delta rule with a decay per channel (KDA).
+
+    low_rank: the gates go through head_dim; full_output_gate: that of the output does not.
+    """
 
     type: Literal["kda"] = "kda"
     num_heads: int
     head_dim: int
     conv_kernel: int
     low_rank: bool = True
+    full_output_gate: bool = False
 
     @property
     def kind(self) -> str:
@@ -33,7 +37,7 @@ class KimiDeltaAttention(Recurrent):
             Weight("A_log", (self.num_heads,), "vector", "column"),
         )
         for gate in ("f", "g"):
-            if self.low_rank:
+            if self.low_rank and not (gate == "g" and self.full_output_gate):
                 found += linear(f"{gate}_a_proj", self.head_dim, hidden_size)
                 found += linear(f"{gate}_b_proj", width, self.head_dim, "column")
             else:

@@ -71,11 +71,7 @@ MIMO = Sparse(
     num_key_value_heads=4,
     slides=none,
     experts=Experts(where="but_one", listed=True),
-    expects={
-        "n_shared_experts": (None,),
-        "add_swa_attention_sink_bias": (True,),
-        "add_full_attention_sink_bias": (False,),
-    },
+    expects={"n_shared_experts": (None,)},
     ignored=(
         "attention_value_scale", "attention_chunk_size", "hybrid_block_size", "swa_rope_theta",
     ),
@@ -182,28 +178,68 @@ def step3_experts(fields: Fields, listed: object, count: int) -> list[str]:
 
 
 @family("mimo_v2_flash")
-def mimo_v2(fields: Fields) -> Model:
-    """Window layers have twice the KV heads and a learned sink per head."""
-    count = fields.integer("num_hidden_layers")
-    heads = fields.integer("num_attention_heads")
+def mimo_v2_flash(fields: Fields) -> Model:
+    """Its class in transformers fixes which layers have a window, and twice the KV heads there."""
     kv_heads = fields.integer("num_key_value_heads", default=4)
-    head_dim = fields.integer("head_dim", default=192)
+    fields.expect("add_swa_attention_sink_bias", True)
+    fields.expect("add_full_attention_sink_bias", False)
+    fields.derive(add_swa_attention_sink_bias=True)
+    own = {
+        "num_attention_heads": fields.integer("num_attention_heads"),
+        "num_key_value_heads": 2 * kv_heads,
+        "head_dim": fields.integer("head_dim", default=192),
+        "v_head_dim": fields.integer("v_head_dim", default=128),
+    }
+    for name, value in own.items():
+        fields.expect(f"swa_{name}", value)
+        fields.settle(f"swa_{name}", value)
+    fields.derive(layer_types=mimo_types(fields, fields.integer("num_hidden_layers")))
+    return mimo(fields)
+
+
+@family("mimo_v2")
+def mimo_v2(fields: Fields) -> Model:
+    """MiMo-V2.5, whose own code reads window layers and layers with experts from two lists.
+
+    Source: SGLang 0.5.23 (srt/models/mimo_v2.py).
+    """
+    count = fields.integer("num_hidden_layers")
+    for name, kinds, settled in (
+        ("hybrid_layer_pattern", ("full_attention", "sliding_attention"), "layer_types"),
+        ("moe_layer_freq", ("dense", "sparse"), "mlp_layer_types"),
+    ):
+        listed = fields.sequence(name, length=count)
+        if listed is None or any(type(one) is not int or one not in (0, 1) for one in listed):
+            raise fields.refuse(name, f"does not say with 0 or 1 what each of {count} layers is")
+        found = [kinds[one] for one in listed]
+        fields.expect(settled, found)
+        fields.settle(settled, found)
+    fields.expect("attention_projection_layout", "fused_qkv", "split")
+    fields.ignore("processor_config", "vision_model_type")
+    return mimo(fields)
+
+
+def mimo(fields: Fields) -> Model:
+    """Window layers have heads of their own; learned sinks stand in some layers."""
+    own = {
+        name: fields.integer(f"swa_{name}")
+        for name in ("num_attention_heads", "num_key_value_heads", "head_dim", "v_head_dim")
+    }
     value_dim = fields.integer("v_head_dim", default=128)
-    fields.expect("swa_num_attention_heads", heads)
-    fields.expect("swa_num_key_value_heads", 2 * kv_heads)
-    fields.expect("swa_head_dim", head_dim)
-    fields.expect("swa_v_head_dim", value_dim)
-    fields.derive(layer_types=mimo_types(fields, count))
     size = fields.optional("sliding_window_size")
     window = fields.integer("sliding_window", default=129) if size is None else size + 1
     fields.settle("sliding_window", window)
+    sunk = {
+        kind: fields.flag(f"add_{kind}_attention_sink_bias", default=False)
+        for kind in ("full", "swa")
+    }
 
     def adjust(attention: Attention, index: int, keep: Keep) -> Attention:
-        if keep.window is None:
-            return attention.model_copy(update={"v_head_dim": value_dim})
-        extras = sinks(attention, 0)
-        changed = {"num_key_value_heads": 2 * kv_heads, "v_head_dim": value_dim, "extras": extras}
-        return attention.model_copy(update=changed)
+        full = keep.window is None
+        changed = attention.model_copy(update={"v_head_dim": value_dim} if full else own)
+        if sunk["full" if full else "swa"]:
+            return changed.model_copy(update={"extras": sinks(changed, 0)})
+        return changed
 
     return sparse_decoder(fields, MIMO, adjust)
 

@@ -17,9 +17,10 @@ CSA, HCA = "compressed_sparse_attention", "heavily_compressed_attention"
 RATIOS = {0: "sliding_attention", 4: CSA, 128: HCA}
 
 
-@family("deepseek_v4")
+@family("deepseek_v4", "deepseek_ref")
 def deepseek_v4(fields: Fields) -> Model:
-    """The decoder of DeepSeek-V4."""
+    """The decoder of DeepSeek-V4, which files of its reference code name deepseek_ref."""
+    fields.settle("model_type", "deepseek_v4")
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
     fields.ignore("hc_sinkhorn_iters", "hc_eps", "num_hash_layers", "qk_rope_head_dim")

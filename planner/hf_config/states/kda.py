@@ -1,6 +1,8 @@
-"""Decoders that mix Kimi delta attention with latent attention: Kimi-Linear and Ling 3.
+"""Decoders that mix Kimi delta attention with latent attention: Kimi-Linear, Kimi K3 and Ling 3.
 
-Source: the reference implementation of each type in Hugging Face transformers 5.24.
+Source: the reference implementation of each type in Hugging Face transformers 5.24; what Kimi K3
+adds, in SGLang 0.5.23 (srt/models/kimi_k3.py) and the tensors of its files as
+github.com/gogongxt/python lists them (scripts/models/kimi_k3.md).
 """
 
 from planner.hf_config.families import family
@@ -11,14 +13,15 @@ from planner.hf_config.layers.mtp import prediction_layers
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.states.delta import FULL, LINEAR
 from planner.kinds.linear_attention import KimiDeltaAttention
-from planner.kinds.mlp import Mlp
+from planner.kinds.mlp import Mlp, MoE
 from planner.model import Mixer, Model
-from planner.tensors import linear, norm
+from planner.tensors import Weight, linear, norm
 
 IGNORED = (
     "num_key_value_heads", "head_dim", "qk_head_dim", "moe_renormalize", "num_expert_group",
     "use_grouped_topk", "mla_use_nope", "moe_router_activation_func", "model_max_length",
-    "kda_safe_gate", "kda_lower_bound", "mtp_loss_scaling_factor",
+    "kda_safe_gate", "kda_lower_bound", "mtp_loss_scaling_factor", "activation_situ_beta",
+    "activation_situ_linear_beta",
 )  # fmt: skip
 
 FLAT = {
@@ -47,7 +50,12 @@ def kda(fields: Fields) -> Model:
             num_heads=stated(fields, nested, "num_heads", 32),
             head_dim=stated(fields, nested, "head_dim", 128),
             conv_kernel=stated(fields, nested, "short_conv_kernel_size", 4),
+            full_output_gate=nested.flag("use_full_rank_gate", default=False),
         )
+        nested.ignore("gate_lower_bound")
+        if fields.flag("mla_use_output_gate", default=False):
+            gate = linear("g_proj", heads * attention.v_head_dim, hidden_size, "column")
+            attention = attention.model_copy(update={"extras": gate})
     else:
         every = fields.integer("layer_group_size", default=6)
         full = named(fields, count) or [(index + 1) % every == 0 for index in range(count)]
@@ -67,9 +75,14 @@ def kda(fields: Fields) -> Model:
     nested.finish()
     traits = Experts(where="first", listed=True, shared=True)
     has_experts = sparse_layers(fields, count, traits)
-    experts = moe(fields, traits)
+    experts = narrowed(fields, moe(fields, traits), hidden_size) if kimi else moe(fields, traits)
     mlp = Mlp(intermediate_size=fields.integer("intermediate_size"))
     norms = norm("layernorm", hidden_size) * 2
+    last: tuple[Weight, ...] = ()
+    if kimi and fields.optional("attn_res_block_size") is not None:
+        norms += residual_choice("self_attention_res", hidden_size)
+        norms += residual_choice("mlp_res", hidden_size)
+        last = residual_choice("output_attn_res", hidden_size)
 
     def layer(index: int) -> Layer:
         mixer: Mixer = attention if full[index] else delta
@@ -81,8 +94,26 @@ def kda(fields: Fields) -> Model:
         groups,
         hidden_size=hidden_size,
         tied=False,
+        extras=last,
         **prediction_layers(fields, groups, hidden_size),
     )
+
+
+def residual_choice(name: str, hidden_size: int) -> tuple[Weight, ...]:
+    """A norm and one row that weigh the residuals of earlier blocks (attn_res_block_size)."""
+    return (*norm(f"{name}_norm", hidden_size), Weight(f"{name}_proj", (1, hidden_size), "vector"))
+
+
+def narrowed(fields: Fields, experts: MoE, hidden_size: int) -> MoE:
+    """Routed experts between two projections, where they read less than the hidden size."""
+    normed = fields.flag("latent_moe_use_norm", default=False)
+    width = fields.optional("routed_expert_hidden_size")
+    if width is None:
+        return experts
+    extras = linear("routed_expert_down_proj", width, hidden_size)
+    extras += norm("routed_expert_norm", width) * normed
+    extras += linear("routed_expert_up_proj", hidden_size, width)
+    return experts.model_copy(update={"input_size": width, "extras": experts.extras + extras})
 
 
 def stated(fields: Fields, nested: Fields, name: str, default: int) -> int:
