@@ -1,4 +1,4 @@
-"""Decoders with experts whose layers differ in heads: Laguna, Step 3.5 and MiMo-V2.
+"""Decoders with experts with heads of their own kind: Laguna, Step 3 to 3.7 and MiMo-V2.
 
 Source: the reference implementation of each type in Hugging Face transformers 5.23.
 """
@@ -7,13 +7,13 @@ from planner.hf_config.experts.decoder import sparse_decoder
 from planner.hf_config.experts.slides import none
 from planner.hf_config.experts.traits import BIASED, Sparse
 from planner.hf_config.families import family
-from planner.hf_config.layers.attention_extras import sinks
+from planner.hf_config.layers.attention_extras import head_gate, sinks
 from planner.hf_config.layers.experts import Experts
 from planner.hf_config.layers.windows import Keep
 from planner.hf_config.reader import Fields, short
 from planner.kinds.attention import Attention
 from planner.model import Model
-from planner.tensors import linear
+from planner.tensors import linear, norm
 
 LAGUNA = Sparse(
     **BIASED,
@@ -63,6 +63,13 @@ STEP = Sparse(
         "mtp_layer_types",
         "mtp_mlp_layer_types",
     ),
+)
+
+FACTORED = Sparse(
+    num_key_value_heads=1,
+    head_dim=256,
+    experts=Experts(listed=True, shared_size="share_expert_dim"),
+    ignored=("norm_expert_weight", "max_position_embedding"),
 )
 
 MIMO = Sparse(
@@ -120,11 +127,7 @@ def laguna(fields: Fields) -> Model:
 @family("step3p5", "step3p7")
 def step3(fields: Fields) -> Model:
     """Window layers have their own number of query heads; a gate per head scales them all."""
-    for name, other in STEP_NAMES.items():
-        value = fields.raw(name)
-        if value is not None:
-            fields.fill(**{other: value})
-            fields.expect(other, value)
+    step3_names(fields)
     count = fields.integer("num_hidden_layers")
     hidden_size = fields.integer("hidden_size")
     types = fields.config.get("layer_types")
@@ -154,10 +157,37 @@ def step3(fields: Fields) -> Model:
             raise fields.refuse(
                 "num_sliding_attention_heads", f"{heads} is not divided by KV heads"
             )
-        extras = linear("g_proj", heads, hidden_size, "column")
-        return attention.model_copy(update={"num_attention_heads": heads, "extras": extras})
+        changed = attention.model_copy(update={"num_attention_heads": heads})
+        return changed.model_copy(update={"extras": head_gate(changed, hidden_size)})
 
     return sparse_decoder(fields, STEP, adjust)
+
+
+@family("step3_text")
+def factored(fields: Fields) -> Model:
+    """Step-3: queries through a width that all heads share, and one head of keys and values.
+
+    Source: SGLang 0.5.23 (srt/models/step3_vl.py).
+    """
+    step3_names(fields)
+    count = fields.integer("num_hidden_layers")
+    hidden_size = fields.integer("hidden_size")
+    kinds = step3_experts(fields, fields.raw("moe_layers_enum"), count)
+    fields.fill(mlp_layer_types=kinds)
+    fields.expect("mlp_layer_types", kinds)
+    fields.expect("num_key_value_heads", 1)
+    shared = fields.integer("share_q_dim")
+
+    def adjust(attention: Attention, index: int, keep: Keep) -> Attention:
+        width, one = attention.num_attention_heads * attention.head_dim, attention.head_dim
+        extras = linear("q_proj", shared, hidden_size) + norm("inter_norm", shared)
+        for name in ("k_proj", "v_proj"):
+            extras += linear(name, one, hidden_size)
+        extras += linear("wq", width, shared, "column")
+        extras += linear("o_proj", hidden_size, width, "row")
+        return attention.model_copy(update={"projections": False, "extras": extras})
+
+    return sparse_decoder(fields, FACTORED, adjust)
 
 
 STEP_NAMES = {
@@ -166,6 +196,15 @@ STEP_NAMES = {
     "moe_top_k": "num_experts_per_tok",
     "share_expert_dims": "share_expert_dim",
 }
+
+
+def step3_names(fields: Fields) -> None:
+    """The publisher's names of fields beside those of transformers, which may only agree."""
+    for name, other in STEP_NAMES.items():
+        value = fields.raw(name)
+        if value is not None:
+            fields.fill(**{other: value})
+            fields.expect(other, value)
 
 
 def step3_experts(fields: Fields, listed: object, count: int) -> list[str]:

@@ -1,11 +1,14 @@
-"""MiniMax-Text-01 and MiniMax-M1: lightning attention, full attention, experts in every layer.
+"""Lightning attention in most layers, full attention in others: MiniMax-Text-01, M1, Ring-linear.
 
 Source: MiniMaxConfig and MiniMaxForCausalLM in Hugging Face transformers 5.23; the types of the
-published code (attn_type_list) describe the same layers.
+published code (attn_type_list) describe the same layers. Ring-linear: mlx-lm 0.32.2
+(bailing_moe_linear.py), and fla-core 0.6.0 for the dtype of its states.
 """
 
+from planner.hf_config.experts.decoder import sparse_decoder
+from planner.hf_config.experts.first_dense_rows import FIRST_DENSE
 from planner.hf_config.families import family
-from planner.hf_config.layers.assembly import Layer, assemble, group_layers, heads
+from planner.hf_config.layers.assembly import Layer, assemble, divided, group_layers, heads
 from planner.hf_config.layers.experts import Experts, moe
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.states.delta import FULL, LINEAR
@@ -47,6 +50,33 @@ def minimax(fields: Fields) -> Model:
         return (mixer,), experts, norms
 
     return assemble(fields, group_layers(count, layer), hidden_size=hidden_size, tied=False)
+
+
+@family("bailing_moe_linear")
+def ring(fields: Fields) -> Model:
+    """Ling's decoder, of which the last layer of each group, and what fills no group, is full."""
+    hidden_size = fields.integer("hidden_size")
+    count = fields.integer("num_hidden_layers")
+    every = fields.integer("layer_group_size")
+    number = fields.integer("num_attention_heads")
+    fields.expect("head_dim", divided(fields, hidden_size, number))
+    fields.expect("use_qkv_bias", False)
+    fields.ignore("group_norm_size", "linear_silu", "router_dtype")
+    model = sparse_decoder(fields, FIRST_DENSE["bailing_moe"])
+    lightning = LightningAttention(
+        num_heads=number,
+        head_dim=hidden_size // number,
+        qk_norm=fields.flag("use_qk_norm", default=False),
+        float32_state=True,
+    )
+    whole = count // every * every
+
+    def layer(index: int) -> Layer:
+        like = model.layer_of(index)
+        full = (index + 1) % every == 0 or index >= whole
+        return like.mixers if full else (lightning,), like.mlp, like.norms
+
+    return model.model_copy(update={"groups": group_layers(count, layer)})
 
 
 def full_layers(fields: Fields, count: int) -> list[bool]:
