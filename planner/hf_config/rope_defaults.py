@@ -11,7 +11,8 @@ THETAS = {
     "lfm3": 1e6, "llama4_text": 5e5, "longcat_flash": 1e7, "minimax": 1e6, "minimax_m2": 5e6,
     "minimax_m3": 5e6, "minimax_m3_vl_text": 5e6, "mixtral": 1e6, "olmo3": 5e5,
     "paddleocr_vl_text": 5e5, "phimoe": 1e6, "qwen2_5_vl_text": 1e6, "qwen2_vl_text": 1e6,
-    "qwen3_omni_moe_text": 1e6, "qwen3_vl_moe_text": 5e5, "qwen3_vl_text": 5e5, "smollm3": 2e6, "solar_open": 1e6,
+    "qwen3_omni_moe_text": 1e6, "qwen3_vl_moe_text": 5e5, "qwen3_vl_text": 5e5,
+    "smollm3": 2e6, "solar_open": 1e6,
 }  # fmt: skip
 LOCAL_THETA = {"gemma3_text": 1e4, "gemma3n_text": 1e4}
 """Families whose windowed layers turn with a theta of their own."""
