@@ -27,8 +27,14 @@ HEADS = (
 WITH_A_HEAD = ("chatglm", "h2ovl_chat", "internvl_chat", "NVLM_D", "skywork_chat", "ultravox")
 """Families whose class with a language-model head is called just Model."""
 CROSS = ("mllama", "mllama_text_model", "mllama_text", "idefics", "evolla")
+V41 = (
+    "looks n-grams up in tables (engram_layer_ids) and keeps compressed entries in some layers for "
+    "all (kv_source_layer_ids), which Sizewell does not count yet"
+)
 OTHERS = {
     "blt": "decodes patches of bytes, and the text decides how many bytes are in each",
+    "deepseek_v41": V41,
+    "deepseek_v41_text": V41,
     "diffusion_gemma": "fills a canvas of tokens in many steps, and does not write one at a time",
     "dory": "runs n_recurrent_layers of its layers n_recurrent_loops times, with a cache for each",
     "hrm_text": "runs its layers H_cycles times L_cycles, with a cache for each",

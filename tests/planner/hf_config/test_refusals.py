@@ -231,6 +231,12 @@ def test_encoders_are_refused_with_the_reason(model_type: str) -> None:
         parse({**LLAMA, "model_type": model_type})
 
 
+@pytest.mark.parametrize("field", ["engram_layer_ids", "kv_source_layer_ids"])
+def test_deepseek_v4_1_is_refused_with_the_reason(field: str) -> None:
+    with pytest.raises(ConfigRefused, match=field):
+        parse({"model_type": "deepseek_v41", "text_config": {"model_type": "deepseek_v41_text"}})
+
+
 def test_a_decoder_saved_without_a_head_has_none() -> None:
     whole, bare = (
         count(parse({**LLAMA, "tie_word_embeddings": False, "architectures": [name]})).total
