@@ -61,6 +61,7 @@ KIND_NAMES = {
     "mamba1": "Mamba-1",
     "mamba2": "Mamba-2",
     "gated_deltanet": "Gated DeltaNet",
+    "lightning_fp32": "lightning",
     "mlstm": "mLSTM",
     "rwkv4": "RWKV-4",
     "rwkv7": "RWKV-7",

@@ -67,7 +67,7 @@ class LightningAttention(Recurrent):
 
     @property
     def kind(self) -> str:
-        return "lightning"
+        return "lightning_fp32" if self.float32_state else "lightning"
 
     def weights(self, hidden_size: int) -> tuple[Weight, ...]:
         width = self.num_heads * self.head_dim

@@ -1,7 +1,8 @@
 """One row per dense family whose code is published beside its weights, not in transformers.
 
 Source of the rows: the modeling file in each family's own repository (LLaMA derivatives all, with
-the biases and norms written out here); of nanbeige, spark2_5 and telechat3, mlx-lm 0.32.2.
+the biases and norms written out here); of nanbeige, plamo3, spark2_5 and telechat3,
+mlx-lm 0.32.2.
 """
 
 from dataclasses import replace
@@ -54,6 +55,19 @@ TRAITS = {
         o_bias=("attention_bias", False),
         divides=True,
         expects={"mlp_bias": (False,)},
+    ),
+    "plamo3": Traits(
+        norms_per_layer=4,
+        qk_norm="head",
+        tied=True,
+        num_key_value_heads=4,
+        head_dim=128,
+        windows="pattern",
+        window=2048,
+        period=8,
+        aliases={"sliding_window": ("window_size",)},
+        expects={"linear_type": ("normal",), "image_feature_size": (None,)},
+        ignored=("image_proj_type", "rope_local_theta"),
     ),
     "spark2_5": replace(
         LLAMA,

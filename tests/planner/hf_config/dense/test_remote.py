@@ -53,3 +53,24 @@ def test_nanbeige_that_runs_its_layers_twice_is_refused(field: str, value: Any) 
     """Each loop has a cache of its own."""
     with pytest.raises(ConfigRefused, match=field):
         parse({**SMALL_LLAMA, "model_type": "nanbeige", field: value})
+
+
+PLAMO3 = {
+    "model_type": "plamo3", "hidden_size": 4096, "num_hidden_layers": 32, "head_dim": 128,
+    "num_attention_heads": 32, "num_key_value_heads": 4, "window_size": 2048,
+    "sliding_window_pattern": 8, "rope_local_theta": 10000, "intermediate_size": 13312,
+    "vocab_size": 107520, "image_feature_size": None, "image_proj_type": "linear",
+    "linear_type": "normal", "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+def test_plamo3_keeps_every_eighth_layer_whole() -> None:
+    """Elements and caches of mlx_lm 0.32.2's Model of these fields."""
+    assert count(parse(PLAMO3)).total == 7_323_791_360
+    changes = {"tie_word_embeddings": True, "num_hidden_layers": 20, "head_dim": 64}
+    small = parse({**PLAMO3, **changes})
+    assert count(small).total == 4_089_780_736
+    assert [g.layers for g in small.groups if g.kind == "full"] == [(7, 15)]
+    assert cache_bytes(small, 4096) == (2 * 4096 + 18 * 2048) * 2 * 4 * 64 * 2
+    with pytest.raises(ConfigRefused, match="linear_type"):
+        parse({**PLAMO3, "linear_type": "fp8"})

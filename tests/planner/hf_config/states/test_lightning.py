@@ -4,9 +4,13 @@ from typing import Any
 
 import pytest
 
-from planner.errors import ConfigRefused
+from planner.deployment import Deployment
+from planner.engines.registry import ENGINES
+from planner.errors import ConfigRefused, PlanRefused
 from planner.hf_config import parse
 from planner.parameters import count
+from planner.workload import Workload
+from presets.gpus import load_gpu
 from tests.planner.models import cache_bytes
 
 RING: dict[str, Any] = {
@@ -50,3 +54,14 @@ def test_ring_keeps_keys_of_every_fifth_layer_and_float32_states_of_the_others()
 def test_ring_with_other_lightning_layers_is_refused(field: str, value: Any) -> None:
     with pytest.raises(ConfigRefused, match=field):
         parse({**RING, field: value})
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang"])
+def test_engines_whose_states_of_these_layers_nobody_described_are_refused(name: str) -> None:
+    """MiniMax's, which vLLM kept in the model's dtype, are other layers."""
+    engine, gpu = ENGINES[name], load_gpu("h100-sxm5-80gb")
+    with pytest.raises(PlanRefused, match="states of lightning"):
+        engine.figures(
+            parse({**RING, "max_position_embeddings": 4096}), gpu, Deployment(), engine.options(),
+            Workload(context=4096),
+        )  # fmt: skip
