@@ -1,4 +1,4 @@
-"""Decoders that mix Kimi delta attention with latent attention: Kimi-Linear, Kimi K3 and Ling 3.
+"""Decoders that mix Kimi delta attention with latent attention: Kimi-Linear, Kimi K3 and Ling 3.0.
 
 Source: the reference implementation of each type in Hugging Face transformers 5.24; what Kimi K3
 adds, in SGLang 0.5.23 (srt/models/kimi_k3.py) and the tensors of its files as
@@ -12,6 +12,7 @@ from planner.hf_config.layers.experts import Experts, moe, sparse_layers
 from planner.hf_config.layers.mtp import prediction_layers
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.states.delta import FULL, LINEAR
+from planner.hf_config.states.lightning import ROUTING, latent_ring
 from planner.kinds.linear_attention import KimiDeltaAttention
 from planner.kinds.mlp import Mlp, MoE
 from planner.model import Mixer, Model
@@ -23,6 +24,9 @@ IGNORED = (
     "kda_safe_gate", "kda_lower_bound", "mtp_loss_scaling_factor", "activation_situ_beta",
     "activation_situ_linear_beta",
 )  # fmt: skip
+
+LING_3 = ("kda_safe_gate", "kda_lower_bound", "no_kda_lora")
+"""Fields of Ling 3's delta layers, where Ling 2.5 has lightning ones under the same model type."""
 
 FLAT = {
     "num_heads": "linear_num_heads",
@@ -36,6 +40,8 @@ FLAT = {
 def kda(fields: Fields) -> Model:
     """Delta-rule layers with latent attention in every few; neither type ties its head."""
     kimi = fields.text("model_type") == "kimi_linear"
+    if not kimi and "group_norm_size" in fields and not any(name in fields for name in LING_3):
+        return latent_ring(fields)
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
     fields.ignore(*IGNORED)
@@ -59,6 +65,11 @@ def kda(fields: Fields) -> Model:
     else:
         every = fields.integer("layer_group_size", default=6)
         full = named(fields, count) or [(index + 1) % every == 0 for index in range(count)]
+        fields.expect("no_kda_lora", True)
+        fields.expect("gated_attention_proj_granularity_type", "head_wise")
+        fields.expect("use_bias", False)
+        fields.expect("use_qkv_bias", False)
+        fields.ignore("group_norm_size", "use_qk_norm", *ROUTING)
         delta = KimiDeltaAttention(
             num_heads=heads,
             head_dim=fields.integer("head_dim", default=128),
@@ -70,10 +81,9 @@ def kda(fields: Fields) -> Model:
         fields.expect("linear_conv_kernel_dim", delta.conv_kernel)
         gate = linear("g_proj", heads, hidden_size, "column")
         attention = attention.model_copy(update={"extras": gate})
-        if attention.q_lora_rank is not None:
-            raise fields.refuse("q_lora_rank", "is not understood for this model type")
     nested.finish()
-    traits = Experts(where="first", listed=True, shared=True)
+    same = None if kimi else "moe_shared_expert_intermediate_size"
+    traits = Experts(where="first", listed=True, shared=True, same_size=same)
     has_experts = sparse_layers(fields, count, traits)
     experts = narrowed(fields, moe(fields, traits), hidden_size) if kimi else moe(fields, traits)
     mlp = Mlp(intermediate_size=fields.integer("intermediate_size"))

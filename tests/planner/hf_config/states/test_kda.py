@@ -125,3 +125,38 @@ def test_kimi_linear_48b_has_the_tensors_of_its_files() -> None:
         },
     }  # fmt: skip
     assert count(parse(config)).total == 49_122_681_728 - 26 * 256
+
+
+LING_3_TINY: dict[str, Any] = {
+    "model_type": "bailing_hybrid", "hidden_size": 1536, "intermediate_size": 4608,
+    "num_hidden_layers": 24, "num_attention_heads": 16, "num_key_value_heads": 16, "head_dim": 128,
+    "vocab_size": 157184, "layer_group_size": 4, "short_conv_kernel_size": 4, "no_kda_lora": True,
+    "kda_safe_gate": True, "kda_lower_bound": -5, "qk_head_dim": 192, "qk_nope_head_dim": 128,
+    "gated_attention_proj_granularity_type": "head_wise", "qk_rope_head_dim": 64,
+    "v_head_dim": 128, "q_lora_rank": 256, "kv_lora_rank": 512, "use_qk_norm": True,
+    "first_k_dense_replace": 1, "num_experts": 128, "num_experts_per_tok": 8, "topk_group": 4,
+    "num_shared_experts": 1, "moe_intermediate_size": 512, "n_group": 8,
+    "moe_shared_expert_intermediate_size": 512, "moe_router_enable_expert_bias": True,
+    "tie_word_embeddings": False, "dtype": "bfloat16",
+}  # fmt: skip
+
+
+def test_ling_3_tiny_as_published() -> None:
+    """transformers 5.24 on the meta device and mlx_lm 0.32.2 make the same of both."""
+    model = parse(LING_3_TINY)
+    assert count(model).total == 7_893_389_856
+    assert model.layer_counts == {"kda": 18, "mla": 6}
+    assert count(parse({**LING_3_TINY, "q_lora_rank": None})).total == 7_914_621_984
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("no_kda_lora", False), ("use_qkv_bias", True),
+        ("gated_attention_proj_granularity_type", "element_wise"),
+        ("moe_shared_expert_intermediate_size", 256),
+    ],
+)  # fmt: skip
+def test_ling_3_of_other_layers_is_refused(field: str, value: Any) -> None:
+    with pytest.raises(ConfigRefused, match=field):
+        parse({**LING_3_TINY, field: value})

@@ -65,3 +65,30 @@ def test_engines_whose_states_of_these_layers_nobody_described_are_refused(name:
             parse({**RING, "max_position_embeddings": 4096}), gpu, Deployment(), engine.options(),
             Workload(context=4096),
         )  # fmt: skip
+
+
+LING_2_5: dict[str, Any] = {
+    "model_type": "bailing_hybrid", "hidden_size": 512, "intermediate_size": 1024,
+    "num_hidden_layers": 20, "num_attention_heads": 8, "num_key_value_heads": 8, "head_dim": 128,
+    "vocab_size": 2048, "layer_group_size": 5, "group_norm_size": 4, "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64, "v_head_dim": 128, "q_lora_rank": 96, "kv_lora_rank": 64,
+    "use_qk_norm": True, "first_k_dense_replace": 2, "num_experts": 16, "num_experts_per_tok": 4,
+    "num_shared_experts": 1, "moe_intermediate_size": 64, "n_group": 4, "topk_group": 2,
+    "moe_shared_expert_intermediate_size": 64, "moe_router_enable_expert_bias": True,
+    "score_function": "sigmoid", "use_bias": False, "use_qkv_bias": False,
+    "tie_word_embeddings": False, "dtype": "bfloat16",
+}  # fmt: skip
+
+
+def test_ling_2_5_has_what_mlx_lm_builds() -> None:
+    """Elements of mlx_lm 0.32.2's Model (bailing_hybrid.py), but for the routers' biases."""
+    model = parse(LING_2_5)
+    assert count(model).total == 81_126_528
+    assert model.layer_counts == {"lightning_fp32": 16, "mla": 4}
+    assert cache_bytes(model, 1000) == 4 * 1000 * (64 + 64) * 2
+    changes = {
+        "q_lora_rank": None, "num_hidden_layers": 22, "use_qk_norm": False, "head_dim": 64,
+    }  # fmt: skip
+    assert count(parse({**LING_2_5, **changes})).total == 68_877_184
+    with pytest.raises(ConfigRefused, match="use_qk_norm"):
+        parse({name: value for name, value in LING_2_5.items() if name != "use_qk_norm"})
