@@ -206,6 +206,12 @@ def test_parameters_are_those_of_the_published_files(name: str, parameters: int)
     assert found.total + found.towers == parameters
 
 
+def test_gemma_4_is_counted_with_its_tower() -> None:
+    """Gemma4ForConditionalGeneration of transformers 5.24, on the meta device."""
+    found = count(parse(load_model_config("gemma-4-26b-a4b"), "gemma-4-26b-a4b"))
+    assert (found.total, found.towers) == (25_233_141_760, 572_792_112)
+
+
 def test_an_awq_checkpoint_is_as_large_as_its_files() -> None:
     """Qwen2.5-VL-7B-Instruct-AWQ on the Hub: 3.98 and 2.94 GB, with a tower in 16 bits."""
     found = parse(load_model_config("qwen2.5-vl-7b-instruct-awq"))
