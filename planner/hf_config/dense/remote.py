@@ -12,7 +12,6 @@ from planner.hf_config.dense.decoder import decoder
 from planner.hf_config.dense.traits import Traits
 from planner.hf_config.families import family
 from planner.hf_config.layers.attention_extras import head_gate
-from planner.hf_config.layers.mtp import prediction_layers
 from planner.hf_config.reader import Fields
 from planner.model import Model
 
@@ -97,8 +96,7 @@ def mimo(fields: Fields) -> Model:
     """MiMo: Qwen2 with layers that predict further tokens."""
     fields.expect("attention_bias", True)
     traits = Traits(qkv_bias=True, windows="qwen", window=4096)
-    model = decoder(fields, traits)
-    return model.model_copy(update=prediction_layers(fields, model.groups, model.hidden_size))
+    return decoder(fields, traits)
 
 
 MINICPMV = {
