@@ -77,6 +77,7 @@ FIRST_DENSE = {
         period=4,
         experts=Experts(where="first", listed=True, shared=True),
         defaults={"first_k_dense_replace": 1, "num_shared_experts": 1},
+        expects={"first_last_k_dense_replace": (1,)},
     ),
     "afmoe": Sparse(
         **BIASED,
