@@ -21,6 +21,7 @@ from planner.kinds.linear_attention import (
     LightningAttention,
     MatrixLstm,
     Rwkv4,
+    Rwkv7,
 )
 from planner.kinds.mlp import Mlp, MoE
 from planner.kinds.recurrent import GatedDeltaNet, Mamba1, Mamba2
@@ -41,6 +42,7 @@ Mixer = Annotated[
     | ResidualConvolutions
     | RgLru
     | Rwkv4
+    | Rwkv7
     | ShortConvolution,
     Field(discriminator="type"),
 ]
@@ -59,8 +61,10 @@ KIND_NAMES = {
     "mamba1": "Mamba-1",
     "mamba2": "Mamba-2",
     "gated_deltanet": "Gated DeltaNet",
+    "lightning_fp32": "lightning",
     "mlstm": "mLSTM",
     "rwkv4": "RWKV-4",
+    "rwkv7": "RWKV-7",
     "rg_lru": "RG-LRU",
 }
 

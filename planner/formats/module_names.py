@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fnmatch import translate
 
 from planner.errors import ConfigRefused
+from planner.kinds.linear_attention import KimiDeltaAttention
 from planner.kinds.mlp import MoE
 from planner.kinds.recurrent import GatedDeltaNet
 from planner.model import LayerGroup
@@ -62,7 +63,7 @@ def tails(group: LayerGroup, hidden_size: int) -> list[tuple[Weight, tuple[str, 
     found: list[tuple[Weight, tuple[str, ...]]] = [(w, (w.name,)) for w in group.norms]
     for mixer in group.mixers:
         homes: tuple[str, ...] = ATTENTION
-        if "attention" not in mixer.type:
+        if "attention" not in mixer.type and not isinstance(mixer, KimiDeltaAttention):
             homes = ("linear_attn",) if isinstance(mixer, GatedDeltaNet) else ("mamba", "mixer")
         found += [(weight, _inside(weight, homes)) for weight in mixer.weights(hidden_size)]
     if group.mlp is None:

@@ -16,7 +16,10 @@ from planner.tensors import Weight
 
 FIELD = "quantization_config"
 
-NEVER = frozenset({"shared_expert_gate", "weights_proj", "eh_proj", "per_layer_model_projection"})
+NEVER = frozenset({
+    "shared_expert_gate", "weights_proj", "eh_proj", "per_layer_model_projection",
+    "routed_expert_down_proj", "routed_expert_up_proj",
+})  # fmt: skip
 """Matrices that every published checkpoint and engine keeps unquantised."""
 
 MATRICES = ("linear", "expert", "router", "embedding")

@@ -28,6 +28,14 @@ from planner.run_dtype import SAVED_IN_FLOAT32, SERVED
 
 MAX_DEPTH = 60
 DTYPES = {"bfloat16", "float16", "float32"}
+RENAMED = {
+    "deepseek_sparse_attention": "indexed_attention",
+    "qwen_sparse_attention": "indexed_attention",
+}
+"""Layer types as files before transformers 5.24 name them, which takes the new ones on loading.
+
+Source: _LEGACY_LAYER_TYPE_REMAP in its configuration_utils.py; other pairs are read as they stand.
+"""
 
 
 def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
@@ -45,6 +53,9 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
     if refused is not None:
         raise refused
     text, outer, filled, remarks = split(config)
+    types = text.get("layer_types")
+    if isinstance(types, list):
+        text = {**text, "layer_types": [RENAMED.get(str(kind), kind) for kind in types]}
     fields = Fields(text)
     model_type = fields.text("model_type")
     build = builder_of(model_type)

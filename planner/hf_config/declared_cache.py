@@ -1,7 +1,8 @@
 """The KV cache format that a quantised checkpoint asks for where a deployment says "auto".
 
-Sources: vLLM 0.33's resolution of kv_cache_dtype (ModelOpt's `kv_cache_quant_algo`, and the
-`kv_cache_scheme` of compressed-tensors); TensorRT-LLM reads the same fields.
+Sources: vLLM 0.33's resolution of kv_cache_dtype (ModelOpt's `kv_cache_quant_algo`, whose value may
+stand under `kv_cache_scheme` too, and the object of that name in compressed-tensors); TensorRT-LLM
+reads the same fields.
 """
 
 from collections.abc import Mapping
@@ -23,15 +24,20 @@ def declared_cache(quantization: Mapping[str, Any] | None) -> str | None:
         return None
     nested = quantization.get("quantization")
     for config in (quantization, nested if isinstance(nested, Mapping) else {}):
-        algorithm, scheme = config.get("kv_cache_quant_algo"), config.get("kv_cache_scheme")
+        scheme = config.get("kv_cache_scheme")
+        named = "kv_cache_scheme" if isinstance(scheme, str) else "kv_cache_quant_algo"
+        algorithm = config.get(named)
         if algorithm is not None:
             found = ALGORITHMS.get(str(algorithm).lower())
             if found is None:
-                raise _refusal("kv_cache_quant_algo", algorithm)
+                raise _refusal(named, algorithm)
             return found
         if scheme is not None:
-            eight_bit = isinstance(scheme, Mapping) and scheme.get("num_bits") == 8
-            if not (eight_bit and scheme.get("type") == "float"):
+            floats = isinstance(scheme, Mapping) and scheme.get("type") == "float"
+            bits = scheme.get("num_bits") if floats else None
+            if bits == 4 and str(quantization.get("quant_method")).startswith("modelopt"):
+                return "nvfp4"
+            if bits != 8:
                 raise _refusal("kv_cache_scheme", scheme)
             return "fp8"
     return None

@@ -62,7 +62,7 @@ HARMLESS = re.compile(
     |no_repeat_ngram_size|encoder_no_repeat_ngram_size|early_stopping|bad_words_ids
     |diversity_penalty|begin_suppress_tokens|suppress_tokens|exponential_decay_length_penalty
     |prefix|special_tokens|is_composition|(scale_)?(attention_)?softmax_in_fp32
-    |(im|text|image|video|audio|mask)_(start|end|newline|init)_id|use_flash_attn|use_flash_attention|flash_attention|fused_(bias_fc|dropout_add_ln|mlp|norm|rms_norm|swiglu|cross_entropy|qkv)
+    |(im|text|image|video|audio|mask)_(start|end|newline|init)_id|use_flash_attn|use_flash_attention|flash_attention|fused?_(bias_fc|dropout_add_ln|mlp|norm|rms_norm|swiglu|(linear_)?cross_entropy|qkv)
     """,
     re.VERBOSE,
 )

@@ -27,9 +27,17 @@ HEADS = (
 WITH_A_HEAD = ("chatglm", "h2ovl_chat", "internvl_chat", "NVLM_D", "skywork_chat", "ultravox")
 """Families whose class with a language-model head is called just Model."""
 CROSS = ("mllama", "mllama_text_model", "mllama_text", "idefics", "evolla")
+MASKED = "fills masked tokens in many steps, and does not write one at a time"
+V41 = (
+    "looks n-grams up in tables (engram_layer_ids) and keeps compressed entries in some layers for "
+    "all (kv_source_layer_ids), which Sizewell does not count yet"
+)
 OTHERS = {
     "blt": "decodes patches of bytes, and the text decides how many bytes are in each",
+    "deepseek_v41": V41,
+    "deepseek_v41_text": V41,
     "diffusion_gemma": "fills a canvas of tokens in many steps, and does not write one at a time",
+    "Dream": MASKED,
     "dory": "runs n_recurrent_layers of its layers n_recurrent_loops times, with a cache for each",
     "hrm_text": "runs its layers H_cycles times L_cycles, with a cache for each",
     "inkling2_text": (
@@ -37,8 +45,11 @@ OTHERS = {
         "that every token makes for itself, which Sizewell does not count yet"
     ),
     "inkling2_loop_text": "runs some of its layers loop_num_passes times a token",
+    "llada": MASKED,
+    "llada2_moe": MASKED,
     "moshi": "has a second decoder for the sound of each step, which no plan runs",
     "openai-gpt": "keeps no cache: its class reads all tokens again for each new one",
+    "ouro": "runs its layers total_ut_steps times a token, with a cache for each",
     "pi0": "answers with actions, and not with text",
     "reformer": "keeps hashed buckets of hidden states, and no keys and values",
     "unlimited_ocr_text": (

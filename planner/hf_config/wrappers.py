@@ -32,7 +32,8 @@ WRAPPERS = {
     "glm_ocr": "glm_ocr_text", "got_ocr2": "qwen2", "granite_docling": "granite_docling_text",
     "hy_v4_vl": "hy_v4_vl_text", "idefics2": "mistral", "idefics3": "llama",
     "inkling_mm_model": "inkling_text", "internvl": "qwen2", "janus": "llama",
-    "kimi_k25": "deepseek_v3", "kimi_vl": "deepseek_v3", "lfm2_vl": "lfm2", "llama4": "llama4_text",
+    "kimi_k25": "deepseek_v3", "kimi_k3": "kimi_linear", "kimi_vl": "deepseek_v3",
+    "lfm2_vl": "lfm2", "llama4": "llama4_text",
     "llava": "llama", "llava_next": "llama", "llava_next_video": "llama",
     "llava_onevision": "qwen2", "minimax_m3_vl": "minimax_m3_vl_text", "mistral3": "mistral",
     "mistral_large4": "mistral_large4_text", "moss_transcribe_diarize": "qwen3",
@@ -40,7 +41,8 @@ WRAPPERS = {
     "paligemma": "gemma", "qwen2_5_vl": "qwen2_5_vl_text", "qwen2_audio": "qwen2",
     "qwen2_vl": "qwen2_vl_text", "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text",
     "qwen3_vl": "qwen3_vl_text", "qwen3_vl_moe": "qwen3_vl_moe_text", "qwen4_exp": "qwen4_exp_text",
-    "smolvlm": "llama", "step3p7": "step3p5", "video_llava": "llama", "vipllava": "llama",
+    "smolvlm": "llama", "step3_vl": "step3_text", "step3p7": "step3p5",
+    "video_llava": "llama", "vipllava": "llama",
     "voxtral": "llama",
 }  # fmt: skip
 

@@ -19,7 +19,7 @@ from planner.engines.sglang.options import (
 from planner.errors import PlanRefused
 from planner.formats.dtypes import KvFormat
 from planner.kv_cache import entry_bytes
-from planner.model import LayerGroup, Model
+from planner.model import LayerGroup, Model, kind_name
 from planner.tensors import CacheTensor
 from planner.units import ceil_div
 
@@ -94,7 +94,8 @@ def state_bytes(groups: tuple[tuple[LayerGroup, int], ...], deployment: Deployme
         for tensor in mixer.state():
             if mixer.kind not in STATE_KINDS:
                 raise PlanRefused(
-                    f"SGLang has no {mixer.kind} layers: plan without --engine sglang"
+                    f"SGLang's states of {kind_name(mixer.kind)} layers are not described: plan "
+                    "without --engine sglang"
                 )
             if tensor.is_convolution:
                 total += count * CONVOLUTION * tensor.on_rank_with(tensor.shape[-1] - 1, tp)

@@ -43,6 +43,11 @@ def state_spec(
 ) -> LayerSpec:
     """What one layer registers. Raises PlanRefused for layers that the version has not."""
     rules, kind = settings.rules, mixer.kind
+    if kind == "lightning_fp32":
+        raise PlanRefused(
+            "vLLM's states of lightning layers that are not MiniMax's are not described: plan "
+            "without --engine"
+        )
     since, until = KNOWN.get(kind, (99, 99))
     if not rules.since(since) or rules.since(until):
         raise PlanRefused(

@@ -6,6 +6,7 @@ from planner.hf_config.dense.rows import TRAITS as PLAIN_TRAITS
 from planner.hf_config.dense.traits import QKNorm, Trait, Traits
 from planner.hf_config.families import family
 from planner.hf_config.layers.assembly import Layer, assemble, group_layers, heads, with_window
+from planner.hf_config.layers.mtp import prediction_layers
 from planner.hf_config.layers.windows import Keep, attention_windows
 from planner.hf_config.reader import Fields
 from planner.kinds.attention import Attention
@@ -49,9 +50,10 @@ def decoder(fields: Fields, traits: Traits, keeps: list[Keep] | None = None) -> 
         keep = keeps[index]
         return (with_window(attention, keep.window, keep.type),), mlp, left_over
 
+    groups = group_layers(count, layer)
     return assemble(
         fields,
-        group_layers(count, layer),
+        groups,
         hidden_size=hidden_size,
         tied=traits.tied,
         norm_bias=traits.norm == "layer",
@@ -59,6 +61,7 @@ def decoder(fields: Fields, traits: Traits, keeps: list[Keep] | None = None) -> 
         head_bias=holds(fields, traits.head_bias),
         head_rows=None if traits.head_rows is None else pruned_head(fields, traits.head_rows),
         extras=around_layers(fields, traits, hidden_size),
+        **prediction_layers(fields, groups, hidden_size),
     )
 
 

@@ -1,7 +1,8 @@
 """One row per dense family whose code is published beside its weights, not in transformers.
 
 Source of the rows: the modeling file in each family's own repository (LLaMA derivatives all, with
-the biases and norms written out here).
+the biases and norms written out here); of nanbeige, plamo3, spark2_5 and telechat3,
+mlx-lm 0.32.2.
 """
 
 from dataclasses import replace
@@ -10,7 +11,7 @@ from planner.hf_config.dense.bases import LLAMA, QWEN2, QWEN3, STABLELM
 from planner.hf_config.dense.decoder import decoder
 from planner.hf_config.dense.traits import Traits
 from planner.hf_config.families import family
-from planner.hf_config.layers.mtp import prediction_layers
+from planner.hf_config.layers.attention_extras import head_gate
 from planner.hf_config.reader import Fields
 from planner.model import Model
 
@@ -36,6 +37,17 @@ TRAITS = {
     "minicpm": replace(
         LLAMA, mlp_bias=False, tied=True, ignored=("mup_denominator",), divides=True
     ),
+    "nanbeige": replace(
+        LLAMA,
+        expects={
+            "num_loops": (1,),
+            "loop_loss_weights": ([],),
+            "loop_share_kv": (False,),
+            "enable_double_loop_split": (False,),
+            "enable_depth_attention": (False,),
+        },
+        ignored=("skip_loop_final_norm",),
+    ),
     "orion": Traits(
         norm="layer",
         qkv_bias=("attention_bias", False),
@@ -43,7 +55,30 @@ TRAITS = {
         divides=True,
         expects={"mlp_bias": (False,)},
     ),
+    "plamo3": Traits(
+        norms_per_layer=4,
+        qk_norm="head",
+        tied=True,
+        num_key_value_heads=4,
+        head_dim=128,
+        windows="pattern",
+        window=2048,
+        period=8,
+        aliases={"sliding_window": ("window_size",)},
+        expects={"linear_type": ("normal",), "image_feature_size": (None,)},
+        ignored=("image_proj_type", "rope_local_theta"),
+    ),
+    "spark2_5": replace(
+        LLAMA,
+        tied=True,
+        windows="last",
+        period=4,
+        attention_extras=head_gate,
+        expects={"headwise_attn_output_gate": (True,)},
+        ignored=("gate_attn_act_mode",),
+    ),
     "stablelm_epoch": STABLELM,
+    "telechat3": LLAMA,
     "xverse": replace(
         LLAMA_WITHOUT_BIAS, multi_head=True, divides=True, ignored=("max_tokenizer_truncation",)
     ),
@@ -61,8 +96,7 @@ def mimo(fields: Fields) -> Model:
     """MiMo: Qwen2 with layers that predict further tokens."""
     fields.expect("attention_bias", True)
     traits = Traits(qkv_bias=True, windows="qwen", window=4096)
-    model = decoder(fields, traits)
-    return model.model_copy(update=prediction_layers(fields, model.groups, model.hidden_size))
+    return decoder(fields, traits)
 
 
 MINICPMV = {

@@ -77,6 +77,7 @@ FIRST_DENSE = {
         period=4,
         experts=Experts(where="first", listed=True, shared=True),
         defaults={"first_k_dense_replace": 1, "num_shared_experts": 1},
+        expects={"first_last_k_dense_replace": (1,)},
     ),
     "afmoe": Sparse(
         **BIASED,
@@ -100,11 +101,19 @@ FIRST_DENSE = {
         head_dim=128,
         qk_norm="head",
         experts=Experts(
-            where="but_one", listed=True, shared=True, least_shared=1, mlp_bias="mlp_bias"
+            where="but_one",
+            listed=True,
+            same_size="expert_hidden_dim",
+            shared=True,
+            least_shared=1,
+            mlp_bias="mlp_bias",
         ),
         defaults={"num_shared_experts": 1},
-        expects={"qk_norm": (True,)},
-        ignored=("enable_moe_fp32_combine", "enable_lm_head_fp32", "enable_attention_fp32_softmax"),
+        expects={"qk_norm": (True,), "first_k_dense_replace": (1,)},
+        ignored=(
+            "enable_moe_fp32_combine", "enable_lm_head_fp32", "enable_attention_fp32_softmax",
+            "moe_router_enable_expert_bias", "moe_router_use_sigmoid", "use_grouped_mm",
+        ),
     ),
 }  # fmt: skip
 

@@ -5,7 +5,8 @@ Source: MiniMaxM3VLTextConfig and MiniMaxM3VLForCausalLM in Hugging Face transfo
 
 from planner.hf_config.families import family
 from planner.hf_config.layers.assembly import Layer, assemble, group_layers, heads
-from planner.hf_config.layers.experts import Experts, shared_mlp, sparse_layers
+from planner.hf_config.layers.experts import Experts, agreed, shared_mlp, sparse_layers
+from planner.hf_config.layers.mtp import prediction_layers
 from planner.hf_config.reader import Fields, short
 from planner.kinds.attention import Attention
 from planner.kinds.indexer import Indexer
@@ -22,7 +23,7 @@ LEGACY = {
 }
 
 
-@family("minimax_m3_vl", "minimax_m3_vl_text")
+@family("minimax_m3", "minimax_m3_vl", "minimax_m3_vl_text")
 def minimax_m3(fields: Fields) -> Model:
     """The text decoder of MiniMax-M3."""
     hidden_size = fields.integer("hidden_size")
@@ -44,7 +45,9 @@ def minimax_m3(fields: Fields) -> Model:
     experts = MoE(
         num_experts=fields.integer("num_local_experts", "num_experts", default=128),
         num_experts_per_tok=fields.integer("num_experts_per_tok", default=4),
-        moe_intermediate_size=fields.integer("intermediate_size", default=3072),
+        moe_intermediate_size=agreed(
+            fields, "intermediate_size", "moe_intermediate_size", default=3072
+        ),
         shared=shared_mlp(fields.integer("shared_intermediate_size", default=3072)),
     )
     mlp = Mlp(intermediate_size=fields.integer("dense_intermediate_size", default=12288))
@@ -52,13 +55,17 @@ def minimax_m3(fields: Fields) -> Model:
         flags = fields.sequence("moe_layer_freq", length=count) or []
         fields.derive(mlp_layer_types=["sparse" if flag else "dense" for flag in flags])
     has_experts = sparse_layers(fields, count, Experts(listed=True))
+    dense = has_experts.count(False)
+    fields.expect("first_k_dense_replace", dense if all(has_experts[dense:]) else None)
     norms = norm("layernorm", hidden_size) * 2
 
     def layer(index: int) -> Layer:
         mixer = attention if chooses[index] == "full_attention" else indexed
         return (mixer,), experts if has_experts[index] else mlp, norms
 
-    return assemble(fields, group_layers(count, layer), hidden_size=hidden_size, tied=False)
+    groups = group_layers(count, layer)
+    later = prediction_layers(fields, groups, hidden_size)
+    return assemble(fields, groups, hidden_size=hidden_size, tied=False, **later)
 
 
 def indexer(fields: Fields, hidden_size: int) -> Indexer:

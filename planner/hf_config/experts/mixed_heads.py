@@ -1,4 +1,4 @@
-"""Decoders with experts whose layers differ in heads: Laguna, Step 3.5 and MiMo-V2.
+"""Decoders with experts with heads of their own kind: Laguna, Step 3 to 3.7 and MiMo-V2.
 
 Source: the reference implementation of each type in Hugging Face transformers 5.23.
 """
@@ -7,13 +7,13 @@ from planner.hf_config.experts.decoder import sparse_decoder
 from planner.hf_config.experts.slides import none
 from planner.hf_config.experts.traits import BIASED, Sparse
 from planner.hf_config.families import family
-from planner.hf_config.layers.attention_extras import sinks
+from planner.hf_config.layers.attention_extras import head_gate, sinks
 from planner.hf_config.layers.experts import Experts
 from planner.hf_config.layers.windows import Keep
 from planner.hf_config.reader import Fields, short
 from planner.kinds.attention import Attention
 from planner.model import Model
-from planner.tensors import linear
+from planner.tensors import linear, norm
 
 LAGUNA = Sparse(
     **BIASED,
@@ -65,17 +65,20 @@ STEP = Sparse(
     ),
 )
 
+FACTORED = Sparse(
+    num_key_value_heads=1,
+    head_dim=256,
+    experts=Experts(listed=True, shared_size="share_expert_dim"),
+    ignored=("norm_expert_weight", "max_position_embedding"),
+)
+
 MIMO = Sparse(
     qkv_bias=("attention_bias", False),
     head_dim=192,
     num_key_value_heads=4,
     slides=none,
     experts=Experts(where="but_one", listed=True),
-    expects={
-        "n_shared_experts": (None,),
-        "add_swa_attention_sink_bias": (True,),
-        "add_full_attention_sink_bias": (False,),
-    },
+    expects={"n_shared_experts": (None,)},
     ignored=(
         "attention_value_scale", "attention_chunk_size", "hybrid_block_size", "swa_rope_theta",
     ),
@@ -124,11 +127,7 @@ def laguna(fields: Fields) -> Model:
 @family("step3p5", "step3p7")
 def step3(fields: Fields) -> Model:
     """Window layers have their own number of query heads; a gate per head scales them all."""
-    for name, other in STEP_NAMES.items():
-        value = fields.raw(name)
-        if value is not None:
-            fields.fill(**{other: value})
-            fields.expect(other, value)
+    step3_names(fields)
     count = fields.integer("num_hidden_layers")
     hidden_size = fields.integer("hidden_size")
     types = fields.config.get("layer_types")
@@ -158,10 +157,37 @@ def step3(fields: Fields) -> Model:
             raise fields.refuse(
                 "num_sliding_attention_heads", f"{heads} is not divided by KV heads"
             )
-        extras = linear("g_proj", heads, hidden_size, "column")
-        return attention.model_copy(update={"num_attention_heads": heads, "extras": extras})
+        changed = attention.model_copy(update={"num_attention_heads": heads})
+        return changed.model_copy(update={"extras": head_gate(changed, hidden_size)})
 
     return sparse_decoder(fields, STEP, adjust)
+
+
+@family("step3_text")
+def factored(fields: Fields) -> Model:
+    """Step-3: queries through a width that all heads share, and one head of keys and values.
+
+    Source: SGLang 0.5.23 (srt/models/step3_vl.py).
+    """
+    step3_names(fields)
+    count = fields.integer("num_hidden_layers")
+    hidden_size = fields.integer("hidden_size")
+    kinds = step3_experts(fields, fields.raw("moe_layers_enum"), count)
+    fields.fill(mlp_layer_types=kinds)
+    fields.expect("mlp_layer_types", kinds)
+    fields.expect("num_key_value_heads", 1)
+    shared = fields.integer("share_q_dim")
+
+    def adjust(attention: Attention, index: int, keep: Keep) -> Attention:
+        width, one = attention.num_attention_heads * attention.head_dim, attention.head_dim
+        extras = linear("q_proj", shared, hidden_size) + norm("inter_norm", shared)
+        for name in ("k_proj", "v_proj"):
+            extras += linear(name, one, hidden_size)
+        extras += linear("wq", width, shared, "column")
+        extras += linear("o_proj", hidden_size, width, "row")
+        return attention.model_copy(update={"projections": False, "extras": extras})
+
+    return sparse_decoder(fields, FACTORED, adjust)
 
 
 STEP_NAMES = {
@@ -170,6 +196,15 @@ STEP_NAMES = {
     "moe_top_k": "num_experts_per_tok",
     "share_expert_dims": "share_expert_dim",
 }
+
+
+def step3_names(fields: Fields) -> None:
+    """The publisher's names of fields beside those of transformers, which may only agree."""
+    for name, other in STEP_NAMES.items():
+        value = fields.raw(name)
+        if value is not None:
+            fields.fill(**{other: value})
+            fields.expect(other, value)
 
 
 def step3_experts(fields: Fields, listed: object, count: int) -> list[str]:
@@ -182,28 +217,68 @@ def step3_experts(fields: Fields, listed: object, count: int) -> list[str]:
 
 
 @family("mimo_v2_flash")
-def mimo_v2(fields: Fields) -> Model:
-    """Window layers have twice the KV heads and a learned sink per head."""
-    count = fields.integer("num_hidden_layers")
-    heads = fields.integer("num_attention_heads")
+def mimo_v2_flash(fields: Fields) -> Model:
+    """Its class in transformers fixes which layers have a window, and twice the KV heads there."""
     kv_heads = fields.integer("num_key_value_heads", default=4)
-    head_dim = fields.integer("head_dim", default=192)
+    fields.expect("add_swa_attention_sink_bias", True)
+    fields.expect("add_full_attention_sink_bias", False)
+    fields.derive(add_swa_attention_sink_bias=True)
+    own = {
+        "num_attention_heads": fields.integer("num_attention_heads"),
+        "num_key_value_heads": 2 * kv_heads,
+        "head_dim": fields.integer("head_dim", default=192),
+        "v_head_dim": fields.integer("v_head_dim", default=128),
+    }
+    for name, value in own.items():
+        fields.expect(f"swa_{name}", value)
+        fields.settle(f"swa_{name}", value)
+    fields.derive(layer_types=mimo_types(fields, fields.integer("num_hidden_layers")))
+    return mimo(fields)
+
+
+@family("mimo_v2")
+def mimo_v2(fields: Fields) -> Model:
+    """MiMo-V2.5, whose own code reads window layers and layers with experts from two lists.
+
+    Source: SGLang 0.5.23 (srt/models/mimo_v2.py).
+    """
+    count = fields.integer("num_hidden_layers")
+    for name, kinds, settled in (
+        ("hybrid_layer_pattern", ("full_attention", "sliding_attention"), "layer_types"),
+        ("moe_layer_freq", ("dense", "sparse"), "mlp_layer_types"),
+    ):
+        listed = fields.sequence(name, length=count)
+        if listed is None or any(type(one) is not int or one not in (0, 1) for one in listed):
+            raise fields.refuse(name, f"does not say with 0 or 1 what each of {count} layers is")
+        found = [kinds[one] for one in listed]
+        fields.expect(settled, found)
+        fields.settle(settled, found)
+    fields.expect("attention_projection_layout", "fused_qkv", "split")
+    fields.ignore("processor_config", "vision_model_type")
+    return mimo(fields)
+
+
+def mimo(fields: Fields) -> Model:
+    """Window layers have heads of their own; learned sinks stand in some layers."""
+    own = {
+        name: fields.integer(f"swa_{name}")
+        for name in ("num_attention_heads", "num_key_value_heads", "head_dim", "v_head_dim")
+    }
     value_dim = fields.integer("v_head_dim", default=128)
-    fields.expect("swa_num_attention_heads", heads)
-    fields.expect("swa_num_key_value_heads", 2 * kv_heads)
-    fields.expect("swa_head_dim", head_dim)
-    fields.expect("swa_v_head_dim", value_dim)
-    fields.derive(layer_types=mimo_types(fields, count))
     size = fields.optional("sliding_window_size")
     window = fields.integer("sliding_window", default=129) if size is None else size + 1
     fields.settle("sliding_window", window)
+    sunk = {
+        kind: fields.flag(f"add_{kind}_attention_sink_bias", default=False)
+        for kind in ("full", "swa")
+    }
 
     def adjust(attention: Attention, index: int, keep: Keep) -> Attention:
-        if keep.window is None:
-            return attention.model_copy(update={"v_head_dim": value_dim})
-        extras = sinks(attention, 0)
-        changed = {"num_key_value_heads": 2 * kv_heads, "v_head_dim": value_dim, "extras": extras}
-        return attention.model_copy(update=changed)
+        full = keep.window is None
+        changed = attention.model_copy(update={"v_head_dim": value_dim} if full else own)
+        if sunk["full" if full else "swa"]:
+            return changed.model_copy(update={"extras": sinks(changed, 0)})
+        return changed
 
     return sparse_decoder(fields, MIMO, adjust)
 

@@ -15,11 +15,20 @@ from planner.tensors import Weight, norm
 
 CSA, HCA = "compressed_sparse_attention", "heavily_compressed_attention"
 RATIOS = {0: "sliding_attention", 4: CSA, 128: HCA}
+DSPARK = (
+    "dspark_target_layer_ids", "dspark_markov_rank", "dspark_n_routed_experts",
+    "dspark_num_experts_per_tok",
+)  # fmt: skip
+STAGES = (
+    "The stages of DSpark (dspark_block_size), which draft in place of multi-token-prediction "
+    "layers, are not counted."
+)
 
 
-@family("deepseek_v4")
+@family("deepseek_v4", "deepseek_ref")
 def deepseek_v4(fields: Fields) -> Model:
-    """The decoder of DeepSeek-V4."""
+    """The decoder of DeepSeek-V4, which files of its reference code name deepseek_ref."""
+    fields.settle("model_type", "deepseek_v4")
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
     fields.ignore("hc_sinkhorn_iters", "hc_eps", "num_hash_layers", "qk_rope_head_dim")
@@ -47,13 +56,17 @@ def deepseek_v4(fields: Fields) -> Model:
         return (attentions[kinds[index]],), experts, norms
 
     groups = group_layers(count, layer)
+    later = prediction_layers(fields, groups, hidden_size)
+    if fields.optional("dspark_block_size") is not None:
+        fields.ignore(*DSPARK)
+        later = {"notes": (STAGES,)}
     return assemble(
         fields,
         groups,
         hidden_size=hidden_size,
         tied=False,
         extras=hyper_connection("hc_head", streams, hidden_size, streams, 1),
-        **prediction_layers(fields, groups, hidden_size),
+        **later,
     )
 
 

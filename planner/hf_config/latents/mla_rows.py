@@ -129,3 +129,5 @@ TRAITS = {
     ),
     "youtu": Latent(experts=None, tied=True, defaults={"q_lora_rank": 1536}),
 }  # fmt: skip
+TRAITS["youtu_llm"] = TRAITS["youtu"]
+"""The name in its publisher's files."""

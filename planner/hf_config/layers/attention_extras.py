@@ -19,3 +19,9 @@ def biased_gate(attention: Attention, hidden_size: int) -> tuple[Weight, ...]:
     """Such a projection, and a bias per head."""
     bias = Weight("gate_bias", (attention.num_attention_heads,), "vector", "column")
     return (*gate(attention, hidden_size), bias)
+
+
+def head_gate(attention: Attention, hidden_size: int) -> tuple[Weight, ...]:
+    """A projection to one gate per head."""
+    heads = attention.num_attention_heads
+    return linear("g_proj", heads, hidden_size, "column", bias=attention.qkv_bias)

@@ -11,8 +11,8 @@ from planner.tensors import Weight
 
 LIKE_LAST = (
     "bailing_moe", "bailing_hybrid", "deepseek_v3", "deepseek_v32", "deepseek_v4", "glm4_moe",
-    "glm_moe_dsa", "mimo", "nemotron_h", "qwen3_next", "qwen3_5", "qwen3_5_text",
-    "qwen3_5_moe", "qwen3_5_moe_text",
+    "glm4_moe_lite", "glm_moe_dsa", "glm_ocr_text", "hy_v3", "mimo", "nemotron_h", "qwen3_next",
+    "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text",
 )  # fmt: skip
 """Families whose published code builds them so."""
 NOT_SIZED = (

@@ -1,6 +1,8 @@
-"""Decoders that mix Kimi delta attention with latent attention: Kimi-Linear and Ling 3.
+"""Decoders that mix Kimi delta attention with latent attention: Kimi-Linear, Kimi K3 and Ling 3.0.
 
-Source: the reference implementation of each type in Hugging Face transformers 5.24.
+Source: the reference implementation of each type in Hugging Face transformers 5.24; what Kimi K3
+adds, in SGLang 0.5.23 (srt/models/kimi_k3.py) and the tensors of its files as
+github.com/gogongxt/python lists them (scripts/models/kimi_k3.md).
 """
 
 from planner.hf_config.families import family
@@ -10,16 +12,21 @@ from planner.hf_config.layers.experts import Experts, moe, sparse_layers
 from planner.hf_config.layers.mtp import prediction_layers
 from planner.hf_config.reader import Fields, short
 from planner.hf_config.states.delta import FULL, LINEAR
+from planner.hf_config.states.lightning import ROUTING, latent_ring
 from planner.kinds.linear_attention import KimiDeltaAttention
-from planner.kinds.mlp import Mlp
+from planner.kinds.mlp import Mlp, MoE
 from planner.model import Mixer, Model
-from planner.tensors import linear, norm
+from planner.tensors import Weight, linear, norm
 
 IGNORED = (
     "num_key_value_heads", "head_dim", "qk_head_dim", "moe_renormalize", "num_expert_group",
     "use_grouped_topk", "mla_use_nope", "moe_router_activation_func", "model_max_length",
-    "kda_safe_gate", "kda_lower_bound", "mtp_loss_scaling_factor",
+    "kda_safe_gate", "kda_lower_bound", "mtp_loss_scaling_factor", "activation_situ_beta",
+    "activation_situ_linear_beta",
 )  # fmt: skip
+
+LING_3 = ("kda_safe_gate", "kda_lower_bound", "no_kda_lora")
+"""Fields of Ling 3's delta layers, where Ling 2.5 has lightning ones under the same model type."""
 
 FLAT = {
     "num_heads": "linear_num_heads",
@@ -33,6 +40,8 @@ FLAT = {
 def kda(fields: Fields) -> Model:
     """Delta-rule layers with latent attention in every few; neither type ties its head."""
     kimi = fields.text("model_type") == "kimi_linear"
+    if not kimi and "group_norm_size" in fields and not any(name in fields for name in LING_3):
+        return latent_ring(fields)
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
     fields.ignore(*IGNORED)
@@ -47,10 +56,20 @@ def kda(fields: Fields) -> Model:
             num_heads=stated(fields, nested, "num_heads", 32),
             head_dim=stated(fields, nested, "head_dim", 128),
             conv_kernel=stated(fields, nested, "short_conv_kernel_size", 4),
+            full_output_gate=nested.flag("use_full_rank_gate", default=False),
         )
+        nested.ignore("gate_lower_bound")
+        if fields.flag("mla_use_output_gate", default=False):
+            gate = linear("g_proj", heads * attention.v_head_dim, hidden_size, "column")
+            attention = attention.model_copy(update={"extras": gate})
     else:
         every = fields.integer("layer_group_size", default=6)
         full = named(fields, count) or [(index + 1) % every == 0 for index in range(count)]
+        fields.expect("no_kda_lora", True)
+        fields.expect("gated_attention_proj_granularity_type", "head_wise")
+        fields.expect("use_bias", False)
+        fields.expect("use_qkv_bias", False)
+        fields.ignore("group_norm_size", "use_qk_norm", *ROUTING)
         delta = KimiDeltaAttention(
             num_heads=heads,
             head_dim=fields.integer("head_dim", default=128),
@@ -62,14 +81,18 @@ def kda(fields: Fields) -> Model:
         fields.expect("linear_conv_kernel_dim", delta.conv_kernel)
         gate = linear("g_proj", heads, hidden_size, "column")
         attention = attention.model_copy(update={"extras": gate})
-        if attention.q_lora_rank is not None:
-            raise fields.refuse("q_lora_rank", "is not understood for this model type")
     nested.finish()
-    traits = Experts(where="first", listed=True, shared=True)
+    same = None if kimi else "moe_shared_expert_intermediate_size"
+    traits = Experts(where="first", listed=True, shared=True, same_size=same)
     has_experts = sparse_layers(fields, count, traits)
-    experts = moe(fields, traits)
+    experts = narrowed(fields, moe(fields, traits), hidden_size) if kimi else moe(fields, traits)
     mlp = Mlp(intermediate_size=fields.integer("intermediate_size"))
     norms = norm("layernorm", hidden_size) * 2
+    last: tuple[Weight, ...] = ()
+    if kimi and fields.optional("attn_res_block_size") is not None:
+        norms += residual_choice("self_attention_res", hidden_size)
+        norms += residual_choice("mlp_res", hidden_size)
+        last = residual_choice("output_attn_res", hidden_size)
 
     def layer(index: int) -> Layer:
         mixer: Mixer = attention if full[index] else delta
@@ -81,8 +104,26 @@ def kda(fields: Fields) -> Model:
         groups,
         hidden_size=hidden_size,
         tied=False,
+        extras=last,
         **prediction_layers(fields, groups, hidden_size),
     )
+
+
+def residual_choice(name: str, hidden_size: int) -> tuple[Weight, ...]:
+    """A norm and one row that weigh the residuals of earlier blocks (attn_res_block_size)."""
+    return (*norm(f"{name}_norm", hidden_size), Weight(f"{name}_proj", (1, hidden_size), "vector"))
+
+
+def narrowed(fields: Fields, experts: MoE, hidden_size: int) -> MoE:
+    """Routed experts between two projections, where they read less than the hidden size."""
+    normed = fields.flag("latent_moe_use_norm", default=False)
+    width = fields.optional("routed_expert_hidden_size")
+    if width is None:
+        return experts
+    extras = linear("routed_expert_down_proj", width, hidden_size)
+    extras += norm("routed_expert_norm", width) * normed
+    extras += linear("routed_expert_up_proj", hidden_size, width)
+    return experts.model_copy(update={"input_size": width, "extras": experts.extras + extras})
 
 
 def stated(fields: Fields, nested: Fields, name: str, default: int) -> int:

@@ -1,12 +1,13 @@
-"""Decoders without attention: RWKV-4 and xLSTM.
+"""Decoders without attention: RWKV-4, RWKV-7 and xLSTM.
 
-Source: the reference implementation of each type in Hugging Face transformers 5.23.
+Source: the reference implementation of each type in Hugging Face transformers 5.23; of RWKV-7 in
+flash-linear-attention 0.6.0 (fla/models/rwkv7), which its published files name.
 """
 
 from planner.hf_config.families import family
 from planner.hf_config.layers.assembly import Layer, assemble, group_layers
 from planner.hf_config.reader import Fields, short
-from planner.kinds.linear_attention import MatrixLstm, Rwkv4
+from planner.kinds.linear_attention import MatrixLstm, Rwkv4, Rwkv7
 from planner.kinds.mlp import Mlp
 from planner.model import Model
 from planner.tensors import norm
@@ -45,6 +46,42 @@ def rwkv(fields: Fields) -> Model:
     return assemble(
         fields, group_layers(count, layer), hidden_size=hidden_size, tied=False, norm_bias=True
     )
+
+
+@family("rwkv7")
+def rwkv7(fields: Fields) -> Model:
+    """RWKV-7. The first layer has one more norm (norm_first), and no residual of values."""
+    hidden_size = fields.integer("hidden_size")
+    count = fields.integer("num_hidden_layers")
+    head_dim = fields.integer("head_dim", default=64)
+    if hidden_size % head_dim:
+        raise fields.refuse("head_dim", f"{head_dim} does not divide hidden_size {hidden_size}")
+    fields.expect("attn", None)
+    fields.expect("value_dim", hidden_size, [hidden_size] * count)
+    fields.ignore("attn_mode", "use_l2warp", "num_heads", "num_attention_heads")
+    wide = round_up(fields.integer("hidden_ratio", default=4) * hidden_size, 32)
+    ranks = {
+        "decay_rank": fields.integer("decay_low_rank_dim", default=64),
+        "rate_rank": fields.integer("a_low_rank_dim", default=64),
+        "gate_rank": fields.integer("gate_low_rank_dim", default=128),
+    }
+    first = Rwkv7(
+        hidden_size=hidden_size,
+        head_dim=head_dim,
+        intermediate_size=fields.integer("intermediate_size", default=wide),
+        **ranks,
+    )
+    value_rank = fields.integer("v_low_rank_dim", default=16)
+    later = first.model_copy(update={"value_rank": value_rank})
+    bias = fields.flag("norm_bias", default=True)
+    one = norm("layer_norm", hidden_size, bias=bias)
+    before = 1 if fields.flag("norm_first", default=True) else 0
+
+    def layer(index: int) -> Layer:
+        return (later if index else first,), None, one * (2 if index else 2 + before)
+
+    groups = group_layers(count, layer)
+    return assemble(fields, groups, hidden_size=hidden_size, tied=False, norm_bias=bias)
 
 
 @family("xlstm")

@@ -31,17 +31,21 @@ def paddle(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight
 
 
 def kimi(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:
-    """Kimi K2.5: MoonViT, a norm over patches, then the merger."""
+    """Kimi K2.5: MoonViT, a norm over patches, then the merger. K3: no biases, a norm behind."""
     found, size = moonvit(fields), fields.integer("hidden_size")
-    fields.expect("mm_projector_type", "patchmerger")
+    fields.expect("mm_projector_type", "patchmerger", "patchmergerv2")
     fields.expect("mm_hidden_size", size)
     fields.expect("text_hidden_size", text_hidden_size)
     outer.expect("projection_hidden_size", size)
     fields.ignore("projector_ln_eps")
     outer.ignore("projection_layer_norm_eps")
-    sides = two_numbers(fields, "merge_kernel_size", default=(2, 2), most=99)
+    merged = size * prod(two_numbers(fields, "merge_kernel_size", default=(2, 2), most=99))
+    if fields.text("mm_projector_type", default="patchmerger") == "patchmergerv2":
+        found += linear("merger.fc1", merged, merged)
+        found += linear("merger.fc2", text_hidden_size, merged)
+        return found + norm("merger.norm", text_hidden_size)
     found += norm("merger.norm", size, bias=True)
-    return found + merger(size * prod(sides), text_hidden_size)
+    return found + merger(merged, text_hidden_size)
 
 
 def step(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight, ...]:

@@ -111,6 +111,7 @@ VISION: dict[str, Tower] = {
     "internvl": vision_projectors.internvl,
     "internvl_chat": remote.intern_chat,
     "kimi_k25": merged_encoders.kimi,
+    "kimi_k3": merged_encoders.kimi,
     "kimi_vl": merged_encoders.kimi,
     "lfm2_vl": vision_projectors.lfm2,
     "lfm3_vl": merged_encoders.lfm3,

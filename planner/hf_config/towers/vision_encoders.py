@@ -35,6 +35,7 @@ def around(
     classes: int = 0,
     patch_bias: bool = True,
     norms: int = 1,
+    norm_bias: bool = True,
 ) -> tuple[Weight, ...]:
     """Patches, class tokens with a position each, learned positions and norms about `layers`."""
     size = fields.integer("hidden_size")
@@ -43,7 +44,7 @@ def around(
         found += (Weight("vision.class_embedding", (classes, size), "embedding"),)
     if places:
         found += (Weight("vision.positions", (places + classes, size), "embedding"),)
-    return (*found, *layers, *norm("vision.layernorm", size, bias=True) * norms)
+    return (*found, *layers, *norm("vision.layernorm", size, bias=norm_bias) * norms)
 
 
 def layers(fields: Fields, *, qkv_bias: bool = True) -> tuple[Weight, ...]:
@@ -135,7 +136,10 @@ MOONVIT = {
 
 
 def moonvit(fields: Fields) -> tuple[Weight, ...]:
-    """MoonViT: a grid of positions, stretched over an image; those of frames are computed."""
+    """MoonViT: a grid of positions, stretched over an image; those of frames are computed.
+
+    Kimi K3's may be without biases, with RMS norms and with a width of attention of its own.
+    """
     for name, known in MOONVIT.items():
         if name in fields:
             fields.settle(known, fields.raw(name))
@@ -144,9 +148,22 @@ def moonvit(fields: Fields) -> tuple[Weight, ...]:
         "pos_emb_time", "init_pos_emb_time", "video_attn_type", "merge_type",
         "vt_num_attention_heads",
     )  # fmt: skip
+    fields.ignore("activation_func", "pos_emb_interpolation_mode")
     fields.expect("pos_emb_type", "divided_fixed")
+    fields.expect("mlp_type", "mlp2")
+    fields.expect("norm_type", "layernorm", "rmsnorm")
     sides = [fields.integer(f"pos_emb_{side}", default=64) for side in ("height", "width")]
-    return headless(fields, sides[0] * sides[1])
+    count, size = fields.integer("num_hidden_layers"), fields.integer("hidden_size")
+    norm_bias = fields.text("norm_type", default="layernorm") == "layernorm"
+    attn_bias = fields.flag("attn_bias", default=True)
+    found = blocks(
+        count, size, fields.integer("intermediate_size"),
+        bias=fields.flag("linear_bias", default=True), qkv_bias=attn_bias, out_bias=attn_bias,
+        norm_bias=norm_bias, width=fields.integer("qkv_hidden_size", default=size),
+    )  # fmt: skip
+    patch_bias = fields.flag("patch_embed_proj_bias", default=True)
+    places = sides[0] * sides[1]
+    return around(fields, found, places, patch_bias=patch_bias, norm_bias=norm_bias)
 
 
 def blip2(fields: Fields) -> tuple[Weight, ...]:

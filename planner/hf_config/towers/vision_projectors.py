@@ -192,8 +192,10 @@ def gemma4(fields: Fields, outer: Fields, text_hidden_size: int) -> tuple[Weight
     fields.fill(hidden_size=768, intermediate_size=3072, num_hidden_layers=16, patch_size=16)
     fields.fill(num_attention_heads=12, num_key_value_heads=12, head_dim=64)
     fields.ignore(
-        "pooling_kernel_size", "use_clipped_linears", "standardize", "default_output_length"
-    )
+        "pooling_kernel_size", "use_clipped_linears", "standardize", "default_output_length",
+        "image_seq_length", "video_seq_length",
+    )  # fmt: skip
+    fields.expect("global_head_dim", fields.integer("head_dim"))
     size, head = fields.integer("hidden_size"), fields.integer("head_dim")
     heads, kv = fields.integer("num_attention_heads"), fields.integer("num_key_value_heads")
     fields.expect("attention_bias", False)

@@ -2,11 +2,12 @@
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 
 from cli import main
-from presets.models import served_name
+from presets.models import load_model_config, served_name
 
 
 def command(capsys: pytest.CaptureFixture[str], model: str, engine: str, *words: str) -> str:
@@ -64,10 +65,13 @@ def test_llama_cpp_has_a_file(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_named_format_needs_nothing_of_a_checkpoint_that_states_none(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """MiniMax-M3 says MIXED_PRECISION without saying which layers have what."""
-    main(["plan", "--model", "minimax-m3", "--gpu", "b200-sxm-180gb", "--gpus", "8", "--engine",
+    """MIXED_PRECISION without saying which layers have what."""
+    mixed = {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION"}
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**load_model_config("minimax-m3"), "quantization_config": mixed}))
+    main(["plan", "--model", str(file), "--gpu", "b200-sxm-180gb", "--gpus", "8", "--engine",
           "vllm", "--weights-dtype", "fp8", "--format", "json"])  # fmt: skip
     text = json.loads(capsys.readouterr().out)["engine"]["command"]
     assert "quantised to fp8 (FP8): its id here>" in text

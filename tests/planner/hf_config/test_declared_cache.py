@@ -31,6 +31,7 @@ def asked(quantization: dict[str, Any]) -> Any:
         MODELOPT,
         {"producer": {"name": "modelopt"}, "quantization": MODELOPT},
         {"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_scheme": FP8},
+        {"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_scheme": "FP8"},
         COMPRESSED,
     ],
 )
@@ -70,7 +71,7 @@ def test_a_command_that_overrides_the_checkpoint_says_so() -> None:
     [
         ({"kv_cache_quant_algo": "INT3"}, "kv_cache_quant_algo"),
         ({"kv_cache_scheme": {"num_bits": 4, "type": "int"}}, "kv_cache_scheme"),
-        ({"kv_cache_scheme": "fp8"}, "kv_cache_scheme"),
+        ({"kv_cache_scheme": "int3"}, "kv_cache_scheme"),
     ],
 )
 def test_a_cache_that_is_not_known_is_refused(change: dict[str, Any], field: str) -> None:
@@ -83,3 +84,13 @@ def test_none_asked_for_is_the_model_s_own() -> None:
     for change in ({}, {"kv_cache_quant_algo": None}, {"kv_cache_scheme": None}):
         model = asked({"quant_method": "modelopt", "quant_algo": "FP8", **change})
         assert model.own_cache == "bfloat16"
+
+
+def test_four_bit_floats_are_nvfp4_to_modelopt_alone() -> None:
+    """vLLM's get_kv_cache_quant_algo_string; compressed-tensors has only caches of 8 bits."""
+    four = {"num_bits": 4, "type": "float", "dynamic": False}
+    assert asked({**MODELOPT, "kv_cache_quant_algo": None, "kv_cache_scheme": four}).own_cache == (
+        "nvfp4"
+    )
+    with pytest.raises(ConfigRefused, match="kv_cache_scheme"):
+        asked({**COMPRESSED, "kv_cache_scheme": four})

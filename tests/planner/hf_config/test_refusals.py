@@ -231,6 +231,27 @@ def test_encoders_are_refused_with_the_reason(model_type: str) -> None:
         parse({**LLAMA, "model_type": model_type})
 
 
+@pytest.mark.parametrize("field", ["engram_layer_ids", "kv_source_layer_ids"])
+def test_deepseek_v4_1_is_refused_with_the_reason(field: str) -> None:
+    with pytest.raises(ConfigRefused, match=field):
+        parse({"model_type": "deepseek_v41", "text_config": {"model_type": "deepseek_v41_text"}})
+
+
+@pytest.mark.parametrize(
+    ("model_type", "reason"),
+    [
+        ("llada", "masked"), ("llada2_moe", "masked"), ("Dream", "masked"),
+        ("ouro", "total_ut_steps"), ("dory", "n_recurrent_loops"),
+    ],
+)  # fmt: skip
+def test_models_that_do_not_pass_once_a_token_are_refused_with_the_reason(
+    model_type: str, reason: str
+) -> None:
+    with pytest.raises(ConfigRefused, match=reason) as refused:
+        parse({**LLAMA, "model_type": model_type})
+    assert refused.value.field == "model_type"
+
+
 def test_a_decoder_saved_without_a_head_has_none() -> None:
     whole, bare = (
         count(parse({**LLAMA, "tie_word_embeddings": False, "architectures": [name]})).total

@@ -4,6 +4,7 @@ import pytest
 
 from planner.errors import PlanRefused
 from planner.hardware import custom_gpu
+from planner.hf_config import parse
 from planner.search.report import (
     name,
 )
@@ -17,6 +18,7 @@ from planner.search.space import (
 )
 from planner.timing.latency import Request
 from presets.gpus import load_gpu
+from presets.models import load_model_config
 from presets.speed import speed_of
 from tests.planner.models import preset
 from tests.planner.search.cases import ALL, OFFERS, TARGET
@@ -61,7 +63,7 @@ def test_formats_are_tried_only_where_a_card_has_kernels() -> None:
 
 
 def test_what_cannot_be_tried_is_named_and_the_rest_is_tried() -> None:
-    """A card without a bandwidth; and MiniMax-M3, which does not say its layers' formats."""
+    """A card without a bandwidth; and a checkpoint that does not say its layers' formats."""
     unknown = Offer(gpu=custom_gpu(80 * 10**9), usd_per_gpu_hour=1.0)
     found = search(
         preset("llama-3.1-8b"), (OFFERS[0], unknown), speed_of, TARGET, Space(max_gpus=2)
@@ -70,7 +72,9 @@ def test_what_cannot_be_tried_is_named_and_the_rest_is_tried() -> None:
     (reason,) = found.unsupported
     assert "no memory bandwidth is known" in reason
     both = Space(max_gpus=8, weights_dtypes=("auto", "fp8"))
-    minimax = search(preset("minimax-m3"), OFFERS[1:2], speed_of, TARGET, both)
+    mixed = {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION"}
+    unsaid = parse({**load_model_config("minimax-m3"), "quantization_config": mixed})
+    minimax = search(unsaid, OFFERS[1:2], speed_of, TARGET, both)
     assert {c.deployment.weights_dtype for c in (*minimax.winners, *minimax.losers)} == {"fp8"}
     assert any("name a weights dtype" in refusal.reason for refusal in minimax.refusals)
 

@@ -5,6 +5,7 @@ import pytest
 from planner.errors import ConfigRefused
 from planner.hf_config import parse
 from planner.parameters import count
+from presets.models import load_model_config
 from tests.planner.hf_config.counts import cases
 from tests.planner.models import DEEPSEEK_V3, cache_bytes
 
@@ -38,3 +39,27 @@ def test_hyper_connections_have_an_epsilon_that_sizes_nothing() -> None:
     """As transformers 5.24 saves HYV4Config."""
     config = next(c["config"] for c in cases("sparse") if c["config"]["model_type"] == "hy_v4")
     assert parse({**config, "hc_eps": 1e-06}).groups == parse(config).groups
+
+
+def test_an_older_name_of_layers_with_an_indexer() -> None:
+    """GLM-5.2 as NVIDIA saved it with transformers 5.11; 5.24 reads the name as the newer one."""
+    config = load_model_config("glm-5.2")
+    layers = config["num_hidden_layers"]
+    named = {**config, "layer_types": ["deepseek_sparse_attention"] * layers}
+    assert parse(named) == parse(config)
+    with pytest.raises(ConfigRefused, match="layer_types"):
+        parse({**config, "layer_types": ["full_attention"] * layers})
+
+
+def test_youtu_under_its_publishers_name() -> None:
+    """Elements of mlx_lm 0.32.2's Model of Youtu-LLM-2B's fields."""
+    config = {
+        "model_type": "youtu_llm", "vocab_size": 128256, "hidden_size": 2048,
+        "intermediate_size": 6144, "num_hidden_layers": 32, "num_attention_heads": 16,
+        "num_key_value_heads": 16, "kv_lora_rank": 512, "q_lora_rank": 1536,
+        "qk_rope_head_dim": 64, "v_head_dim": 128, "qk_nope_head_dim": 128,
+        "attention_bias": False, "mlp_bias": False, "tie_word_embeddings": True,
+    }  # fmt: skip
+    assert count(parse(config)).total == 1_961_560_064
+    other = {**config, "attention_bias": True, "q_lora_rank": None}
+    assert count(parse(other)).total == 1_911_263_232
