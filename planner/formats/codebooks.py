@@ -3,8 +3,8 @@
     {"quant_method": "aqlm", "in_group_size": 8, "num_codebooks": 1, "nbits_per_codebook": 16}
 
 Tables belong to a matrix, so they are counted once for each. What the model's dtype stores (tables,
-scales) is 16-bit. Only transformers loads these. Sources: aqlm 1.1.7, inference.QuantizedLinear;
-vptq 0.0.5, layers/vqlinear.VQuantLinear; transformers 5.24, integrations/higgs.
+scales) is 16-bit. Sources: aqlm 1.1.7, inference.QuantizedLinear; vptq 0.0.5,
+layers/vqlinear.VQuantLinear; transformers 5.24, integrations/higgs.
 """
 
 from math import gcd
