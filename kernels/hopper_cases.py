@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -10,6 +11,7 @@ from kernels.case_of import TYPES, case_of
 from kernels.decode_tiles import DecodeTile
 from kernels.hopper import mla as hopper_mla
 from kernels.hopper import paged as hopper_paged
+from kernels.hopper import pieces
 from kernels.packed_bytes import as_words
 
 BF16, FP16, FP8, INT8 = torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.int8
@@ -32,13 +34,15 @@ def hopper_decode_cases() -> Iterator[Case]:
     yield _hopper_paged(BF16, FP8, 1, 64, 8, 1)
     yield _hopper_paged(FP16, INT8, 4, 64, 3, 4)
     yield from map(_hopper_join, (20, 1000))
+    yield _hopper_mla_join(2, 16)
+    yield _hopper_mla_join(64, 128)
 
 
 def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int) -> Case:
     from kernels.hopper.mla_byte_kernel import hopper_mla_byte_kernel
     from kernels.hopper.mla_kernel import hopper_mla_kernel
 
-    constants = hopper_mla.constexprs(q, cache, 1, heads, block_size, True)
+    constants = hopper_mla.constexprs(q, cache, 256, 1, heads, block_size, True)
     constants["latent_scale"] = None
     held = torch.int16 if cache.itemsize == 1 else cache
     width = (hopper_mla.RANK + hopper_mla.ROPE) * cache.itemsize // 2
@@ -49,7 +53,8 @@ def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int)
         f"tensordesc<{TYPES[held]}{block},{hopper_mla.layout(block[2])!r}>".replace(", ", ",")
         for _, _, block in boxes
     ]
-    pointers = {"q_nope": q, "q_rope": q, "out": torch.float32, "lse": torch.float32}
+    pointers = {"q_nope": q, "q_rope": q, "out": q}
+    pointers |= dict.fromkeys(("lse", "piece_out", "piece_lse"), torch.float32)
     tile = hopper_mla.tile(heads, q, cache)
     assert tile is not None
     case = case_of(
@@ -105,22 +110,23 @@ def _hopper_paged(
 
 
 def _hopper_join(rows: int) -> Case:
+    constants = hopper_paged.constexprs(rows, 1, 8, 4, 128, 16, BF16, BF16)
+    return _join(f"hopper_paged_join {rows} rows", hopper_paged.join_shape(constants, 8), rows)
+
+
+def _hopper_mla_join(batch: int, heads: int) -> Case:
+    shape = hopper_mla.join_shape(batch, heads, 16)
+    return _join(f"hopper_mla_join {batch} sequences, {heads} rows", shape, batch)
+
+
+def _join(name: str, shape: dict[str, Any], rows: int) -> Case:
     from kernels.hopper.paged_join import hopper_paged_join
 
-    constants = hopper_paged.join_constexprs(
-        hopper_paged.constexprs(rows, 1, 8, 4, 128, 16, torch.bfloat16, torch.bfloat16),
-        8,
-        rows,
-        132,
-    )
     return case_of(
-        f"hopper_paged_join {rows} rows",
+        name,
         hopper_paged_join,
-        {
-            "out": torch.bfloat16,
-            **dict.fromkeys(("lse", "piece_out", "piece_lse"), torch.float32),
-        },
-        constants | {"left": None},
-        DecodeTile(16, 16, hopper_paged.JOIN_WARPS, 2, 1),
+        {"out": BF16, **dict.fromkeys(("lse", "piece_out", "piece_lse"), torch.float32)},
+        pieces.join_constexprs(shape, rows, 132) | {"left": None},
+        DecodeTile(16, 16, pieces.WARPS, 2, 1),
         integers={"cache_seqlens": "*i32"},
     )

@@ -1,4 +1,4 @@
-"""Joins the pieces of the rows that `kernels.hopper.paged_kernel` gave to several programs.
+"""Joins the pieces of the rows that were in several programs' equal shares.
 
 It is launched while that kernel runs, and finds out from the lengths what there will be to join;
 then it waits for it.
@@ -73,9 +73,11 @@ def hopper_paged_join(
     HEAD_DIM: gl.constexpr,
     PIECES: gl.constexpr,  # joined at once
     PLACES: gl.constexpr,  # query rows
+    WIDTH: gl.constexpr,  # columns, up to 128
 ):
-    """Grid (rows or ends of shares, query rows of a block of KV heads / PLACES)."""
-    LANES: gl.constexpr = HEAD_DIM // 4
+    """Grid (rows or ends of shares, query rows of a block of KV heads / PLACES, HEAD_DIM / WIDTH).
+    """
+    LANES: gl.constexpr = WIDTH // 4
     LAYOUT: gl.constexpr = gl.BlockedLayout(
         [1, 1, 4], [1, 32 // LANES, LANES], [gl.num_warps(), 1, 1], [2, 1, 0]
     )
@@ -88,10 +90,11 @@ def hopper_paged_join(
         EACH: gl.constexpr = gl.SliceLayout(2, LAYOUT)  # place and piece
         WIDE: gl.constexpr = gl.SliceLayout(1, LAYOUT)  # place and column
         spot = gl.program_id(1) * PLACES + gl.arange(0, PLACES, gl.SliceLayout(1, EACH))
-        column = gl.arange(0, HEAD_DIM, gl.SliceLayout(0, gl.SliceLayout(1, LAYOUT)))
+        column = gl.arange(0, WIDTH, gl.SliceLayout(0, gl.SliceLayout(1, LAYOUT)))
+        column += gl.program_id(2) * WIDTH
         top = gl.full([PLACES], -float("inf"), gl.float32, gl.SliceLayout(1, EACH))
         total = gl.zeros([PLACES], gl.float32, gl.SliceLayout(1, EACH))
-        acc = gl.zeros([PLACES, HEAD_DIM], gl.float32, WIDE)
+        acc = gl.zeros([PLACES, WIDTH], gl.float32, WIDE)
         _wait()
         for start in range(0, pieces, PIECES):
             piece = start + gl.arange(0, PIECES, gl.SliceLayout(0, EACH))[None, :]
@@ -119,10 +122,11 @@ def hopper_paged_join(
         q_head = (row % head_blocks * HEADS + head) * GROUP + place % GROUP
         result = row // head_blocks * Q_TOKENS + place // GROUP
         result = result.to(gl.int64) * (head_blocks * HEADS * GROUP) + q_head
-        gl.store(lse + result, top + gl.log(total))
+        if gl.program_id(2) == 0:
+            gl.store(lse + result, top + gl.log(total))
         result = gl.convert_layout(result, gl.SliceLayout(1, WIDE), assert_trivial=True)[:, None]
         total = gl.convert_layout(total, gl.SliceLayout(1, WIDE), assert_trivial=True)[:, None]
         target = out + result * HEAD_DIM + column[None, :]
         gl.store(target, (acc / total).to(out.dtype.element_ty))
-    elif gl.program_id(0) + gl.program_id(1) == 0:
+    elif gl.program_id(0) + gl.program_id(1) + gl.program_id(2) == 0:
         _wait()  # the next kernel must not begin before the first one's end

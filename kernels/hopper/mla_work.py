@@ -1,0 +1,200 @@
+"""Which tiles of which sequences a program of Hopper's MLA decode reads, and where results go.
+
+Either one split of one sequence, or, whatever the lengths, an equal share of all tiles (as in
+`kernels.hopper.paged_work`): the rest of one sequence, whole ones, the beginning of another. The
+host knows no lengths, so a program finds its share by itself, leaves it in shared memory, and each
+of its roles goes through it. Programs of one share, side by side in the grid, have different rows
+of queries.
+"""
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+
+from kernels.hopper.names import view
+from kernels.hopper.paged_work import add, sequences, share
+
+KEYS = gl.constexpr(64)  # of a tile
+# What is left in shared memory, besides all lengths: how many sequences, the first of them, its
+# first tile, the end of the last one's tiles, the program's block of query rows, and the bits of
+# what scores and results are multiplied by.
+COUNT, SEQ, FIRST, LAST, BLOCK, SCORE_SCALE, OUT_SCALE = (gl.constexpr(i) for i in range(7))
+NUMBERS = gl.constexpr(7)
+PLAIN = gl.constexpr(gl.SwizzledSharedLayout(1, 1, 1, [0]))
+# Addresses and steps that a role needs once a sequence: in shared memory they take no registers.
+NOPE, TURNED, LSE, PIECE_LSE, TABLE, TABLE_STEP, STEPS = (gl.constexpr(i) for i in range(7))
+KEPT = gl.constexpr(STEPS.value + 6)
+
+
+@gluon.jit
+def _tell(place, value):
+    place.store(gl.full([1], value, gl.int32, gl.BlockedLayout([1], [32], [gl.num_warps()], [0])))
+
+
+@gluon.jit
+def _told(place):
+    return gl.max(place.load(gl.BlockedLayout([1], [32], [gl.num_warps()], [0])), 0)
+
+
+@gluon.jit
+def keep(kept, q_nope, q_rope, lse, piece_lse, block_table, table_step, steps):
+    """Leave them in `kept` [KEPT, 1] int64; `steps`: of q_nope and q_rope, three of each."""
+    _keep(kept, NOPE, q_nope.to(gl.int64))
+    _keep(kept, TURNED, q_rope.to(gl.int64))
+    _keep(kept, LSE, lse.to(gl.int64))
+    if piece_lse is not None:
+        _keep(kept, PIECE_LSE, piece_lse.to(gl.int64))
+    _keep(kept, TABLE, block_table.to(gl.int64))
+    _keep(kept, TABLE_STEP, table_step)
+    for place in gl.static_range(len(steps)):
+        _keep(kept, STEPS + place, steps[place])
+
+
+@gluon.jit
+def _keep(kept, PLACE: gl.constexpr, value):
+    value = gl.full([1], value, gl.int64, gl.BlockedLayout([1], [32], [gl.num_warps()], [0]))
+    kept.index(PLACE).store(value)
+
+
+@gluon.jit
+def _address(kept, PLACE: gl.constexpr, dtype: gl.constexpr):
+    return _told(kept.index(PLACE)).to(gl.pointer_type(dtype), bitcast=True)
+
+
+@gluon.jit
+def _query_rows(kept, seq, token, head, PLACE: gl.constexpr, STEP: gl.constexpr, dtype: gl.constexpr):
+    source = _address(kept, PLACE, dtype) + seq * _told(kept.index(STEP))
+    row = token * _told(kept.index(STEP + 1)) + head * _told(kept.index(STEP + 2))
+    return gl.multiple_of(source, 16), gl.multiple_of(row, 8)
+
+
+@gluon.jit
+def query_rows(kept, seq, token, head, dtype: gl.constexpr):
+    """A sequence's queries and where rows begin in them, rank and rope; aligned to 16 bytes."""
+    nope, nope_row = _query_rows(kept, seq, token, head, NOPE, STEPS, dtype)
+    turned, turned_row = _query_rows(kept, seq, token, head, TURNED, STEPS + 3, dtype)
+    return nope, nope_row, turned, turned_row
+
+
+@gluon.jit
+def pages_of(kept, seq):
+    """A sequence's part of the block table."""
+    step = _told(kept.index(TABLE_STEP))
+    return _address(kept, TABLE, gl.int32) + seq * step
+
+
+@gluon.jit
+def assign(lengths, batch, num_splits, reach, score_scale, out_scale, work, held):
+    """Leave a program's share in `work` [NUMBERS, 1] and the lengths in `held` [MOST, 1].
+
+    MOST: sequences, a power of two from 32; 1 for a split of the sequence that the grid says.
+    Lengths are at most `reach`, which the table holds. Empty sequences belong to the share that
+    ends at or after them, the first ones to the first.
+    """
+    MOST: gl.constexpr = held.shape[0]
+    part = gl.program_id(1)
+    _tell(work.index(BLOCK), gl.program_id(0))
+    _tell(work.index(SCORE_SCALE), score_scale.to(gl.int32, bitcast=True))
+    _tell(work.index(OUT_SCALE), out_scale.to(gl.int32, bitcast=True))
+    if MOST == 1:
+        seq = gl.program_id(2)
+        seqlen = gl.minimum(gl.maximum(gl.load(lengths + seq), 0), reach)
+        tiles = gl.cdiv(seqlen, KEYS)
+        _tell(held.index(0), seqlen)
+        _tell(work.index(COUNT), 1)
+        _tell(work.index(SEQ), seq)
+        _tell(work.index(FIRST), part * tiles // num_splits)
+        _tell(work.index(LAST), (part + 1) * tiles // num_splits)
+    else:
+        seq = sequences(0, MOST)
+        seqlen = gl.load(lengths + seq, mask=seq < batch, other=0)
+        seqlen = gl.minimum(gl.maximum(seqlen, 0), reach)
+        view(held, gl.int32, [MOST], PLAIN).store(seqlen)
+        tiles = gl.cdiv(seqlen, KEYS)
+        upto = gl.associative_scan(tiles, 0, add)
+        start = upto - tiles
+        total = gl.max(upto, 0)
+        begin = share(part, gl.num_programs(1), total)
+        end = share(part + 1, gl.num_programs(1), total)
+        mine = (start < end) | ((tiles == 0) & (start == end))
+        mine &= (upto > begin) | (part == 0)
+        mine &= seq < batch
+        _tell(work.index(COUNT), gl.sum(mine.to(gl.int32), 0))
+        _tell(work.index(SEQ), gl.min(gl.where(mine, seq, MOST), 0))
+        _tell(work.index(FIRST), begin - gl.min(gl.where(mine, start, begin), 0))
+        _tell(work.index(LAST), end - gl.max(gl.where(mine, start, 0), 0))
+
+
+@gluon.jit
+def sequence_of(work, held, turn):
+    """A share's sequence, its length, and the first and the end of the tiles to read of it."""
+    seq = _told(work.index(SEQ)) + turn
+    seqlen = _told(held.index(seq if held.shape[0] > 1 else 0))
+    first = gl.where(turn == 0, _told(work.index(FIRST)), 0)
+    last = gl.cdiv(seqlen, KEYS)
+    if turn + 1 == _told(work.index(COUNT)):
+        last = gl.minimum(last, _told(work.index(LAST)))
+    return seq, seqlen, first, last
+
+
+@gluon.jit
+def turns(work):
+    """How many sequences a share has."""
+    return _told(work.index(COUNT))
+
+
+@gluon.jit
+def score_scale(work):
+    return _told(work.index(SCORE_SCALE)).to(gl.float32, bitcast=True)
+
+
+@gluon.jit
+def out_scale(work):
+    return _told(work.index(OUT_SCALE)).to(gl.float32, bitcast=True)
+
+
+@gluon.jit
+def query_row(work, ROWS: gl.constexpr, MANY: gl.constexpr, LAYOUT: gl.constexpr):
+    """Numbers of query rows from a program's first on. Read anew for every sequence: whatever
+    follows from them alone would else be kept in registers all through.
+    """
+    return _told(work.index(BLOCK)) * ROWS + gl.arange(0, MANY, LAYOUT)
+
+
+@gluon.jit
+def result_place(row, work, held, turn, SEQ_ROWS: gl.constexpr):
+    """Where the result of a query row goes, and whether it is a piece's.
+
+    Of splits, [sequence, row, split]. Of shares, [sequence, row], or where a sequence is in several
+    of them [piece, row]: piece 2 * share, or one more where the sequence begins.
+    """
+    seq, seqlen, first, last = sequence_of(work, held, turn)
+    if held.shape[0] == 1:
+        place = (seq * SEQ_ROWS + row).to(gl.int64) * gl.num_programs(1) + gl.program_id(1)
+        piece = first < 0
+    else:
+        piece = (first > 0) | (last * KEYS < seqlen)
+        kept = 2 * gl.program_id(1) + (first == 0).to(gl.int32)
+        place = (gl.where(piece, kept, seq) * SEQ_ROWS + row).to(gl.int64)
+    return place, piece
+
+
+@gluon.jit
+def store_lse(lse, kept, row, work, held, turn, SEQ_ROWS: gl.constexpr):
+    """The log-sum-exps of a sequence's query rows, or of a piece's."""
+    place, piece = result_place(row, work, held, turn, SEQ_ROWS)
+    target = _address(kept, LSE, gl.float32)
+    if held.shape[0] > 1:
+        if piece:
+            target = _address(kept, PIECE_LSE, gl.float32)
+    gl.store(target + place, lse, mask=row < SEQ_ROWS)
+
+
+@gluon.jit
+def store_result(values, out, piece_out, place, column, piece, wanted):
+    """Part of their results: [rows, columns], or turned over as `place` and `column` are."""
+    if piece_out is None:
+        gl.store(out + place + column, values.to(out.dtype.element_ty), mask=wanted)
+    elif piece:
+        gl.store(piece_out + place + column, values, mask=wanted)
+    else:
+        gl.store(out + place + column, values.to(out.dtype.element_ty), mask=wanted)
