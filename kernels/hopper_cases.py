@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -10,8 +9,8 @@ from kernels.aot import Case
 from kernels.case_of import TYPES, case_of
 from kernels.decode_tiles import DecodeTile
 from kernels.hopper import mla as hopper_mla
+from kernels.hopper import mla_pieces
 from kernels.hopper import paged as hopper_paged
-from kernels.hopper import pieces
 from kernels.packed_bytes import as_words
 
 BF16, FP16, FP8, INT8 = torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.int8
@@ -69,6 +68,7 @@ def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int)
             "rope_desc": described[1],
             "block_table": "*i32",
             "cache_seqlens": "*i32",
+            "ends": "*i32",
         },
     )
     return replace(case, num_warps=4)  # those of the first partition
@@ -110,23 +110,33 @@ def _hopper_paged(
 
 
 def _hopper_join(rows: int) -> Case:
-    constants = hopper_paged.constexprs(rows, 1, 8, 4, 128, 16, BF16, BF16)
-    return _join(f"hopper_paged_join {rows} rows", hopper_paged.join_shape(constants, 8), rows)
+    from kernels.hopper.paged_join import hopper_paged_join
+
+    constants = hopper_paged.join_constexprs(
+        hopper_paged.constexprs(rows, 1, 8, 4, 128, 16, BF16, BF16), 8, rows, 132
+    )
+    return case_of(
+        f"hopper_paged_join {rows} rows",
+        hopper_paged_join,
+        _joined(BF16),
+        constants | {"left": None},
+        DecodeTile(16, 16, hopper_paged.JOIN_WARPS, 2, 1),
+        integers={"cache_seqlens": "*i32"},
+    )
 
 
 def _hopper_mla_join(batch: int, heads: int) -> Case:
-    shape = hopper_mla.join_shape(batch, heads, 16)
-    return _join(f"hopper_mla_join {batch} sequences, {heads} rows", shape, batch)
-
-
-def _join(name: str, shape: dict[str, Any], rows: int) -> Case:
-    from kernels.hopper.paged_join import hopper_paged_join
+    from kernels.hopper.mla_join import hopper_mla_join
 
     return case_of(
-        name,
-        hopper_paged_join,
-        {"out": BF16, **dict.fromkeys(("lse", "piece_out", "piece_lse"), torch.float32)},
-        pieces.join_constexprs(shape, rows, 132) | {"left": None},
-        DecodeTile(16, 16, pieces.WARPS, 2, 1),
-        integers={"cache_seqlens": "*i32"},
+        f"hopper_mla_join {batch} sequences, {heads} rows",
+        hopper_mla_join,
+        _joined(BF16),
+        mla_pieces.constexprs(batch, heads, hopper_mla.RANK, 132),
+        DecodeTile(16, 16, mla_pieces.WARPS, 2, 1),
+        integers={"ends": "*i32"},
     )
+
+
+def _joined(out: torch.dtype) -> dict[str, torch.dtype]:
+    return {"out": out, **dict.fromkeys(("lse", "piece_out", "piece_lse"), torch.float32)}

@@ -15,7 +15,7 @@ import triton.language as tl
 from kernels import checks
 from kernels.decode_checks import QUANTISED
 from kernels.decode_tiles import DecodeTile
-from kernels.hopper.pieces import Join
+from kernels.hopper.mla_pieces import Pieces
 from kernels.launcher import Launcher, checked_descriptor
 from kernels.packed_bytes import as_words, packing
 
@@ -117,19 +117,6 @@ def shares(
     return count if worth else None
 
 
-def join_shape(batch: int, rows: int, block_size: int) -> dict[str, Any]:
-    """What `kernels.hopper.pieces` is to know: all query rows of a sequence are joined alike."""
-    return {
-        "MOST": most(batch),
-        "TILE": KEYS,
-        "Q_TOKENS": 1,
-        "GROUP": rows,
-        "BLOCK_SIZE": block_size,
-        "HEADS": 1,
-        "HEAD_DIM": RANK,
-    }
-
-
 def boxes(latent_cache: torch.Tensor, constants: dict[str, Any]) -> Boxes:
     """Shape, strides and block of the kernel's two TMA descriptors, of the rank and of rope.
 
@@ -165,15 +152,16 @@ class Plan:
         assert kernels is not None
         words = as_words("latent_cache", latent_cache)
         batch, max_blocks = block_table.shape
+        shared = constants["MOST"] > 1
         self._boxes = [(*box, layout(box[2][2])) for box in boxes(words, constants)]
-        self._sizes = (batch, grid[1], max_blocks, *strides, block_table.stride(0))
+        splits = grid[1] // batch if shared else grid[1]
+        self._sizes = (batch, splits, max_blocks, *strides, block_table.stride(0))
         kind = (latent_cache.device, queries, latent_cache.dtype, grid[1] > 1, self._sizes)
         self._launch = Launcher(kernels["ROWS" in constants], grid, constants, kind)
-        self._join: Join | None = None
-        if constants["MOST"] > 1:
+        self._pieces: Pieces | None = None
+        if shared:
             rows = constants["Q_TOKENS"] * constants["HEADS"]
-            shape = join_shape(batch, rows, constants["BLOCK_SIZE"])
-            self._join = Join(shape, batch, 1, max_blocks, grid[1], None, kind[:2])
+            self._pieces = Pieces(batch, rows, RANK, grid[1], latent_cache.device, queries)
 
     def run(
         self,
@@ -191,8 +179,8 @@ class Plan:
         """Write `out` and `lse`: partial results where there are several splits."""
         words = as_words("latent_cache", latent_cache)
         descriptors = (checked_descriptor()(words, *box) for box in self._boxes)
-        pieces = self._join.buffers(out.device) if self._join else (None, None)
-        results = (out, lse, *pieces)
+        buffers = self._pieces.buffers(out.device) if self._pieces else None
+        results = (out, lse, *(buffers or (None, None, None)))
         pointers = (q_nope, q_rope, block_table, cache_seqlens, latent_scale, *results)
         self._launch(
             (
@@ -201,8 +189,8 @@ class Plan:
             ),
             pointers,
         )  # fmt: skip
-        if self._join and pieces[0] is not None and pieces[1] is not None:
-            self._join.run(*pieces, cache_seqlens, out, lse)
+        if self._pieces and buffers:
+            self._pieces.join(buffers, out, lse)
 
 
 @cache

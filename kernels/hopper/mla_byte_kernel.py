@@ -32,6 +32,7 @@ from kernels.hopper.mla_work import (
     PLAIN,
     assign,
     keep,
+    lengths_of,
     query_row,
     result_place,
     sequence_of,
@@ -143,10 +144,11 @@ def hopper_mla_byte_kernel(
     lse,  # [batch * q_tokens * heads, num_splits] fp32
     piece_out,  # of equal shares: [2 * shares, q_tokens * heads, 512] fp32
     piece_lse,  # the same without 512
+    ends,  # of equal shares: [2, batch] int32, those that a sequence begins and ends in
     score_scale,  # softmax_scale * log2(e), times latent_scale where that is a number
     out_scale,  # latent_scale where that is a number
     batch,
-    num_splits,
+    num_splits,  # of every sequence; of equal shares, as many as there are shares for
     max_blocks,
     stride_nb,
     stride_nt,
@@ -168,6 +170,7 @@ def hopper_mla_byte_kernel(
     for, 16 run.
     """
     PART: gl.constexpr = nope_desc.block_type.shape[1]
+    seqlen = lengths_of(cache_seqlens, batch, max_blocks * BLOCK_SIZE, MOST)
     dtype: gl.constexpr = gl.int8 if PACKED == "int8_ptx" else gl.float8e4nv
     nope_ring = gl.allocate_shared_memory(
         gl.int16, [2 * STAGES, KEYS // PART, PART, HALF], nope_desc.layout
@@ -193,7 +196,7 @@ def hopper_mla_byte_kernel(
     held = gl.allocate_shared_memory(gl.int32, [MOST, 1], PLAIN)
     kept = gl.allocate_shared_memory(gl.int64, [KEPT, 1], PLAIN)
     keep(
-        kept, q_nope, q_rope, lse, piece_lse, block_table, stride_table,
+        kept, q_nope, q_rope, lse, piece_lse, ends, block_table, stride_table,
         (stride_nb, stride_nt, stride_nh, stride_rb, stride_rt, stride_rh),
     )  # fmt: skip
     mbarrier.init(q_full, count=1)
@@ -207,10 +210,7 @@ def hopper_mla_byte_kernel(
     if latent_scale is not None:
         out_scale = gl.load(latent_scale)
         score_scale *= out_scale
-    assign(
-        cache_seqlens, batch, num_splits, max_blocks * BLOCK_SIZE, score_scale, out_scale, work,
-        held,
-    )  # fmt: skip
+    assign(seqlen, batch, num_splits, score_scale, out_scale, work, held)
     fence()
     barrier()
     values = (

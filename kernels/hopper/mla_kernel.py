@@ -22,6 +22,8 @@ from kernels.hopper.mla_work import (
     PLAIN,
     assign,
     keep,
+    lengths_of,
+    note_ends,
     out_scale,
     pages_of,
     query_row,
@@ -60,6 +62,7 @@ def produce(
     while turn < turns(work):
         seq, seqlen, first, last = sequence_of(work, held, turn)
         before -= first
+        note_ends(kept, work, held, turn)
         table = pages_of(kept, seq)
         for tile in range(first, last):
             count = before + tile
@@ -227,10 +230,11 @@ def hopper_mla_kernel(
     lse,  # [batch * q_tokens * heads, num_splits] fp32
     piece_out,  # of equal shares: [2 * shares, q_tokens * heads, 512] fp32
     piece_lse,  # the same without 512
+    ends,  # of equal shares: [2, batch] int32, those that a sequence begins and ends in
     score_scale,  # softmax_scale * log2(e), times latent_scale where that is a number
     out_scale,  # latent_scale where that is a number
     batch,
-    num_splits,
+    num_splits,  # of every sequence; of equal shares, as many as there are shares for
     max_blocks,
     stride_nb,
     stride_nt,
@@ -253,6 +257,7 @@ def hopper_mla_kernel(
     dtype: gl.constexpr = nope_desc.dtype if PACKED == "none" else gl.float16
     TILE: gl.constexpr = gl.NVMMASharedLayout(128, 16, 2)
     PART: gl.constexpr = nope_desc.block_type.shape[1]
+    seqlen = lengths_of(cache_seqlens, batch, max_blocks * BLOCK_SIZE, MOST)
     q_nope_smem = gl.allocate_shared_memory(dtype, [2, ROWS, HALF], TILE)
     q_rope_smem = gl.allocate_shared_memory(dtype, [ROWS, ROPE], TILE)
     RING: gl.constexpr = gl.NVMMASharedLayout(128, 16, 3)
@@ -276,7 +281,7 @@ def hopper_mla_kernel(
     held = gl.allocate_shared_memory(gl.int32, [MOST, 1], PLAIN)
     kept = gl.allocate_shared_memory(gl.int64, [KEPT, 1], PLAIN)
     keep(
-        kept, q_nope, q_rope, lse, piece_lse, block_table, stride_table,
+        kept, q_nope, q_rope, lse, piece_lse, ends, block_table, stride_table,
         (stride_nb, stride_nt, stride_nh, stride_rb, stride_rt, stride_rh),
     )  # fmt: skip
     for slot in gl.static_range(STAGES):
@@ -293,10 +298,7 @@ def hopper_mla_kernel(
     if latent_scale is not None:
         out_scale = gl.load(latent_scale)
         score_scale *= out_scale
-    assign(
-        cache_seqlens, batch, num_splits, max_blocks * BLOCK_SIZE, score_scale, out_scale, work,
-        held,
-    )  # fmt: skip
+    assign(seqlen, batch, num_splits, score_scale, out_scale, work, held)
     fence()
     barrier()
     values = (

@@ -7,6 +7,8 @@ of its roles goes through it. Programs of one share, side by side in the grid, h
 of queries.
 """
 
+# ruff: noqa: RUF005 (Gluon has no unpacking into a tuple)
+
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
@@ -14,20 +16,27 @@ from kernels.hopper.names import view
 from kernels.hopper.paged_work import add, sequences, share
 
 KEYS = gl.constexpr(64)  # of a tile
+SPARE = gl.constexpr(6)  # tiles that a start in the middle of a share has to save
 # What is left in shared memory, besides all lengths: how many sequences, the first of them, its
-# first tile, the end of the last one's tiles, the program's block of query rows, and the bits of
-# what scores and results are multiplied by.
-COUNT, SEQ, FIRST, LAST, BLOCK, SCORE_SCALE, OUT_SCALE = (gl.constexpr(i) for i in range(7))
-NUMBERS = gl.constexpr(7)
+# first tile, the end of the last one's tiles, the program's block of query rows, how many sequences
+# there are in all, and the bits of what scores and results are multiplied by.
+COUNT, SEQ, FIRST, LAST, BLOCK, BATCH, SCORE_SCALE, OUT_SCALE = (gl.constexpr(i) for i in range(8))
+NUMBERS = gl.constexpr(8)  # a power of two
 PLAIN = gl.constexpr(gl.SwizzledSharedLayout(1, 1, 1, [0]))
 # Addresses and steps that a role needs once a sequence: in shared memory they take no registers.
-NOPE, TURNED, LSE, PIECE_LSE, TABLE, TABLE_STEP, STEPS = (gl.constexpr(i) for i in range(7))
-KEPT = gl.constexpr(STEPS.value + 6)
+NOPE, TURNED, LSE, PIECE_LSE, ENDS, TABLE, TABLE_STEP, STEPS = (gl.constexpr(i) for i in range(8))
+KEPT = gl.constexpr(16)  # a power of two
 
 
 @gluon.jit
-def _tell(place, value):
-    place.store(gl.full([1], value, gl.int32, gl.BlockedLayout([1], [32], [gl.num_warps()], [0])))
+def _tell(places, values):
+    """Leave numbers in shared memory, together: one after the other they would wait in between."""
+    MANY: gl.constexpr = places.shape[0]
+    place = gl.arange(0, MANY, gl.BlockedLayout([1], [32], [gl.num_warps()], [0]))
+    all_values = gl.full([MANY], 0, places.dtype, place.type.layout)
+    for i in gl.static_range(len(values)):
+        all_values = gl.where(place == i, values[i].to(places.dtype), all_values)
+    view(places, places.dtype, [MANY], PLAIN).store(all_values)
 
 
 @gluon.jit
@@ -36,23 +45,15 @@ def _told(place):
 
 
 @gluon.jit
-def keep(kept, q_nope, q_rope, lse, piece_lse, block_table, table_step, steps):
+def keep(kept, q_nope, q_rope, lse, piece_lse, ends, block_table, table_step, steps):
     """Leave them in `kept` [KEPT, 1] int64; `steps`: of q_nope and q_rope, three of each."""
-    _keep(kept, NOPE, q_nope.to(gl.int64))
-    _keep(kept, TURNED, q_rope.to(gl.int64))
-    _keep(kept, LSE, lse.to(gl.int64))
-    if piece_lse is not None:
-        _keep(kept, PIECE_LSE, piece_lse.to(gl.int64))
-    _keep(kept, TABLE, block_table.to(gl.int64))
-    _keep(kept, TABLE_STEP, table_step)
+    if piece_lse is None:
+        piece_lse = lse
+        ends = lse
+    values = (q_nope, q_rope, lse, piece_lse, ends, block_table, gl.to_tensor(table_step))
     for place in gl.static_range(len(steps)):
-        _keep(kept, STEPS + place, steps[place])
-
-
-@gluon.jit
-def _keep(kept, PLACE: gl.constexpr, value):
-    value = gl.full([1], value, gl.int64, gl.BlockedLayout([1], [32], [gl.num_warps()], [0]))
-    kept.index(PLACE).store(value)
+        values = values + (gl.to_tensor(steps[place]),)  # type: ignore[assignment]
+    _tell(kept, values)
 
 
 @gluon.jit
@@ -83,45 +84,67 @@ def pages_of(kept, seq):
 
 
 @gluon.jit
-def assign(lengths, batch, num_splits, reach, score_scale, out_scale, work, held):
-    """Leave a program's share in `work` [NUMBERS, 1] and the lengths in `held` [MOST, 1].
-
-    MOST: sequences, a power of two from 32; 1 for a split of the sequence that the grid says.
-    Lengths are at most `reach`, which the table holds. Empty sequences belong to the share that
-    ends at or after them, the first ones to the first.
-    """
-    MOST: gl.constexpr = held.shape[0]
-    part = gl.program_id(1)
-    _tell(work.index(BLOCK), gl.program_id(0))
-    _tell(work.index(SCORE_SCALE), score_scale.to(gl.int32, bitcast=True))
-    _tell(work.index(OUT_SCALE), out_scale.to(gl.int32, bitcast=True))
+def lengths_of(lengths, batch, reach, MOST: gl.constexpr):
+    """All lengths, at most `reach`, which the table holds; MOST 1: the grid's sequence's."""
     if MOST == 1:
-        seq = gl.program_id(2)
-        seqlen = gl.minimum(gl.maximum(gl.load(lengths + seq), 0), reach)
-        tiles = gl.cdiv(seqlen, KEYS)
-        _tell(held.index(0), seqlen)
-        _tell(work.index(COUNT), 1)
-        _tell(work.index(SEQ), seq)
-        _tell(work.index(FIRST), part * tiles // num_splits)
-        _tell(work.index(LAST), (part + 1) * tiles // num_splits)
+        seqlen = gl.load(lengths + gl.program_id(2))
     else:
         seq = sequences(0, MOST)
         seqlen = gl.load(lengths + seq, mask=seq < batch, other=0)
-        seqlen = gl.minimum(gl.maximum(seqlen, 0), reach)
+    return gl.minimum(gl.maximum(seqlen, 0), reach)
+
+
+@gluon.jit
+def assign(seqlen, batch, num_splits, score_scale, out_scale, work, held):
+    """Leave a program's share in `work` [NUMBERS, 1] and the lengths in `held` [MOST, 1].
+
+    MOST: sequences, a power of two from 32; 1 for a split of the sequence that the grid says.
+    Every sequence in `num_splits` parts, where equal shares would not be SPARE tiles shorter: a
+    share of two sequences starts twice and leaves pieces. Empty ones belong to the share that ends
+    at or after them, the first ones to the first.
+    """
+    MOST: gl.constexpr = held.shape[0]
+    part = gl.program_id(1)
+    scales = (
+        gl.program_id(0), gl.to_tensor(batch), score_scale.to(gl.int32, bitcast=True),
+        out_scale.to(gl.int32, bitcast=True),
+    )  # fmt: skip
+    tiles = gl.cdiv(seqlen, KEYS)
+    if MOST == 1:
+        held.index(0).store(
+            gl.full([1], seqlen, gl.int32, gl.BlockedLayout([1], [32], [gl.num_warps()], [0]))
+        )
+        first = part * tiles // num_splits
+        last = (part + 1) * tiles // num_splits
+        _tell(work, (gl.to_tensor(1), gl.program_id(2), first, last) + scales)
+    else:
         view(held, gl.int32, [MOST], PLAIN).store(seqlen)
-        tiles = gl.cdiv(seqlen, KEYS)
+        seq = sequences(0, MOST)
+        parts = gl.num_programs(1)
         upto = gl.associative_scan(tiles, 0, add)
-        start = upto - tiles
         total = gl.max(upto, 0)
-        begin = share(part, gl.num_programs(1), total)
-        end = share(part + 1, gl.num_programs(1), total)
-        mine = (start < end) | ((tiles == 0) & (start == end))
-        mine &= (upto > begin) | (part == 0)
-        mine &= seq < batch
-        _tell(work.index(COUNT), gl.sum(mine.to(gl.int32), 0))
-        _tell(work.index(SEQ), gl.min(gl.where(mine, seq, MOST), 0))
-        _tell(work.index(FIRST), begin - gl.min(gl.where(mine, start, begin), 0))
-        _tell(work.index(LAST), end - gl.max(gl.where(mine, start, 0), 0))
+        longest = gl.max(tiles, 0)
+        if (num_splits > 0) & (longest * parts <= num_splits * (total + SPARE * parts)):
+            own = part // num_splits
+            place = part - own * num_splits
+            own_tiles = gl.sum(gl.where(seq == own, tiles, 0), 0)
+            there = gl.maximum(gl.minimum(own_tiles, num_splits), 1)  # none is empty
+            count = ((own < batch) & (place < there)).to(gl.int32)
+            first = place * own_tiles // there
+            last = (place + 1) * own_tiles // there
+            _tell(work, (count, own, first, last) + scales)
+        else:
+            start = upto - tiles
+            begin = share(part, parts, total)
+            end = share(part + 1, parts, total)
+            mine = (start < end) | ((tiles == 0) & (start == end))
+            mine &= (upto > begin) | (part == 0)
+            mine &= seq < batch
+            count = gl.sum(mine.to(gl.int32), 0)
+            own = gl.min(gl.where(mine, seq, MOST), 0)
+            first = begin - gl.min(gl.where(mine, start, begin), 0)
+            last = end - gl.max(gl.where(mine, start, 0), 0)
+            _tell(work, (count, own, first, last) + scales)
 
 
 @gluon.jit
@@ -134,6 +157,16 @@ def sequence_of(work, held, turn):
     if turn + 1 == _told(work.index(COUNT)):
         last = gl.minimum(last, _told(work.index(LAST)))
     return seq, seqlen, first, last
+
+
+@gluon.jit
+def note_ends(kept, work, held, turn):
+    """Tell the joining kernel which shares a sequence begins and ends in, where these are ours."""
+    if held.shape[0] > 1:
+        seq, seqlen, first, last = sequence_of(work, held, turn)
+        target = _address(kept, ENDS, gl.int32) + seq
+        gl.store(target, gl.program_id(1), mask=first == 0)
+        gl.store(target + _told(work.index(BATCH)), gl.program_id(1), mask=last * KEYS >= seqlen)
 
 
 @gluon.jit

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from kernels import checks
-from kernels.hopper.pieces import Join
 from kernels.launcher import Launcher, checked_descriptor
 from kernels.packed_bytes import as_words, compute_dtype, packing
 
@@ -21,6 +20,8 @@ SLOT_BYTES = 2**15  # keys or values of a tile
 RING_BYTES = 3 * SLOT_BYTES
 MOST_BOXES = 16  # of a tile: the producer holds their pages
 KEPT_BYTES = 5 * 2**14  # for results of a share that wait for its end
+JOIN_WARPS = 4
+JOINED_VALUES = 32  # that a thread of the joining kernel holds
 REGISTERS = {64: 104, 128: 128}  # of a thread at launch: the joining kernel finds room beside it
 # Where it is chosen (benchmarks/NOTES.md); the tiles times the programs are counted in 32 bits.
 FEWEST_ROWS = 16
@@ -31,13 +32,14 @@ MOST_PAGES = 2**25 - 1  # the producer sorts by number and place in 32 bits
 
 
 @cache
-def _gluon_kernel() -> Any | None:
-    """None where Gluon lacks what it uses."""
+def _gluon_kernels() -> tuple[Any, Any] | None:
+    """The kernel and the one that joins its pieces, or None where Gluon lacks what they use."""
     try:
+        from kernels.hopper.paged_join import hopper_paged_join
         from kernels.hopper.paged_kernel import hopper_paged_kernel
     except (ImportError, AttributeError):
         return None
-    return hopper_paged_kernel
+    return hopper_paged_kernel, hopper_paged_join
 
 
 def heads(kv_heads: int) -> int:
@@ -84,7 +86,7 @@ def supports(
         and tiles < MOST_TILES // programs
         and pages <= MOST_PAGES
         and all(map(checks.tma_aligned, (query, k_cache, v_cache)))
-        and _gluon_kernel() is not None
+        and _gluon_kernels() is not None
     )
 
 
@@ -121,15 +123,25 @@ def constexprs(
     }
 
 
-def join_shape(constants: dict[str, Any], kv_heads: int) -> dict[str, Any]:
-    """What `kernels.hopper.pieces` is to know."""
+def join_constexprs(
+    constants: dict[str, Any], kv_heads: int, rows: int, programs: int
+) -> dict[str, Any]:
+    """The same of the joining kernel; a row is expected in programs / rows pieces, and two ends."""
+    expected = programs // rows + 2
+    pieces = min(16, 1 << (expected - 1).bit_length())
+    head_dim = constants["Q_PARTS"] * WIDTH
     block = heads(kv_heads)
+    places = block * constants["Q_TOKENS"] * constants["GROUP"]
+    held = JOINED_VALUES * 32 * JOIN_WARPS // (pieces * head_dim)
     return {
+        "BY_ROW": rows < programs,
         "MOST": constants["MOST"],
         "TILE": constants["BOXES"] * BOX * WARPS // block,
         **{name: constants[name] for name in ("Q_TOKENS", "GROUP", "BLOCK_SIZE")},
         "HEADS": block,
-        "HEAD_DIM": constants["Q_PARTS"] * WIDTH,
+        "HEAD_DIM": head_dim,
+        "PIECES": pieces,
+        "PLACES": min(places & -places, max(JOIN_WARPS, held)),
     }
 
 
@@ -183,11 +195,12 @@ class Plan:
         programs: int,
     ) -> None:
         keys, values = as_words("k_cache", k_cache), as_words("v_cache", v_cache)
-        kernel = _gluon_kernel()
-        assert kernel is not None
+        kernels = _gluon_kernels()
+        assert kernels is not None
         batch, q_tokens, q_heads, head_dim = query.shape
         _, block_size, kv_heads, _ = k_cache.shape
         group, blocks = q_heads // kv_heads, kv_heads // heads(kv_heads)
+        rows = batch * blocks
         self._boxes = [
             (*box, layout(len(box[0]), box[2][-1]))
             for box in (query_box(query, kv_heads), cache_box(keys), cache_box(values))
@@ -195,9 +208,12 @@ class Plan:
         constants = constexprs(
             batch, q_tokens, kv_heads, group, head_dim, block_size, query.dtype, k_cache.dtype
         )
+        results = heads(kv_heads) * q_tokens * group  # of a row
+        self._pieces = 2 * programs * results, head_dim
         self._left = None if left < 0 else left
         self._sizes = batch, blocks, block_table.shape[1]
         self._table_step = block_table.stride(0)
+        self._programs = programs
         kind = (
             query.device,
             query.dtype,
@@ -207,15 +223,21 @@ class Plan:
             *map(str, self._boxes),
         )
         self._launch = Launcher(
-            kernel,
+            kernels[0],
             (programs, 1, 1),
             constants,
             kind,
             num_warps=WARPS,
             maxnreg=registers(head_dim, k_cache.dtype),
         )
-        self._join = Join(
-            join_shape(constants, kv_heads), *self._sizes, programs, self._left, kind[:3]
+        join = join_constexprs(constants, kv_heads, rows, programs)
+        self._join = Launcher(
+            kernels[1],
+            (min(rows, programs - 1), results // join["PLACES"], 1),
+            join,
+            kind[:3],
+            num_warps=JOIN_WARPS,
+            launch_pdl=True,
         )
 
     def run(
@@ -233,7 +255,9 @@ class Plan:
         v_scale: torch.Tensor | None,
     ) -> None:
         """Write `out` and `lse`. Scales of one element are read there, on top of the numbers."""
-        piece_out, piece_lse = self._join.buffers(out.device)
+        rows, head_dim = self._pieces
+        piece_out = torch.empty((rows, head_dim), device=out.device)
+        piece_lse = torch.empty(rows, device=out.device)
         sources = query, as_words("k_cache", k_cache), as_words("v_cache", v_cache)
         descriptors = (
             checked_descriptor()(source, *box)
@@ -247,4 +271,5 @@ class Plan:
             ),
             pointers,
         )  # fmt: skip
-        self._join.run(piece_out, piece_lse, cache_seqlens, out, lse)
+        given = (piece_out, piece_lse, cache_seqlens, out, lse)
+        self._join((*given, self._left, self._programs, *self._sizes), given)

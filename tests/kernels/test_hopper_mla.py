@@ -21,6 +21,8 @@ LENGTHS = {
     "more sequences than programs": [(61 * i) % 300 for i in range(256)],
     "more than are shared out": [(61 * i) % 300 for i in range(257)],
     "equal": [512] * 132,
+    "nearly equal": [500 + i % 30 for i in range(60)],
+    "fewer tiles than parts": [64, 200, 0, 130] * 5,
     "two": [3001, 640],
 }
 
@@ -77,7 +79,7 @@ def assert_matches(q, cache, **options):
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 def test_lengths_of_any_kind(lengths, heads, dtype, hopper):
     cache = latents(lengths, dtype)
-    scale = None if dtype == BF16 else 0.9 if dtype == FP8 else 0.01
+    scale = {BF16: 1.0, FP8: 0.9, INT8: 0.01}[dtype]
     assert_matches(queries(len(lengths), heads), cache, latent_scale=scale)
 
 
@@ -111,7 +113,7 @@ def test_no_sequence_holds_anything(heads, dtype, hopper):
 def test_rows_pages_and_types(heads, q_tokens, block_size, q_dtype, dtype, hopper):
     lengths = [(53 * i) % 600 for i in range(33)]
     cache = latents(lengths, dtype, block_size)
-    scale = None if dtype == q_dtype else torch.tensor([0.9 if dtype == FP8 else 0.01]).cuda()
+    scale = torch.tensor([0.01 if dtype == INT8 else 0.9], device="cuda")
     assert_matches(queries(33, q_tokens, heads, dtype=q_dtype), cache, latent_scale=scale)
 
 
@@ -149,8 +151,7 @@ def test_replays_from_a_cuda_graph_as_sequences_grow(heads, dtype, hopper):
 @hopper_only
 @pytest.mark.parametrize("dtype", [BF16, FP8])
 def test_unchecked_bad_contents_stay_inside_the_cache(dtype, hopper):
-    lengths, cache = [400, 300] * 10, None
-    cache = latents(lengths, dtype)
+    cache = latents([400, 300] * 10, dtype)
     cache = (torch.zeros_like(cache[0]), *cache[1:])
     cache[2].add_(10_000)
     out = mla_decode_attention(*queries(20, 16), *cache, softmax_scale=SCALE)
