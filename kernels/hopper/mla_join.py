@@ -23,7 +23,7 @@ def hopper_mla_join(
     WIDTH: gl.constexpr,  # columns of a program, up to 128
 ):
     """Grid (batch, ROWS / PLACES, RANK / WIDTH)."""
-    LAYOUT: gl.constexpr = lanes_of(WIDTH)
+    LAYOUT: gl.constexpr = lanes_of(WIDTH, gl.num_warps())
     SPOTS: gl.constexpr = gl.SliceLayout(1, gl.SliceLayout(2, LAYOUT))
     seq = gl.program_id(0)
     spot = gl.program_id(1) * PLACES + gl.arange(0, PLACES, SPOTS)

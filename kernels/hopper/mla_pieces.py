@@ -8,7 +8,7 @@ import torch
 from kernels.launcher import Launcher
 
 WARPS = 4
-HELD_VALUES = 64  # of a thread
+HELD_VALUES = 64  # of a thread, half of it where their sums cross lanes
 WIDEST = 128  # columns of a program: a warp reads four of each lane
 
 
@@ -25,7 +25,7 @@ def constexprs(batch: int, rows: int, rank: int, shares: int) -> dict[str, Any]:
     A sequence is expected in shares / batch pieces and two ends.
     """
     pieces = min(128, 1 << (shares // batch + 1).bit_length())
-    values = HELD_VALUES * 32 * WARPS // pieces
+    values = HELD_VALUES * 32 * WARPS // pieces // (1 if pieces <= 16 else 2)
     width = min(WIDEST, rank, values)
     return {
         "ROWS": rows,

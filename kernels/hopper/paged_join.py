@@ -4,6 +4,7 @@ It is launched while that kernel runs, and finds out from the lengths what there
 then it waits for it.
 """
 
+import triton
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
@@ -52,11 +53,11 @@ def wait():
     )
 
 
-@gluon.jit
-def lanes_of(WIDTH: gl.constexpr):
+@triton.constexpr_function
+def lanes_of(width, warps):
     """Layout of [query rows, pieces, columns]: four columns to a lane."""
-    LANES: gl.constexpr = WIDTH // 4
-    return gl.BlockedLayout([1, 1, 4], [1, 32 // LANES, LANES], [gl.num_warps(), 1, 1], [2, 1, 0])
+    lanes = width // 4
+    return gl.BlockedLayout([1, 1, 4], [1, 32 // lanes, lanes], [warps, 1, 1], [2, 1, 0])
 
 
 @gluon.jit
@@ -128,7 +129,7 @@ def hopper_paged_join(
     PLACES: gl.constexpr,  # query rows
 ):
     """Grid (rows or ends of shares, query rows of a block of KV heads / PLACES)."""
-    LAYOUT: gl.constexpr = lanes_of(HEAD_DIM)
+    LAYOUT: gl.constexpr = lanes_of(HEAD_DIM, gl.num_warps())
     VALID: gl.constexpr = Q_TOKENS * GROUP
     row, first, pieces = _split_row(
         cache_seqlens, programs, batch, head_blocks, max_blocks, left, BY_ROW, MOST, TILE,
