@@ -30,9 +30,9 @@ from kernels.hopper.mla_work import (
     KEYS,
     NUMBERS,
     PLAIN,
+    ask,
     assign,
     keep,
-    lengths_of,
     query_row,
     result_place,
     sequence_of,
@@ -170,7 +170,7 @@ def hopper_mla_byte_kernel(
     for, 16 run.
     """
     PART: gl.constexpr = nope_desc.block_type.shape[1]
-    seqlen = lengths_of(cache_seqlens, batch, max_blocks * BLOCK_SIZE, MOST)
+    asked = ask(cache_seqlens, batch, num_splits, max_blocks * BLOCK_SIZE, MOST)
     dtype: gl.constexpr = gl.int8 if PACKED == "int8_ptx" else gl.float8e4nv
     nope_ring = gl.allocate_shared_memory(
         gl.int16, [2 * STAGES, KEYS // PART, PART, HALF], nope_desc.layout
@@ -210,7 +210,7 @@ def hopper_mla_byte_kernel(
     if latent_scale is not None:
         out_scale = gl.load(latent_scale)
         score_scale *= out_scale
-    assign(seqlen, batch, num_splits, score_scale, out_scale, work, held)
+    assign(asked, batch, num_splits, score_scale, out_scale, work, held)
     fence()
     barrier()
     values = (

@@ -10,6 +10,7 @@ Triton 3.6 to 3.9.
 
 # ruff: noqa: RUF005 (Gluon has no unpacking into a tuple)
 
+import triton.language as tl
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
@@ -20,10 +21,9 @@ from kernels.hopper.mla_work import (
     KEYS,
     NUMBERS,
     PLAIN,
+    ask,
     assign,
     keep,
-    lengths_of,
-    note_ends,
     out_scale,
     pages_of,
     query_row,
@@ -62,7 +62,6 @@ def produce(
     while turn < turns(work):
         seq, seqlen, first, last = sequence_of(work, held, turn)
         before -= first
-        note_ends(kept, work, held, turn)
         table = pages_of(kept, seq)
         for tile in range(first, last):
             count = before + tile
@@ -96,8 +95,7 @@ def _score(given, work, held, kept, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr,
     S_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, KEYS, 16])
     S_ROWS: gl.constexpr = gl.SliceLayout(1, S_LAYOUT)
     before = 0  # tiles before a sequence's first one
-    turn = 0
-    while turn < turns(work):
+    for turn in tl.range(turns(work), disable_licm=True):
         seq, seqlen, first, last = sequence_of(work, held, turn)
         before -= first
         load_queries(
@@ -155,7 +153,6 @@ def _score(given, work, held, kept, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr,
         lse = (row_max + gl.log2(total)) * 0.6931471805599453
         store_lse(lse, kept, row, work, held, turn, HEADS * Q_TOKENS)
         before += last
-        turn += 1
 
 
 @gluon.jit
@@ -257,7 +254,7 @@ def hopper_mla_kernel(
     dtype: gl.constexpr = nope_desc.dtype if PACKED == "none" else gl.float16
     TILE: gl.constexpr = gl.NVMMASharedLayout(128, 16, 2)
     PART: gl.constexpr = nope_desc.block_type.shape[1]
-    seqlen = lengths_of(cache_seqlens, batch, max_blocks * BLOCK_SIZE, MOST)
+    asked = ask(cache_seqlens, batch, num_splits, max_blocks * BLOCK_SIZE, MOST)
     q_nope_smem = gl.allocate_shared_memory(dtype, [2, ROWS, HALF], TILE)
     q_rope_smem = gl.allocate_shared_memory(dtype, [ROWS, ROPE], TILE)
     RING: gl.constexpr = gl.NVMMASharedLayout(128, 16, 3)
@@ -298,7 +295,7 @@ def hopper_mla_kernel(
     if latent_scale is not None:
         out_scale = gl.load(latent_scale)
         score_scale *= out_scale
-    assign(seqlen, batch, num_splits, score_scale, out_scale, work, held)
+    assign(asked, batch, num_splits, score_scale, out_scale, work, held)
     fence()
     barrier()
     values = (

@@ -84,59 +84,62 @@ def pages_of(kept, seq):
 
 
 @gluon.jit
-def lengths_of(lengths, batch, reach, MOST: gl.constexpr):
-    """All lengths, at most `reach`, which the table holds; MOST 1: the grid's sequence's."""
-    if MOST == 1:
-        seqlen = gl.load(lengths + gl.program_id(2))
-    else:
+def ask(lengths, batch, num_splits, reach, MOST: gl.constexpr):
+    """The length of a program's own sequence, were all cut alike, and all lengths.
+
+    Lengths are at most `reach`, which the table holds. MOST: sequences, a power of two from 32; 1
+    for a split of the sequence that the grid says.
+    """
+    own = gl.program_id(2)
+    if MOST > 1:
+        own = gl.program_id(1) // gl.maximum(num_splits, 1)
+    own_length = gl.load(lengths + own, mask=own < batch, other=0)
+    own_length = gl.minimum(gl.maximum(own_length, 0), reach)
+    seqlen = own_length
+    if MOST > 1:
         seq = sequences(0, MOST)
         seqlen = gl.load(lengths + seq, mask=seq < batch, other=0)
-    return gl.minimum(gl.maximum(seqlen, 0), reach)
+        seqlen = gl.minimum(gl.maximum(seqlen, 0), reach)
+    return own, own_length, seqlen
 
 
 @gluon.jit
-def assign(seqlen, batch, num_splits, score_scale, out_scale, work, held):
+def assign(asked, batch, num_splits, score_scale, out_scale, work, held):
     """Leave a program's share in `work` [NUMBERS, 1] and the lengths in `held` [MOST, 1].
 
-    MOST: sequences, a power of two from 32; 1 for a split of the sequence that the grid says.
     Every sequence in `num_splits` parts, where equal shares would not be SPARE tiles shorter: a
     share of two sequences starts twice and leaves pieces. Empty ones belong to the share that ends
     at or after them, the first ones to the first.
     """
     MOST: gl.constexpr = held.shape[0]
+    own, own_length, seqlen = asked
     part = gl.program_id(1)
-    scales = (
-        gl.program_id(0), gl.to_tensor(batch), score_scale.to(gl.int32, bitcast=True),
-        out_scale.to(gl.int32, bitcast=True),
-    )  # fmt: skip
-    tiles = gl.cdiv(seqlen, KEYS)
+    own_tiles = gl.cdiv(own_length, KEYS)
     if MOST == 1:
         held.index(0).store(
             gl.full([1], seqlen, gl.int32, gl.BlockedLayout([1], [32], [gl.num_warps()], [0]))
         )
-        first = part * tiles // num_splits
-        last = (part + 1) * tiles // num_splits
-        _tell(work, (gl.to_tensor(1), gl.program_id(2), first, last) + scales)
+        count = gl.to_tensor(1)
+        first = part * own_tiles // num_splits
+        last = (part + 1) * own_tiles // num_splits
     else:
         view(held, gl.int32, [MOST], PLAIN).store(seqlen)
-        seq = sequences(0, MOST)
         parts = gl.num_programs(1)
-        upto = gl.associative_scan(tiles, 0, add)
-        total = gl.max(upto, 0)
-        longest = gl.max(tiles, 0)
-        if (num_splits > 0) & (longest * parts <= num_splits * (total + SPARE * parts)):
-            own = part // num_splits
+        tiles = gl.cdiv(seqlen, KEYS)
+        total = gl.sum(tiles, 0)
+        alike = gl.max(tiles, 0) * parts <= num_splits * (total + SPARE * parts)
+        if alike & (num_splits > 0):
             place = part - own * num_splits
-            own_tiles = gl.sum(gl.where(seq == own, tiles, 0), 0)
-            there = gl.maximum(gl.minimum(own_tiles, num_splits), 1)  # none is empty
+            there = gl.maximum(gl.minimum(own_tiles, num_splits), 1)  # no part is empty
             count = ((own < batch) & (place < there)).to(gl.int32)
             first = place * own_tiles // there
             last = (place + 1) * own_tiles // there
-            _tell(work, (count, own, first, last) + scales)
         else:
+            upto = gl.associative_scan(tiles, 0, add)
             start = upto - tiles
             begin = share(part, parts, total)
             end = share(part + 1, parts, total)
+            seq = sequences(0, MOST)
             mine = (start < end) | ((tiles == 0) & (start == end))
             mine &= (upto > begin) | (part == 0)
             mine &= seq < batch
@@ -144,7 +147,13 @@ def assign(seqlen, batch, num_splits, score_scale, out_scale, work, held):
             own = gl.min(gl.where(mine, seq, MOST), 0)
             first = begin - gl.min(gl.where(mine, start, begin), 0)
             last = end - gl.max(gl.where(mine, start, 0), 0)
-            _tell(work, (count, own, first, last) + scales)
+    _tell(
+        work,
+        (
+            count, own, first, last, gl.program_id(0), gl.to_tensor(batch),
+            score_scale.to(gl.int32, bitcast=True), out_scale.to(gl.int32, bitcast=True),
+        ),
+    )  # fmt: skip
 
 
 @gluon.jit
@@ -157,16 +166,6 @@ def sequence_of(work, held, turn):
     if turn + 1 == _told(work.index(COUNT)):
         last = gl.minimum(last, _told(work.index(LAST)))
     return seq, seqlen, first, last
-
-
-@gluon.jit
-def note_ends(kept, work, held, turn):
-    """Tell the joining kernel which shares a sequence begins and ends in, where these are ours."""
-    if held.shape[0] > 1:
-        seq, seqlen, first, last = sequence_of(work, held, turn)
-        target = _address(kept, ENDS, gl.int32) + seq
-        gl.store(target, gl.program_id(1), mask=first == 0)
-        gl.store(target + _told(work.index(BATCH)), gl.program_id(1), mask=last * KEYS >= seqlen)
 
 
 @gluon.jit
@@ -213,10 +212,16 @@ def result_place(row, work, held, turn, SEQ_ROWS: gl.constexpr):
 
 @gluon.jit
 def store_lse(lse, kept, row, work, held, turn, SEQ_ROWS: gl.constexpr):
-    """The log-sum-exps of a sequence's query rows, or of a piece's."""
+    """The log-sum-exps of a sequence's query rows, or of a piece's; and which shares the sequence
+    begins and ends in, where these are ours: the joining kernel has to know.
+    """
     place, piece = result_place(row, work, held, turn, SEQ_ROWS)
     target = _address(kept, LSE, gl.float32)
     if held.shape[0] > 1:
+        seq, seqlen, first, last = sequence_of(work, held, turn)
+        end = _address(kept, ENDS, gl.int32) + seq
+        gl.store(end, gl.program_id(1), mask=first == 0)
+        gl.store(end + _told(work.index(BATCH)), gl.program_id(1), mask=last * KEYS >= seqlen)
         if piece:
             target = _address(kept, PIECE_LSE, gl.float32)
     gl.store(target + place, lse, mask=row < SEQ_ROWS)

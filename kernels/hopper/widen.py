@@ -9,7 +9,7 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
-from kernels.hopper.mla_work import KEYS, note_ends, pages_of, sequence_of, turns
+from kernels.hopper.mla_work import KEYS, pages_of, sequence_of, turns
 from kernels.hopper.names import barrier, fence, load_tile, view
 from kernels.packed_bytes import neighbours
 
@@ -87,7 +87,6 @@ def widen(
     while turn < turns(work):
         seq, seqlen, first, last = sequence_of(work, held, turn)
         before -= first
-        note_ends(kept, work, held, turn)
         table = pages_of(kept, seq)
         page = gl.load(table + first * KEYS // BLOCK_SIZE, mask=first * KEYS < seqlen, other=-1)
         mbarrier.wait(free, turn & 1)
