@@ -112,7 +112,7 @@ def shares(
 ) -> int | None:
     """Equal shares of all sequences, each read by `row_blocks` programs; None: splits of each."""
     count = multiprocessors // row_blocks
-    tiles = batch * max_blocks * block_size // KEYS + batch
+    tiles = batch * (max_blocks * block_size // KEYS + 8) + 8 * count  # with what starts count as
     worth = 1 < batch <= MOST_SEQUENCES and count > 1 and tiles <= MOST_TILES // count
     return count if worth else None
 

@@ -16,7 +16,7 @@ from kernels.hopper.names import view
 from kernels.hopper.paged_work import add, sequences, share
 
 KEYS = gl.constexpr(64)  # of a tile
-SPARE = gl.constexpr(6)  # tiles that a start in the middle of a share has to save
+START = gl.constexpr(5)  # what beginning a sequence, or ending in the middle of one, costs in tiles
 # What is left in shared memory, besides all lengths: how many sequences, the first of them, its
 # first tile, the end of the last one's tiles, the program's block of query rows, how many sequences
 # there are in all, and the bits of what scores and results are multiplied by.
@@ -107,9 +107,8 @@ def ask(lengths, batch, num_splits, reach, MOST: gl.constexpr):
 def assign(asked, batch, num_splits, score_scale, out_scale, work, held):
     """Leave a program's share in `work` [NUMBERS, 1] and the lengths in `held` [MOST, 1].
 
-    Every sequence in `num_splits` parts, where equal shares would not be SPARE tiles shorter: a
-    share of two sequences starts twice and leaves pieces. Empty ones belong to the share that ends
-    at or after them, the first ones to the first.
+    Shares are equal where each sequence counts as START tiles more than it has. Where they would
+    not be shorter, every sequence is in `num_splits` parts instead.
     """
     MOST: gl.constexpr = held.shape[0]
     own, own_length, seqlen = asked
@@ -127,7 +126,8 @@ def assign(asked, batch, num_splits, score_scale, out_scale, work, held):
         parts = gl.num_programs(1)
         tiles = gl.cdiv(seqlen, KEYS)
         total = gl.sum(tiles, 0)
-        alike = gl.max(tiles, 0) * parts <= num_splits * (total + SPARE * parts)
+        longest = gl.max(tiles, 0)
+        alike = longest * parts <= num_splits * (total + START * (batch + parts))
         if alike & (num_splits > 0):
             place = part - own * num_splits
             there = gl.maximum(gl.minimum(own_tiles, num_splits), 1)  # no part is empty
@@ -135,18 +135,18 @@ def assign(asked, batch, num_splits, score_scale, out_scale, work, held):
             first = place * own_tiles // there
             last = (place + 1) * own_tiles // there
         else:
-            upto = gl.associative_scan(tiles, 0, add)
-            start = upto - tiles
-            begin = share(part, parts, total)
-            end = share(part + 1, parts, total)
             seq = sequences(0, MOST)
-            mine = (start < end) | ((tiles == 0) & (start == end))
-            mine &= (upto > begin) | (part == 0)
-            mine &= seq < batch
+            begins = gl.associative_scan(tiles, 0, add) - tiles + START * (seq + 1)
+            begin = share(part, parts, total + START * batch)
+            end = share(part + 1, parts, total + START * batch)
+            firsts = gl.maximum(begin - begins, 0)
+            lasts = gl.minimum(end - begins, tiles)
+            empty = (tiles == 0) & (begins > begin) & (begins <= end)
+            mine = ((firsts < lasts) | empty) & (seq < batch)
             count = gl.sum(mine.to(gl.int32), 0)
             own = gl.min(gl.where(mine, seq, MOST), 0)
-            first = begin - gl.min(gl.where(mine, start, begin), 0)
-            last = end - gl.max(gl.where(mine, start, 0), 0)
+            first = gl.max(gl.where(seq == own, firsts, 0), 0)
+            last = gl.max(gl.where(seq == own + count - 1, lasts, 0), 0)
     _tell(
         work,
         (
