@@ -148,9 +148,7 @@ def _plan(
     row_blocks = -(-q_tokens * heads // tile.block_m)
     shares = None
     if hopper and num_splits is None:
-        shares = hopper_mla.shares(
-            batch, row_blocks, max_blocks, block_size, sm_count(nope.device)
-        )
+        shares = hopper_mla.shares(batch, row_blocks, max_blocks, block_size, sm_count(nope.device))
     if shares:
         num_splits = 1
     elif num_splits is None:

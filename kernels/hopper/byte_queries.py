@@ -8,7 +8,7 @@ All are asked for at once: one after the other they would queue behind the first
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
-from kernels.hopper.mla_work import query_row, query_rows, score_scale
+from kernels.hopper.mla_kept import query_row, query_rows, score_scale
 from kernels.hopper.names import barrier, view
 from kernels.packed_bytes import row_power
 
@@ -55,7 +55,7 @@ def load_queries(
     work, kept, seq, q_nope, q_rope, factors, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr,
     ROWS: gl.constexpr, dtype: gl.constexpr,
 ):  # fmt: skip
-    """A sequence's queries into shared memory, and what the products of each are to be multiplied by.
+    """A sequence's queries into shared memory, and what to multiply the products of each by.
 
     Rows of fp8 are brought near 256 by a power of two: the numbers have less range than bf16.
     """

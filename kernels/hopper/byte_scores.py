@@ -13,7 +13,9 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
 from kernels.hopper.byte_queries import NARROW, PIECE, PIECES, QUERIES, WIDE
-from kernels.hopper.mla_work import KEYS, out_scale, query_row, sequence_of, store_lse, turns
+from kernels.hopper.mla_kept import out_scale, query_row
+from kernels.hopper.mla_results import store_lse
+from kernels.hopper.mla_work import KEYS, sequence_of, turns
 from kernels.hopper.names import fence, mma, mma_wait, view
 from kernels.hopper.softmax import row_maxima
 

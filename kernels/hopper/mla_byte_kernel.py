@@ -24,21 +24,10 @@ from kernels.hopper.byte_queries import (
     load_queries,
 )
 from kernels.hopper.byte_scores import HALF, ROPE, score
+from kernels.hopper.mla_kept import KEPT, NUMBERS, PLAIN, keep, query_row
 from kernels.hopper.mla_kernel import LEFT, RIGHT, clear_past, produce
-from kernels.hopper.mla_work import (
-    KEPT,
-    KEYS,
-    NUMBERS,
-    PLAIN,
-    ask,
-    assign,
-    keep,
-    query_row,
-    result_place,
-    sequence_of,
-    store_result,
-    turns,
-)
+from kernels.hopper.mla_results import has_result, result_place, store_result
+from kernels.hopper.mla_work import KEYS, ask, assign, sequence_of, turns
 from kernels.hopper.names import barrier, fence, mma, mma_wait
 from kernels.hopper.softmax import rescale_columns
 from kernels.packed_bytes import unpack_bytes
@@ -56,11 +45,11 @@ def free_operands():
 @gluon.jit
 def _accumulate(
     given, work, held, kept, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, ROWS: gl.constexpr,
-    PACKED: gl.constexpr, QUERIES: gl.constexpr, SIDE: gl.constexpr,
+    PACKED: gl.constexpr, Q_TYPE: gl.constexpr, SIDE: gl.constexpr,
 ):  # fmt: skip
     """Half of the output's columns: that half of every tile, transposed, times the weights.
 
-    The left one brings in the queries, a sequence ahead: it waits long for weights at first.
+    The left one brings in the queries, always of the next sequence.
     """
     (
         out_ptr, piece_out, factors, q_nope, q_rope, nope_ring, weight_ring, decay_ring, end_smem,
@@ -72,63 +61,65 @@ def _accumulate(
     O_ROWS: gl.constexpr = gl.SliceLayout(0, O_LAYOUT)
     A_LAYOUT: gl.constexpr = gl.DotOperandLayout(0, O_LAYOUT, 2)
     before = 0  # tiles before a sequence's first one
-    turn = 0
-    while turn < turns(work):
-        seq, seqlen, first, last = sequence_of(work, held, turn)
-        before -= first
-        if SIDE == LEFT:
-            mbarrier.wait(q_empty, turn & 1 ^ 1)
-            load_queries(
-                work, kept, seq, q_nope, q_rope, factors, HEADS, Q_TOKENS, ROWS, QUERIES
-            )
-            fence()
-            mbarrier.arrive(q_full, count=1)
-        even = gl.zeros([HALF, ROWS], gl.float32, O_LAYOUT)
-        odd = gl.zeros([HALF, ROWS], gl.float32, O_LAYOUT)
-        for tile in range(first, last):
-            count = before + tile
-            slot = count % STAGES
-            words = nope_ring.index(slot * 2 + SIDE).reshape([KEYS, HALF])
-            mbarrier.wait(k_full.index(slot), count // STAGES & 1)
-            if seqlen - tile * KEYS < KEYS:
-                clear_past(words, seqlen - tile * KEYS)
-            packed = words.slice(0, STEP, dim=0).permute([1, 0]).load(A_LAYOUT)
-            earlier, later = unpack_bytes(packed, PACKED, gl.float16)
-            packed = words.slice(STEP, STEP, dim=0).permute([1, 0]).load(A_LAYOUT)
-            mbarrier.wait(weight_full.index(slot), count // STAGES & 1)
-            decay = decay_ring.index(slot).slice(0, ROWS, dim=0).load(O_ROWS)
-            even = rescale_columns(even, decay)
-            odd = rescale_columns(odd, decay)
-            for step in gl.static_range(KEYS // STEP):
-                weights = weight_ring.index(slot).slice(0, ROWS, dim=0)
-                weights = weights.slice(step * STEP, STEP, dim=1).permute([1, 0])
-                even = mma(earlier, weights, even, is_async=True)
-                odd = mma(later, weights, odd, is_async=True)
-                if step + 1 < KEYS // STEP:
-                    earlier, later = unpack_bytes(packed, PACKED, gl.float16)
-                    if step + 2 < KEYS // STEP:
-                        following = words.slice((step + 2) * STEP, STEP, dim=0)
-                        packed = following.permute([1, 0]).load(A_LAYOUT)
-                    free_operands()
-            even, odd = mma_wait(0, deps=[even, odd])
-            mbarrier.arrive(k_empty.index(slot), count=1)
-        mbarrier.wait(end_full, turn & 1)
-        # Neighbouring columns lie in one thread, so they go out together.
-        both = gl.join(even, odd).permute([0, 2, 1]).reshape([2 * HALF, ROWS])
-        BOTH: gl.constexpr = both.type.layout
-        B_ROWS: gl.constexpr = gl.SliceLayout(0, BOTH)
-        factor = end_smem.slice(0, ROWS, dim=0).load(B_ROWS)[None, :]
-        mbarrier.arrive(end_empty, count=1)
-        row = query_row(work, ROWS, ROWS, B_ROWS)
-        column = SIDE * 2 * HALF + gl.arange(0, 2 * HALF, gl.SliceLayout(1, BOTH))
-        place, piece = result_place(row, work, held, turn, HEADS * Q_TOKENS)
-        wanted = (row < HEADS * Q_TOKENS) & ((first < last) | (piece_out is not None) | (gl.num_programs(1) == 1))
-        store_result(
-            both * factor, out_ptr, piece_out, place[None, :] * (4 * HALF), column[:, None], piece,
-            wanted[None, :] & (column >= 0)[:, None],
-        )  # fmt: skip
-        before += last
-        turn += 1
+    ends = turns(work)
+    for turn in range(-1 if SIDE == LEFT else 0, ends):
+        if SIDE == LEFT:  # noqa: SIM102 (known to the compiler, the other is not)
+            if turn + 1 < ends:
+                seq, _, _, _ = sequence_of(work, held, turn + 1)
+                mbarrier.wait(q_empty, turn & 1)
+                load_queries(
+                    work, kept, seq, q_nope, q_rope, factors, HEADS, Q_TOKENS, ROWS, Q_TYPE
+                )
+                fence()
+                mbarrier.arrive(q_full, count=1)
+        if turn >= 0:
+            _, seqlen, first, last = sequence_of(work, held, turn)
+            before -= first
+            even = gl.zeros([HALF, ROWS], gl.float32, O_LAYOUT)
+            odd = gl.zeros([HALF, ROWS], gl.float32, O_LAYOUT)
+            for tile in range(first, last):
+                count = before + tile
+                slot = count % STAGES
+                words = nope_ring.index(slot * 2 + SIDE).reshape([KEYS, HALF])
+                mbarrier.wait(k_full.index(slot), count // STAGES & 1)
+                if seqlen - tile * KEYS < KEYS:
+                    clear_past(words, seqlen - tile * KEYS)
+                packed = words.slice(0, STEP, dim=0).permute([1, 0]).load(A_LAYOUT)
+                earlier, later = unpack_bytes(packed, PACKED, gl.float16)
+                packed = words.slice(STEP, STEP, dim=0).permute([1, 0]).load(A_LAYOUT)
+                mbarrier.wait(weight_full.index(slot), count // STAGES & 1)
+                decay = decay_ring.index(slot).slice(0, ROWS, dim=0).load(O_ROWS)
+                even = rescale_columns(even, decay)
+                odd = rescale_columns(odd, decay)
+                for step in gl.static_range(KEYS // STEP):
+                    weights = weight_ring.index(slot).slice(0, ROWS, dim=0)
+                    weights = weights.slice(step * STEP, STEP, dim=1).permute([1, 0])
+                    even = mma(earlier, weights, even, is_async=True)
+                    odd = mma(later, weights, odd, is_async=True)
+                    if step + 1 < KEYS // STEP:
+                        earlier, later = unpack_bytes(packed, PACKED, gl.float16)
+                        if step + 2 < KEYS // STEP:
+                            following = words.slice((step + 2) * STEP, STEP, dim=0)
+                            packed = following.permute([1, 0]).load(A_LAYOUT)
+                        free_operands()
+                even, odd = mma_wait(0, deps=[even, odd])
+                mbarrier.arrive(k_empty.index(slot), count=1)
+            mbarrier.wait(end_full, turn & 1)
+            # Neighbouring columns lie in one thread, so they go out together.
+            both = gl.join(even, odd).permute([0, 2, 1]).reshape([2 * HALF, ROWS])
+            BOTH: gl.constexpr = both.type.layout
+            B_ROWS: gl.constexpr = gl.SliceLayout(0, BOTH)
+            factor = end_smem.slice(0, ROWS, dim=0).load(B_ROWS)[None, :]
+            mbarrier.arrive(end_empty, count=1)
+            row = query_row(work, ROWS, ROWS, B_ROWS)
+            column = SIDE * 2 * HALF + gl.arange(0, 2 * HALF, gl.SliceLayout(1, BOTH))
+            place, piece = result_place(row, work, held, turn, HEADS * Q_TOKENS)
+            wanted = has_result(row, work, held, turn, HEADS * Q_TOKENS)
+            store_result(
+                both * factor, out_ptr, piece_out, place[None, :] * (4 * HALF), column[:, None],
+                piece, wanted[None, :] & (column >= 0)[:, None],
+            )  # fmt: skip
+            before += last
 
 
 @gluon.jit(do_not_specialize=["batch", "num_splits", "max_blocks"])
@@ -221,14 +212,14 @@ def hopper_mla_byte_kernel(
         factor_smem, q_nope_smem, q_rope_smem, nope_ring, rope_ring, weight_ring, decay_ring,
         end_smem, q_full, q_empty, k_full, weight_full, end_full, end_empty,
     )  # fmt: skip
-    QUERIES: gl.constexpr = q_nope.dtype.element_ty
+    Q_TYPE: gl.constexpr = q_nope.dtype.element_ty
     gl.warp_specialize(
         [
             (_accumulate, (
-                values, work, held, kept, HEADS, Q_TOKENS, ROWS, PACKED, QUERIES, LEFT
+                values, work, held, kept, HEADS, Q_TOKENS, ROWS, PACKED, Q_TYPE, LEFT
             )),
             (_accumulate, (
-                values, work, held, kept, HEADS, Q_TOKENS, ROWS, PACKED, QUERIES, RIGHT
+                values, work, held, kept, HEADS, Q_TOKENS, ROWS, PACKED, Q_TYPE, RIGHT
             )),
             (score, (scores, work, held, kept, HEADS, Q_TOKENS, ROWS)),
             (produce, (

@@ -1,11 +1,11 @@
 """MLA decode for Hopper in Gluon: a producer warp, one warpgroup for scores, two for the output.
 
-A program takes 64 query rows over a run of 64-key tiles. The producer fills a ring of two tiles by
-TMA, page by page; over an 8-bit cache a warpgroup in its place also widens them to fp16
-(`kernels.hopper.widen`). One warpgroup computes the scores and the softmax and passes the weights
-through shared memory; the other two multiply them by the same tile, each for half of the output's
-columns. So the scores of the next tile run beside the values of this one. Works with the Gluon of
-Triton 3.6 to 3.9.
+A program takes 64 query rows over tiles of 64 keys, of one sequence after the other. The producer
+fills a ring of two tiles by TMA, page by page; over an 8-bit cache a warpgroup in its place also
+widens them to fp16 (`kernels.hopper.widen`). One warpgroup computes the scores and the softmax and
+passes the weights through shared memory; the other two multiply them by the same tile, each for
+half of the output's columns. So the scores of the next tile run beside the values of this one.
+Works with the Gluon of Triton 3.6 to 3.9.
 """
 
 # ruff: noqa: RUF005 (Gluon has no unpacking into a tuple)
@@ -15,25 +15,19 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
-from kernels.hopper.mla_queries import HALF, ROPE, ROWS, load_queries
-from kernels.hopper.mla_work import (
+from kernels.hopper.mla_kept import (
     KEPT,
-    KEYS,
     NUMBERS,
     PLAIN,
-    ask,
-    assign,
     keep,
     out_scale,
     pages_of,
     query_row,
-    result_place,
     score_scale,
-    sequence_of,
-    store_lse,
-    store_result,
-    turns,
 )
+from kernels.hopper.mla_queries import HALF, ROPE, ROWS, load_queries
+from kernels.hopper.mla_results import has_result, result_place, store_lse, store_result
+from kernels.hopper.mla_work import KEYS, ask, assign, sequence_of, turns
 from kernels.hopper.names import barrier, fence, load_tile, mma, mma_wait
 from kernels.hopper.softmax import mask_past, partial_sums
 from kernels.hopper.widen import AHEAD, widen
@@ -86,7 +80,9 @@ def produce(
 
 
 @gluon.jit
-def _score(given, work, held, kept, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, QUERIES: gl.constexpr):
+def _score(
+    given, work, held, kept, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, Q_TYPE: gl.constexpr
+):
     """Scores and softmax of every tile. Each row's decay goes ahead of its weights."""
     (
         q_nope, q_rope, seen, scales, nope_ring, rope_ring, weight_smem, decay_smem, end_smem,
@@ -98,9 +94,7 @@ def _score(given, work, held, kept, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr,
     for turn in tl.range(turns(work), disable_licm=True):
         seq, seqlen, first, last = sequence_of(work, held, turn)
         before -= first
-        load_queries(
-            work, kept, seq, q_nope, q_rope, seen, scales, seqlen, HEADS, Q_TOKENS, QUERIES
-        )
+        load_queries(work, kept, seq, q_nope, q_rope, seen, scales, seqlen, HEADS, Q_TOKENS, Q_TYPE)
         fence()
         barrier()
         # Registers hold what fits: operands in shared memory cost as much bandwidth as the keys.
@@ -118,15 +112,13 @@ def _score(given, work, held, kept, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr,
             right_half = nope_ring.index(slot * 2 + 1).reshape([KEYS, HALF])
             turned = rope_ring.index(slot).reshape([KEYS, ROPE])
             scores = gl.zeros([ROWS, KEYS], gl.float32, S_LAYOUT)
-            scores = mma(
-                q_left, left_half.permute([1, 0]), scores, use_acc=False, is_async=True
-            )
+            scores = mma(q_left, left_half.permute([1, 0]), scores, use_acc=False, is_async=True)
             scores = mma(q_nope.index(1), right_half.permute([1, 0]), scores, is_async=True)
             scores = mma(q_rope, turned.permute([1, 0]), scores, is_async=True)
             scores = mma_wait(0, deps=[scores])
             if (tile + 1) * KEYS > seqlen - Q_TOKENS + 1:
                 scores = mask_past(scores, seen, tile * KEYS)
-            if q_rope.dtype == QUERIES:
+            if q_rope.dtype == Q_TYPE:
                 factor = gl.full([ROWS], scale, gl.float32, S_ROWS)
             else:
                 factor = scales.load(S_ROWS)
@@ -183,7 +175,7 @@ def _accumulate(
     before = 0  # tiles before a sequence's first one
     turn = 0
     while turn < turns(work):
-        seq, seqlen, first, last = sequence_of(work, held, turn)
+        _, seqlen, first, last = sequence_of(work, held, turn)
         before -= first
         acc = gl.zeros([ROWS, HALF], gl.float32, O_LAYOUT)
         for tile in range(first, last):
@@ -205,7 +197,7 @@ def _accumulate(
         row = query_row(work, ROWS, ROWS, O_ROWS)
         column = SIDE * HALF + gl.arange(0, HALF, gl.SliceLayout(0, O_LAYOUT))
         place, piece = result_place(row, work, held, turn, HEADS * Q_TOKENS)
-        wanted = (row < HEADS * Q_TOKENS) & ((first < last) | (piece_out is not None) | (gl.num_programs(1) == 1))
+        wanted = has_result(row, work, held, turn, HEADS * Q_TOKENS)
         store_result(
             acc, out_ptr, piece_out, place[:, None] * (2 * HALF), column[None, :], piece,
             wanted[:, None] & (column >= 0)[None, :],
@@ -250,7 +242,7 @@ def hopper_mla_kernel(
     """Grid (blocks of 64 query rows, splits, batch), or (blocks, shares, 1); 4 warps are asked for,
     16 run.
     """
-    QUERIES: gl.constexpr = q_nope.dtype.element_ty
+    Q_TYPE: gl.constexpr = q_nope.dtype.element_ty
     dtype: gl.constexpr = nope_desc.dtype if PACKED == "none" else gl.float16
     TILE: gl.constexpr = gl.NVMMASharedLayout(128, 16, 2)
     PART: gl.constexpr = nope_desc.block_type.shape[1]
@@ -312,7 +304,7 @@ def hopper_mla_kernel(
             [
                 (_accumulate, (values, work, held, HEADS, Q_TOKENS, LEFT)),
                 (_accumulate, (values, work, held, HEADS, Q_TOKENS, RIGHT)),
-                (_score, (scores, work, held, kept, HEADS, Q_TOKENS, QUERIES)),
+                (_score, (scores, work, held, kept, HEADS, Q_TOKENS, Q_TYPE)),
                 (produce, (
                     work, held, kept, nope_desc, rope_desc, nope_ring, rope_ring, k_full, k_empty,
                     BLOCK_SIZE, OVERLAP_LAUNCH,
@@ -326,7 +318,7 @@ def hopper_mla_kernel(
             [
                 (_accumulate, (values, work, held, HEADS, Q_TOKENS, LEFT)),
                 (_accumulate, (values, work, held, HEADS, Q_TOKENS, RIGHT)),
-                (_score, (scores, work, held, kept, HEADS, Q_TOKENS, QUERIES)),
+                (_score, (scores, work, held, kept, HEADS, Q_TOKENS, Q_TYPE)),
                 (widen, (
                     work, held, kept, nope_desc, rope_desc, q_nope_smem.index(0), staged, free,
                     nope_ring, rope_ring, k_full, k_empty, BLOCK_SIZE, PACKED, OVERLAP_LAUNCH,

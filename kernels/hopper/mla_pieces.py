@@ -1,4 +1,4 @@
-"""Host side of sequences in several shares of Hopper's MLA decode: their pieces, and the joining."""
+"""Host side of sequences in several shares of Hopper's MLA decode: pieces, and who joins them."""
 
 from functools import cache
 from typing import Any

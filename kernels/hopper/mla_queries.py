@@ -3,7 +3,7 @@
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
-from kernels.hopper.mla_work import query_row, query_rows, score_scale
+from kernels.hopper.mla_kept import query_row, query_rows, score_scale
 from kernels.packed_bytes import row_power
 
 ROWS = gl.constexpr(64)
@@ -31,7 +31,7 @@ def _divided(held, power, dtype: gl.constexpr):
 @gluon.jit
 def load_queries(
     work, kept, seq, q_nope, q_rope, seen, scales, seqlen, HEADS: gl.constexpr,
-    Q_TOKENS: gl.constexpr, QUERIES: gl.constexpr,
+    Q_TOKENS: gl.constexpr, Q_TYPE: gl.constexpr,
 ):  # fmt: skip
     """64 rows of a sequence's queries into shared memory, zeros past the last.
 
@@ -43,9 +43,9 @@ def load_queries(
     row = query_row(work, ROWS, ROWS, gl.SliceLayout(1, LAYOUT))
     inside = row < HEADS * Q_TOKENS
     token, head = (row // HEADS).to(gl.int64), (row % HEADS).to(gl.int64)
-    nope_ptr, nope_row, rope_ptr, rope_row = query_rows(kept, seq, token, head, QUERIES)
+    nope_ptr, nope_row, rope_ptr, rope_row = query_rows(kept, seq, token, head, Q_TYPE)
     power = gl.full([ROWS], 1.0, gl.float32, gl.SliceLayout(1, LAYOUT))
-    if q_rope.dtype != QUERIES:
+    if q_rope.dtype != Q_TYPE:
         held = _query_piece(rope_ptr, rope_row, inside, ROPE).to(gl.float32)
         peak = gl.max(gl.abs(held), 1)
         for half in gl.static_range(2):

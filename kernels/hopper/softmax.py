@@ -113,7 +113,7 @@ def _columns(N: gl.constexpr, PARTS: gl.constexpr):
 
 @gluon.jit
 def mask(scores, end, seen, unseen):
-    """-inf but for columns below `end` that row i sees: from unseen + i up to seen + i, if given."""
+    """-inf but for columns below `end` that row i sees, from unseen + i to seen + i, if given."""
     M: gl.constexpr = scores.shape[0]
     N: gl.constexpr = scores.shape[1]
     LAYOUT: gl.constexpr = scores.type.layout

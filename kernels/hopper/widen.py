@@ -9,7 +9,8 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
-from kernels.hopper.mla_work import KEYS, pages_of, sequence_of, turns
+from kernels.hopper.mla_kept import pages_of
+from kernels.hopper.mla_work import KEYS, sequence_of, turns
 from kernels.hopper.names import barrier, fence, load_tile, view
 from kernels.packed_bytes import neighbours
 
