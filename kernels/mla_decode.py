@@ -221,7 +221,8 @@ def mla_decode_attention(
     latent_cache: [num_blocks, block_size, rank + rope], in q's dtype, fp8 e4m3 or int8; each row
     the normalised latent, then the rotated key.
     block_table, cache_seqlens, check: as in `paged_decode_attention`.
-    num_splits: of every sequence; None chooses from shapes.
+    num_splits: of every sequence; None chooses from shapes, or on Hopper, of 2 to 256 sequences,
+    shares all tiles out equally, whatever the lengths.
     softmax_scale: required, because it follows from the head size before absorption.
     latent_scale: dequantisation factor of the cache, positive: a number or a tensor of one float32.
     On Hopper, scores of bf16 queries of up to 32 rows over fp8 latents are sums of fp8 products,

@@ -71,6 +71,16 @@ def assert_matches(q, cache, **options):
     assert (out[empty] == 0).all()
 
 
+def test_who_shares_out_equally():
+    """132 multiprocessors; two blocks of 64 query rows read a share side by side."""
+    assert hopper_mla.shares(64, 1, 512, 16, 132) == 132
+    assert hopper_mla.shares(64, 2, 512, 16, 132) == 66
+    assert hopper_mla.shares(1, 1, 512, 16, 132) is None  # splits are as equal
+    assert hopper_mla.shares(257, 1, 512, 16, 132) is None  # more lengths than a program holds
+    assert hopper_mla.shares(64, 100, 512, 16, 132) is None
+    assert hopper_mla.shares(256, 1, 2**20, 16, 132) is None  # tiles times shares pass 32 bits
+
+
 @hopper_only
 @pytest.mark.parametrize(
     ("heads", "dtype"),
