@@ -131,6 +131,11 @@ MLA = (
     Case(16, 0, 0, 128, 8_192, INT8),
     Case(32, 0, 0, 64, 16_384, INT8),
     Case(128, 0, 0, 66, 8_192, INT8),
+    Case(16, 0, 0, 128, 8_192, uneven=True),
+    Case(64, 0, 0, 128, 8_192, uneven=True),
+    Case(16, 0, 0, 128, 8_192, FP8, uneven=True),
+    Case(32, 0, 0, 64, 16_384, FP8, uneven=True),
+    Case(128, 0, 0, 66, 8_192, FP8, uneven=True),
 )
 
 

@@ -9,6 +9,7 @@ from kernels.aot import Case
 from kernels.case_of import TYPES, case_of
 from kernels.decode_tiles import DecodeTile
 from kernels.hopper import mla as hopper_mla
+from kernels.hopper import mla_pieces
 from kernels.hopper import paged as hopper_paged
 from kernels.packed_bytes import as_words
 
@@ -32,13 +33,15 @@ def hopper_decode_cases() -> Iterator[Case]:
     yield _hopper_paged(BF16, FP8, 1, 64, 8, 1)
     yield _hopper_paged(FP16, INT8, 4, 64, 3, 4)
     yield from map(_hopper_join, (20, 1000))
+    yield _hopper_mla_join(2, 16)
+    yield _hopper_mla_join(64, 128)
 
 
 def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int) -> Case:
     from kernels.hopper.mla_byte_kernel import hopper_mla_byte_kernel
     from kernels.hopper.mla_kernel import hopper_mla_kernel
 
-    constants = hopper_mla.constexprs(q, cache, 1, heads, block_size, True)
+    constants = hopper_mla.constexprs(q, cache, 256, 1, heads, block_size, True)
     constants["latent_scale"] = None
     held = torch.int16 if cache.itemsize == 1 else cache
     width = (hopper_mla.RANK + hopper_mla.ROPE) * cache.itemsize // 2
@@ -49,7 +52,8 @@ def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int)
         f"tensordesc<{TYPES[held]}{block},{hopper_mla.layout(block[2])!r}>".replace(", ", ",")
         for _, _, block in boxes
     ]
-    pointers = {"q_nope": q, "q_rope": q, "out": torch.float32, "lse": torch.float32}
+    pointers = {"q_nope": q, "q_rope": q, "out": q}
+    pointers |= dict.fromkeys(("lse", "piece_out", "piece_lse"), torch.float32)
     tile = hopper_mla.tile(heads, q, cache)
     assert tile is not None
     case = case_of(
@@ -64,6 +68,7 @@ def _hopper_mla(q: torch.dtype, cache: torch.dtype, heads: int, block_size: int)
             "rope_desc": described[1],
             "block_table": "*i32",
             "cache_seqlens": "*i32",
+            "ends": "*i32",
         },
     )
     return replace(case, num_warps=4)  # those of the first partition
@@ -108,19 +113,30 @@ def _hopper_join(rows: int) -> Case:
     from kernels.hopper.paged_join import hopper_paged_join
 
     constants = hopper_paged.join_constexprs(
-        hopper_paged.constexprs(rows, 1, 8, 4, 128, 16, torch.bfloat16, torch.bfloat16),
-        8,
-        rows,
-        132,
+        hopper_paged.constexprs(rows, 1, 8, 4, 128, 16, BF16, BF16), 8, rows, 132
     )
     return case_of(
         f"hopper_paged_join {rows} rows",
         hopper_paged_join,
-        {
-            "out": torch.bfloat16,
-            **dict.fromkeys(("lse", "piece_out", "piece_lse"), torch.float32),
-        },
+        _joined(BF16),
         constants | {"left": None},
         DecodeTile(16, 16, hopper_paged.JOIN_WARPS, 2, 1),
         integers={"cache_seqlens": "*i32"},
     )
+
+
+def _hopper_mla_join(batch: int, heads: int) -> Case:
+    from kernels.hopper.mla_join import hopper_mla_join
+
+    return case_of(
+        f"hopper_mla_join {batch} sequences, {heads} rows",
+        hopper_mla_join,
+        _joined(BF16),
+        mla_pieces.constexprs(batch, heads, hopper_mla.RANK, 132),
+        DecodeTile(16, 16, mla_pieces.WARPS, 2, 1),
+        integers={"ends": "*i32"},
+    )
+
+
+def _joined(out: torch.dtype) -> dict[str, torch.dtype]:
+    return {"out": out, **dict.fromkeys(("lse", "piece_out", "piece_lse"), torch.float32)}

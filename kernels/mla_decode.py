@@ -29,7 +29,6 @@ from kernels.checks import (
     check_rows_contiguous,
     check_scale,
     check_shape,
-    tma_aligned,
 )
 from kernels.combine import combine_splits, overlaps_launch
 from kernels.decode_checks import (
@@ -147,23 +146,32 @@ def _plan(
     if tile is None:
         tile = mla_tile(capability(nope.device), q_tokens * heads, latent_cache.element_size())
     row_blocks = -(-q_tokens * heads // tile.block_m)
-    if num_splits is None:
+    shares = None
+    if hopper and num_splits is None:
+        shares = hopper_mla.shares(batch, row_blocks, max_blocks, block_size, sm_count(nope.device))
+    if shares:
+        num_splits = 1
+    elif num_splits is None:
         # A program that has its multiprocessor to itself is bound by what it computes.
         alone = 1.0 if tile.programs_per_sm == 1 else None
         sms, reach = sm_count(nope.device), max_blocks * block_size
         num_splits = split_count(batch * row_blocks, reach, tile, sms, alone)
     check_grid(batch=batch, num_splits=num_splits)
-    overlap_launch = num_splits > 1 and overlaps_launch(nope.device)
-    grid = (row_blocks, num_splits, batch)
+    overlap_launch = (num_splits > 1 or bool(shares)) and overlaps_launch(nope.device)
+    grid = (row_blocks, shares, 1) if shares else (row_blocks, num_splits, batch)
     strides = (*nope.stride()[:3], *turned.stride()[:3])
     plan = _Plan((batch, q_tokens, heads), num_splits, None, (), None)
     if hopper:
         constants = hopper_mla.constexprs(
-            nope.dtype, latent_cache.dtype, q_tokens, heads, block_size, overlap_launch
+            nope.dtype,
+            latent_cache.dtype,
+            batch if shares else None,
+            q_tokens,
+            heads,
+            block_size,
+            overlap_launch,
         )
-        path = hopper_mla.Plan(
-            nope.dtype, latent_cache, block_table, strides, grid, num_splits, constants
-        )
+        path = hopper_mla.Plan(nope.dtype, latent_cache, block_table, strides, grid, constants)
         return replace(plan, hopper=path)
     constants = mla_constexprs(
         nope.dtype,
@@ -213,7 +221,8 @@ def mla_decode_attention(
     latent_cache: [num_blocks, block_size, rank + rope], in q's dtype, fp8 e4m3 or int8; each row
     the normalised latent, then the rotated key.
     block_table, cache_seqlens, check: as in `paged_decode_attention`.
-    num_splits: of every sequence; None chooses from shapes.
+    num_splits: of every sequence; None chooses from shapes, or on Hopper, of 2 to 256 sequences,
+    shares all tiles out equally, whatever the lengths.
     softmax_scale: required, because it follows from the head size before absorption.
     latent_scale: dequantisation factor of the cache, positive: a number or a tensor of one float32.
     On Hopper, scores of bf16 queries of up to 32 rows over fp8 latents are sums of fp8 products,
@@ -225,7 +234,8 @@ def mla_decode_attention(
     Raises ValueError or TypeError, in one sentence, before anything is launched.
     """
     tensors = (q_nope_absorbed, q_rope, latent_cache, block_table, cache_seqlens, latent_scale)
-    key = (*map(describe, tensors), num_splits, tile, tma_aligned(latent_cache))
+    aligned = all(tensor.data_ptr() % 16 == 0 for tensor in tensors[:3])
+    key = (*map(describe, tensors), num_splits, tile, aligned)
     plan = _PLANS.get(key)
     if plan is None:
         plan = _plan(*tensors, num_splits, tile)

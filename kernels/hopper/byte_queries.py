@@ -8,6 +8,7 @@ All are asked for at once: one after the other they would queue behind the first
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
+from kernels.hopper.mla_kept import query_row, query_rows, score_scale
 from kernels.hopper.names import barrier, view
 from kernels.packed_bytes import row_power
 
@@ -51,24 +52,23 @@ def _store_parts(target, values):
 
 @gluon.jit
 def load_queries(
-    nope_ptr, rope_ptr, stride_nt, stride_nh, stride_rt, stride_rh, q_nope, q_rope, factors, scale,
-    HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, ROWS: gl.constexpr,
+    work, kept, seq, q_nope, q_rope, factors, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr,
+    ROWS: gl.constexpr, dtype: gl.constexpr,
 ):  # fmt: skip
-    """The queries into shared memory, and what the products of each are to be multiplied by.
+    """A sequence's queries into shared memory, and what to multiply the products of each by.
 
     Rows of fp8 are brought near 256 by a power of two: the numbers have less range than bf16.
     """
-    row = gl.program_id(0) * ROWS + gl.arange(0, QUERIES, gl.SliceLayout(1, LOADED))
+    row = query_row(work, ROWS, QUERIES, gl.SliceLayout(1, LOADED))
     inside = row < HEADS * Q_TOKENS
     token = (row // HEADS).to(gl.int64)
     head = (row % HEADS).to(gl.int64)
-    nope = token * stride_nt + head * stride_nh
-    turned = _entries(rope_ptr, token * stride_rt + head * stride_rh, inside, q_rope.shape[1])
+    nope_ptr, nope, rope_ptr, rope = query_rows(kept, seq, token, head, dtype)
+    turned = _entries(rope_ptr, rope, inside, q_rope.shape[1])
     pieces = ()
     for place in gl.static_range(PIECES):
         piece = _entries(nope_ptr + place * PIECE, nope, inside, PIECE)
         pieces = pieces + (piece,)  # type: ignore[assignment]
-    dtype: gl.constexpr = turned.dtype
     turned = turned.to(gl.float32)
     widest = gl.abs(pieces[0].to(gl.float32))  # type: ignore[misc]
     for place in gl.static_range(PIECES):
@@ -79,7 +79,7 @@ def load_queries(
         unit = gl.maximum(peak, 1e-30) * (1 / 16256)
     else:
         unit = row_power(peak) * 0.00390625
-    factors.store(unit * scale)
+    factors.store(unit * score_scale(work))
     inverse = (1.0 / unit)[:, None]
     _store_parts(q_rope, turned * inverse)
     # Not unrolled, and so from memory: code that runs once takes longer to come than to run.

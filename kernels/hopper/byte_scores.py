@@ -13,11 +13,12 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
 from kernels.hopper.byte_queries import NARROW, PIECE, PIECES, QUERIES, WIDE
-from kernels.hopper.mla_kernel import result_place
+from kernels.hopper.mla_kept import out_scale, query_row
+from kernels.hopper.mla_results import store_lse
+from kernels.hopper.mla_work import KEYS, sequence_of, turns
 from kernels.hopper.names import fence, mma, mma_wait, view
 from kernels.hopper.softmax import row_maxima
 
-KEYS = gl.constexpr(64)
 HALF = gl.constexpr(128)  # words of half the rank, 512 entries
 ROPE = gl.constexpr(32)
 
@@ -58,50 +59,62 @@ def _scores(queries, nope_ring, rope_ring, slot, dtype: gl.constexpr, LAYOUT: gl
 
 
 @gluon.jit
-def score(given, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, ROWS: gl.constexpr):
+def score(
+    given, work, held, kept, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, ROWS: gl.constexpr
+):  # fmt: skip
     """Scores and softmax of all tiles. A tile's weights go to the same place of their ring as its
     latents: what is free for the one is free for the other.
     """
     (
-        lse_ptr, factors, q_nope, q_rope, nope_ring, rope_ring, weight_ring, decay_ring, end_smem,
-        q_full, k_full, weight_full, end_full, seqlen, begin, end, out_scale,
+        factors, q_nope, q_rope, nope_ring, rope_ring, weight_ring, decay_ring,
+        end_smem, q_full, q_empty, k_full, weight_full, end_full, end_empty,
     ) = given  # fmt: skip
     STAGES: gl.constexpr = k_full.shape[0]
     D_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, KEYS, 32])
     A_LAYOUT: gl.constexpr = gl.DotOperandLayout(0, D_LAYOUT, 4)
-    sums = _joined(gl.zeros([2 * QUERIES, KEYS], gl.float32, D_LAYOUT))  # of columns, at the end
-    S_LAYOUT: gl.constexpr = sums.type.layout
+    none = _joined(gl.zeros([2 * QUERIES, KEYS], gl.float32, D_LAYOUT))
+    S_LAYOUT: gl.constexpr = none.type.layout
     S_ROWS: gl.constexpr = gl.SliceLayout(1, S_LAYOUT)
-    row = gl.program_id(0) * ROWS + gl.arange(0, QUERIES, S_ROWS)
     key = gl.arange(0, KEYS, gl.SliceLayout(0, S_LAYOUT))
-    row_max = gl.full([QUERIES], -float("inf"), gl.float32, S_ROWS)
-    mbarrier.wait(q_full, 0)
-    factor = factors.load(S_ROWS)
-    queries = (q_rope.load(A_LAYOUT),)
-    for place in gl.static_range(PIECES):
-        queries = queries + (q_nope.index(place).load(A_LAYOUT),)  # type: ignore[assignment]
-    for tile in range(begin, end):
-        count = tile - begin
-        slot = count % STAGES
-        mbarrier.wait(k_full.index(slot), count // STAGES & 1)
-        scores = _scores(queries, nope_ring, rope_ring, slot, q_rope.dtype, D_LAYOUT)
-        if (tile + 1) * KEYS > seqlen - Q_TOKENS + 1:
-            limit = seqlen - Q_TOKENS + row // HEADS + 1 - tile * KEYS
-            scores = gl.where(key[None, :] < limit[:, None], scores, -float("inf"))
-        new_max = gl.maximum(row_max, row_maxima(scores, True) * factor)
-        shift = gl.where(new_max == -float("inf"), 0.0, new_max)
-        decay = gl.exp2(row_max - shift)
-        row_max = new_max
-        decay_ring.index(slot).store(decay)
-        weights = gl.exp2(scores * factor[:, None] - shift[:, None])
-        weight_ring.index(slot).store(weights.to(gl.float16))
-        fence()
-        mbarrier.arrive(weight_full.index(slot), count=1)
-        sums = sums * decay[:, None] + weights
-    total = gl.sum(sums, 1)
-    total = gl.where(total == 0.0, 1.0, total)  # queries with nothing to attend to
-    end_smem.store(out_scale / total)
-    mbarrier.arrive(end_full, count=1)
-    result = result_place(row, HEADS, Q_TOKENS)
-    lse = (row_max + gl.log2(total)) * 0.6931471805599453
-    gl.store(lse_ptr + result, lse, mask=row < HEADS * Q_TOKENS)
+    before = 0  # tiles before a sequence's first one
+    turn = 0
+    while turn < turns(work):
+        _, seqlen, first, last = sequence_of(work, held, turn)
+        before -= first
+        row_max = gl.full([QUERIES], -float("inf"), gl.float32, S_ROWS)
+        sums = gl.zeros([QUERIES, KEYS], gl.float32, S_LAYOUT)  # of columns, at the end
+        mbarrier.wait(q_full, turn & 1)
+        factor = factors.load(S_ROWS)
+        queries = (q_rope.load(A_LAYOUT),)
+        for place in gl.static_range(PIECES):
+            queries = queries + (q_nope.index(place).load(A_LAYOUT),)  # type: ignore[assignment]
+        mbarrier.arrive(q_empty, count=1)
+        for tile in range(first, last):
+            count = before + tile
+            slot = count % STAGES
+            mbarrier.wait(k_full.index(slot), count // STAGES & 1)
+            scores = _scores(queries, nope_ring, rope_ring, slot, q_rope.dtype, D_LAYOUT)
+            if (tile + 1) * KEYS > seqlen - Q_TOKENS + 1:
+                row = query_row(work, ROWS, QUERIES, S_ROWS)
+                limit = seqlen - Q_TOKENS + row // HEADS + 1 - tile * KEYS
+                scores = gl.where(key[None, :] < limit[:, None], scores, -float("inf"))
+            new_max = gl.maximum(row_max, row_maxima(scores, True) * factor)
+            shift = gl.where(new_max == -float("inf"), 0.0, new_max)
+            decay = gl.exp2(row_max - shift)
+            row_max = new_max
+            decay_ring.index(slot).store(decay)
+            weights = gl.exp2(scores * factor[:, None] - shift[:, None])
+            weight_ring.index(slot).store(weights.to(gl.float16))
+            fence()
+            mbarrier.arrive(weight_full.index(slot), count=1)
+            sums = sums * decay[:, None] + weights
+        total = gl.sum(sums, 1)
+        total = gl.where(total == 0.0, 1.0, total)  # queries with nothing to attend to
+        mbarrier.wait(end_empty, turn & 1 ^ 1)
+        end_smem.store(out_scale(work) / total)
+        mbarrier.arrive(end_full, count=1)
+        lse = (row_max + gl.log2(total)) * 0.6931471805599453
+        row = query_row(work, ROWS, QUERIES, S_ROWS)
+        store_lse(lse, kept, row, work, held, turn, HEADS * Q_TOKENS)
+        before += last
+        turn += 1

@@ -15,9 +15,13 @@ import triton.language as tl
 from kernels import checks
 from kernels.decode_checks import QUANTISED
 from kernels.decode_tiles import DecodeTile
+from kernels.hopper.mla_pieces import Pieces
 from kernels.launcher import Launcher, checked_descriptor
 from kernels.packed_bytes import as_words, packing
 
+KEYS = 64  # of a tile
+MOST_TILES = 2**31 - 1  # times the shares, counted in 32 bits
+MOST_SEQUENCES = 256  # in equal shares: a program has all their lengths in shared memory
 Boxes = tuple[tuple[list[int], list[int], list[int]], ...]
 
 RANK, ROPE = 512, 64
@@ -41,8 +45,8 @@ def supports(q_nope: torch.Tensor, q_rope: torch.Tensor, latent_cache: torch.Ten
     """Whether `Plan` takes these checked inputs; the portable kernel takes everything.
 
     q_nope: [batch, q_tokens, heads, rank]. It takes rank 512 and rope 64, queries of fp16 or bf16
-    over a cache of the same or of 8 bits (fp16 from 17 query rows), any block size: pages pass in
-    parts of gcd(block_size, 64) keys.
+    over a cache of the same or of 8 bits (fp16 from 17 query rows), all aligned to 16 bytes, any
+    block size: pages pass in parts of gcd(block_size, 64) keys.
     """
     rows = q_nope.shape[1] * q_nope.shape[2]
     return (
@@ -51,7 +55,7 @@ def supports(q_nope: torch.Tensor, q_rope: torch.Tensor, latent_cache: torch.Ten
         and (q_nope.shape[-1], q_rope.shape[-1]) == (RANK, ROPE)
         and q_nope.dtype != torch.float32
         and tile(rows, q_nope.dtype, latent_cache.dtype) is not None
-        and checks.tma_aligned(latent_cache)
+        and all(map(checks.tma_aligned, (q_nope, q_rope, latent_cache)))
         and _gluon_kernels() is not None
     )
 
@@ -70,17 +74,22 @@ def tile(rows: int, queries: torch.dtype, cache: torch.dtype) -> DecodeTile | No
 def constexprs(
     queries: torch.dtype,
     cache: torch.dtype,
+    batch: int | None,
     q_tokens: int,
     heads: int,
     block_size: int,
     overlap_launch: bool,
 ) -> dict[str, Any]:
-    """The kernel's compile-time arguments, for a launch or an ahead-of-time compile."""
+    """The kernel's compile-time arguments, for a launch or an ahead-of-time compile.
+
+    `batch`: how many sequences are shared out equally, or None for splits of each.
+    """
     constants: dict[str, Any] = {
         "Q_TOKENS": q_tokens,
         "HEADS": heads,
         "BLOCK_SIZE": block_size,
         "OVERLAP_LAUNCH": overlap_launch,
+        "MOST": most(batch) if batch else 1,
     }
     chosen = tile(heads * q_tokens, queries, cache)
     assert chosen is not None
@@ -91,6 +100,21 @@ def constexprs(
             "STAGES": chosen.num_stages,
         }
     return constants
+
+
+def most(batch: int) -> int:
+    """Sequences that a program looks at together."""
+    return max(32, 1 << (batch - 1).bit_length())
+
+
+def shares(
+    batch: int, row_blocks: int, max_blocks: int, block_size: int, multiprocessors: int
+) -> int | None:
+    """Equal shares of all sequences, each read by `row_blocks` programs; None: splits of each."""
+    count = multiprocessors // row_blocks
+    tiles = batch * (max_blocks * block_size // KEYS + 8) + 8 * count  # with what starts count as
+    worth = 1 < batch <= MOST_SEQUENCES and count > 1 and tiles <= MOST_TILES // count
+    return count if worth else None
 
 
 def boxes(latent_cache: torch.Tensor, constants: dict[str, Any]) -> Boxes:
@@ -110,7 +134,10 @@ def boxes(latent_cache: torch.Tensor, constants: dict[str, Any]) -> Boxes:
 
 
 class Plan:
-    """A launch of the Gluon kernel on inputs that `supports` accepted: all but the addresses."""
+    """A launch of the Gluon kernel on inputs that `supports` accepted: all but the addresses.
+
+    `grid` has blocks of query rows, then splits and sequences, or shares where `batch` is given.
+    """
 
     def __init__(
         self,
@@ -119,16 +146,22 @@ class Plan:
         block_table: torch.Tensor,
         strides: tuple[int, ...],
         grid: tuple[int, int, int],
-        num_splits: int,
         constants: dict[str, Any],
     ) -> None:
         kernels = _gluon_kernels()
         assert kernels is not None
         words = as_words("latent_cache", latent_cache)
+        batch, max_blocks = block_table.shape
+        shared = constants["MOST"] > 1
         self._boxes = [(*box, layout(box[2][2])) for box in boxes(words, constants)]
-        self._sizes = (num_splits, block_table.shape[1], *strides, block_table.stride(0))
-        kind = (latent_cache.device, queries, latent_cache.dtype, num_splits > 1, self._sizes)
+        splits = grid[1] // batch if shared else grid[1]
+        self._sizes = (batch, splits, max_blocks, *strides, block_table.stride(0))
+        kind = (latent_cache.device, queries, latent_cache.dtype, grid[1] > 1, self._sizes)
         self._launch = Launcher(kernels["ROWS" in constants], grid, constants, kind)
+        self._pieces: Pieces | None = None
+        if shared:
+            rows = constants["Q_TOKENS"] * constants["HEADS"]
+            self._pieces = Pieces(batch, rows, RANK, grid[1], latent_cache.device, queries)
 
     def run(
         self,
@@ -146,14 +179,18 @@ class Plan:
         """Write `out` and `lse`: partial results where there are several splits."""
         words = as_words("latent_cache", latent_cache)
         descriptors = (checked_descriptor()(words, *box) for box in self._boxes)
-        pointers = (q_nope, q_rope, block_table, cache_seqlens, latent_scale, out, lse)
+        buffers = self._pieces.buffers(out.device) if self._pieces else None
+        results = (out, lse, *(buffers or (None, None, None)))
+        pointers = (q_nope, q_rope, block_table, cache_seqlens, latent_scale, *results)
         self._launch(
             (
-                q_nope, q_rope, *descriptors, block_table, cache_seqlens, latent_scale, out, lse,
+                q_nope, q_rope, *descriptors, block_table, cache_seqlens, latent_scale, *results,
                 score_scale, out_scale, *self._sizes,
             ),
             pointers,
         )  # fmt: skip
+        if self._pieces and buffers:
+            self._pieces.join(buffers, out, lse)
 
 
 @cache

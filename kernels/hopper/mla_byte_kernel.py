@@ -23,14 +23,11 @@ from kernels.hopper.byte_queries import (
     WIDE,
     load_queries,
 )
-from kernels.hopper.byte_scores import HALF, KEYS, ROPE, score
-from kernels.hopper.mla_kernel import (
-    LEFT,
-    RIGHT,
-    clear_past,
-    produce,
-    result_place,
-)
+from kernels.hopper.byte_scores import HALF, ROPE, score
+from kernels.hopper.mla_kept import KEPT, NUMBERS, PLAIN, keep, query_row
+from kernels.hopper.mla_kernel import LEFT, RIGHT, clear_past, produce
+from kernels.hopper.mla_results import has_result, result_place, store_result
+from kernels.hopper.mla_work import KEYS, ask, assign, sequence_of, turns
 from kernels.hopper.names import barrier, fence, mma, mma_wait
 from kernels.hopper.softmax import rescale_columns
 from kernels.packed_bytes import unpack_bytes
@@ -47,75 +44,85 @@ def free_operands():
 
 @gluon.jit
 def _accumulate(
-    given, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, ROWS: gl.constexpr, PACKED: gl.constexpr,
-    SIDE: gl.constexpr,
+    given, work, held, kept, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr, ROWS: gl.constexpr,
+    PACKED: gl.constexpr, Q_TYPE: gl.constexpr, SIDE: gl.constexpr,
 ):  # fmt: skip
     """Half of the output's columns: that half of every tile, transposed, times the weights.
 
-    The left one brings in the queries: its first weights are long in coming.
+    The left one brings in the queries, always of the next sequence.
     """
     (
-        out_ptr, nope_ptr, rope_ptr, factors, q_nope, q_rope, nope_ring, weight_ring, decay_ring,
-        end_smem, q_full, k_full, k_empty, weight_full, end_full, seqlen, begin, end, scale,
-        stride_nt, stride_nh, stride_rt, stride_rh,
+        out_ptr, piece_out, factors, q_nope, q_rope, nope_ring, weight_ring, decay_ring, end_smem,
+        q_full, q_empty, k_full, k_empty, weight_full, end_full, end_empty,
     ) = given  # fmt: skip
     STAGES: gl.constexpr = k_full.shape[0]
     STEP: gl.constexpr = 32 if ROWS == 16 else 16  # keys widened at once
     O_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, ROWS, 16])
     O_ROWS: gl.constexpr = gl.SliceLayout(0, O_LAYOUT)
     A_LAYOUT: gl.constexpr = gl.DotOperandLayout(0, O_LAYOUT, 2)
-    if SIDE == LEFT:
-        load_queries(
-            nope_ptr, rope_ptr, stride_nt, stride_nh, stride_rt, stride_rh, q_nope, q_rope,
-            factors, scale, HEADS, Q_TOKENS, ROWS,
-        )  # fmt: skip
-        fence()
-        mbarrier.arrive(q_full, count=1)
-    even = gl.zeros([HALF, ROWS], gl.float32, O_LAYOUT)
-    odd = gl.zeros([HALF, ROWS], gl.float32, O_LAYOUT)
-    for tile in range(begin, end):
-        count = tile - begin
-        slot = count % STAGES
-        words = nope_ring.index(slot * 2 + SIDE).reshape([KEYS, HALF])
-        mbarrier.wait(k_full.index(slot), count // STAGES & 1)
-        if seqlen - tile * KEYS < KEYS:
-            clear_past(words, seqlen - tile * KEYS)
-        held = words.slice(0, STEP, dim=0).permute([1, 0]).load(A_LAYOUT)
-        first, second = unpack_bytes(held, PACKED, gl.float16)
-        held = words.slice(STEP, STEP, dim=0).permute([1, 0]).load(A_LAYOUT)
-        mbarrier.wait(weight_full.index(slot), count // STAGES & 1)
-        decay = decay_ring.index(slot).slice(0, ROWS, dim=0).load(O_ROWS)
-        even = rescale_columns(even, decay)
-        odd = rescale_columns(odd, decay)
-        for step in gl.static_range(KEYS // STEP):
-            weights = weight_ring.index(slot).slice(0, ROWS, dim=0)
-            weights = weights.slice(step * STEP, STEP, dim=1).permute([1, 0])
-            even = mma(first, weights, even, is_async=True)
-            odd = mma(second, weights, odd, is_async=True)
-            if step + 1 < KEYS // STEP:
-                first, second = unpack_bytes(held, PACKED, gl.float16)
-                if step + 2 < KEYS // STEP:
-                    following = words.slice((step + 2) * STEP, STEP, dim=0)
-                    held = following.permute([1, 0]).load(A_LAYOUT)
-                free_operands()
-        even, odd = mma_wait(0, deps=[even, odd])
-        mbarrier.arrive(k_empty.index(slot), count=1)
-    mbarrier.wait(end_full, 0)
-    # Neighbouring columns lie in one thread, so they go out together.
-    both = gl.join(even, odd).permute([0, 2, 1]).reshape([2 * HALF, ROWS])
-    BOTH: gl.constexpr = both.type.layout
-    B_ROWS: gl.constexpr = gl.SliceLayout(0, BOTH)
-    factor = end_smem.slice(0, ROWS, dim=0).load(B_ROWS)[None, :]
-    row = gl.program_id(0) * ROWS + gl.arange(0, ROWS, B_ROWS)
-    column = SIDE * 2 * HALF + gl.arange(0, 2 * HALF, gl.SliceLayout(1, BOTH))
-    result = result_place(row, HEADS, Q_TOKENS) * (4 * HALF)
-    wanted = (row < HEADS * Q_TOKENS) & ((begin < end) | (gl.num_programs(1) == 1))
-    wanted = wanted[None, :] & (column >= 0)[:, None]
-    target = out_ptr + result[None, :] + column[:, None]
-    gl.store(target, (both * factor).to(out_ptr.dtype.element_ty), mask=wanted)
+    before = 0  # tiles before a sequence's first one
+    ends = turns(work)
+    for turn in range(-1 if SIDE == LEFT else 0, ends):
+        if SIDE == LEFT:  # noqa: SIM102 (known to the compiler, the other is not)
+            if turn + 1 < ends:
+                seq, _, _, _ = sequence_of(work, held, turn + 1)
+                mbarrier.wait(q_empty, turn & 1)
+                load_queries(
+                    work, kept, seq, q_nope, q_rope, factors, HEADS, Q_TOKENS, ROWS, Q_TYPE
+                )
+                fence()
+                mbarrier.arrive(q_full, count=1)
+        if turn >= 0:
+            _, seqlen, first, last = sequence_of(work, held, turn)
+            before -= first
+            even = gl.zeros([HALF, ROWS], gl.float32, O_LAYOUT)
+            odd = gl.zeros([HALF, ROWS], gl.float32, O_LAYOUT)
+            for tile in range(first, last):
+                count = before + tile
+                slot = count % STAGES
+                words = nope_ring.index(slot * 2 + SIDE).reshape([KEYS, HALF])
+                mbarrier.wait(k_full.index(slot), count // STAGES & 1)
+                if seqlen - tile * KEYS < KEYS:
+                    clear_past(words, seqlen - tile * KEYS)
+                packed = words.slice(0, STEP, dim=0).permute([1, 0]).load(A_LAYOUT)
+                earlier, later = unpack_bytes(packed, PACKED, gl.float16)
+                packed = words.slice(STEP, STEP, dim=0).permute([1, 0]).load(A_LAYOUT)
+                mbarrier.wait(weight_full.index(slot), count // STAGES & 1)
+                decay = decay_ring.index(slot).slice(0, ROWS, dim=0).load(O_ROWS)
+                even = rescale_columns(even, decay)
+                odd = rescale_columns(odd, decay)
+                for step in gl.static_range(KEYS // STEP):
+                    weights = weight_ring.index(slot).slice(0, ROWS, dim=0)
+                    weights = weights.slice(step * STEP, STEP, dim=1).permute([1, 0])
+                    even = mma(earlier, weights, even, is_async=True)
+                    odd = mma(later, weights, odd, is_async=True)
+                    if step + 1 < KEYS // STEP:
+                        earlier, later = unpack_bytes(packed, PACKED, gl.float16)
+                        if step + 2 < KEYS // STEP:
+                            following = words.slice((step + 2) * STEP, STEP, dim=0)
+                            packed = following.permute([1, 0]).load(A_LAYOUT)
+                        free_operands()
+                even, odd = mma_wait(0, deps=[even, odd])
+                mbarrier.arrive(k_empty.index(slot), count=1)
+            mbarrier.wait(end_full, turn & 1)
+            # Neighbouring columns lie in one thread, so they go out together.
+            both = gl.join(even, odd).permute([0, 2, 1]).reshape([2 * HALF, ROWS])
+            BOTH: gl.constexpr = both.type.layout
+            B_ROWS: gl.constexpr = gl.SliceLayout(0, BOTH)
+            factor = end_smem.slice(0, ROWS, dim=0).load(B_ROWS)[None, :]
+            mbarrier.arrive(end_empty, count=1)
+            row = query_row(work, ROWS, ROWS, B_ROWS)
+            column = SIDE * 2 * HALF + gl.arange(0, 2 * HALF, gl.SliceLayout(1, BOTH))
+            place, piece = result_place(row, work, held, turn, HEADS * Q_TOKENS)
+            wanted = has_result(row, work, held, turn, HEADS * Q_TOKENS)
+            store_result(
+                both * factor, out_ptr, piece_out, place[None, :] * (4 * HALF), column[:, None],
+                piece, wanted[None, :] & (column >= 0)[:, None],
+            )  # fmt: skip
+            before += last
 
 
-@gluon.jit(do_not_specialize=["num_splits", "max_blocks"])
+@gluon.jit(do_not_specialize=["batch", "num_splits", "max_blocks"])
 def hopper_mla_byte_kernel(
     q_nope,  # [batch, q_tokens, heads, 512]
     q_rope,  # [batch, q_tokens, heads, 64]
@@ -126,9 +133,13 @@ def hopper_mla_byte_kernel(
     latent_scale,  # fp32, one element, or None
     out,  # [batch * q_tokens * heads, num_splits, 512]
     lse,  # [batch * q_tokens * heads, num_splits] fp32
+    piece_out,  # of equal shares: [2 * shares, q_tokens * heads, 512] fp32
+    piece_lse,  # the same without 512
+    ends,  # of equal shares: [2, batch] int32, those that a sequence begins and ends in
     score_scale,  # softmax_scale * log2(e), times latent_scale where that is a number
     out_scale,  # latent_scale where that is a number
-    num_splits,
+    batch,
+    num_splits,  # of every sequence; of equal shares, as many as there are shares for
     max_blocks,
     stride_nb,
     stride_nt,
@@ -141,30 +152,23 @@ def hopper_mla_byte_kernel(
     HEADS: gl.constexpr,
     BLOCK_SIZE: gl.constexpr,
     OVERLAP_LAUNCH: gl.constexpr,
+    MOST: gl.constexpr,  # of equal shares, sequences: a power of two from 32; of splits 1
     ROWS: gl.constexpr,  # of queries: 16 or 32
     STAGES: gl.constexpr,
     PACKED: gl.constexpr,  # what the words hold
 ):
-    """Grid (blocks of ROWS query rows, splits, batch); 4 warps are asked for, 16 run."""
+    """Grid (blocks of ROWS query rows, splits, batch), or (blocks, shares, 1); 4 warps are asked
+    for, 16 run.
+    """
     PART: gl.constexpr = nope_desc.block_type.shape[1]
+    asked = ask(cache_seqlens, batch, num_splits, max_blocks * BLOCK_SIZE, MOST)
     dtype: gl.constexpr = gl.int8 if PACKED == "int8_ptx" else gl.float8e4nv
-    split = gl.program_id(1)
-    seq = gl.program_id(2)
-    seqlen = gl.minimum(gl.maximum(gl.load(cache_seqlens + seq), 0), max_blocks * BLOCK_SIZE)
-    tiles = gl.cdiv(seqlen, KEYS)
-    begin = split * tiles // num_splits
-    end = (split + 1) * tiles // num_splits
-    nope_ptr = q_nope + seq.to(gl.int64) * stride_nb
-    rope_ptr = q_rope + seq.to(gl.int64) * stride_rb
-    table = block_table + seq.to(gl.int64) * stride_table
-
     nope_ring = gl.allocate_shared_memory(
         gl.int16, [2 * STAGES, KEYS // PART, PART, HALF], nope_desc.layout
     )
     rope_ring = gl.allocate_shared_memory(
         gl.int16, [STAGES, KEYS // PART, PART, ROPE], rope_desc.layout
     )
-    PLAIN: gl.constexpr = gl.SwizzledSharedLayout(1, 1, 1, [0])
     ROW_WISE: gl.constexpr = gl.NVMMASharedLayout(128, 16, 2)
     q_nope_smem = gl.allocate_shared_memory(dtype, [PIECES, 2 * QUERIES, PIECE], WIDE)
     q_rope_smem = gl.allocate_shared_memory(dtype, [2 * QUERIES, 2 * ROPE], NARROW)
@@ -173,12 +177,23 @@ def hopper_mla_byte_kernel(
     decay_ring = gl.allocate_shared_memory(gl.float32, [STAGES, QUERIES], PLAIN)
     end_smem = gl.allocate_shared_memory(gl.float32, [QUERIES], PLAIN)
     q_full = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    q_empty = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
     k_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     k_empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     weight_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     end_full = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    end_empty = gl.allocate_shared_memory(gl.int64, [1], mbarrier.MBarrierLayout())
+    work = gl.allocate_shared_memory(gl.int32, [NUMBERS, 1], PLAIN)
+    held = gl.allocate_shared_memory(gl.int32, [MOST, 1], PLAIN)
+    kept = gl.allocate_shared_memory(gl.int64, [KEPT, 1], PLAIN)
+    keep(
+        kept, q_nope, q_rope, lse, piece_lse, ends, block_table, stride_table,
+        (stride_nb, stride_nt, stride_nh, stride_rb, stride_rt, stride_rh),
+    )  # fmt: skip
     mbarrier.init(q_full, count=1)
+    mbarrier.init(q_empty, count=1)
     mbarrier.init(end_full, count=1)
+    mbarrier.init(end_empty, count=2)
     for slot in gl.static_range(STAGES):
         mbarrier.init(k_full.index(slot), count=1)
         mbarrier.init(k_empty.index(slot), count=2)
@@ -186,25 +201,30 @@ def hopper_mla_byte_kernel(
     if latent_scale is not None:
         out_scale = gl.load(latent_scale)
         score_scale *= out_scale
+    assign(asked, batch, num_splits, score_scale, out_scale, work, held)
     fence()
     barrier()
     values = (
-        out, nope_ptr, rope_ptr, factor_smem, q_nope_smem, q_rope_smem, nope_ring, weight_ring,
-        decay_ring, end_smem, q_full, k_full, k_empty, weight_full, end_full, seqlen, begin, end,
-        score_scale, stride_nt, stride_nh, stride_rt, stride_rh,
+        out, piece_out, factor_smem, q_nope_smem, q_rope_smem, nope_ring, weight_ring, decay_ring,
+        end_smem, q_full, q_empty, k_full, k_empty, weight_full, end_full, end_empty,
     )  # fmt: skip
     scores = (
-        lse, factor_smem, q_nope_smem, q_rope_smem, nope_ring, rope_ring, weight_ring, decay_ring,
-        end_smem, q_full, k_full, weight_full, end_full, seqlen, begin, end, out_scale,
+        factor_smem, q_nope_smem, q_rope_smem, nope_ring, rope_ring, weight_ring, decay_ring,
+        end_smem, q_full, q_empty, k_full, weight_full, end_full, end_empty,
     )  # fmt: skip
+    Q_TYPE: gl.constexpr = q_nope.dtype.element_ty
     gl.warp_specialize(
         [
-            (_accumulate, (values, HEADS, Q_TOKENS, ROWS, PACKED, LEFT)),
-            (_accumulate, (values, HEADS, Q_TOKENS, ROWS, PACKED, RIGHT)),
-            (score, (scores, HEADS, Q_TOKENS, ROWS)),
+            (_accumulate, (
+                values, work, held, kept, HEADS, Q_TOKENS, ROWS, PACKED, Q_TYPE, LEFT
+            )),
+            (_accumulate, (
+                values, work, held, kept, HEADS, Q_TOKENS, ROWS, PACKED, Q_TYPE, RIGHT
+            )),
+            (score, (scores, work, held, kept, HEADS, Q_TOKENS, ROWS)),
             (produce, (
-                nope_desc, rope_desc, table, nope_ring, rope_ring, k_full, k_empty, seqlen, begin,
-                end, BLOCK_SIZE, OVERLAP_LAUNCH,
+                work, held, kept, nope_desc, rope_desc, nope_ring, rope_ring, k_full, k_empty,
+                BLOCK_SIZE, OVERLAP_LAUNCH,
             )),
         ],
         [4, 4, 1],

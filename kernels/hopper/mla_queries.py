@@ -3,6 +3,7 @@
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
+from kernels.hopper.mla_kept import query_row, query_rows, score_scale
 from kernels.packed_bytes import row_power
 
 ROWS = gl.constexpr(64)
@@ -29,23 +30,22 @@ def _divided(held, power, dtype: gl.constexpr):
 
 @gluon.jit
 def load_queries(
-    nope_ptr, rope_ptr, q_nope, q_rope, seen, scales, seqlen, scale, stride_nt, stride_nh,
-    stride_rt, stride_rh, HEADS: gl.constexpr, Q_TOKENS: gl.constexpr,
+    work, kept, seq, q_nope, q_rope, seen, scales, seqlen, HEADS: gl.constexpr,
+    Q_TOKENS: gl.constexpr, Q_TYPE: gl.constexpr,
 ):  # fmt: skip
-    """64 rows of the queries into shared memory, zeros past the last.
+    """64 rows of a sequence's queries into shared memory, zeros past the last.
 
     With them go what is needed too seldom to take up registers: how many keys a row sees, and what
     its scores are multiplied by. bf16 queries over widened latents become fp16, which has less
     range: rows are brought near 1 by a power of two.
     """
     LAYOUT: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
-    row = gl.program_id(0) * ROWS + gl.arange(0, ROWS, gl.SliceLayout(1, LAYOUT))
+    row = query_row(work, ROWS, ROWS, gl.SliceLayout(1, LAYOUT))
     inside = row < HEADS * Q_TOKENS
     token, head = (row // HEADS).to(gl.int64), (row % HEADS).to(gl.int64)
-    nope_row = token * stride_nt + head * stride_nh
-    rope_row = token * stride_rt + head * stride_rh
+    nope_ptr, nope_row, rope_ptr, rope_row = query_rows(kept, seq, token, head, Q_TYPE)
     power = gl.full([ROWS], 1.0, gl.float32, gl.SliceLayout(1, LAYOUT))
-    if nope_ptr.dtype.element_ty != q_rope.dtype:
+    if q_rope.dtype != Q_TYPE:
         held = _query_piece(rope_ptr, rope_row, inside, ROPE).to(gl.float32)
         peak = gl.max(gl.abs(held), 1)
         for half in gl.static_range(2):
@@ -58,4 +58,4 @@ def load_queries(
     held = _query_piece(rope_ptr, rope_row, inside, ROPE)
     q_rope.store(_divided(held, power, q_rope.dtype))
     seen.store(seqlen - Q_TOKENS + row // HEADS + 1)
-    scales.store(power * scale)
+    scales.store(power * score_scale(work))

@@ -1,9 +1,10 @@
-"""Joins the pieces of the rows that `kernels.hopper.paged_kernel` gave to several programs.
+"""Joins the pieces of the rows that were in several programs' equal shares.
 
 It is launched while that kernel runs, and finds out from the lengths what there will be to join;
 then it waits for it.
 """
 
+import triton
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
@@ -45,10 +46,63 @@ def _split_row(
 
 
 @gluon.jit
-def _wait():
+def wait():
+    """For the kernel before this one to end; what it wrote is there then."""
     gl.inline_asm_elementwise(
         "griddepcontrol.wait; mov.b32 $0, 0;", "=r", [], dtype=gl.int32, is_pure=False, pack=1
     )
+
+
+@triton.constexpr_function
+def lanes_of(width, warps):
+    """Layout of [query rows, pieces, columns]: four columns to a lane."""
+    lanes = width // 4
+    return gl.BlockedLayout([1, 1, 4], [1, 32 // lanes, lanes], [warps, 1, 1], [2, 1, 0])
+
+
+@gluon.jit
+def join_rows(
+    piece_out, piece_lse, out, lse, first, pieces, spot, column, result, with_lse,
+    ROWS: gl.constexpr, HEAD_DIM: gl.constexpr, PIECES: gl.constexpr, LAYOUT: gl.constexpr,
+):  # fmt: skip
+    """Query rows `spot` of the ROWS of a row, from the pieces that begin in share `first`.
+
+    They go to `result` of out and, where asked for, of lse; PIECES are read at once.
+    """
+    PLACES: gl.constexpr = spot.shape[0]
+    WIDTH: gl.constexpr = column.shape[0]
+    EACH: gl.constexpr = gl.SliceLayout(2, LAYOUT)  # place and piece
+    WIDE: gl.constexpr = gl.SliceLayout(1, LAYOUT)  # place and column
+    top = gl.full([PLACES], -float("inf"), gl.float32, gl.SliceLayout(1, EACH))
+    total = gl.zeros([PLACES], gl.float32, gl.SliceLayout(1, EACH))
+    acc = gl.zeros([PLACES, WIDTH], gl.float32, WIDE)
+    for start in range(0, pieces, PIECES):
+        piece = start + gl.arange(0, PIECES, gl.SliceLayout(0, EACH))[None, :]
+        # The first is the second one of its program's: the rest of a share.
+        source = 2 * (first + piece) + (piece == 0).to(gl.int32)
+        source = source * ROWS + spot[:, None]
+        there = (piece < pieces) & (spot < ROWS)[:, None]
+        part = gl.load(piece_lse + source, mask=there, other=-float("inf"))
+        values = gl.load(
+            piece_out + source[:, :, None] * HEAD_DIM + column[None, :][:, None, :],
+            mask=there[:, :, None],
+            other=0.0,
+        )
+        new_top = gl.maximum(top, gl.max(part, 1))
+        shift = gl.where(new_top == -float("inf"), 0.0, new_top)
+        weight = gl.exp2((part - shift[:, None]) * 1.4426950408889634)
+        decay = gl.exp2((top - shift) * 1.4426950408889634)
+        total = total * decay + gl.sum(weight, 1)
+        decay = gl.convert_layout(decay, gl.SliceLayout(1, WIDE), assert_trivial=True)
+        acc = acc * decay[:, None] + gl.sum(weight[:, :, None] * values, 1)
+        top = new_top
+    total = gl.where(total == 0.0, 1.0, total)
+    gl.store(lse + result, top + gl.log(total), mask=(spot < ROWS) & with_lse)
+    wanted = gl.convert_layout(spot < ROWS, gl.SliceLayout(1, WIDE), assert_trivial=True)[:, None]
+    result = gl.convert_layout(result, gl.SliceLayout(1, WIDE), assert_trivial=True)[:, None]
+    total = gl.convert_layout(total, gl.SliceLayout(1, WIDE), assert_trivial=True)[:, None]
+    target = out + result * HEAD_DIM + column[None, :]
+    gl.store(target, (acc / total).to(out.dtype.element_ty), mask=wanted & (column >= 0)[None, :])
 
 
 @gluon.jit(do_not_specialize=["programs", "batch", "head_blocks", "max_blocks", "left"])
@@ -75,54 +129,25 @@ def hopper_paged_join(
     PLACES: gl.constexpr,  # query rows
 ):
     """Grid (rows or ends of shares, query rows of a block of KV heads / PLACES)."""
-    LANES: gl.constexpr = HEAD_DIM // 4
-    LAYOUT: gl.constexpr = gl.BlockedLayout(
-        [1, 1, 4], [1, 32 // LANES, LANES], [gl.num_warps(), 1, 1], [2, 1, 0]
-    )
+    LAYOUT: gl.constexpr = lanes_of(HEAD_DIM, gl.num_warps())
     VALID: gl.constexpr = Q_TOKENS * GROUP
     row, first, pieces = _split_row(
         cache_seqlens, programs, batch, head_blocks, max_blocks, left, BY_ROW, MOST, TILE,
         Q_TOKENS, BLOCK_SIZE,
     )  # fmt: skip
     if pieces > 1:
-        EACH: gl.constexpr = gl.SliceLayout(2, LAYOUT)  # place and piece
-        WIDE: gl.constexpr = gl.SliceLayout(1, LAYOUT)  # place and column
-        spot = gl.program_id(1) * PLACES + gl.arange(0, PLACES, gl.SliceLayout(1, EACH))
+        SPOTS: gl.constexpr = gl.SliceLayout(1, gl.SliceLayout(2, LAYOUT))
+        spot = gl.program_id(1) * PLACES + gl.arange(0, PLACES, SPOTS)
         column = gl.arange(0, HEAD_DIM, gl.SliceLayout(0, gl.SliceLayout(1, LAYOUT)))
-        top = gl.full([PLACES], -float("inf"), gl.float32, gl.SliceLayout(1, EACH))
-        total = gl.zeros([PLACES], gl.float32, gl.SliceLayout(1, EACH))
-        acc = gl.zeros([PLACES, HEAD_DIM], gl.float32, WIDE)
-        _wait()
-        for start in range(0, pieces, PIECES):
-            piece = start + gl.arange(0, PIECES, gl.SliceLayout(0, EACH))[None, :]
-            # The first is the second one of its program's: the rest of a share.
-            source = 2 * (first + piece) + (piece == 0).to(gl.int32)
-            source = source * (HEADS * VALID) + spot[:, None]
-            there = (piece < pieces) & (spot >= 0)[:, None]
-            part = gl.load(piece_lse + source, mask=there, other=-float("inf"))
-            values = gl.load(
-                piece_out + source[:, :, None] * HEAD_DIM + column[None, :][:, None, :],
-                mask=there[:, :, None],
-                other=0.0,
-            )
-            new_top = gl.maximum(top, gl.max(part, 1))
-            shift = gl.where(new_top == -float("inf"), 0.0, new_top)
-            weight = gl.exp2((part - shift[:, None]) * 1.4426950408889634)
-            decay = gl.exp2((top - shift) * 1.4426950408889634)
-            total = total * decay + gl.sum(weight, 1)
-            decay = gl.convert_layout(decay, gl.SliceLayout(1, WIDE), assert_trivial=True)
-            acc = acc * decay[:, None] + gl.sum(weight[:, :, None] * values, 1)
-            top = new_top
-        total = gl.where(total == 0.0, 1.0, total)
         head = spot // VALID
         place = spot % VALID
         q_head = (row % head_blocks * HEADS + head) * GROUP + place % GROUP
         result = row // head_blocks * Q_TOKENS + place // GROUP
         result = result.to(gl.int64) * (head_blocks * HEADS * GROUP) + q_head
-        gl.store(lse + result, top + gl.log(total))
-        result = gl.convert_layout(result, gl.SliceLayout(1, WIDE), assert_trivial=True)[:, None]
-        total = gl.convert_layout(total, gl.SliceLayout(1, WIDE), assert_trivial=True)[:, None]
-        target = out + result * HEAD_DIM + column[None, :]
-        gl.store(target, (acc / total).to(out.dtype.element_ty))
+        wait()
+        join_rows(
+            piece_out, piece_lse, out, lse, first, pieces, spot, column, result, True,
+            HEADS * VALID, HEAD_DIM, PIECES, LAYOUT,
+        )  # fmt: skip
     elif gl.program_id(0) + gl.program_id(1) == 0:
-        _wait()  # the next kernel must not begin before the first one's end
+        wait()  # the next kernel must not begin before the first one's end

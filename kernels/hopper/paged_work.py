@@ -41,7 +41,7 @@ def unmasked(seqlen, left, TILE: gl.constexpr, Q_TOKENS: gl.constexpr):
 
 
 @gluon.jit
-def _sequences(start, MANY: gl.constexpr):
+def sequences(start, MANY: gl.constexpr):
     layout: gl.constexpr = gl.BlockedLayout([MANY // 32], [32], [gl.num_warps()], [0])
     return start + gl.arange(0, MANY, layout)
 
@@ -55,7 +55,7 @@ def all_tiles(
     MANY: gl.constexpr = min(MOST, 256)
     found = ()
     for start in gl.static_range(0, MOST, MANY):
-        seq = _sequences(start, MANY)
+        seq = sequences(start, MANY)
         _, _, tiles = tiles_of(lengths, seq, batch, max_blocks, left, TILE, BLOCK_SIZE, Q_TOKENS)
         found = found + (tiles,)  # type: ignore[assignment]
     return found
@@ -69,7 +69,7 @@ def count_tiles(tiles, head_blocks, seq):
     before = 0
     for some in gl.static_range(len(tiles)):
         total += gl.sum(tiles[some], 0)
-        earlier = _sequences(some * MANY, MANY) < seq
+        earlier = sequences(some * MANY, MANY) < seq
         before += gl.sum(gl.where(earlier, tiles[some], 0), 0)
     return total * head_blocks, before * head_blocks
 
@@ -94,7 +94,7 @@ def program_of(tile, programs, total):
 
 
 @gluon.jit
-def _add(first, second):
+def add(first, second):
     return first + second
 
 
@@ -106,8 +106,8 @@ def find(tile, tiles, batch, head_blocks):
     before = 0
     counted = 0
     for some in gl.static_range(len(tiles)):
-        upto = gl.associative_scan(tiles[some], 0, _add) * head_blocks + counted
-        passed = (upto <= tile) & (_sequences(some * MANY, MANY) < batch)
+        upto = gl.associative_scan(tiles[some], 0, add) * head_blocks + counted
+        passed = (upto <= tile) & (sequences(some * MANY, MANY) < batch)
         seq += gl.sum(passed.to(gl.int32), 0)
         before = gl.maximum(before, gl.max(gl.where(passed, upto, 0), 0))
         counted = gl.max(upto, 0)

@@ -97,24 +97,30 @@ def settled(row_sum):
 
 
 @gluon.jit
-def mask(scores, end, seen, unseen):
-    """-inf but for columns below `end` that row i sees: from unseen + i up to seen + i, if given.
+def _columns(N: gl.constexpr, PARTS: gl.constexpr):
+    """8a + c of every entry of [M, N / 8, 4, 2], and b of every [M, 4]: 8a + 2b + c is its column.
 
-    Key 8a + 2b + c of a row is in register (a, c) of lane b of its quad: with 2b on the limit's
-    side, every register compares against a constant and none holds a column number.
+    With 2b on the limit's side of a comparison, every register compares against a constant and none
+    holds a column number.
     """
-    M: gl.constexpr = scores.shape[0]
-    N: gl.constexpr = scores.shape[1]
-    LAYOUT: gl.constexpr = scores.type.layout
-    parts = scores.reshape([M, N // 8, 4, 2])
-    PARTS: gl.constexpr = parts.type.layout
     MAB: gl.constexpr = gl.SliceLayout(3, PARTS)
     MB: gl.constexpr = gl.SliceLayout(1, MAB)
     a = gl.arange(0, N // 8, gl.SliceLayout(0, gl.SliceLayout(2, MAB)))
     c = gl.arange(0, 2, gl.SliceLayout(0, gl.SliceLayout(1, gl.SliceLayout(2, PARTS))))
     column = 8 * a[None, :][:, :, None][:, :, :, None] + c[None, :][:, None, :][:, :, None, :]
-    row = gl.arange(0, M, gl.SliceLayout(1, MB))[:, None]
-    b = gl.arange(0, 4, gl.SliceLayout(0, MB))[None, :]
+    return column, gl.arange(0, 4, gl.SliceLayout(0, MB))[None, :]
+
+
+@gluon.jit
+def mask(scores, end, seen, unseen):
+    """-inf but for columns below `end` that row i sees, from unseen + i to seen + i, if given."""
+    M: gl.constexpr = scores.shape[0]
+    N: gl.constexpr = scores.shape[1]
+    LAYOUT: gl.constexpr = scores.type.layout
+    parts = scores.reshape([M, N // 8, 4, 2])
+    PARTS: gl.constexpr = parts.type.layout
+    column, b = _columns(N, PARTS)
+    row = gl.arange(0, M, gl.SliceLayout(1, gl.SliceLayout(1, gl.SliceLayout(3, PARTS))))[:, None]
     diagonal = row - 2 * b  # the only number of a thread's own, whatever the mask
     if seen is None:
         limit = end + row * 0 - 2 * b
@@ -126,6 +132,21 @@ def mask(scores, end, seen, unseen):
     if unseen is not None:
         limit = unseen + diagonal
         parts = gl.where(column >= limit[:, None, :][:, :, :, None], parts, -float("inf"))
+    return gl.convert_layout(parts.reshape([M, N]), LAYOUT, assert_trivial=True)
+
+
+@gluon.jit
+def mask_past(scores, ends, first):
+    """-inf but for columns below each row's end less `first`; `ends` are in shared memory, [M]."""
+    M: gl.constexpr = scores.shape[0]
+    N: gl.constexpr = scores.shape[1]
+    LAYOUT: gl.constexpr = scores.type.layout
+    parts = scores.reshape([M, N // 8, 4, 2])
+    PARTS: gl.constexpr = parts.type.layout
+    column, b = _columns(N, PARTS)
+    ends = ends.load(gl.SliceLayout(1, gl.SliceLayout(1, gl.SliceLayout(3, PARTS))))
+    limit = (ends - first)[:, None] - 2 * b
+    parts = gl.where(column < limit[:, None, :][:, :, :, None], parts, -float("inf"))
     return gl.convert_layout(parts.reshape([M, N]), LAYOUT, assert_trivial=True)
 
 

@@ -9,6 +9,8 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier
 
+from kernels.hopper.mla_kept import pages_of
+from kernels.hopper.mla_work import KEYS, sequence_of, turns
 from kernels.hopper.names import barrier, fence, load_tile, view
 from kernels.packed_bytes import neighbours
 
@@ -64,54 +66,68 @@ def _halves(values):
 
 @gluon.jit
 def widen(
-    nope_desc, rope_desc, table, staging, staged, free, nope_ring, rope_ring, k_full, k_empty,
-    seqlen, begin, end, BLOCK_SIZE: gl.constexpr, PACKED: gl.constexpr,
-    OVERLAP_LAUNCH: gl.constexpr,
+    work, held, kept, nope_desc, rope_desc, staging, staged, free, nope_ring, rope_ring, k_full,
+    k_empty, BLOCK_SIZE: gl.constexpr, PACKED: gl.constexpr, OVERLAP_LAUNCH: gl.constexpr,
 ):  # fmt: skip
-    """Fill the ring of fp16 tiles through `staging`, which may be written once `free` says so."""
+    """Fill the ring of fp16 tiles through `staging`: a sequence's queries have been there, and it
+    may be written once `free` says so.
+    """
     RANK: gl.constexpr = nope_desc.block_type.shape[2]  # words
     ROPE: gl.constexpr = rope_desc.block_type.shape[2]
-    KEYS: gl.constexpr = nope_ring.shape[1] * nope_ring.shape[2]
+    STEPS: gl.constexpr = KEYS // STEP
     STAGES: gl.constexpr = k_full.shape[0]
     nope = view(staging, gl.int16, [AHEAD + 1, 1, STEP, RANK], nope_desc.layout)
     rope = view(nope.index(AHEAD), gl.int16, [RANK // ROPE, 1, STEP, ROPE], rope_desc.layout)
-    key = begin * KEYS
-    last = end * KEYS
-    page = gl.load(table + key // BLOCK_SIZE, mask=key < seqlen, other=-1)
-    mbarrier.wait(free, 0)
-    for early in gl.static_range(AHEAD):
-        if key < last:
-            _bring(nope_desc, rope_desc, page, key, nope, rope, staged, early, BLOCK_SIZE)
-        key += STEP
-        page = gl.load(table + key // BLOCK_SIZE, mask=key < seqlen, other=-1)
-    for tile in range(begin, end):
-        count = tile - begin
-        slot = count % STAGES
-        mbarrier.wait(k_empty.index(slot), count // STAGES & 1 ^ 1)
-        for part in gl.static_range(KEYS // STEP):
-            step = count * (KEYS // STEP) + part
-            place = step % AHEAD
-            mbarrier.wait(staged.index(place), step // AHEAD & 1)
-            words = nope.index(place).reshape([STEP, RANK]).load(_scattered(RANK))
-            barrier()  # all have read the step
-            if key < last:
-                _bring(
-                    nope_desc, rope_desc, page, key, nope, rope, staged, step + AHEAD, BLOCK_SIZE
-                )
-            key += STEP
-            page = gl.load(table + key // BLOCK_SIZE, mask=key < seqlen, other=-1)
-            left, right = _halves(_widened(words, PACKED))
-            target = nope_ring.index(slot * 2).reshape([KEYS, RANK])
-            target.slice(part * STEP, STEP, dim=0).store(left)
-            target = nope_ring.index(slot * 2 + 1).reshape([KEYS, RANK])
-            target.slice(part * STEP, STEP, dim=0).store(right)
-            words = rope.index(step % rope.shape[0]).reshape([STEP, ROPE]).load(_scattered(ROPE))
-            target = rope_ring.index(slot).reshape([KEYS, 2 * ROPE])
-            target.slice(part * STEP, STEP, dim=0).store(_widened(words, PACKED))
-        fence()
-        mbarrier.arrive(k_full.index(slot), count=1)
     if OVERLAP_LAUNCH:
         gl.inline_asm_elementwise(
             "griddepcontrol.launch_dependents; mov.b32 $0, 0;", "=r", [], dtype=gl.int32,
             is_pure=False, pack=1,
         )  # fmt: skip
+    before = 0  # tiles before a sequence's first one
+    turn = 0
+    while turn < turns(work):
+        seq, seqlen, first, last = sequence_of(work, held, turn)
+        before -= first
+        table = pages_of(kept, seq)
+        page = gl.load(table + first * KEYS // BLOCK_SIZE, mask=first * KEYS < seqlen, other=-1)
+        mbarrier.wait(free, turn & 1)
+        for early in gl.static_range(AHEAD):
+            key = first * KEYS + early * STEP
+            if first < last:
+                _bring(
+                    nope_desc, rope_desc, page, key, nope, rope, staged,
+                    (before + first) * STEPS + early, BLOCK_SIZE,
+                )  # fmt: skip
+            key += STEP
+            page = gl.load(table + key // BLOCK_SIZE, mask=key < seqlen, other=-1)
+        for tile in range(first, last):
+            count = before + tile
+            slot = count % STAGES
+            mbarrier.wait(k_empty.index(slot), count // STAGES & 1 ^ 1)
+            for part in gl.static_range(STEPS):
+                step = count * STEPS + part
+                place = step % AHEAD
+                mbarrier.wait(staged.index(place), step // AHEAD & 1)
+                words = nope.index(place).reshape([STEP, RANK]).load(_scattered(RANK))
+                barrier()  # all have read the step
+                key = tile * KEYS + (part + AHEAD) * STEP
+                if key < last * KEYS:
+                    _bring(
+                        nope_desc, rope_desc, page, key, nope, rope, staged, step + AHEAD,
+                        BLOCK_SIZE,
+                    )  # fmt: skip
+                key += STEP
+                page = gl.load(table + key // BLOCK_SIZE, mask=key < seqlen, other=-1)
+                left, right = _halves(_widened(words, PACKED))
+                target = nope_ring.index(slot * 2).reshape([KEYS, RANK])
+                target.slice(part * STEP, STEP, dim=0).store(left)
+                target = nope_ring.index(slot * 2 + 1).reshape([KEYS, RANK])
+                target.slice(part * STEP, STEP, dim=0).store(right)
+                words = rope.index(step % rope.shape[0]).reshape([STEP, ROPE])
+                words = words.load(_scattered(ROPE))
+                target = rope_ring.index(slot).reshape([KEYS, 2 * ROPE])
+                target.slice(part * STEP, STEP, dim=0).store(_widened(words, PACKED))
+            fence()
+            mbarrier.arrive(k_full.index(slot), count=1)
+        before += last
+        turn += 1
