@@ -80,12 +80,14 @@ def loaded_weights(
     config: Mapping[str, Any] | None = None,
     mtp: bool = False,
     feed_forward: Deployment | None = None,
+    absorbs: bool = False,
 ) -> Loaded:
     """What a rank of the pipeline stage with layers `span` holds.
 
     first and last: whether it has the embedding and the head. config: the model's own, for its
-    rotary embedding. mtp: the last stage also loads the multi-token-prediction layers.
+    rotary embedding. mtp: it also loads the multi-token-prediction layers, where it has the head.
     feed_forward: how dense feed-forward matrices and shared experts are split, where that differs.
+    absorbs: latents' up-projections are multiplied into those of queries and outputs.
     """
     stored = rounded = 0
     for part in assignment.layers:
@@ -108,7 +110,7 @@ def loaded_weights(
         stored + each,
         rounded + blocks - stored - each + _packed_extra(assignment),
         rotary_bytes(model, groups, config),
-        _absorbed(model, span, deployment.tensor_parallel_size),
+        _absorbed(model, span, deployment.tensor_parallel_size, assignment, products=absorbs),
     )
 
 
@@ -194,14 +196,28 @@ def _packed_extra(assignment: Assignment) -> int:
     return MXFP4_FIXED_BYTES if packed else 0
 
 
-def _absorbed(model: Model, span: range, tp: int) -> int:
-    """Copies of MLA's up-projections that decoding multiplies the latent with, in 16 bit."""
+def _absorbed(model: Model, span: range, tp: int, assignment: Assignment, *, products: bool) -> int:
+    """Copies of MLA's up-projections that decoding multiplies the latent with, in 16 bit.
+
+    products: they are kept as their products with the query's and the output's projection, in fp8
+    where the weights are, beside a copy of the queries' rotary part. DeepSeek-Coder-V2-Lite at TP 8
+    so takes 3.97 GiB (0.7.1, attention/backends/mla/utils: W_Q_UK, W_UV_O, W_QR).
+    """
+    fp8 = any(
+        weight.name == "kv_b_proj" and fmt.name.startswith("fp8")
+        for part in assignment.layers
+        for weight, fmt in part.weights
+    )
     total = 0
     for group in model.groups:
         held = layers_in(group, span)
         for mixer in group.mixers:
             if isinstance(mixer, LatentAttention):
                 heads = mixer.num_attention_heads // tp
-                width = mixer.qk_nope_head_dim + mixer.v_head_dim
-                total += held * heads * width * mixer.kv_lora_rank * 2
+                each = 2 * (mixer.qk_nope_head_dim + mixer.v_head_dim) * mixer.kv_lora_rank
+                if products:
+                    queries = mixer.q_lora_rank or model.hidden_size
+                    each = (1 if fp8 else 2) * (queries + model.hidden_size) * mixer.kv_lora_rank
+                    each += 2 * queries * mixer.qk_rope_head_dim
+                total += held * heads * each
     return total

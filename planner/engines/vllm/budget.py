@@ -13,7 +13,10 @@ from planner.engines.stages import draft_weights
 from planner.engines.vision_tower import WITH_TOWER, Tower, tower_of
 from planner.engines.vllm import overheads
 from planner.engines.vllm.activation import Batch, activation
+from planner.engines.vllm.ends import ends_of
 from planner.engines.vllm.options import Settings, VllmOptions
+from planner.engines.vllm.runner import second_runner
+from planner.engines.vllm.versions import rules_of
 from planner.estimate import Estimate
 from planner.formats.quantization import Assignment
 from planner.hardware import Gpu
@@ -67,11 +70,16 @@ def stage_budget(
         model, groups, tensor_parallel_size=tp,
         expert_parallel=deployment.enable_expert_parallel, last_stage=last,
     )  # fmt: skip
-    may_be_second = settings.rules.second_runner and generates
-    second = may_be_second and (settings.rules.since(28) or not options.max_loras)
+    eager = options.enforce_eager or deployment.enforce_eager
+    speculative = options.speculative_config
+    second = second_runner(
+        model, settings.rules, None if speculative is None else speculative.method,
+        pools=not generates, quantised=assignment.method is not None,
+        wrapper=(config or {}).get("model_type"),
+    )  # fmt: skip
     batch = Batch(
         settings.max_num_batched_tokens, settings.max_num_seqs, settings.max_model_len,
-        settings.block_size, settings.speculative_tokens, second,
+        settings.block_size, settings.speculative_tokens, second, compiles=not eager,
     )  # fmt: skip
     peak = activation(
         model, groups, terms, deployment, settings.rules, batch,
@@ -100,16 +108,16 @@ def stage_budget(
         deployment.pipeline_parallel_size,
         gpu,
     )
-    if options.enforce_eager or deployment.enforce_eager:
+    if eager:
         return Budget(components, None)
     sizes = overheads.capture_sizes(
         settings.rules, model, settings.max_num_seqs, settings.speculative_tokens
     )
     graphs = overheads.cuda_graphs(settings.rules, model, len(span), sizes)
-    if settings.rules.graphs_in_budget:
-        components["cuda_graphs"] = overheads.graph_estimate(
-            graphs, second_runner=second, may_be=may_be_second
-        )
+    if settings.rules.graphs_in_budget and (
+        not second or settings.rules.second_runner_counts_graphs
+    ):
+        components["cuda_graphs"] = overheads.graph_estimate(graphs)
     return Budget(components, graphs)
 
 
@@ -123,10 +131,12 @@ def load(
     config: Mapping[str, Any] | None,
 ) -> Loaded:
     """The weights of that stage, whatever the batch."""
+    rules = rules_of(options.version)
+    first, last = ends_of(model, index, len(spans))
     return loaded_weights(
-        model, deployment, assignment, spans[index],
-        first=index == 0, last=index == len(spans) - 1, config=config,
-        mtp=drafts_itself(options),
+        model, deployment, assignment, spans[index], first=first, last=last, config=config,
+        mtp=drafts_itself(options) and index == len(spans) - 1,
+        absorbs=rules.absorbs_latent_projections,
     )  # fmt: skip
 
 
