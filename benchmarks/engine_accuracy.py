@@ -22,6 +22,7 @@ from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures
 from planner.engines.vllm.figures import vllm_figures
 from planner.engines.vllm.options import VllmOptions
+from planner.engines.vllm.versions import rules_of
 from planner.errors import SizewellError
 from planner.hardware import Gpu, custom_gpu, gpu_with_memory
 from planner.hf_config import parse
@@ -66,13 +67,14 @@ class Result:
     figures: EngineFigures
 
     def predicted(self, component: str) -> float:
-        """GiB, as the logs divide it: from 0.20 activation includes the estimate of graphs."""
+        """GiB, as the logs divide it: from 0.27.1 activation includes the estimate of graphs."""
         if component == "kv_cache":
             return self.figures.kv_cache.bytes / GIB
-        together = {
-            "activation": ("activation", "cuda_graphs"),
-            "weights": ("weights", "draft_weights", "lora_slots"),
+        together: dict[str, tuple[str, ...]] = {
+            "weights": ("weights", "draft_weights", "lora_slots")
         }
+        if rules_of(self.version).reads_free_memory:
+            together["activation"] = ("activation", "cuda_graphs")
         held = self.figures.components
         parts = together.get(component, (component,))
         return sum(held[part].bytes for part in parts if part in held) / GIB

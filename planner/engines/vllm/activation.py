@@ -37,9 +37,9 @@ BASE_BYTES = 48 * MIB
 SORTED_LOGIT_BYTES, SORTLESS_LOGIT_BYTES = 38, 14
 """Sortless: also from 0.8 to 0.11 where FlashInfer is installed, as in the published image, which
 then samples; by the V0 engine and from 0.12 to 0.16 only when asked for (v1/sample/ops
-/topk_topp_sampler of 0.10.1, 0.11.0 and 0.13.0). Records: Llama-3.2-1B 0.45 GiB in 0.10.0, Mistral-Small-3.2 2.12 in 0.11.0;
-Qwen3-8B-FP8 in 0.10.2 and Qwen3-30B on GH200 in 0.10.1, which says that it is not installed, sort,
-and a log's version does not tell which."""
+/topk_topp_sampler of 0.10.1, 0.11.0 and 0.13.0). Records: Llama-3.2-1B 0.45 GiB in 0.10.0,
+Mistral-Small-3.2 2.12 in 0.11.0; Qwen3-8B-FP8 in 0.10.2 and Qwen3-30B on GH200 in 0.10.1, which
+says that it is not installed, sort, and a log's version does not tell which."""
 SECOND_RUNNER_LOGIT_BYTES = 4
 """16-bit logits of a rank and those gathered of all."""
 REJECTION_BYTES = 10
