@@ -9,9 +9,10 @@ logits, probabilities, noise). Logits are not divided by tensor parallelism. Bes
 hidden states (from 0.17 the residual too) and about 48 MiB. The second model runner profiles with
 no request that asks for anything, and so samples from 16-bit logits as they are (0.27.1,
 v1/worker/gpu/sample/sampler): what remains are the layers and, on a first start, a matrix as large
-as the embedding while kernels are compiled. Records: 1.46 GiB for both Qwen3-14B-AWQ and -32B-AWQ
-(0.28; embedding 1.45), Qwen3-4B 0.80 (0.27.1; 0.72). Later starts do without: Qwen3-32B-AWQ 0.33,
-Qwen3-4B 0.11. A plan is for the first; the range reaches down to the others.
+as the embedding while kernels are compiled. From 0.33 it profiles all that sampling can ask for,
+14 bytes a logit again (16-bit, fp32, masked, probabilities); no log shows that yet. Records: 1.46
+GiB for both Qwen3-14B-AWQ and -32B-AWQ (0.28; embedding 1.45), Qwen3-4B 0.80 (0.27.1; 0.72). Later
+starts do without: Qwen3-32B-AWQ 0.33, Qwen3-4B 0.11. A plan is for the first; the range reaches down to the others.
 
 Records of 38 (37.9 to 38.1): Qwen3-0.6B, -14B, -32B, Llama-3.1-8B, Llama-3.3-70B and gpt-oss-120b
 on H100, 0.11 to 0.16; of 14 (13.8 to 14.2): Llama-3.1-8B (TP 1, 4, PP 2), Qwen2.5-7B, Qwen3-8B,
@@ -42,6 +43,8 @@ Mistral-Small-3.2 2.12 in 0.11.0; Qwen3-8B-FP8 in 0.10.2 and Qwen3-30B on GH200 
 says that it is not installed, sort, and a log's version does not tell which."""
 SECOND_RUNNER_LOGIT_BYTES = 4
 """16-bit logits of a rank and those gathered of all."""
+TRITON_LOGIT_BYTES = 10
+"""Where the second runner's profile samples, and FlashInfer does not: masked in place."""
 REJECTION_BYTES = 10
 """What verifying drafts adds to a logit up to 0.27, whose profiling run also rejects one draft a
 request: 16-bit logits of drafts and bonus tokens, fp32 targets and their copy, counted from 0.20.2
@@ -138,6 +141,8 @@ def activation(
         if rules.samples_with_flashinfer:
             least = max(logits * min(each, SORTLESS_LOGIT_BYTES), LEAST_WIDTH * layer, latent)
             low = min(low, (found - sampler + least) / found)
+        elif batch.second_runner and rules.second_runner_profiles_sampling:
+            low -= logits * (each - TRITON_LOGIT_BYTES) / found
         source = (
             f"sampling {batch.rows:,} rows of {model.vocab_size:,} logits at {each} bytes each"
             f"{_why(rules, batch)}"
@@ -147,6 +152,8 @@ def activation(
 
 def _why(rules: Rules, batch: Batch) -> str:
     """The versions' jump in words: which copies of a logit the sampler holds."""
+    if batch.second_runner and rules.second_runner_profiles_sampling:
+        return ": from 0.33 profiling samples with all that a request can ask for"
     if batch.second_runner:
         return ", as the second model runner holds them while profiling"
     if rules.since(17):
@@ -164,10 +171,10 @@ def _why(rules: Rules, batch: Batch) -> str:
 
 def logit_bytes(rules: Rules, element_bytes: int, batch: Batch) -> int:
     """Bytes of all copies of one logit at the sampler's peak."""
-    if batch.second_runner:
+    if batch.second_runner and not rules.second_runner_profiles_sampling:
         return SECOND_RUNNER_LOGIT_BYTES * element_bytes // 2
     each = SORTLESS_LOGIT_BYTES if rules.since(17) else SORTED_LOGIT_BYTES
-    if batch.speculative_tokens:
+    if batch.speculative_tokens and not batch.second_runner:
         each += REJECTION_BYTES
     return each + (element_bytes - 2)
 

@@ -56,6 +56,11 @@ class Rules:
         return self.since(29)
 
     @property
+    def second_runner_profiles_sampling(self) -> bool:
+        """Its profiling run samples with every parameter set (0.32.0: with none; 0.33.0)."""
+        return self.since(33)
+
+    @property
     def keeps_expert_workspace(self) -> bool:
         """Expert kernels keep their workspaces from layer to layer, alive under the sampler
         (0.13.0: freed with each layer; 0.14.1)."""
