@@ -1,7 +1,8 @@
 """Start-up logs from public threads and files: what they print, beside what is predicted.
 
 data/public_logs.json holds the few lines, their address, and what is known of the deployment. Rows
-that a record names as `apart` depend on something its text does not say.
+that a record names as `apart` depend on something its text does not say; `note` says what of a
+record was worked out.
 """
 
 import copy
@@ -36,7 +37,8 @@ PLANNED = [
     for r in RECORDS
     if r["engine"] == "vllm"
     and rules_of(r["options"]["version"]).since(10)
-    and any("GPU KV cache size" in line for line in r["lines"])
+    and {"kv_cache"} <= set(read_log("\n".join(r["lines"])).sizes)
+    and {"tokens"} <= set(read_log("\n".join(r["lines"])).counts)
 ]
 
 
