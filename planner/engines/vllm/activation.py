@@ -12,7 +12,8 @@ v1/worker/gpu/sample/sampler): what remains are the layers and, on a first start
 as the embedding while kernels are compiled. From 0.33 it profiles all that sampling can ask for,
 14 bytes a logit again (16-bit, fp32, masked, probabilities); no log shows that yet. Records: 1.46
 GiB for both Qwen3-14B-AWQ and -32B-AWQ (0.28; embedding 1.45), Qwen3-8B 1.18 (0.27.1; 1.16) and
-Qwen3-4B 0.80 (0.72). Later starts do without: 0.33 of the 32B, Qwen3-8B 0.19, Qwen3-4B 0.11. A plan is for the first; the range reaches down to the others.
+Qwen3-4B 0.80 (0.72). Later starts do without: 0.33 of the 32B, Qwen3-8B 0.19, Qwen3-4B 0.11. A
+plan is for the first; the range reaches down to the others.
 
 Records of 38 (37.9 to 38.1): Qwen3-0.6B, -14B, -32B, Llama-3.1-8B, Llama-3.3-70B and gpt-oss-120b
 on H100, 0.11 to 0.16; of 14 (13.8 to 14.2): Llama-3.1-8B (TP 1, 4, PP 2), Qwen2.5-7B, Qwen3-8B,
