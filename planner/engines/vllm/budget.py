@@ -28,6 +28,11 @@ SHARED_SINCE = 9
 IN_CPU_MEMORY = ", less those that --cpu-offload-gb keeps in CPU memory"
 WEIGHTS = "checkpoint tensors of the rank in the blocks of PyTorch's allocator, and rotary tables"
 
+STORED = frozenset({"bf16", "fp16", "fp32", "fp8", "fp8_block", "int8"})
+STORED_ERROR, OTHER_ERROR = 0.004, 0.01
+"""Dense text models in these formats agree with their logs to 0.02 GiB, others lie at
+-1.1 to 0.6 % (`python -m benchmarks.engine_accuracy`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -88,7 +93,10 @@ def stage_budget(
     )  # fmt: skip
     wider = overheads.repacked_weights(settings.rules, assignment, gpu)
     on_cpu = in_cpu_memory(assignment, deployment, options, span)
-    components = {"weights": _weights(loaded, tower, tp, wider, on_cpu)}
+    formats = {fmt.name for part in assignment.layers for _, fmt in part.weights}
+    as_stored = formats <= STORED and tower is None and not model.has_experts
+    error = STORED_ERROR if as_stored else OTHER_ERROR
+    components = {"weights": _weights(loaded, tower, tp, wider, on_cpu, error)}
     if draft is not None and last:
         components["draft_weights"] = draft_weights(
             draft, deployment, shares=_shares_embedding(options, settings, deployment)
@@ -148,21 +156,24 @@ def in_cpu_memory(
     return offloaded_bytes(assignment, deployment, span, limit) if limit else 0
 
 
-def _weights(loaded: Loaded, tower: Tower | None, tp: int, wider: float, on_cpu: int) -> Estimate:
+def _weights(
+    loaded: Loaded, tower: Tower | None, tp: int, wider: float, on_cpu: int, error: float
+) -> Estimate:
     """Exact for text models to the last printed digit; wider: the share that repacking may add."""
-    high = 1.01 + wider
+    high = 1 + error + wider
     if on_cpu:
         size = loaded.total - on_cpu + (2 * tower.parameters // tp if tower else 0)
         return within(size, 0.98 * size, (high + 0.01) * size, WEIGHTS + IN_CPU_MEMORY)
     if tower is None:
         size = loaded.total
-        return within(size, 0.99 * size, high * size, WEIGHTS)
+        return within(size, (1 - error) * size, high * size, WEIGHTS)
     whole = 2 * tower.parameters
     share = whole // tp
     size = loaded.total + share
     return within(
-        size, 0.99 * loaded.total + 0.9 * share, high * loaded.total + whole, WEIGHTS + WITH_TOWER
-    )
+        size, (1 - error) * loaded.total + 0.9 * share, high * loaded.total + whole,
+        WEIGHTS + WITH_TOWER,
+    )  # fmt: skip
 
 
 def _shares_embedding(options: VllmOptions, settings: Settings, deployment: Deployment) -> bool:
