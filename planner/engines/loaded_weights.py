@@ -37,9 +37,11 @@ FUSED = {
 }
 MXFP4_INPUTS = 256
 MXFP4_FIXED_BYTES = 200 * MIB
-"""MXFP4 experts: inputs padded to a multiple, and 0.2 GiB that tensor parallelism does not divide.
-Law and records: gpt-oss-20b 13.66 GiB (13.64 Triton, 13.72 Marlin), 6.95 at TP 2 (7.01), 3.58 at
-TP 4 (3.63), gpt-oss-120b 64.76 (64.38 Triton, 65.97 Marlin), all on H100, 0.11 to 0.19."""
+MARLIN_HIDDEN, MARLIN_INTERMEDIATE = 256, 128
+"""MXFP4 experts in Triton's layout: inputs padded to a multiple, and 0.2 GiB that tensor
+parallelism does not divide and that logs to 0.14 do not have. Law and records on H100: gpt-oss-20b
+13.67 GiB (13.64), 6.98 at TP 2 (7.01), 3.59 at TP 4 (3.63), all 0.19; 13.48 (13.47, 0.11),
+gpt-oss-120b 64.59 (64.38, 0.11 and 0.14.1)."""
 
 
 def allocated(size: int) -> int:
@@ -194,6 +196,27 @@ def _packed_extra(assignment: Assignment) -> int:
         for weight, fmt in part.weights
     )
     return MXFP4_FIXED_BYTES if packed else 0
+
+
+def marlin_padding(assignment: Assignment, deployment: Deployment, span: range) -> int:
+    """Bytes of a rank's MXFP4 experts in Marlin's layout beyond those in `loaded_weights`.
+
+    It pads the hidden size to 256 and the experts' own to 128 (quantization/mxfp4, 0.10.1 to
+    0.24). Law and records: gpt-oss-120b 65.94 GiB (65.97, vllm#23278), gpt-oss-20b 13.70 (13.72).
+    """
+    wider, found = 0, False
+    for part in assignment.layers:
+        held = sum(1 for i in part.layers if i in span)
+        for weight, fmt in part.weights:
+            piece = shard(weight, deployment)
+            if fmt.name == "mxfp4" and weight.role == "expert" and len(piece.shape) == 2:
+                steps = (MARLIN_INTERMEDIATE, MARLIN_HIDDEN)
+                if weight.split == "row":
+                    steps = steps[::-1]
+                padded = tuple(map(round_up, piece.shape, steps))
+                extra = fmt.bytes(padded) - fmt.bytes(_padded(weight, fmt, piece))
+                wider, found = wider + held * piece.copies * extra, True
+    return wider - MXFP4_FIXED_BYTES if found else 0
 
 
 def _absorbed(model: Model, span: range, tp: int, assignment: Assignment, *, products: bool) -> int:

@@ -103,7 +103,8 @@ def activation(
 ) -> Estimate:
     """Peak of a rank with these layers; terms are its widths.
 
-    packed_experts: MXFP4 kernels keep no workspace between layers. samples: False for pooling.
+    packed_experts: Triton's kernels for MXFP4 keep no workspace between layers. samples: False for
+    pooling.
     """
     size = DTYPE_BYTES[model.dtype]
     tokens = batch.max_num_batched_tokens

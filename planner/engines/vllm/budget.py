@@ -1,14 +1,20 @@
 """What one rank spends of its budget before the cache: weights, adapters, activation, overheads."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.activations import activation_terms
 from planner.deployment import Deployment
 from planner.engines.drafter import HEADS
 from planner.engines.engine import within
-from planner.engines.loaded_weights import Loaded, loaded_weights, offloaded_bytes
+from planner.engines.loaded_weights import (
+    MXFP4_FIXED_BYTES,
+    Loaded,
+    loaded_weights,
+    marlin_padding,
+    offloaded_bytes,
+)
 from planner.engines.stages import draft_weights
 from planner.engines.vision_tower import WITH_TOWER, Tower, tower_of
 from planner.engines.vllm import overheads
@@ -16,7 +22,7 @@ from planner.engines.vllm.activation import Batch, activation
 from planner.engines.vllm.ends import ends_of
 from planner.engines.vllm.options import Settings, VllmOptions
 from planner.engines.vllm.runner import second_runner
-from planner.engines.vllm.versions import rules_of
+from planner.engines.vllm.versions import Rules, rules_of
 from planner.estimate import Estimate
 from planner.formats.quantization import Assignment
 from planner.hardware import Gpu
@@ -86,12 +92,15 @@ def stage_budget(
         settings.max_num_batched_tokens, settings.max_num_seqs, settings.max_model_len,
         settings.block_size, settings.speculative_tokens, second, compiles=not eager,
     )  # fmt: skip
+    marlin = overheads.marlin_runs_mxfp4(settings.rules, gpu)
     peak = activation(
         model, groups, terms, deployment, settings.rules, batch,
         tower=tower, first=first, last=last,
-        packed_experts=has_packed_experts(assignment), samples=generates,
+        packed_experts=has_packed_experts(assignment) and not marlin, samples=generates,
     )  # fmt: skip
     wider = overheads.repacked_weights(settings.rules, assignment, gpu)
+    loaded, other = _in_layout(loaded, settings.rules, marlin, assignment, deployment, span)
+    wider = max(wider, other)
     on_cpu = in_cpu_memory(assignment, deployment, options, span)
     formats = {fmt.name for part in assignment.layers for _, fmt in part.weights}
     as_stored = formats <= STORED and tower is None and not model.has_experts
@@ -154,6 +163,29 @@ def in_cpu_memory(
     """Weights of a rank that --cpu-offload-gb keeps off its GPU."""
     limit = int((options.cpu_offload_gb or 0) * GIB)
     return offloaded_bytes(assignment, deployment, span, limit) if limit else 0
+
+
+def _in_layout(
+    loaded: Loaded,
+    rules: Rules,
+    marlin: bool | None,
+    assignment: Assignment,
+    deployment: Deployment,
+    span: range,
+) -> tuple[Loaded, float]:
+    """Weights as the kernels for MXFP4 experts hold them, and the share another layout may add.
+
+    marlin: whether Marlin's kernels run them, None where that is not known.
+    """
+    if not has_packed_experts(assignment):
+        return loaded, 0
+    to_marlin = marlin_padding(assignment, deployment, span)
+    if marlin:
+        return replace(loaded, rounding=loaded.rounding + to_marlin), 0
+    if not rules.since(15):
+        loaded = replace(loaded, rounding=loaded.rounding - MXFP4_FIXED_BYTES)
+        to_marlin += MXFP4_FIXED_BYTES
+    return loaded, to_marlin / loaded.total if marlin is None else 0
 
 
 def _weights(

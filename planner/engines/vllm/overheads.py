@@ -35,7 +35,12 @@ UNLINKED_GIB: dict[str, tuple[float, float, float]] = {
     # (0.11), which are bridged in pairs.
     "0.8": (0.20, 0.05, 0.60),
     "0.17": (0.30, 0.05, 2.2),
+    # 1.70 on four RTX PRO 6000. Two RTX 3090 without peer access (0.24) have 1.6 GiB between
+    # weights and cache, of which the profile run takes over 1.1.
+    "0.20": (1.70, 0.25, 2.6),
 }
+BRIDGED = 2
+"""So many cards are joined by a bridge that is bought apart, and may be missing."""
 SHARED_MEMORY_GIB = (2.5, 1.3, 7.0)
 """Where the CPU shares the memory what is free is read of the whole machine, whose other growth
 counts too (0.11.0: no; utils/mem_utils of 0.13.0). GB10: 1.4 to 2.0 (Qwen3-30B, 0.13), 2.2
@@ -89,6 +94,8 @@ def non_torch(rules: Rules, ranks: int, pipeline_parallel_size: int, gpu: Gpu) -
     else:
         sizes = {1: "one", 2: "two"}
         found = NON_TORCH_GIB[era][sizes.get(ranks, "more")]
+        if ranks > 1 and gpu.nvlink_gpus == BRIDGED and era in UNLINKED_GIB:
+            found = (found[0], min(found[1], UNLINKED_GIB[era][1]), found[2])
     return _gib(found, source)
 
 
@@ -155,6 +162,18 @@ def repacked_weights(rules: Rules, assignment: Assignment, gpu: Gpu) -> float:
     formats = {fmt.name for part in assignment.layers for _, fmt in part.weights}
     hopper = (gpu.compute_capability or "").startswith("9.")
     return 0.025 if hopper and rules.since(28) and any(n.startswith("int4") for n in formats) else 0
+
+
+def marlin_runs_mxfp4(rules: Rules, gpu: Gpu) -> bool | None:
+    """Whether MXFP4 experts run in Marlin's layout; None where it hangs on what is installed.
+
+    It runs them before Hopper. Hopper takes Triton's kernels where they are found, which the wheel
+    has had since 0.13 and not up to 0.11 (has_triton_kernels; quantization/mxfp4).
+    """
+    capability = gpu.cuda_capability
+    if capability is None or capability < 9:
+        return capability is not None
+    return False if rules.since(13) and capability < 10 else None
 
 
 def lora_slots(

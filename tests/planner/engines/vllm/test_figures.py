@@ -39,10 +39,10 @@ def figures(name: str, version: str = "0.19.0", **given: Any) -> EngineFigures:
     config = load_model_config(name)
     own = set(Deployment.model_fields) - set(VllmOptions.model_fields)
     parallel = {k: given.pop(k) for k in list(given) if k in own}
-    workload = given.pop("workload", None)
+    workload, gpu = given.pop("workload", None), given.pop("gpu", H100)
     model = parse(config, name)
     options = VllmOptions(version=version, **given)
-    return vllm_figures(model, H100, Deployment(**parallel), options, workload, config=config)
+    return vllm_figures(model, gpu, Deployment(**parallel), options, workload, config=config)
 
 
 @pytest.mark.parametrize(
@@ -438,3 +438,41 @@ def test_versions_that_lost_the_offloading_are_refused() -> None:
     with pytest.raises(PlanRefused, match="may keep every weight on the GPU"):
         figures("llama-3.1-8b", version="0.27.1", cpu_offload_gb=4.0)
     assert figures("llama-3.1-8b", version="0.28.0", cpu_offload_gb=4.0).host_bytes > 4 * GIB
+
+
+@pytest.mark.parametrize(
+    ("name", "gpu", "version", "logged"),
+    [
+        ("gpt-oss-20b", "a100-sxm4-80gb", "0.19.0", 13.72),  # myoceane.fr, vLLM on an A100
+        ("gpt-oss-20b", "h100-sxm5-80gb", "0.19.0", 13.64),  # llm-d, Triton's kernels
+        ("gpt-oss-20b", "h100-sxm5-80gb", "0.11.0", 13.47),  # llm-d-benchmark
+        (
+            "gpt-oss-120b",
+            "a100-sxm4-80gb",
+            "0.10.1",
+            65.965,
+        ),  # vllm#23278, Marlin's kernels on an H100
+    ],
+)
+def test_packed_experts_load_as_their_kernels_pad_them(
+    name: str, gpu: str, version: str, logged: float
+) -> None:
+    found = figures(name, version, gpu=load_gpu(gpu)).components["weights"]
+    assert found.bytes / GIB == pytest.approx(logged, abs=0.035)
+
+
+def test_marlins_layout_is_in_the_range_where_triton_is_not_sure_to_be_installed() -> None:
+    """vllm#23278: 65.9651 GiB on an H100 with 0.10.1. From 0.13 the wheel has Triton's kernels."""
+    old, new = (figures("gpt-oss-120b", v).components["weights"] for v in ("0.10.1", "0.14.1"))
+    assert old.low_bytes < 64.38 * GIB < 65.9651 * GIB < old.high_bytes
+    assert new.low_bytes < 64.38 * GIB < new.high_bytes < 65.9651 * GIB
+
+
+def test_a_pair_without_its_bridge_is_in_the_range() -> None:
+    """Two RTX 3090 are joined by a bridge that is bought apart; two H100 on a board always are."""
+    pair = {"tensor_parallel_size": 2}
+    card = load_gpu("rtx-3090")
+    bridged = figures("qwen3-8b", "0.24.0", gpu=card, **pair).components["non_torch"]
+    board = figures("qwen3-8b", "0.24.0", **pair).components["non_torch"]
+    assert bridged.bytes == board.bytes
+    assert bridged.low_bytes < 0.3 * GIB < board.low_bytes
