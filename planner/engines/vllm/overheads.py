@@ -29,15 +29,17 @@ NON_TORCH_GIB: dict[str, dict[str, tuple[float, float, float]]] = {
     # leaves reserved counts too: 0.9 (Qwen2.5-3B), 1.4 (Qwen3-32B), 2.1 (Qwen3.5-0.8B).
     "0.27.1": {"one": (0.37, 0.15, 2.6), "two": (1.70, 0.3, 4.0), "more": (1.72, 0.3, 4.4)},
 }
-UNLINKED_GIB: dict[str, tuple[float, float, float]] = {
+UNLINKED_GIB: dict[str, dict[str, tuple[float, float, float]]] = {
     # Without fast links between the cards, whose buffers communicators then do without: 0.20 on
     # four RTX 2080 Ti and on sixteen RTX 3090 (0.8.5), 0.25 on two RTX 4090 (0.7), 0.09 on four A30
     # (0.11), which are bridged in pairs.
-    "0.8": (0.20, 0.05, 0.60),
-    "0.17": (0.30, 0.05, 2.2),
-    # 1.70 on four RTX PRO 6000. Two RTX 3090 without peer access (0.24) have 1.6 GiB between
-    # weights and cache, of which the profile run takes over 1.1.
-    "0.20": (1.70, 0.25, 2.6),
+    "0.8": {"two": (0.20, 0.05, 0.60), "more": (0.20, 0.05, 0.60)},
+    "0.17": {"two": (0.30, 0.05, 2.2), "more": (0.30, 0.05, 2.2)},
+    # Two RTX 3090 without peer access (0.24) have 1.6 GiB between weights and cache, of which the
+    # profile run takes over 1.1.
+    "0.20": {"two": (0.5, 0.25, 2.2)},
+    # Two RTX PRO 6000 have 1.66 GiB between weights and cache, the profile run 0.95 by its law.
+    "0.27.1": {"two": (0.7, 0.25, 4.0)},
 }
 BRIDGED = 2
 """So many cards are joined by a bridge that is bought apart, and may be missing."""
@@ -89,13 +91,13 @@ def non_torch(rules: Rules, ranks: int, pipeline_parallel_size: int, gpu: Gpu) -
         return _gib(SHARED_MEMORY_GIB, f"{source}, on a machine whose CPU shares the memory")
     if ranks == 1 and pipeline_parallel_size > 1 and not rules.since(20):
         found = PIPELINE_STAGE_GIB
-    elif ranks > 1 and era in UNLINKED_GIB and not linked(gpu, ranks):
-        found = UNLINKED_GIB[era]
     else:
-        sizes = {1: "one", 2: "two"}
-        found = NON_TORCH_GIB[era][sizes.get(ranks, "more")]
-        if ranks > 1 and gpu.nvlink_gpus == BRIDGED and era in UNLINKED_GIB:
-            found = (found[0], min(found[1], UNLINKED_GIB[era][1]), found[2])
+        size = {1: "one", 2: "two"}.get(ranks, "more")
+        found, unlinked = NON_TORCH_GIB[era][size], UNLINKED_GIB[era].get(size)
+        if unlinked and not linked(gpu, ranks):
+            found = unlinked
+        elif unlinked and gpu.nvlink_gpus == BRIDGED:
+            found = (found[0], min(found[1], unlinked[1]), found[2])
     return _gib(found, source)
 
 

@@ -446,12 +446,8 @@ def test_versions_that_lost_the_offloading_are_refused() -> None:
         ("gpt-oss-20b", "a100-sxm4-80gb", "0.19.0", 13.72),  # myoceane.fr, vLLM on an A100
         ("gpt-oss-20b", "h100-sxm5-80gb", "0.19.0", 13.64),  # llm-d, Triton's kernels
         ("gpt-oss-20b", "h100-sxm5-80gb", "0.11.0", 13.47),  # llm-d-benchmark
-        (
-            "gpt-oss-120b",
-            "a100-sxm4-80gb",
-            "0.10.1",
-            65.965,
-        ),  # vllm#23278, Marlin's kernels on an H100
+        # vllm#23278, on an H100 with Marlin's kernels
+        ("gpt-oss-120b", "a100-sxm4-80gb", "0.10.1", 65.965),
     ],
 )
 def test_packed_experts_load_as_their_kernels_pad_them(
@@ -476,3 +472,15 @@ def test_a_pair_without_its_bridge_is_in_the_range() -> None:
     board = figures("qwen3-8b", "0.24.0", **pair).components["non_torch"]
     assert bridged.bytes == board.bytes
     assert bridged.low_bytes < 0.3 * GIB < board.low_bytes
+
+
+def test_pairs_without_links_spend_less_on_communication() -> None:
+    """Two RTX PRO 6000 with 0.426 of 95.01 GiB, 0.27: 30.59 GiB of weights and 8.22 of cache."""
+    card = load_gpu("rtx-pro-6000-blackwell-server")
+    card = card.model_copy(update={"memory_bytes": int(95.01 * GIB)})
+    found = figures(
+        "qwen3-32b", "0.27.1", gpu=card, tensor_parallel_size=2, max_model_len=32768,
+        gpu_memory_utilization=0.426,
+    )  # fmt: skip
+    assert found.components["weights"].bytes / GIB == pytest.approx(30.59, abs=0.005)
+    assert found.kv_cache.bytes / GIB == pytest.approx(8.22, abs=0.1)
