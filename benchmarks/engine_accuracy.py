@@ -3,8 +3,10 @@
     python -m benchmarks.engine_accuracy LOGS.jsonl [--records]
 
 LOGS holds one record a line: engine, engine_version, model, gpu, tp, pp, the flags, and `reported`
-GiB. A record counts where its model's dimensions, its version and its GPU's memory are known.
-Prints error by component and version, how many lie within the stated range, and refusals.
+GiB. A record counts where its model's dimensions, its version and its GPU's memory are known;
+engine_log_corrections.json has what the sources of three of them say beyond the lines quoted.
+Prints error by component and version, how many lie within the stated range, how wide ranges are,
+and refusals.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures
 from planner.engines.vllm.figures import vllm_figures
 from planner.engines.vllm.options import VllmOptions
+from planner.engines.vllm.versions import rules_of
 from planner.errors import SizewellError
 from planner.hardware import Gpu, custom_gpu, gpu_with_memory
 from planner.hf_config import parse
@@ -28,6 +31,7 @@ from presets.gpus import load_gpu
 from presets.models import load_model_config
 
 MODELS = Path(__file__).with_name("engine_models.json")
+CORRECTIONS = Path(__file__).with_name("engine_log_corrections.json")
 DEFAULT_LOGS = Path(__file__).parents[2] / "shared" / "truth" / "engine_logs.jsonl"
 TOTAL_GIB = (
     ("GH200", 94.5), ("H100", 79.19), ("H200", 139.8), ("A100-SXM4-40", 39.49),
@@ -63,13 +67,14 @@ class Result:
     figures: EngineFigures
 
     def predicted(self, component: str) -> float:
-        """GiB, as the logs divide it: from 0.20 activation includes the estimate of graphs."""
+        """GiB, as the logs divide it: from 0.27.1 activation includes the estimate of graphs."""
         if component == "kv_cache":
             return self.figures.kv_cache.bytes / GIB
-        together = {
-            "activation": ("activation", "cuda_graphs"),
-            "weights": ("weights", "draft_weights", "lora_slots"),
+        together: dict[str, tuple[str, ...]] = {
+            "weights": ("weights", "draft_weights", "lora_slots")
         }
+        if rules_of(self.version).reads_free_memory:
+            together["activation"] = ("activation", "cuda_graphs")
         held = self.figures.components
         parts = together.get(component, (component,))
         return sum(held[part].bytes for part in parts if part in held) / GIB
@@ -96,6 +101,11 @@ class Result:
         return stated.low_bytes / GIB - 0.005 <= want <= stated.high_bytes / GIB + 0.005
 
     @property
+    def width_gib(self) -> float:
+        """Of the cache's stated range."""
+        return (self.figures.kv_cache.high_bytes - self.figures.kv_cache.low_bytes) / GIB
+
+    @property
     def failed(self) -> bool:
         """Whether the engine refused: by its words, or by what the record says."""
         words = " ".join(self.record["verbatim_lines"])
@@ -105,6 +115,14 @@ class Result:
 def known_models() -> dict[str, dict[str, Any]]:
     models = json.loads(MODELS.read_text(encoding="utf-8"))["models"]
     return {name.lower(): entry for name, entry in models.items()}
+
+
+def corrected(record: dict[str, Any], corrections: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The record with what its source says beyond the lines it quotes."""
+    found = dict(corrections.get(record["id"], {}))
+    found.pop("why", None)
+    reported = record["reported"] | found.pop("reported", {})
+    return record | found | {"reported": reported}
 
 
 def config_of(name: str, models: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], str]:
@@ -233,7 +251,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.logs.exists():
         raise SystemExit(f"{arguments.logs}: there is no such file; name one of start-up logs")
-    records = [json.loads(line) for line in arguments.logs.read_text().splitlines()]
+    corrections = json.loads(CORRECTIONS.read_text(encoding="utf-8"))["records"]
+    lines = arguments.logs.read_text().splitlines()
+    records = [corrected(json.loads(line), corrections) for line in lines]
     models = known_models()
     found = [(record, result_of(record, models)) for record in records]
     results = [result for _, result in found if isinstance(result, Result)]
@@ -248,6 +268,11 @@ def main() -> None:
     held = {r.record["id"]: r.within() for r in results if r.within() is not None}
     outside = [name for name, within in held.items() if not within]
     print(f"\nKV cache within its range: {len(held) - len(outside)} of {len(held)}; not {outside}")
+    widths = [r.width_gib for r in results if r.within() is not None]
+    print(
+        f"width of the range: median {median(widths):.2f} GiB, mean {mean(widths):.2f}, "
+        f"p90 {percentile(widths, 0.9):.2f}, widest {max(widths):.2f}"
+    )
     failed = [r for r in results if r.failed]
     wrong = [r.record["id"] for r in results if r not in failed and r.figures.refused]
     missed = [r.record["id"] for r in failed if not r.figures.refused]

@@ -106,9 +106,15 @@ class VllmRule:
                 options = self.options(gpu, chosen, asked.context, asked.least)
                 self._settings[key] = resolve(self.model, gpu, options, cache)
             kind = f"{gpu.vendor} {gpu.compute_capability}" if self._choosy else ""
-            kind += f" {gpu.memory_shared_with_cpu} {linked(gpu, ranks)}"
-            found.setdefault((self._settings[key], kind), []).append(row)
+            chosen_settings = self._settings[key]
+            kind += f" {self._memory_kind(gpu, ranks, chosen_settings)}"
+            found.setdefault((chosen_settings, kind), []).append(row)
         return found
+
+    def _memory_kind(self, gpu: Gpu, ranks: int, settings: Settings) -> tuple[bool | None, ...]:
+        """What else of a card than its size sets what a stage spends."""
+        marlin = self.moe and overheads.marlin_runs_mxfp4(settings.rules, gpu)
+        return gpu.memory_shared_with_cpu, linked(gpu, ranks), marlin
 
     def _part(
         self, asked: Asked, chunk: int, settings: Settings, gpu: Gpu, memory: Ints, taken: int
@@ -204,8 +210,8 @@ class VllmRule:
             deployment.weights_dtype, deployment.enforce_eager,
             deployment.data_parallel_size if self.moe else 1,
         )  # fmt: skip
-        alike = linked(gpu, overheads.communicating(self.model, deployment))
-        key = (*layout, settings, gpu.memory_shared_with_cpu, alike)
+        ranks = overheads.communicating(self.model, deployment)
+        key = (*layout, settings, self._memory_kind(gpu, ranks, settings))
         if key in self._spent:
             return self._spent[key]
         assignment = assign(self.model, deployment.weights_dtype)

@@ -37,9 +37,11 @@ FUSED = {
 }
 MXFP4_INPUTS = 256
 MXFP4_FIXED_BYTES = 200 * MIB
-"""MXFP4 experts: inputs padded to a multiple, and 0.2 GiB that tensor parallelism does not divide.
-Law and records: gpt-oss-20b 13.66 GiB (13.64 Triton, 13.72 Marlin), 6.95 at TP 2 (7.01), 3.58 at
-TP 4 (3.63), gpt-oss-120b 64.76 (64.38 Triton, 65.97 Marlin), all on H100, 0.11 to 0.19."""
+MARLIN_HIDDEN, MARLIN_INTERMEDIATE = 256, 128
+"""MXFP4 experts in Triton's layout: inputs padded to a multiple, and 0.2 GiB that tensor
+parallelism does not divide and that logs to 0.14 do not have. Law and records on H100: gpt-oss-20b
+13.67 GiB (13.64), 6.98 at TP 2 (7.01), 3.59 at TP 4 (3.63), all 0.19; 13.48 (13.47, 0.11),
+gpt-oss-120b 64.59 (64.38, 0.11 and 0.14.1)."""
 
 
 def allocated(size: int) -> int:
@@ -80,12 +82,14 @@ def loaded_weights(
     config: Mapping[str, Any] | None = None,
     mtp: bool = False,
     feed_forward: Deployment | None = None,
+    absorbs: bool = False,
 ) -> Loaded:
     """What a rank of the pipeline stage with layers `span` holds.
 
     first and last: whether it has the embedding and the head. config: the model's own, for its
-    rotary embedding. mtp: the last stage also loads the multi-token-prediction layers.
+    rotary embedding. mtp: it also loads the multi-token-prediction layers, where it has the head.
     feed_forward: how dense feed-forward matrices and shared experts are split, where that differs.
+    absorbs: latents' up-projections are multiplied into those of queries and outputs.
     """
     stored = rounded = 0
     for part in assignment.layers:
@@ -108,7 +112,7 @@ def loaded_weights(
         stored + each,
         rounded + blocks - stored - each + _packed_extra(assignment),
         rotary_bytes(model, groups, config),
-        _absorbed(model, span, deployment.tensor_parallel_size),
+        _absorbed(model, span, deployment.tensor_parallel_size, assignment, products=absorbs),
     )
 
 
@@ -194,14 +198,49 @@ def _packed_extra(assignment: Assignment) -> int:
     return MXFP4_FIXED_BYTES if packed else 0
 
 
-def _absorbed(model: Model, span: range, tp: int) -> int:
-    """Copies of MLA's up-projections that decoding multiplies the latent with, in 16 bit."""
+def marlin_padding(assignment: Assignment, deployment: Deployment, span: range) -> int:
+    """Bytes of a rank's MXFP4 experts in Marlin's layout beyond those in `loaded_weights`.
+
+    It pads the hidden size to 256 and the experts' own to 128 (quantization/mxfp4, 0.10.1 to
+    0.24). Law and records: gpt-oss-120b 65.94 GiB (65.97, vllm#23278), gpt-oss-20b 13.70 (13.72).
+    """
+    wider, found = 0, False
+    for part in assignment.layers:
+        held = sum(1 for i in part.layers if i in span)
+        for weight, fmt in part.weights:
+            piece = shard(weight, deployment)
+            if fmt.name == "mxfp4" and weight.role == "expert" and len(piece.shape) == 2:
+                steps = (MARLIN_INTERMEDIATE, MARLIN_HIDDEN)
+                if weight.split == "row":
+                    steps = steps[::-1]
+                padded = tuple(map(round_up, piece.shape, steps))
+                extra = fmt.bytes(padded) - fmt.bytes(_padded(weight, fmt, piece))
+                wider, found = wider + held * piece.copies * extra, True
+    return wider - MXFP4_FIXED_BYTES if found else 0
+
+
+def _absorbed(model: Model, span: range, tp: int, assignment: Assignment, *, products: bool) -> int:
+    """Copies of MLA's up-projections that decoding multiplies the latent with, in 16 bit.
+
+    products: they are kept as their products with the query's and the output's projection, in fp8
+    where the weights are, beside a copy of the queries' rotary part. DeepSeek-Coder-V2-Lite at TP 8
+    so takes 3.97 GiB (0.7.1, attention/backends/mla/utils: W_Q_UK, W_UV_O, W_QR).
+    """
+    fp8 = any(
+        weight.name == "kv_b_proj" and fmt.name.startswith("fp8")
+        for part in assignment.layers
+        for weight, fmt in part.weights
+    )
     total = 0
     for group in model.groups:
         held = layers_in(group, span)
         for mixer in group.mixers:
             if isinstance(mixer, LatentAttention):
                 heads = mixer.num_attention_heads // tp
-                width = mixer.qk_nope_head_dim + mixer.v_head_dim
-                total += held * heads * width * mixer.kv_lora_rank * 2
+                each = 2 * (mixer.qk_nope_head_dim + mixer.v_head_dim) * mixer.kv_lora_rank
+                if products:
+                    queries = mixer.q_lora_rank or model.hidden_size
+                    each = (1 if fp8 else 2) * (queries + model.hidden_size) * mixer.kv_lora_rank
+                    each += 2 * queries * mixer.qk_rope_head_dim
+                total += held * heads * each
     return total

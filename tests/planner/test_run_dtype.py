@@ -38,8 +38,8 @@ def test_servers_load_16_bits_unless_asked(
     found = engine(capsys, name, *words)["engine"]
     weights = found["components"]["weights"]["bytes"]
     assert weights == pytest.approx(size * PARAMETERS, rel=1e-3)
-    block = found["kv_cache"]["bytes"] / found["kv_cache_tokens"]
-    assert block == pytest.approx(size * TOKEN_ELEMENTS, rel=1e-3)
+    left = found["kv_cache"]["bytes"] - found["kv_cache_tokens"] * size * TOKEN_ELEMENTS
+    assert 0 <= left < 16 * size * TOKEN_ELEMENTS, "less than one block of 16 tokens"
     command = shlex.split(found["command"])
     asked = command[command.index("--dtype") + 1] if "--dtype" in command else None
     assert asked == ("float32" if words else None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from planner.engines.engine import EngineFigures
 from planner.engines.logs.ranks import Figure
 from planner.engines.logs.reading import LogReading
+from planner.engines.vllm.versions import rules_of
 from planner.errors import PlanRefused
 from planner.estimate import Estimate, total
 from planner.units import GIB, format_bytes, format_share
@@ -139,7 +140,8 @@ def _row(name: str, found: Figure, value: float, low: float, high: float, *, is_
 
 
 def _predicted(figures: EngineFigures) -> dict[str, tuple[float, float, float]]:
-    """Sizes as the engine prints them: value, low, high."""
+    """Sizes as the engine prints them: value, low, high. vLLM's peak activation has its estimate
+    of graphs in it where it reads free memory (0.26.0: no; 0.27.1, v1/worker/gpu_worker)."""
     parts = {**figures.outside_budget, **figures.components}
     found: dict[str, tuple[float, float, float]] = {
         name: (part.bytes, part.low_bytes, part.high_bytes)
@@ -157,6 +159,8 @@ def _predicted(figures: EngineFigures) -> dict[str, tuple[float, float, float]]:
     found["weights"] = _summed(held)
     found["consumed"] = _summed(held + rest)
     if figures.name == "vllm":
+        if "cuda_graphs" in figures.components and rules_of(figures.version).reads_free_memory:
+            found["activation"] = _summed([parts["activation"], parts["cuda_graphs"]])
         budget = figures.budget_bytes
         found["requested"] = (budget, budget - TOTAL_SLACK, budget + TOTAL_SLACK)
     return found

@@ -6,13 +6,14 @@ feed-forward layer over max_num_batched_tokens is that of the others.
 Sampler, bytes per logit: 38 up to 0.16 (16-bit and fp32 logits, then sorted values, 64-bit
 indices, probabilities and cumulative sums), 14 from 0.17 (Triton top-k and top-p: 16-bit and fp32
 logits, probabilities, noise). Logits are not divided by tensor parallelism. Beside them live the
-hidden states (from 0.17 the residual too) and about 48 MiB. With the V2 runner first starts, which
-compile, show 38 again: 1.46 GiB for both Qwen3-14B-AWQ and -32B-AWQ over 256 rows (38.3); so does
-Qwen3.5-4B, 2.17 (35), which does not say which start it was. Later starts find the compiled code
-and hold 16-bit and fp32 logits and at times a processed copy, 4 to 10: Llama-3.1-8B over 1,024 rows
-1.44 GiB (0.31, H100), over 256 rows Qwen2.5-0.5B 0.25, Qwen3-0.6B 0.26 (0.27.1), Gemma-4-E4B 0.27
-and Qwen3-32B-AWQ 0.33 (0.28). No log shows a first start over more than 256 rows. A plan is for
-the first; the range reaches down to the others.
+hidden states (from 0.17 the residual too) and about 48 MiB. The second model runner profiles with
+no request that asks for anything, and so samples from 16-bit logits as they are (0.27.1,
+v1/worker/gpu/sample/sampler): what remains are the layers and, on a first start, a matrix as large
+as the embedding while kernels are compiled. From 0.33 it profiles all that sampling can ask for,
+14 bytes a logit again (16-bit, fp32, masked, probabilities); no log shows that yet. Records: 1.46
+GiB for both Qwen3-14B-AWQ and -32B-AWQ (0.28; embedding 1.45), Qwen3-8B 1.18 (0.27.1; 1.16) and
+Qwen3-4B 0.80 (0.72). Later starts do without: 0.33 of the 32B, Qwen3-8B 0.19, Qwen3-4B 0.11. A
+plan is for the first; the range reaches down to the others.
 
 Records of 38 (37.9 to 38.1): Qwen3-0.6B, -14B, -32B, Llama-3.1-8B, Llama-3.3-70B and gpt-oss-120b
 on H100, 0.11 to 0.16; of 14 (13.8 to 14.2): Llama-3.1-8B (TP 1, 4, PP 2), Qwen2.5-7B, Qwen3-8B,
@@ -35,13 +36,16 @@ from planner.model import LayerGroup, Model
 from planner.units import MIB, ceil_div
 
 BASE_BYTES = 48 * MIB
-SORTED_LOGIT_BYTES, LEAST_BYTES = 38, 4
-SORTLESS_LOGIT_BYTES = 14
-"""The least: also up to 0.16 where FlashInfer samples. Up to 0.11.0 it does wherever it is
-installed, as in the published image, from 0.12 only when asked for (v1/sample/ops
-/topk_topp_sampler of 0.11.0 and 0.12.0). Records: Llama-3.2-1B 0.45 GiB in 0.10.0, Qwen3-30B on
-GH200 in 0.10.1, Mistral-Small-3.2 2.12 in 0.11.0; Qwen3-8B-FP8 in 0.10.2 sorts (1.40), and a log's
-version does not tell which; Qwen3-30B in NVIDIA's 0.13.0 image does not sort."""
+SORTED_LOGIT_BYTES, SORTLESS_LOGIT_BYTES = 38, 14
+"""Sortless: also from 0.8 to 0.11 where FlashInfer is installed, as in the published image, which
+then samples; by the V0 engine and from 0.12 to 0.16 only when asked for (v1/sample/ops
+/topk_topp_sampler of 0.10.1, 0.11.0 and 0.13.0). Records: Llama-3.2-1B 0.45 GiB in 0.10.0,
+Mistral-Small-3.2 2.12 in 0.11.0; Qwen3-8B-FP8 in 0.10.2 and Qwen3-30B on GH200 in 0.10.1, which
+says that it is not installed, sort, and a log's version does not tell which."""
+SECOND_RUNNER_LOGIT_BYTES = 4
+"""16-bit logits of a rank and those gathered of all."""
+TRITON_LOGIT_BYTES = 10
+"""Where the second runner's profile samples, and FlashInfer does not: masked in place."""
 REJECTION_BYTES = 10
 """What verifying drafts adds to a logit up to 0.27, whose profiling run also rejects one draft a
 request: 16-bit logits of drafts and bonus tokens, fp32 targets and their copy, counted from 0.20.2
@@ -49,6 +53,9 @@ request: 16-bit logits of drafts and bonus tokens, fp32 targets and their copy, 
 LEAST_WIDTH = 0.6
 """What is at least held of a layer's widths: 0.22 GiB for OPT-2.7B over 8,192 tokens on four A30
 (0.11.1), whose layer counts 0.28 with 48 MiB."""
+TEXT_RANGE = (0.94, 1.08)
+"""Text models from 0.10 were 3.2 % below to 3.9 % above their logs (-0.4 to 0.2 % where it sorts);
+those that hold pictures 6 % above to 7 % below."""
 MOE_TOKENS = 32768
 MLA_TOKENS = 65536
 IMAGE_PATCHES = 65536
@@ -71,6 +78,7 @@ class Batch:
     block_size: int
     speculative_tokens: int = 0
     second_runner: bool = False
+    compiles: bool = True
 
     @property
     def rows(self) -> int:
@@ -95,92 +103,106 @@ def activation(
 ) -> Estimate:
     """Peak of a rank with these layers; terms are its widths.
 
-    packed_experts: MXFP4 kernels keep no workspace between layers. samples: False for pooling.
+    packed_experts: Triton's kernels for MXFP4 keep no workspace between layers. samples: False for
+    pooling.
     """
     size = DTYPE_BYTES[model.dtype]
     tokens = batch.max_num_batched_tokens
     hidden = tokens * model.hidden_size * size
-    moe = 0 if packed_experts else _expert_workspace(groups, deployment, tokens, model.hidden_size)
+    moe = 0 if packed_experts else _expert_workspace(groups, deployment, rules, batch, model)
     layer = tokens * terms.layer_bytes_per_token + 3 * hidden + moe
     latent = terms.mla_bytes_per_token * _latent_tokens(batch)
-    later = batch.second_runner
-    sampler, each = 0, logit_bytes(rules, size, drafts=batch.speculative_tokens > 0, later=later)
+    sampler, each = 0, logit_bytes(rules, size, batch)
     if last and samples:
         kept = 2 if rules.since(17) else 1
-        sampler = batch.rows * model.vocab_size * each + kept * hidden + moe
+        under = moe if rules.keeps_expert_workspace else 0
+        sampler = batch.rows * model.vocab_size * each + kept * hidden + under
+    compiled = 0
+    if first and batch.second_runner and batch.compiles:
+        compiled = model.vocab_size * model.hidden_size * size // deployment.tensor_parallel_size
     received = 0 if first else 2 * hidden
     images = _images(tower, hidden) if first else 0
-    peak = max(layer, sampler, latent) + received + images
+    later = max(layer, sampler, latent)
+    peak = max(later, compiled) + received + images
     encoder = _encoder(tower)
     found = max(peak, encoder) + BASE_BYTES
-    low, high = (0.9, 1.15) if encoder <= peak else (0.6, 2.2)
-    if rules.first_engine and encoder <= peak:
+    if encoder > peak:
+        return within(found, 0.6 * found, 2.2 * found, f"{TOWER}; {RECORDS}")
+    low, high = (0.9, 1.15) if tower is not None or not rules.since(10) else TEXT_RANGE
+    if rules.first_engine:
         high += FIRST_ENGINE_TOWER * encoder / found
-    source = f"{LAYERS if encoder <= peak else TOWER}; {RECORDS}"
-    if encoder <= peak and sampler > max(layer, latent):
-        logits = batch.rows * model.vocab_size
-        plain = (
-            LEAST_BYTES
-            if rules.second_runner
-            else min(logit_bytes(rules, size), SORTLESS_LOGIT_BYTES)
+    source = LAYERS
+    if compiled > later:
+        low *= (found - compiled + later) / found
+        source = (
+            "a matrix as large as the embedding while a first start compiles; the low end is a "
+            "later start, which finds the compiled code"
         )
-        least = max(logits * plain, LEAST_WIDTH * layer, latent)
-        low = min(low, (found - sampler + least) / found)
-        if later:
-            high = (found - sampler + 1.15 * logits * SORTED_LOGIT_BYTES) / found
+    elif sampler > max(layer, latent):
+        logits = batch.rows * model.vocab_size
+        if rules.samples_with_flashinfer:
+            least = max(logits * min(each, SORTLESS_LOGIT_BYTES), LEAST_WIDTH * layer, latent)
+            low = min(low, (found - sampler + least) / found)
+        elif batch.second_runner and rules.second_runner_profiles_sampling:
+            low -= logits * (each - TRITON_LOGIT_BYTES) / found
         source = (
             f"sampling {batch.rows:,} rows of {model.vocab_size:,} logits at {each} bytes each"
-            f"{_why(rules, later=later)}; {RECORDS}"
+            f"{_why(rules, batch)}"
         )
-    return within(found, low * found, high * found, source)
+    return within(found, low * found, high * found, f"{source}; {RECORDS}")
 
 
-def _why(rules: Rules, *, later: bool) -> str:
+def _why(rules: Rules, batch: Batch) -> str:
     """The versions' jump in words: which copies of a logit the sampler holds."""
-    if rules.since(17) and not later:
+    if batch.second_runner and rules.second_runner_profiles_sampling:
+        return ": from 0.33 profiling samples with all that a request can ask for"
+    if batch.second_runner:
+        return ", as the second model runner holds them while profiling"
+    if rules.since(17):
         return ": from 0.17 sampling does not sort (38 bytes before)"
-    if later:
+    if not rules.samples_with_flashinfer:
         return (
-            ", as logs of first starts, which compile, show above 256 rows; later starts show "
-            f"{LEAST_BYTES} to 10"
+            f": it sorts them, unless VLLM_USE_FLASHINFER_SAMPLER=1 has it sample in "
+            f"{SORTLESS_LOGIT_BYTES}"
         )
-    if rules.since(12):
-        since = "it sorts them; with VLLM_USE_FLASHINFER_SAMPLER=1"
-    else:
-        since = "it sorts them; where FlashInfer is installed, which it then samples with,"
     return (
-        f": {since} it is {SORTLESS_LOGIT_BYTES}, which is the low end, so the middle is near the "
-        "top of the range"
+        f": it sorts them; where FlashInfer is installed, which it then samples with, it is "
+        f"{SORTLESS_LOGIT_BYTES}, which is the low end, so the middle is near the top of the range"
     )
 
 
-def logit_bytes(
-    rules: Rules, element_bytes: int, *, drafts: bool = False, later: bool = False
-) -> int:
+def logit_bytes(rules: Rules, element_bytes: int, batch: Batch) -> int:
     """Bytes of all copies of one logit at the sampler's peak."""
-    each = SORTLESS_LOGIT_BYTES if rules.since(17) and not later else SORTED_LOGIT_BYTES
-    if drafts and not later:
+    if batch.second_runner and not rules.second_runner_profiles_sampling:
+        return SECOND_RUNNER_LOGIT_BYTES * element_bytes // 2
+    each = SORTLESS_LOGIT_BYTES if rules.since(17) else SORTED_LOGIT_BYTES
+    if batch.speculative_tokens and not batch.second_runner:
         each += REJECTION_BYTES
     return each + (element_bytes - 2)
 
 
 def _expert_workspace(
-    groups: list[tuple[LayerGroup, int]], deployment: Deployment, tokens: int, hidden_size: int
+    groups: list[tuple[LayerGroup, int]],
+    deployment: Deployment,
+    rules: Rules,
+    batch: Batch,
+    model: Model,
 ) -> int:
-    """Two buffers of expert kernels, kept from layer to layer and alive under the sampler.
+    """Two buffers of expert kernels.
 
     2 B x tokens x top_k x (max(N, K) + max(N / 2, K)), N = 2 x expert width on the rank, K the
-    hidden size. Records (0.19.0): Qwen3-30B 2.68 GiB, DeepSeek-V2-Lite 1.93, Qwen1.5-MoE 2.47,
-    Mixtral at TP 2 1.21: within 0.05.
+    hidden size; to 0.13 the second is N / 2 wide. Records (0.19.0): Qwen3-30B 2.68 GiB,
+    DeepSeek-V2-Lite 1.93, Qwen1.5-MoE 2.47, Mixtral at TP 2 1.21: within 0.05.
     """
     found = 0
     for group, _ in groups:
         if isinstance(group.mlp, MoE):
             split = 1 if deployment.enable_expert_parallel else deployment.tensor_parallel_size
             n = 2 * ceil_div(group.mlp.moe_intermediate_size, split)
-            k = group.mlp.input_size or hidden_size
-            width = group.mlp.num_experts_per_tok * (max(n, k) + max(n // 2, k))
-            found = max(found, 2 * min(tokens, MOE_TOKENS) * width)
+            k = group.mlp.input_size or model.hidden_size
+            second = max(n // 2, k) if rules.keeps_expert_workspace else n // 2
+            width = group.mlp.num_experts_per_tok * (max(n, k) + second)
+            found = max(found, 2 * min(batch.max_num_batched_tokens, MOE_TOKENS) * width)
     return found
 
 

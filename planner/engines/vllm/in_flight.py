@@ -1,25 +1,20 @@
 """Tokens that vLLM has scheduled and not yet settled, for which a window keeps its blocks.
 
 From 0.26 every batch in flight counts. Asynchronous scheduling adds one to those that fill the
-pipeline, for all models with the second model runner and without a pipeline with the first. Which
-runs: read from vLLM 0.26.0 to 0.33.0 (config/vllm: max_concurrent_batches, use_v2_model_runner).
+pipeline, for all models with the second model runner and without a pipeline with the first. Read
+from vLLM 0.26.0 to 0.33.0 (config/vllm: max_concurrent_batches).
 """
 
 from typing import Literal
 
+from planner.engines.vllm.runner import second_runner
 from planner.engines.vllm.versions import Rules
-from planner.kinds.mlp import MoE
-from planner.kinds.recurrent import Recurrent
 from planner.model import Model
 
 Overlap = Literal["none", "first", "all"]
 """When a batch is scheduled ahead: never, on one pipeline stage only, always."""
-ALL_ON_SECOND_SINCE = 29
-SECOND_RUNNER_MOE = ("deepseek_v2", "granitemoe", "qwen2_moe", "inkling", "deepseek_v4", "kimi_k3")
-"""Model types with experts that the second runner took from the first, before all."""
-SECOND_SINCE = {"ngram": 32, "draft_model": 31}
 AHEAD_SINCE = {"ngram": 32, "draft_model": 29}
-"""Drafting method -> the minor version whose second runner has it, and which schedules ahead."""
+"""Drafting method -> the minor version that schedules ahead with it."""
 NEVER_AHEAD = ("suffix", "medusa")
 
 
@@ -29,9 +24,7 @@ def overlap_of(model: Model, rules: Rules, method: str | None, *, pools: bool) -
         return "none"
     if method is not None and not rules.since(AHEAD_SINCE.get(method, 0)):
         return "none"
-    if method is not None and not rules.since(SECOND_SINCE.get(method, 0)):
-        return "first"
-    return "all" if rules.since(ALL_ON_SECOND_SINCE) or _on_second_runner(model) else "first"
+    return "all" if second_runner(model, rules, method) else "first"
 
 
 def in_flight_tokens(
@@ -49,12 +42,3 @@ def retained_tokens(model: Model, rules: Rules, method: str | None, drafted: int
     the last ones of a chunk are computed again (0.27.1: none; 0.28.0)."""
     layers = sum(group.count for group in model.mtp) if method == "mtp" else 0
     return drafted - 1 if rules.since(28) and min(layers, drafted) > 1 else 0
-
-
-def _on_second_runner(model: Model) -> bool:
-    if model.model_type in SECOND_RUNNER_MOE:
-        return True
-    return not any(
-        isinstance(group.mlp, MoE) or any(isinstance(m, Recurrent) for m in group.mixers)
-        for group in model.groups
-    )

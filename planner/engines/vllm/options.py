@@ -173,11 +173,15 @@ def default_batch(gpu: Gpu, rules: Rules, max_model_len: int) -> tuple[int, int]
 
     The V0 engine, on cards before compute capability 8.0 until 0.11, takes whole prompts and 256
     sequences; before 0.8 longer ones than 32,768 tokens in chunks (0.6.4: of 512; 0.6.6: 2048).
+    Where the CPU shares the memory NVIDIA's driver does not tell its size, and those of small cards
+    stay: all GB10 logs of 0.13 to 0.27.
     """
     if rules.first_engine and max_model_len > CHUNKED_ABOVE:
         return 2048 if rules.since(6, 6) else 512, 256
     if not rules.since(11) and (rules.first_engine or (gpu.cuda_capability or HOPPER) < 8.0):
         return max(max_model_len, 2048), 256
+    if gpu.memory_shared_with_cpu and gpu.vendor == "NVIDIA":
+        return 2048, 256
     a100 = "a100" in gpu.id and rules.since(9)
     if gpu.memory_bytes >= LARGEST_BYTES and rules.since(28):
         return 16384, 1024

@@ -22,24 +22,31 @@ NON_TORCH_GIB: dict[str, dict[str, tuple[float, float, float]]] = {
     # 0.17 to 0.19 on H100: TP 1 0.24 to 0.26 (0.46 for two Granite models), TP 2 2.06 to 2.11,
     # TP 4 2.13 to 2.17, pipeline stages of one GPU 0.07.
     "0.17": {"one": (0.25, 0.20, 0.46), "two": (2.07, 2.0, 2.2), "more": (2.16, 2.0, 2.6)},
-    # From 0.20 readings of free memory, which also see persistent buffers. TP 1: 0.33 (L4), 0.34
-    # (RTX 4090), 0.45 (RTX 5090). TP 4: 1.70 (RTX PRO 6000), TP 8: 1.74 (H200).
+    # TP 1: 0.33 (L4), 0.34 (RTX 4090), 0.45 (RTX 5090). TP 4: 1.70 (RTX PRO 6000), TP 8: 1.74
+    # (H200).
     "0.20": {"one": (0.37, 0.25, 0.6), "two": (1.70, 0.6, 2.2), "more": (1.72, 0.6, 2.6)},
-    # 0.26 in Llama-3.1-8B (H100, 0.31); from 0.28 what a first start that compiles leaves counts
-    # too: 0.9 (Qwen2.5-3B), 1.4 (Qwen3-32B), 2.1 (Qwen3.5-0.8B).
-    "0.28": {"one": (0.37, 0.15, 2.6), "two": (1.70, 0.3, 4.0), "more": (1.72, 0.3, 4.4)},
+    # Readings of free memory. 0.26 in Llama-3.1-8B (H100, 0.31); what a first start that compiles
+    # leaves reserved counts too: 0.9 (Qwen2.5-3B), 1.4 (Qwen3-32B), 2.1 (Qwen3.5-0.8B).
+    "0.27.1": {"one": (0.37, 0.15, 2.6), "two": (1.70, 0.3, 4.0), "more": (1.72, 0.3, 4.4)},
 }
-UNLINKED_GIB: dict[str, tuple[float, float, float]] = {
+UNLINKED_GIB: dict[str, dict[str, tuple[float, float, float]]] = {
     # Without fast links between the cards, whose buffers communicators then do without: 0.20 on
     # four RTX 2080 Ti and on sixteen RTX 3090 (0.8.5), 0.25 on two RTX 4090 (0.7), 0.09 on four A30
     # (0.11), which are bridged in pairs.
-    "0.8": (0.20, 0.05, 0.60),
-    "0.17": (0.30, 0.05, 2.2),
+    "0.8": {"two": (0.20, 0.05, 0.60), "more": (0.20, 0.05, 0.60)},
+    "0.17": {"two": (0.30, 0.05, 2.2), "more": (0.30, 0.05, 2.2)},
+    # Two RTX 3090 without peer access (0.24) have 1.6 GiB between weights and cache, of which the
+    # profile run takes over 1.1.
+    "0.20": {"two": (0.5, 0.25, 2.2)},
+    # Two RTX PRO 6000 have 1.66 GiB between weights and cache, the profile run 0.95 by its law.
+    "0.27.1": {"two": (0.7, 0.25, 4.0)},
 }
-SHARED_MEMORY_GIB = (2.5, 0.1, 7.0)
-"""From 0.17, where the CPU shares the memory its growth counts too. GB10: 2.2 (Qwen3-0.6B, 0.27),
-about 4.7 and 5.3 (Qwen3.5-35B of 22 and 34 GiB, 0.22 and 0.18); 0.1 at most for Qwen3-30B in 0.13.
-"""
+BRIDGED = 2
+"""So many cards are joined by a bridge that is bought apart, and may be missing."""
+SHARED_MEMORY_GIB = (2.5, 1.3, 7.0)
+"""Where the CPU shares the memory what is free is read of the whole machine, whose other growth
+counts too (0.11.0: no; utils/mem_utils of 0.13.0). GB10: 1.4 to 2.0 (Qwen3-30B, 0.13), 2.2
+(Qwen3-0.6B, 0.27), about 4.7 and 5.3 (Qwen3.5-35B of 22 and 34 GiB, 0.22 and 0.18)."""
 PIPELINE_STAGE_GIB = (0.07, 0.05, 0.3)
 """Llama-3.1-8B on two stages of one H100 each, 0.19.0."""
 
@@ -77,18 +84,20 @@ def non_torch(rules: Rules, ranks: int, pipeline_parallel_size: int, gpu: Gpu) -
 
     ranks: those of a stage that communicate, tensor parallel and, with experts, data parallel.
     """
-    eras = ((28, "0.28"), (20, "0.20"), (17, "0.17"))
-    era = next((name for since, name in eras if rules.since(since)), "0.8")
+    eras = (((27, 1), "0.27.1"), ((20, 0), "0.20"), ((17, 0), "0.17"))
+    era = next((name for since, name in eras if rules.since(*since)), "0.8")
     source = f"non-torch memory in start-up logs, vLLM {era} and later"
-    if gpu.memory_shared_with_cpu and rules.since(17):
+    if gpu.memory_shared_with_cpu and rules.since(13):
         return _gib(SHARED_MEMORY_GIB, f"{source}, on a machine whose CPU shares the memory")
     if ranks == 1 and pipeline_parallel_size > 1 and not rules.since(20):
         found = PIPELINE_STAGE_GIB
-    elif ranks > 1 and era in UNLINKED_GIB and not linked(gpu, ranks):
-        found = UNLINKED_GIB[era]
     else:
-        sizes = {1: "one", 2: "two"}
-        found = NON_TORCH_GIB[era][sizes.get(ranks, "more")]
+        size = {1: "one", 2: "two"}.get(ranks, "more")
+        found, unlinked = NON_TORCH_GIB[era][size], UNLINKED_GIB[era].get(size)
+        if unlinked and not linked(gpu, ranks):
+            found = unlinked
+        elif unlinked and gpu.nvlink_gpus == BRIDGED:
+            found = (found[0], min(found[1], unlinked[1]), found[2])
     return _gib(found, source)
 
 
@@ -118,17 +127,10 @@ def cuda_graphs(rules: Rules, model: Model, layers: int, sizes: int) -> Estimate
     return within(size, 0.4 * size, 1.8 * size, "CUDA graphs in start-up logs, 0.17 to 2.37 GiB")
 
 
-def graph_estimate(captured: Estimate, *, second_runner: bool, may_be: bool = False) -> Estimate:
-    """What the profiler expects of `captured` and takes off the budget.
-
-    Logs of the V2 runner close without it, on cards of 22 to 80 GiB; pooling models stay on the V1
-    runner and show it (Qwen3-Embedding-0.6B: 0.52 GiB in all). may_be: LoRA in 0.27.1,
-    whose logs of Qwen3-4B leave 0.8 GiB beyond weights on a cold start and 0.1 on a warm one.
-    """
-    size = 0 if second_runner else GRAPH_ESTIMATE * captured.bytes
-    high = max(2.2 * size, captured.high_bytes)
-    low = 0 if may_be else 0.6 * size
-    return within(size, low, high, "vLLM's estimate of its graphs, 0.7 to 2.2 of them")
+def graph_estimate(captured: Estimate) -> Estimate:
+    """What the profiler expects of `captured` and takes off the budget."""
+    size = GRAPH_ESTIMATE * captured.bytes
+    return within(size, 0.6 * size, 2.2 * size, "vLLM's estimate of its graphs, 0.7 to 2.2 of them")
 
 
 def before(ranks: int, pipeline_parallel_size: int, *, moe: bool) -> Estimate:
@@ -142,13 +144,13 @@ def before(ranks: int, pipeline_parallel_size: int, *, moe: bool) -> Estimate:
 
 
 def repacking(rules: Rules, model: Model, assignment: Assignment, tp: int) -> Estimate | None:
-    """What repacked int4 weights leave reserved, which readings of free memory from 0.28 count.
+    """What repacked int4 weights leave reserved, which readings of free memory count.
 
     The size of an untied 16-bit head. Records: Qwen3-14B-AWQ 1.5 GiB and Qwen3-32B-AWQ 1.6 GiB
     (RTX 5090, about 0.28, head of 1.45 GiB); Qwen2.5-3B-AWQ, whose head is tied, 0.3.
     """
     formats = {fmt.name for part in assignment.layers for _, fmt in part.weights}
-    if not rules.since(28) or not any(name.startswith("int4") for name in formats):
+    if not rules.reads_free_memory or not any(name.startswith("int4") for name in formats):
         return None
     size = sum(weight.parameters for weight in model.head) * DTYPE_BYTES[model.dtype] // tp
     return within(size, 0, 1.2 * size + 0.3 * GIB, "memory reserved after repacking int4 weights")
@@ -162,6 +164,18 @@ def repacked_weights(rules: Rules, assignment: Assignment, gpu: Gpu) -> float:
     formats = {fmt.name for part in assignment.layers for _, fmt in part.weights}
     hopper = (gpu.compute_capability or "").startswith("9.")
     return 0.025 if hopper and rules.since(28) and any(n.startswith("int4") for n in formats) else 0
+
+
+def marlin_runs_mxfp4(rules: Rules, gpu: Gpu) -> bool | None:
+    """Whether MXFP4 experts run in Marlin's layout; None where it hangs on what is installed.
+
+    It runs them before Hopper. Hopper takes Triton's kernels where they are found, which the wheel
+    has had since 0.13 and not up to 0.11 (has_triton_kernels; quantization/mxfp4).
+    """
+    capability = gpu.cuda_capability
+    if capability is None or capability < 9:
+        return capability is not None
+    return False if rules.since(13) and capability < 10 else None
 
 
 def lora_slots(

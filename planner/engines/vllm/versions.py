@@ -45,9 +45,37 @@ class Rules:
         return not self.since(8)
 
     @property
-    def second_runner(self) -> bool:
-        """The V2 model runner, but for pooling and, before 0.28, LoRA (0.26.0: V1; 0.27.1)."""
+    def reads_free_memory(self) -> bool:
+        """What is spent before the cache is the fall of free memory, which also sees what PyTorch
+        keeps reserved (0.26.0: weights and growth outside PyTorch; 0.27.1)."""
         return self.since(27, 1)
+
+    @property
+    def second_runner_counts_graphs(self) -> bool:
+        """The second model runner estimates its graphs (0.28.0: as 0; 0.29.0)."""
+        return self.since(29)
+
+    @property
+    def second_runner_profiles_sampling(self) -> bool:
+        """Its profiling run samples with every parameter set (0.32.0: with none; 0.33.0)."""
+        return self.since(33)
+
+    @property
+    def keeps_expert_workspace(self) -> bool:
+        """Expert kernels keep their workspaces from layer to layer, alive under the sampler
+        (0.13.0: freed with each layer; 0.14.1)."""
+        return self.since(14)
+
+    @property
+    def absorbs_latent_projections(self) -> bool:
+        """Decoding over latents multiplies its up-projections into those of queries and outputs
+        (0.7.1, the first with latents, to 0.7.3; 0.8.5: copies of the up-projections)."""
+        return self.since(7, 1) and not self.since(8)
+
+    @property
+    def samples_with_flashinfer(self) -> bool:
+        """Wherever it is installed (V0: only when asked for; so again from 0.12.0)."""
+        return not self.first_engine and not self.since(12)
 
     @property
     def hybrid_groups(self) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from cli import main
 
 REFUSED = ["plan", "--model", "gpt-oss-120b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm"]
+REFUSED += ["--gpu-memory-utilization", "0.88"]
 FORMATS = ("text", "json", "markdown", "html", "csv")
 
 
@@ -29,24 +30,24 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 @pytest.mark.parametrize("shape", FORMATS)
 def test_a_refusal_is_in_every_format(shape: str, capsys: pytest.CaptureFixture[str]) -> None:
     out = " ".join(said(capsys, *REFUSED, "--format", shape).split())
-    assert "vLLM 0.33.0 would refuse to start; --max-model-len 3984" in out
+    assert "vLLM 0.33.0 would refuse to start; --max-model-len 15360" in out
     assert "gpu_memory_utilization" in out
     assert "vllm serve" in out
 
 
 def test_the_flags_named_start_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """vLLM's own estimate, in its refusal, is the same 3984."""
+    """vLLM's own estimate, in its refusal, is the same 15360."""
     found = json.loads(said(capsys, *REFUSED, "--format", "json"))
     remedies = found["engine"]["remedies"]
-    assert "--max-model-len 3984" in remedies
+    assert "--max-model-len 15360" in remedies
     assert len(remedies) > 1
-    assert "estimated maximum model length is 3984" in found["engine"]["refused"]
+    assert "estimated maximum model length is 15360" in found["engine"]["refused"]
     for remedy in remedies:
         flag, value = remedy.split()
         again = json.loads(said(capsys, *REFUSED, flag, value, "--format", "json"))
         assert again["engine"]["refused"] is None, remedy
         assert again["verdict"].startswith("vLLM 0.33.0 starts")
-    tighter = json.loads(said(capsys, *REFUSED, "--max-model-len", "4000", "--format", "json"))
+    tighter = json.loads(said(capsys, *REFUSED, "--max-model-len", "15376", "--format", "json"))
     assert tighter["engine"]["refused"] is not None
 
 
@@ -107,7 +108,7 @@ def test_the_pools_refusal_is_in_the_csv(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_refusal_is_a_status_where_one_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*REFUSED, "--exit-code"]) == 1
-    assert main([*REFUSED, "--exit-code", "--max-model-len", "3984"]) == 0
+    assert main([*REFUSED, "--exit-code", "--max-model-len", "15360"]) == 0
     assert capsys.readouterr().err == ""
 
 
@@ -226,7 +227,7 @@ def test_flags_that_do_only_together_are_named_and_do(capsys: pytest.CaptureFixt
         ),
         (("gpt-oss-120b", "rtx-4090", "llama.cpp", "--gpus", "2"), "3 GPUs (3 pipeline stages)"),
         (
-            ("deepseek-v3.1", "h200-sxm-141gb", "vllm", "-tp", "8", "--concurrency", "40"),
+            ("deepseek-v3.1", "h200-sxm-141gb", "vllm", "-tp", "8", "--concurrency", "45"),
             "--decode-context-parallel-size 2",
         ),
     ],
@@ -267,7 +268,7 @@ def test_llama_cpp_deals_layers_to_any_number_of_gpus(capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("words", "needed_gib", "said_so"),
     [
-        (REFUSED, 5.07, "At the low end of the estimates it would start."),
+        ([*REFUSED[:-1], "0.92"], 5.07, "At the low end of the estimates it would start."),
         (
             ["plan", "--model", "llama-3.1-8b", "--gpu", "rtx-4090", "--engine", "vllm",
              "--max-model-len", "32k"],

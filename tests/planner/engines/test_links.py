@@ -32,4 +32,5 @@ def test_unlinked_cards_have_no_large_buffers() -> None:
 def test_memory_shared_with_the_cpu_grows_more() -> None:
     gb10 = load_gpu("gb10")
     assert non_torch(rules_of("0.27.1"), 1, 1, gb10).bytes > 2 * GIB
-    assert non_torch(rules_of("0.13.0"), 1, 1, gb10).bytes < 0.2 * GIB
+    assert non_torch(rules_of("0.13.0"), 1, 1, gb10).bytes > 2 * GIB
+    assert non_torch(rules_of("0.11.0"), 1, 1, gb10).bytes < 0.2 * GIB

@@ -1,7 +1,8 @@
 """Start-up logs from public threads and files: what they print, beside what is predicted.
 
 data/public_logs.json holds the few lines, their address, and what is known of the deployment. Rows
-that a record names as `apart` depend on something its text does not say.
+that a record names as `apart` depend on something its text does not say; `note` says what of a
+record was worked out.
 """
 
 import copy
@@ -22,6 +23,7 @@ from planner.engines.tensorrt_llm.figures import tensorrt_llm_figures
 from planner.engines.tensorrt_llm.options import TensorrtLlmOptions
 from planner.engines.vllm.figures import vllm_figures
 from planner.engines.vllm.options import VllmOptions
+from planner.engines.vllm.versions import rules_of
 from planner.hardware import gpu_with_memory
 from planner.hf_config import parse
 from planner.units import GIB, MIB
@@ -31,7 +33,12 @@ from presets.models import load_model_config
 RECORDS = json.loads((Path(__file__).parents[1] / "data" / "public_logs.json").read_text())
 BY_ID = {record["id"]: record for record in RECORDS}
 PLANNED = [
-    r for r in RECORDS if r["engine"] == "vllm" and float(r["options"]["version"][2:4]) >= 10
+    r
+    for r in RECORDS
+    if r["engine"] == "vllm"
+    and rules_of(r["options"]["version"]).since(10)
+    and {"kv_cache"} <= set(read_log("\n".join(r["lines"])).sizes)
+    and {"tokens"} <= set(read_log("\n".join(r["lines"])).counts)
 ]
 
 
