@@ -1,4 +1,8 @@
-"""When a plan does not fit: changes that each alone make it fit, the least intrusive first."""
+"""When a plan does not fit: changes that each alone make it fit, the least intrusive first.
+
+None defeats the job: fewer sequences at once let the others wait, and a shorter context keeps
+`Workload.least_context`.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,19 +56,9 @@ def _candidates(plan: Plan) -> Iterator[Fix]:
         replaced = Workload(**{**work.model_dump(), "concurrency": users})
         yield Fix(f"serve {format_tokens(users)} at once", deployment, replaced)
     tokens = plan.max_context_tokens
-    if tokens:
-        cut = {
-            "context": tokens,
-            "shared_prefix_tokens": min(work.shared_prefix_tokens, tokens),
-            "prompt_tokens": None
-            if work.prompt_tokens is None
-            else min(work.prompt_tokens, tokens),
-        }
-        yield Fix(
-            f"limit the context to {format_tokens(tokens)} tokens",
-            deployment,
-            Workload(**{**work.model_dump(), **cut}),
-        )
+    if tokens and tokens >= work.least_context:
+        cut = Workload(**{**work.model_dump(), "context": tokens})
+        yield Fix(f"limit the context to {format_tokens(tokens)} tokens", deployment, cut)
 
 
 def layout(deployment: Deployment) -> str:

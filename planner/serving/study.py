@@ -69,7 +69,10 @@ def replica_for(setup: Setup, case: Case) -> Replica:
             drafting=case.drafting,
         )  # fmt: skip
     else:
-        figures = figures_for(*case.options, model, gpu, case.deployment, setup.config, case.draft)
+        longest = max((r.tokens for r in setup.traffics[case.traffic]), default=1)
+        figures = figures_for(
+            *case.options, model, gpu, case.deployment, setup.config, case.draft, longest=longest
+        )
         one = engine_replica(
             figures, model, gpu, case.deployment, speed, prefix_caching=case.prefix_caching,
             drafting=case.drafting,

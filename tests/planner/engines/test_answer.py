@@ -10,6 +10,8 @@ import pytest
 from cli import main
 
 REFUSED = ["plan", "--model", "gpt-oss-120b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm"]
+"""Of the model's own 131,072 tokens 3,984 have room, nearly the 4,096 of this workload."""
+REFUSED += ["--context", "4k"]
 FORMATS = ("text", "json", "markdown", "html", "csv")
 
 
@@ -66,6 +68,29 @@ def test_other_engines_lead_too(
 ) -> None:
     out = said(capsys, "plan", *words, "--gpu", "h100-sxm5-80gb", "--engine", engine)
     assert "would refuse to start" in out.split("By bytes")[0].replace("\n", " ")
+
+
+def test_no_flag_that_cuts_the_job_is_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    """vLLM would start with 3,984 tokens: 97 % of 4,096, and less than half of 8,192."""
+    words = [*REFUSED, "--context", "8k", "--format", "json"]
+    found = json.loads(said(capsys, *words))["engine"]
+    assert found["remedies"]
+    assert not any("max-model-len" in remedy for remedy in found["remedies"])
+    words = ["plan", "--model", "qwen3-32b", "--gpu", "h100-sxm5-80gb", "--engine", "vllm"]
+    long = said(capsys, *words, "--context", "256k", "--concurrency", "4").replace("\n", " ")
+    assert "no single flag of its own starts it for 262,144 tokens" in long
+    assert "limit the context" not in long
+
+
+def test_a_shorter_context_of_llama_cpp_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plan", "--model", "llama-3.3-70b", "--weights-dtype", "q8_0", "-ngl", "99"]
+    words += ["--gpu", "h100-sxm5-80gb", "--engine", "llama.cpp", "--format", "json"]
+    remedy = json.loads(said(capsys, *words, "-c", "131072"))["engine"]["remedies"][0]
+    flag, value = remedy.split()
+    assert flag == "-c"
+    starts = {n: json.loads(said(capsys, *words, "-c", str(n)))["engine"]["refused"] is None
+              for n in (int(value), int(value) + 256)}  # fmt: skip
+    assert list(starts.values()) == [True, False]
 
 
 def test_a_start_says_how_many_of_the_users_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
