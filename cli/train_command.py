@@ -144,7 +144,7 @@ def run(arguments: Namespace) -> str:
         time, untimed = None, str(error)
     usd, source = arguments.price, "given"
     if usd is None and (listed := cheapest_price(plan.gpu.id, plan.recipe.gpus)) is not None:
-        usd, source = listed.usd_per_gpu_hour, f"{listed.provider}, {listed.date.isoformat()}"
+        usd, source = listed.usd_per_gpu_hour, listed.label
     if arguments.format == "json":
         data = as_data(plan, found, time, usd, untimed)
         return json.dumps(data, indent=1, allow_nan=False) + "\n"

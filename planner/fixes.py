@@ -7,7 +7,13 @@ None defeats the job: fewer sequences at once let the others wait, and a shorter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.capacity import fewest_cache_parts, fewest_gpus, mildest_kv_cache, mildest_weights
+from planner.capacity import (
+    fewest_cache_parts,
+    fewest_gpus,
+    largest_chunk,
+    mildest_kv_cache,
+    mildest_weights,
+)
 from planner.deployment import Deployment
 from planner.plan import Plan
 from planner.units import format_tokens
@@ -36,6 +42,10 @@ def fixes(plan: Plan) -> tuple[Fix, ...]:
 
 def _candidates(plan: Plan) -> Iterator[Fix]:
     model, gpu, deployment, work = plan.model, plan.gpu, plan.deployment, plan.workload
+    chunk = largest_chunk(model, gpu, deployment, work)
+    if chunk is not None:
+        fewer = deployment.replace(max_num_batched_tokens=chunk)
+        yield Fix(f"read prompts {chunk:,} tokens at a time (batched tokens {chunk})", fewer, work)
     split = fewest_cache_parts(model, gpu, deployment, work)
     if split is not None:
         parts = split.decode_context_parallel_size
