@@ -48,8 +48,8 @@ def cost(
     """The cost of `requests_per_s` requests on `gpus` GPUs.
 
     prefill_share: the part of the GPUs' time that goes into prompts, or waits for them on GPUs that
-    do nothing else. watts_per_gpu: the board limit, or what was measured under this load. Raises PlanRefused unless price and power
-    are above 0.
+    do nothing else. watts_per_gpu: the board limit, or what was measured under this load. Raises
+    PlanRefused unless price and power are above 0.
     """
     _above_zero("usd_per_gpu_hour", usd_per_gpu_hour)
     per_hour = usd_per_gpu_hour * gpus

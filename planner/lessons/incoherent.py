@@ -10,9 +10,7 @@ Source: Shah et al. 2024 (arXiv 2407.08608, section 3.3 and the table of numeric
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -116,9 +114,8 @@ def errors(tokens: int, head_dim: int, value_dim: int, *, draws: int = DRAWS) ->
 
     The errors of `draws` draws are put together, since few outliers decide each.
     """
-    with ThreadPoolExecutor() as threads:
-        inputs = threads.map(partial(_inputs, tokens, head_dim, value_dim), range(draws))
-        found = np.array([_draw(*each) for each in inputs])
+    seeds = range(draws)
+    found = np.array([_draw(*_inputs(tokens, head_dim, value_dim, seed)) for seed in seeds])
     fp16, plain, rotated = np.sqrt(np.mean(found[:, :3] ** 2, axis=0))
     largest, largest_rotated = np.mean(found[:, 3:], axis=0)
     return Errors(
