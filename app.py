@@ -10,8 +10,8 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from ui import readiness
 
+# NumPy's products here are small, and threads that share one wait for the busiest core.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-"""NumPy's products here are small, and threads that share one wait for the busiest core."""
 
 if get_script_run_ctx(suppress_warning=True) is None:
     app = st.App(__file__, lifespan=readiness.while_serving)
