@@ -17,23 +17,28 @@ from ui.tables import html_table
 HEAD = ("Users at once", "TTFT alone (ms)", "TPOT (ms)", "Tokens/s", "$ / M in", "$ / M out")
 
 
-def table(found: Sequence[Alternative], first: str) -> str:
-    """A row for each alternative that has a plan; one without times says why."""
-    rows = [(a.name, *_row(a.plan, a.price)) for a in found if a.plan is not None]
-    return html_table((first, *HEAD), rows, numeric=range(1, 7), stack=True) if rows else ""
+def table(found: Sequence[Alternative], first: str) -> tuple[str, list[str]]:
+    """A row for each alternative that holds a user, nothing where none does; and why others that
+    do have no times."""
+    rows, untimed = [], []
+    for each in found:
+        if each.plan is None or not each.plan.max_concurrency:
+            continue
+        try:
+            rows.append((each.name, *_row(each.plan, each.price)))
+        except SizewellError as error:
+            untimed.append(f"{each.name}: {error}")
+    shown = html_table((first, *HEAD), rows, numeric=range(1, 7), stack=True) if rows else ""
+    return shown, untimed
 
 
 def _row(plan: Plan, price: Offer | None) -> tuple[str, ...]:
+    """Raises PlanRefused where no times are known."""
     work = plan.workload
-    try:
-        case = queued(
-            plan.model, plan.gpu, plan.deployment, speed_of(plan.gpu), request_of(work),
-            work.concurrency,
-        )  # fmt: skip
-    except SizewellError as error:
-        return (f"no times: {error}", *("",) * 5)
-    if not case.at_once:
-        return ("none fits", *("",) * 5)
+    case = queued(
+        plan.model, plan.gpu, plan.deployment, speed_of(plan.gpu), request_of(work),
+        work.concurrency,
+    )  # fmt: skip
     return (
         f"{case.at_once:,}",
         _range(case.now.ttft),

@@ -117,11 +117,14 @@ def _answers(found: Sequence[Alternative], first: str) -> None:
 
 
 def _times(plan: Plan, found: Sequence[Alternative], first: str) -> None:
-    rows = alternative_times.table(found, first)
-    if rows:
+    rows, untimed = alternative_times.table(found, first)
+    if rows or untimed:
         st.header("Speed and cost (estimate)", anchor=False)
+    if rows:
         st.html(rows)
         st.caption(alternative_times.caption(plan))
+    for sentence in untimed:
+        st.caption(as_sentence(sentence))
 
 
 def _kept() -> None:

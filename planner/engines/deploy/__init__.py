@@ -80,7 +80,7 @@ def _with_remarks(text: str, service: Service, name: str) -> str:
         remarks.append(f"# {startup.remark(service.weights_bytes)}")
         if service.downloads and name != "llm-d.yaml":
             size = format_bytes(service.weights_bytes)
-            remarks.append(f"# Every new pod downloads {size}: hf-cache is its own.")
+            remarks.append(f"# Every new pod downloads {size} or more: hf-cache is its own.")
     if not remarks:
         return text
     shebang, end, rest = text.partition("\n") if text.startswith("#!") else ("", "", text)
