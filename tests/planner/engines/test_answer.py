@@ -214,6 +214,15 @@ def test_sequences_beyond_the_engines_limit_are_said_to_be_cut(
     assert "each cut" not in said(capsys, *words, "--context", "128k")
 
 
+def test_a_length_that_never_runs_is_the_one_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """llama-server leaves 4,096 tokens to a slot of that card, and one was said not to fit."""
+    words = ["plan", "--model", "gpt-oss-20b", "--gpu", "rtx-3060-12gb", "--engine", "llama.cpp"]
+    out = " ".join(said(capsys, *words, "--context", "16k").split())
+    assert "holds none of 1 sequence of 16,384 tokens at once; a request that long never" in out
+    held = " ".join(said(capsys, *words, "--context", "4k").split())
+    assert "starts and holds 1 sequence of 4,096 tokens" in held
+
+
 def test_slots_of_llama_cpp_are_offered_where_there_is_memory(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
