@@ -45,7 +45,7 @@ def _candidates(plan: Plan) -> Iterator[Fix]:
     chunk = largest_chunk(model, gpu, deployment, work)
     if chunk is not None:
         fewer = deployment.replace(max_num_batched_tokens=chunk)
-        yield Fix(f"read prompts {chunk:,} tokens at a time (batched tokens {chunk})", fewer, work)
+        yield Fix(f"read prompts in chunks of {chunk:,} tokens", fewer, work)
     split = fewest_cache_parts(model, gpu, deployment, work)
     if split is not None:
         parts = split.decode_context_parallel_size
