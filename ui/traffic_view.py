@@ -156,7 +156,9 @@ def _limits(chosen: Chosen, pool: Pool, one: Replica, work: Work) -> None:
         st.caption("Rates are searched with drawn requests: choose one of the other workloads.")
         return
     with st.container(horizontal=True):
-        rate = st.button("Highest rate and fewest replicas", key="find_rate", icon=":material/speed:")
+        rate = st.button(
+            "Highest rate and fewest replicas", key="find_rate", icon=":material/speed:"
+        )
         moves = st.button("What moves it", key="find_moves", icon=":material/tune:")
     if rate:
         _try(lambda: _rate(one, work))
