@@ -61,7 +61,7 @@ def compose_access(gpu: Gpu, gpus: int) -> dict[str, Any]:
     """What of a Compose service gives it its cards; all that the machine has on AMD's."""
     if gpu.vendor == "AMD":
         return {
-            "devices": ["/dev/kfd", "/dev/dri"],
+            "devices": ["/dev/kfd:/dev/kfd", "/dev/dri:/dev/dri"],
             "group_add": ["video"],
             "security_opt": ["seccomp:unconfined"],
         }

@@ -48,16 +48,20 @@ def documents(text: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(text))
 
 
+def read_by_compose(text: str) -> list[str]:
+    """Names of the services, as the Compose specification's own reader finds them."""
+    compose_spec = pytest.importorskip("compose_spec", reason="the Compose specification's reader")
+    return list(compose_spec.PyCompose.from_yaml(text).service_names())
+
+
 ENGINES = ("vllm", "sglang", "tensorrt-llm", "llama.cpp")
 PORTS = {"vllm": 8000, "sglang": 30000, "tensorrt-llm": 8000, "llama.cpp": 8080}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_compose_files_follow_the_specification(engine: str) -> None:
-    compose_spec = pytest.importorskip("compose_spec", reason="the Compose specification's reader")
     text = written(engine, Deployment(tensor_parallel_size=2))["compose.yaml"]
-    read = compose_spec.PyCompose.from_yaml(text)
-    assert read.service_names() == ["llama-3-1-8b-instruct"]
+    assert read_by_compose(text) == ["llama-3-1-8b-instruct"]
     service = documents(text)[0]["services"]["llama-3-1-8b-instruct"]
     reserved = service["deploy"]["resources"]["reservations"]["devices"][0]
     assert reserved == {"driver": "nvidia", "count": 2, "capabilities": ["gpu"]}
@@ -266,7 +270,8 @@ def test_amd_s_cards_get_their_own_image_and_resource() -> None:
     assert container["image"] == "vllm/vllm-openai-rocm:v0.28.0"
     assert container["resources"]["limits"] == {"amd.com/gpu": "2"}
     (service,) = documents(found["compose.yaml"])[0]["services"].values()
-    assert service["devices"] == ["/dev/kfd", "/dev/dri"]
+    assert service["devices"] == ["/dev/kfd:/dev/kfd", "/dev/dri:/dev/dri"]
+    assert read_by_compose(found["compose.yaml"]) == ["llama-3-1-8b-instruct"]
     sglang = sglang_figures(model(LLAMA_8B), card, deployment, SglangOptions(), name=NAME)
     with pytest.raises(PlanRefused, match=r"no image of SGLang .* for .*MI300X is known"):
         files(sglang, NAME, deployment, card, WEIGHTS)
@@ -281,6 +286,7 @@ def test_a_slice_is_asked_for_by_its_profile() -> None:
     container = documents(found["kubernetes.yaml"])[0]["spec"]["template"]["spec"]["containers"][0]
     assert container["resources"]["limits"] == {"nvidia.com/mig-3g.40gb": "1"}
     assert "count" not in found["compose.yaml"]
+    assert read_by_compose(found["compose.yaml"]) == ["llama-3-1-8b-instruct"]
 
 
 def test_names_suit_kubernetes() -> None:
