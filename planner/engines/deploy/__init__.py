@@ -52,8 +52,8 @@ def files(
         "kubernetes.yaml": lambda: kubernetes(service),
         "kserve.yaml": lambda: inference_service(service),
         "llm-d.yaml": lambda: llm_inference_service(service, deployment),
-        "ray-serve.yaml": lambda: ray_serve(service, gpu.id),
         "leader-worker-set.yaml": lambda: leader_worker_set(service, ray=ray),
+        "ray-serve.yaml": lambda: ray_serve(service, gpu.id),
         "ray-cluster.sh": lambda: ray_cluster(service),
         "slurm.sh": lambda: slurm(service),
     }
