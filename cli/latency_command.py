@@ -138,14 +138,23 @@ def drafting_data(of: Drafted) -> dict[str, Any]:
     }
 
 
-def _price(arguments: Namespace, found: Latency) -> Cost | None:
-    usd = arguments.usd_per_gpu_hour
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What it costs at which price, and whose that is."""
+
+    cost: Cost
+    usd_per_gpu_hour: float
+    source: str
+
+
+def _price(arguments: Namespace, found: Latency) -> Priced | None:
+    usd, source = arguments.usd_per_gpu_hour, "as given"
     if usd is None:
         listed = cheapest_price(found.gpu.id, found.deployment.gpus)
-        usd = None if listed is None else listed.usd_per_gpu_hour
-    if usd is None:
-        return None
-    return cost(
+        if listed is None:
+            return None
+        usd, source = listed.usd_per_gpu_hour, listed.label
+    bill = cost(
         usd_per_gpu_hour=usd,
         gpus=found.deployment.gpus,
         requests_per_s=found.requests_per_s,
@@ -154,6 +163,7 @@ def _price(arguments: Namespace, found: Latency) -> Cost | None:
         prefill_share=float(found.load.prefill_share),
         watts_per_gpu=_watts(arguments, found),
     )
+    return Priced(bill, usd, source)
 
 
 def _watts(arguments: Namespace, found: Latency) -> float | None:
@@ -169,7 +179,7 @@ def _energy(arguments: Namespace, found: Latency) -> Energy | None:
 
 
 def as_data(
-    case: Queued, price: Cost | None, energy: Energy | None, decisions: tuple[Decision, ...]
+    case: Queued, price: Priced | None, energy: Energy | None, decisions: tuple[Decision, ...]
 ) -> dict[str, Any]:
     """Seconds, ratios and dollars; a time with its range, its bound and what it goes into.
 
@@ -209,16 +219,22 @@ def as_data(
         "mbu_decode": found.mbu_decode,
         "ridge_flops_per_byte": found.ridge_flops_per_byte,
         "intensity_decode_flops_per_byte": found.intensity_decode,
-        "cost": None if price is None else asdict(price),
+        "cost": None if price is None else _bill(price),
         "energy": None if energy is None else asdict(energy),
         "decisions": [asdict(decision) for decision in decisions],
         "speed_source": found.speed.source,
     }
 
 
+def _bill(price: Priced) -> dict[str, Any]:
+    return asdict(price.cost) | {
+        "usd_per_gpu_hour": price.usd_per_gpu_hour, "price_source": price.source,
+    }  # fmt: skip
+
+
 def as_text(
     case: Queued,
-    price: Cost | None,
+    price: Priced | None,
     energy: Energy | None,
     decisions: tuple[Decision, ...],
     drafts: Drafted | None = None,
@@ -249,10 +265,11 @@ def as_text(
     ]
     if price is not None:
         lines.append(
-            f"cost         ${price.usd_per_hour:.2f} an hour, "
-            f"${price.usd_per_million_input_tokens:.2f} in and "
-            f"${price.usd_per_million_output_tokens:.2f} out per million tokens"
+            f"cost         ${price.cost.usd_per_hour:.2f} an hour, "
+            f"${price.cost.usd_per_million_input_tokens:.2f} in and "
+            f"${price.cost.usd_per_million_output_tokens:.2f} out per million tokens"
         )
+        lines.append(f"price        ${price.usd_per_gpu_hour:.2f} per GPU-hour, {price.source}")
     if energy is not None:
         lines.append(
             f"energy       {energy.output_tokens_per_joule:.2g} tokens per joule at "

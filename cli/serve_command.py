@@ -138,7 +138,6 @@ def run(arguments: Namespace) -> str:
         return serve_questions.claims(arguments, setup)
     if question == "sensitivity":
         return serve_questions.sensitivity(arguments, setup)
-    replica = study.replica_for(setup, case_of(arguments, (), model))
     data: dict[str, Any] = {}
     note = ""
     replicas = arguments.replicas
@@ -146,6 +145,9 @@ def run(arguments: Namespace) -> str:
     def traffic(rate: float, seed: int) -> "Iterable[Request]":
         return requests_of(arguments, rate, seed)
 
+    drawn = () if arguments.trace else traffic(arguments.rate, arguments.seed)
+    longest = max((request.tokens for request in drawn), default=1)
+    replica = study.replica_for(setup, case_of(arguments, (), model), longest)
     if (arguments.find_rate or arguments.find_replicas) and arguments.trace:
         raise PlanRefused("--find-rate and --find-replicas draw requests: leave out --trace")
     if arguments.find_rate:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from cli.deployment_flags import tokens
@@ -52,6 +53,8 @@ def add_to(parser: ArgumentParser) -> None:
         "--model", required=True, metavar="ID|PATH", help="a preset's id or Hub id, or a file"
     )
     parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
+    parser.add_argument("--gpus", type=int, metavar="N",
+                        help="GPUs in all: replicas of what the other sizes take")  # fmt: skip
     parser.add_argument("--gpu-memory-bytes", type=int, metavar="N", help="of each GPU, as read")
     parser.add_argument("--calibration", metavar="RECORD", help="of this GPU, from validate")
     for name, help_text in SIZES:
@@ -95,6 +98,8 @@ def chosen_recipe(arguments: Namespace, usual: Recipe = USUAL) -> Any:
         for name in (*names, *CHOICES)
         if getattr(arguments, name) is not None
     }
+    if arguments.gpus is not None:
+        given["data_parallel_size"] = _replicas(arguments.gpus, given)
     for flag, name, _ in RATES:
         rate = getattr(arguments, flag.removeprefix("--").replace("-", "_"))
         if rate is not None and not rate > 0:
@@ -118,6 +123,19 @@ def chosen_recipe(arguments: Namespace, usual: Recipe = USUAL) -> Any:
         return usual.replace(**given, lora=None if arguments.method == "full" else adapters)
     except ValidationError as error:
         raise PlanRefused(first_error(error)) from None
+
+
+def _replicas(gpus: int, given: Mapping[str, Any]) -> int:
+    """Replicas that fill so many GPUs. Raises PlanRefused where the sizes given do not."""
+    each = 1
+    for name in ("tensor_parallel_size", "context_parallel_size", "pipeline_parallel_size"):
+        each *= given.get(name, 1)
+    if gpus < 1 or each < 1 or gpus % each:
+        raise PlanRefused(f"--gpus {gpus} cannot be replicas of {each} GPUs each")
+    asked = given.get("data_parallel_size", gpus // each)
+    if asked * each != gpus:
+        raise PlanRefused(f"--gpus {gpus} contradicts the parallel sizes, which use {asked * each}")
+    return gpus // each
 
 
 def run(arguments: Namespace) -> str:
@@ -144,7 +162,7 @@ def run(arguments: Namespace) -> str:
         time, untimed = None, str(error)
     usd, source = arguments.price, "given"
     if usd is None and (listed := cheapest_price(plan.gpu.id, plan.recipe.gpus)) is not None:
-        usd, source = listed.usd_per_gpu_hour, f"{listed.provider}, {listed.date.isoformat()}"
+        usd, source = listed.usd_per_gpu_hour, listed.label
     if arguments.format == "json":
         data = as_data(plan, found, time, usd, untimed)
         return json.dumps(data, indent=1, allow_nan=False) + "\n"

@@ -24,6 +24,8 @@ KV_LADDER = ("bf16", "fp8", "int4_per_token_head")
 WORTH_IT = 0.9
 """A format is offered only when it takes less than this share of today's weights."""
 GPU_COUNTS = (1, 2, 4, 8, 16, 32, 64)
+LEAST_CHUNK = 2048
+"""Tokens of a step below which prompts slow down: engines' own smallest default."""
 
 
 JUMPS = 8
@@ -130,6 +132,17 @@ def mildest_weights(model: Model, gpu: Gpu, base: Deployment, workload: Workload
             continue
         if total_bytes(compiled, workload) <= gpu.memory_bytes:
             return name
+    return None
+
+
+def largest_chunk(model: Model, gpu: Gpu, base: Deployment, workload: Workload) -> int | None:
+    """The most tokens of a step, by halving today's, with which it fits; None if none does."""
+    tokens = base.max_num_batched_tokens // 2
+    while tokens >= LEAST_CHUNK:
+        compiled = footprint(model, gpu, base.replace(max_num_batched_tokens=tokens))
+        if total_bytes(compiled, workload) <= gpu.memory_bytes:
+            return tokens
+        tokens //= 2
     return None
 
 

@@ -47,9 +47,9 @@ def cost(
 ) -> Cost:
     """The cost of `requests_per_s` requests on `gpus` GPUs.
 
-    prefill_share: the part of the GPUs' busy time that goes into prompts. watts_per_gpu: the
-    board limit, or what was measured under this load. Raises PlanRefused unless price and power
-    are above 0.
+    prefill_share: the part of the GPUs' time that goes into prompts, or waits for them on GPUs that
+    do nothing else. watts_per_gpu: the board limit, or what was measured under this load. Raises
+    PlanRefused unless price and power are above 0.
     """
     _above_zero("usd_per_gpu_hour", usd_per_gpu_hour)
     per_hour = usd_per_gpu_hour * gpus

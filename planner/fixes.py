@@ -1,9 +1,19 @@
-"""When a plan does not fit: changes that each alone make it fit, the least intrusive first."""
+"""When a plan does not fit: changes that each alone make it fit, the least intrusive first.
+
+None defeats the job: fewer sequences at once let the others wait, and a shorter context keeps
+`Workload.least_context`.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.capacity import fewest_cache_parts, fewest_gpus, mildest_kv_cache, mildest_weights
+from planner.capacity import (
+    fewest_cache_parts,
+    fewest_gpus,
+    largest_chunk,
+    mildest_kv_cache,
+    mildest_weights,
+)
 from planner.deployment import Deployment
 from planner.plan import Plan
 from planner.units import format_tokens
@@ -32,6 +42,10 @@ def fixes(plan: Plan) -> tuple[Fix, ...]:
 
 def _candidates(plan: Plan) -> Iterator[Fix]:
     model, gpu, deployment, work = plan.model, plan.gpu, plan.deployment, plan.workload
+    chunk = largest_chunk(model, gpu, deployment, work)
+    if chunk is not None:
+        fewer = deployment.replace(max_num_batched_tokens=chunk)
+        yield Fix(f"read prompts in chunks of {chunk:,} tokens", fewer, work)
     split = fewest_cache_parts(model, gpu, deployment, work)
     if split is not None:
         parts = split.decode_context_parallel_size
@@ -52,19 +66,9 @@ def _candidates(plan: Plan) -> Iterator[Fix]:
         replaced = Workload(**{**work.model_dump(), "concurrency": users})
         yield Fix(f"serve {format_tokens(users)} at once", deployment, replaced)
     tokens = plan.max_context_tokens
-    if tokens:
-        cut = {
-            "context": tokens,
-            "shared_prefix_tokens": min(work.shared_prefix_tokens, tokens),
-            "prompt_tokens": None
-            if work.prompt_tokens is None
-            else min(work.prompt_tokens, tokens),
-        }
-        yield Fix(
-            f"limit the context to {format_tokens(tokens)} tokens",
-            deployment,
-            Workload(**{**work.model_dump(), **cut}),
-        )
+    if tokens and tokens >= work.least_context:
+        cut = Workload(**{**work.model_dump(), "context": tokens})
+        yield Fix(f"limit the context to {format_tokens(tokens)} tokens", deployment, cut)
 
 
 def layout(deployment: Deployment) -> str:

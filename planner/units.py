@@ -5,6 +5,7 @@ MIB = 2**20
 GIB = 2**30
 TIB = 2**40
 PIB = 2**50
+MINUTE_S = 60
 UNITS = ((PIB, "PiB"), (TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 
 

@@ -58,7 +58,7 @@ def hindrance(plan: Plan) -> str | None:
 def remedy(found: tuple[Fix, ...]) -> str:
     """The fixes as a sentence."""
     if not found:
-        return "No single change of format, GPU count, users or context makes it fit."
+        return "No single change of format, GPU count or users makes it fit, nor half the context."
     if len(found) == 1:
         return f"One change fixes it: {found[0].sentence}."
     return f"Any one of these fixes it: {'; '.join(fix.sentence for fix in found)}."

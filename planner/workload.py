@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from planner.errors import PlanRefused
 from planner.frozen import Frozen
+from planner.units import ceil_div
 
 MAX_TOKENS = 2**27
 MAX_SEQUENCES = 2**20
@@ -32,6 +33,20 @@ class Workload(Frozen):
             if tokens is not None and tokens > self.context:
                 raise PlanRefused(f"{name} {tokens:,} is longer than the context {self.context:,}")
         return self
+
+    @property
+    def least_context(self) -> int:
+        """The shortest context that still serves it: what is known of a prompt stays whole."""
+        return least_tokens(self.context, max(self.shared_prefix_tokens, self.prompt_tokens or 0))
+
+
+def least_tokens(tokens: int, fixed: int = 0) -> int:
+    """The shortest sequence that does for one of `tokens`, of which `fixed` cannot be cut.
+
+    Half of the rest: a length is chosen with room to spare, but less than half is another job, and
+    so no remedy.
+    """
+    return fixed + ceil_div(tokens - fixed, 2)
 
 
 @dataclass(frozen=True, slots=True)

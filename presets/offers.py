@@ -68,7 +68,7 @@ def _listed(gpu: Gpu, marketplace: bool) -> list[Offer]:
 
 
 def _offer(gpu: Gpu, price: Price) -> Offer:
-    note = f"{price.provider}, {price.date.isoformat()}: {price.source}"
+    note = f"{price.label}: {price.source}"
     if price.machine_gpus is not None:
         fewest = min(price.machine_gpus, gpu.joined_gpus)
         gpu = gpu.model_copy(update={"machine_gpus": fewest})

@@ -32,6 +32,11 @@ class Price(Frozen):
     source: str
     url: str
 
+    @property
+    def label(self) -> str:
+        """Whose price, and of when."""
+        return f"{self.provider}, {self.date.isoformat()}"
+
 
 @cache
 def all_prices() -> tuple[Price, ...]:

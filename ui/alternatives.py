@@ -77,10 +77,10 @@ def gpus(plan: Plan, ids: Sequence[str]) -> list[Alternative]:
     """The plan on as many of each GPU, its own among them, with the cheapest listed prices."""
     found = _each(plan, ids, lambda gpu_id: {"gpu": load_gpu(gpu_id)})
     rows = _with_own(plan, plan.gpu.id, plan.gpu.id in ids, found)
-    return [replace(row, price=_cheapest(row.plan)) for row in rows]
+    return [replace(row, price=cheapest(row.plan)) for row in rows]
 
 
-def _cheapest(plan: Plan | None) -> Offer | None:
+def cheapest(plan: Plan | None) -> Offer | None:
     """Of what the plan's GPUs are sold at; None where nobody's list has them."""
     if plan is None or plan.gpu.id not in gpu_ids():
         return None

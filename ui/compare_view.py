@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from planner.plan import Plan
-from ui import alternatives, figures, kept, options, summary, theme
+from ui import alternative_times, alternatives, figures, kept, options, summary, theme
 from ui.alternatives import Alternative
 from ui.memory_bar import bar_alt, memory_bar
 from ui.sentence import as_sentence
@@ -37,10 +37,14 @@ def show(plan: Plan) -> None:
         _attention(plan)
     elif question == "KV cache":
         names = _pick("KV cache formats", "kvs", options.kv_options(), KV)
-        _answers(alternatives.kv_formats(plan, names), "KV cache")
+        found = alternatives.kv_formats(plan, names)
+        _answers(found, "KV cache")
+        _times(plan, found, "KV cache")
     elif question == "Weights":
         names = _pick("Weight formats", "formats", options.weight_options(), WEIGHTS)
-        _answers(alternatives.weight_formats(plan, names), "Weights")
+        found = alternatives.weight_formats(plan, names)
+        _answers(found, "Weights")
+        _times(plan, found, "Weights")
     elif question == "GPUs":
         names = _pick("GPUs", "cards", options.gpu_options()[:-1], GPUS)
         found = alternatives.gpus(plan, names)
@@ -48,9 +52,12 @@ def show(plan: Plan) -> None:
         if listed := alternatives.prices(found):
             dollars = listed.replace("$", r"\$")  # two of them would set what is between as formula
             st.caption(f"Prices are dated list prices on demand, by whole lots: {dollars}.")
+        _times(plan, found, "GPU")
     else:
         names = _pick("Models", "models", tuple(options.model_names()), MODELS)
-        _answers(alternatives.models(plan, names), "Model")
+        found = alternatives.models(plan, names)
+        _answers(found, "Model")
+        _times(plan, found, "Model")
 
 
 def _pick(label: str, key: str, known: tuple[str, ...], default: tuple[str, ...]) -> list[str]:
@@ -107,6 +114,17 @@ def _answers(found: Sequence[Alternative], first: str) -> None:
         st.html(alternatives.table(found, first))
     else:
         st.info("Choose at least one.")
+
+
+def _times(plan: Plan, found: Sequence[Alternative], first: str) -> None:
+    rows, untimed = alternative_times.table(found, first)
+    if rows or untimed:
+        st.header("Speed and cost (estimate)", anchor=False)
+    if rows:
+        st.html(rows)
+        st.caption(alternative_times.caption(plan))
+    for sentence in untimed:
+        st.caption(as_sentence(sentence))
 
 
 def _kept() -> None:

@@ -12,26 +12,15 @@ from planner.errors import SizewellError
 from planner.guide.drafted import Drafted, drafted
 from planner.plan import Plan
 from planner.timing.drafting import drafter_for
-from planner.timing.latency import Latency, Request, latency
+from planner.timing.latency import Latency, latency
 from planner.timing.speculation import Speculation
-from planner.workload import Workload
 from presets.speed import speed_of
 from ui.engine_inputs import EngineChoice
 from ui.explain import charts, parts
+from ui.plan_request import request_of
 from ui.sentence import as_sentence
 from ui.tables import html_table
 from ui.theme import dark
-
-ANSWER = 1024
-"""Tokens of an answer, where a quarter of the context is not less."""
-
-
-def request_of(work: Workload) -> Request:
-    """A request of the plan's context: its prompt, or all but an answer of ANSWER tokens."""
-    answer = max(1, min(ANSWER, work.context // 4))
-    prompt = work.prompt_tokens or work.context - answer
-    prompt = max(1, min(prompt, work.context - 1))
-    return Request(prompt_tokens=prompt, output_tokens=max(1, work.context - prompt))
 
 
 def times_of(plan: Plan, users: int) -> Latency:

@@ -5,6 +5,7 @@ import streamlit as st
 from planner.engines.deploy import files
 from planner.engines.engine import EngineFigures
 from planner.errors import SizewellError
+from planner.plan import Plan
 from ui.inputs import Chosen
 from ui.model_source import name_in_command
 from ui.sentence import as_sentence
@@ -23,7 +24,7 @@ WHAT = {
 }
 
 
-def show(chosen: Chosen, figures: EngineFigures) -> None:
+def show(chosen: Chosen, plan: Plan, figures: EngineFigures) -> None:
     """A picker, the file, its download; or why there is none."""
     if figures.refused is not None:
         st.caption("No deployment files: it would not start.")
@@ -33,7 +34,10 @@ def show(chosen: Chosen, figures: EngineFigures) -> None:
     with right:
         per_node = count("GPUs of a node", "gpus_per_node", 1, 72, 8, persist_state="session")
     try:
-        found = files(figures, name, chosen.deployment, chosen.gpu.id, gpus_per_node=per_node)
+        found = files(
+            figures, name, chosen.deployment, chosen.gpu, plan.weights_bytes,
+            gpus_per_node=per_node,
+        )  # fmt: skip
     except SizewellError as error:
         left.caption(as_sentence(f"No deployment files: {error}"))
         return

@@ -50,7 +50,7 @@ def show(chosen: Chosen, plan: Plan, choice: EngineChoice) -> None:
     st.header("Start it", anchor=False)
     language = "python" if choice.name == "transformers" else "bash"
     st.code(figures.start, language=language, wrap_lines=True)
-    engine_deploy.show(chosen, figures)
+    engine_deploy.show(chosen, plan, figures)
     engine_log.show(chosen, choice, figures)
 
 

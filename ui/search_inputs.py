@@ -23,6 +23,7 @@ from planner.search.space import (
 from planner.timing.latency import Request
 from planner.units import counted
 from planner.workload import MAX_TOKENS
+from presets.gpus import gpu_ids
 from presets.offers import offers, own_price, unpriced
 from ui.bound import BOUND, by_id
 from ui.inputs import Chosen
@@ -96,6 +97,9 @@ def choose(chosen: Chosen) -> Asked:
             **BOUND,
         )
     with third[2]:
+        only = st.multiselect(
+            "Only these GPUs", gpu_ids(), key="s_only", placeholder="all with a price", **BOUND
+        )
         market = st.toggle("Marketplace prices too", key="s_market", **BOUND)
     if context < 2:
         raise PlanRefused("a context of 1 token has no room for a prompt and an answer")
@@ -108,7 +112,12 @@ def choose(chosen: Chosen) -> Asked:
         f"{counted(users, 'user')} of {counted(context, 'token')} each, as the sidebar says: "
         f"{context - answer:,} of prompt and {answer:,} of answer."
     )
-    known = offers(own_usd=_prices(own), marketplace=market)
+    known = offers(only, own_usd=_prices(own), marketplace=market)
+    if not known:
+        raise PlanRefused(
+            f"no price is known for {' or '.join(only)}: give yours per GPU-hour, or allow "
+            "marketplace prices"
+        )
     try:
         target = Target(
             request=Request(
@@ -129,7 +138,7 @@ def choose(chosen: Chosen) -> Asked:
         weights_dtypes=tuple(dict.fromkeys((*weights, *WEIGHTS))) if lossy else weights,
         kv_cache_dtypes=tuple(dict.fromkeys((*cache, *CACHES))) if lossy else cache,
     )
-    return Asked(target, space, known, unpriced((), known))
+    return Asked(target, space, known, unpriced(only, known))
 
 
 def _prices(text: str | None) -> dict[str, float]:

@@ -156,7 +156,9 @@ def _limits(chosen: Chosen, pool: Pool, one: Replica, work: Work) -> None:
         st.caption("Rates are searched with drawn requests: choose one of the other workloads.")
         return
     with st.container(horizontal=True):
-        rate = st.button("Highest rate that holds", key="find_rate", icon=":material/speed:")
+        rate = st.button(
+            "Highest rate and fewest replicas", key="find_rate", icon=":material/speed:"
+        )
         moves = st.button("What moves it", key="find_moves", icon=":material/tune:")
     if rate:
         _try(lambda: _rate(one, work))
@@ -212,7 +214,7 @@ def _moves(chosen: Chosen, pool: Pool, work: Work) -> None:
     st.html(html_table(head, rows, numeric=(2, 3, 4, 5), stack=True))
     st.caption(
         f"Each rate is from runs of {COMPARED} requests, to within 5 %: coarser than 'Highest rate "
-        "that holds', and replicas are the asked rate divided by it."
+        "and fewest replicas', and replicas are the asked rate divided by it."
     )
 
 

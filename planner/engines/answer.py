@@ -39,7 +39,8 @@ def engine_verdict(plan: Plan, engine: EngineFigures) -> str:
     """Whether the engine starts and serves the workload, and which single flags would do."""
     name = called(engine.name, engine.version)
     if engine.refused is not None:
-        single = lifted(engine) or "no single flag of its own lifts that"
+        tokens = counted(plan.workload.context, "token")
+        single = lifted(engine) or f"no single flag of its own starts it for {tokens}"
         few = shorter(plan, engine) + too_few(plan, engine)
         return f"{name} would refuse to start; {single}{few}.{doubt(engine)}{room(engine)}"
     work, held = plan.workload, serves(plan, engine)

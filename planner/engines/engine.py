@@ -91,9 +91,10 @@ class EngineFigures:
         return f"{self.num_blocks:,} blocks{of_size}"
 
     def length_served(self, context: int) -> int:
-        """Tokens of the sequences that `requests` counts: `context`, or its own limit."""
+        """Tokens of the sequences that `requests` counts: `context`, or its own limit where it
+        takes any."""
         limit = self.settings.get("max_model_len")
-        return min(context, limit) if isinstance(limit, int) else context
+        return min(context, limit) if isinstance(limit, int) and self.requests else context
 
     def bytes_of(self, component: str) -> int:
         """Bytes of one component; 0 where the engine has none of that name."""

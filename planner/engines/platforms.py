@@ -35,9 +35,12 @@ def check_runs(engine: str, model: Model, gpu: Gpu, deployment: Deployment) -> N
     """Raises PlanRefused where the engine does not run these formats on that card, so laid out."""
     weights = assign(model, deployment.weights_dtype).bytes_by_format()
     cache = kv_format(deployment.kv_cache_dtype, model.own_cache).name
+    others = [ENGINES[name].label for name in CUDA_SINCE if _runs(name, gpu)]
+    elsewhere = f"choose {' or '.join(others)}, or " if others else ""
+    if (why := not_on(engine, gpu)) is not None:
+        raise PlanRefused(f"{why}; {elsewhere}plan it without an engine, by bytes alone")
     why = (
-        not_on(engine, gpu)
-        or not_run(engine, model, deployment.weights_dtype, gpu)
+        not_run(engine, model, deployment.weights_dtype, gpu)
         or missing(gpu, weights, cache, llama_cpp=engine == "llama.cpp")
         or not_laid_out(engine, deployment)
     )

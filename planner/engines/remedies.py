@@ -4,8 +4,8 @@
     figures.remedies  # ("--max-model-len 3984", "--max-num-seqs 512")
 
 A setting is moved from its value in force towards the end that takes less memory; the mildest
-value that starts and holds a sequence is kept. Every remedy named was computed again with that flag
-alone changed.
+value that starts and holds a sequence of the length needed is kept. Every remedy named was computed
+again with that flag alone changed.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from typing import Any
 from planner.engines.engine import EngineFigures
 from planner.errors import PlanRefused
 from planner.frozen import Frozen
+from planner.units import ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class Knob:
     """A flag: its field, the end of its range that asks for least, and its step.
 
     setting: the name under which EngineFigures.settings has its value in force; without one the
-    field's. upward: more of it helps. default: where the engine has no value in force.
+    field's. default: where the engine has no value in force. of_length: it bounds how long a
+    sequence may be.
     """
 
     flag: str
@@ -31,6 +33,7 @@ class Knob:
     step: float = 1
     setting: str = ""
     default: float = 0
+    of_length: bool = False
 
 
 SCANNED = 40
@@ -38,7 +41,7 @@ SCANNED = 40
 
 KNOBS: dict[str, tuple[Knob, ...]] = {
     "vllm": (
-        Knob("--max-model-len", "max_model_len", 16, 16),
+        Knob("--max-model-len", "max_model_len", 16, 16, of_length=True),
         Knob("--max-num-seqs", "max_num_seqs", 8, 8),
         Knob("--gpu-memory-utilization", "gpu_memory_utilization", 0.99, 0.01),
     ),
@@ -47,14 +50,14 @@ KNOBS: dict[str, tuple[Knob, ...]] = {
         Knob("--max-running-requests", "max_running_requests", 1, 1, "max_num_seqs"),
     ),
     "tensorrt-llm": (
-        Knob("--max_seq_len", "max_seq_len", 64, 64, "max_model_len"),
+        Knob("--max_seq_len", "max_seq_len", 64, 64, "max_model_len", of_length=True),
         Knob("--max_batch_size", "max_batch_size", 1, 1, "max_num_seqs"),
         Knob("--max_num_tokens", "max_num_tokens", 256, 256, "max_num_batched_tokens"),
         Knob("--kv_cache_free_gpu_memory_fraction", "free_gpu_memory_fraction", 0.98, 0.01),
         Knob("--kv_cache_free_gpu_memory_fraction", "free_gpu_memory_fraction", 0.02, 0.01),
     ),
     "llama.cpp": (
-        Knob("-c", "ctx_size", 256, 256),
+        Knob("-c", "ctx_size", 256, 256, of_length=True),
         Knob("-ngl", "n_gpu_layers", 0),
         Knob("--n-cpu-moe", "n_cpu_moe", 512, 1, default=0),
     ),
@@ -63,15 +66,23 @@ KNOBS: dict[str, tuple[Knob, ...]] = {
 
 
 def with_remedies(
-    name: str, options: Frozen, figures_of: Callable[[Any], EngineFigures]
+    name: str,
+    options: Frozen,
+    figures_of: Callable[[Any], EngineFigures],
+    *,
+    least_tokens: int = 1,
 ) -> EngineFigures:
-    """The engine's figures for `options`; a refusal with the flags that lift it."""
+    """The engine's figures for `options`; a refusal with the flags that lift it and leave sequences
+    of at least `least_tokens`."""
     found = figures_of(options)
     if found.refused is None:
         return found
     remedies, held = [], []
     for knob in KNOBS.get(name, ()):
-        value = mildest(knob, options, found, lambda o: _serves(figures_of(o)))
+        if knob.of_length:
+            steps = ceil_div(least_tokens, int(knob.step))
+            knob = replace(knob, last=max(knob.last, steps * knob.step))
+        value = mildest(knob, options, found, lambda o: _serves(figures_of(o), least_tokens))
         if value is not None:
             shown = f"{value:.2f}".rstrip("0") if isinstance(value, float) else str(value)
             remedies.append(f"{knob.flag} {shown}")
@@ -88,9 +99,10 @@ def changed(options: Frozen, knob: Knob, value: float) -> Any:
     return type(options)(**{**options.model_dump(), knob.field: value})
 
 
-def _serves(figures: EngineFigures) -> bool:
-    """Whether it starts with room for a sequence of the workload."""
-    return figures.refused is None and figures.requests > 0
+def _serves(figures: EngineFigures, tokens: int) -> bool:
+    """Whether it starts with room for a sequence of the workload, and takes so many tokens."""
+    long_enough = figures.length_served(tokens) >= tokens
+    return figures.refused is None and figures.requests > 0 and long_enough
 
 
 def mildest(

@@ -71,7 +71,11 @@ def with_room(
     Raises PlanRefused where the engine does not run this plan, whatever its size.
     """
     check_runs(name, model, gpu, deployment)
-    found = with_remedies(name, options, lambda changed: figures_of(changed, deployment))
+    cut = not isinstance(options, LlamaCppOptions)  # of which a slot runs no longer request at all
+    found = with_remedies(
+        name, options, lambda changed: figures_of(changed, deployment),
+        least_tokens=workload.least_context if cut else workload.context,
+    )  # fmt: skip
     enough = max(found.remedies_hold, default=0) >= workload.concurrency
     if _holds_all(found, workload) or (found.refused is not None and enough):
         return found

@@ -6,7 +6,7 @@ from planner.findings.finding import Finding
 from planner.formats.format_support import lacks_bf16, missing, weights_support
 from planner.overheads import moved
 from planner.plan import Plan
-from planner.units import counted, format_bytes
+from planner.units import ceil_div, counted, format_bytes
 
 
 def of_parallelism(plan: Plan) -> Iterator[Finding]:
@@ -14,6 +14,17 @@ def of_parallelism(plan: Plan) -> Iterator[Finding]:
         plan.deployment.tensor_parallel_size,
         plan.deployment.decode_context_parallel_size,
     )
+    joined = plan.gpu.joined_gpus
+    if tp > joined:
+        stages = plan.deployment.pipeline_parallel_size * ceil_div(tp, joined)
+        instead = f"{counted(stages, 'pipeline stage')} of {joined}"
+        yield Finding(
+            "warning",
+            "tensor_parallel_over_network",
+            f"Tensor parallel {tp} spans machines, which are taken to have {joined} of these GPUs: "
+            f"every layer then waits for the network twice. {instead} keep that inside a machine, "
+            "as vLLM's documentation has it (parallelism_scaling).",
+        )
     heads = [t.heads for group in plan.model.groups for t in group.cache()]
     fewest = min(heads, default=tp)
     copies = tp // (fewest * dcp)

@@ -52,13 +52,20 @@ def attention_choice(model: Model, gpu: Gpu, speed: Speed, prompt: int) -> tuple
 
 def _name(mixer: Softmax, gpu: Gpu) -> str:
     if isinstance(mixer, CompressedAttention):
-        return "sparse kernels (FlashMLA): a query sees its window, and entries for what is past"
+        mla = _latent_kernel(gpu)
+        return f"sparse kernels{mla}: a query sees its window, and entries for what is past"
     if mixer.indexer is not None:
         return f"sparse kernels: a query sees the {mixer.indexer.topk:,} keys an indexer chooses"
     name = kernel_for(gpu, mixer.head_dim)
     if isinstance(mixer, LatentAttention):
-        name = f"{name} for prompts, latent decode (FlashMLA) for answers"
+        name = f"{name} for prompts, latent decode{_latent_kernel(gpu)} for answers"
     return name
+
+
+def _latent_kernel(gpu: Gpu) -> str:
+    """FlashMLA has kernels for compute capability 9.0 and 10.0 (its README)."""
+    written_for = 9.0 <= (gpu.cuda_capability or 0) < 11.0
+    return " (FlashMLA)" if written_for else ""
 
 
 def kernel_for(gpu: Gpu, head_dim: int) -> str:

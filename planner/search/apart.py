@@ -98,7 +98,7 @@ def _best(
         ttft_p95_s=float(ttft[i, j]),
         tpot_s=float(step[0, j]),
         requests_per_s=float(rate[i, j]),
-        prefill_share=float(busy[i, j] * replicas[i, j] * each[i, 0] / gpus[i, j]),
+        prefill_share=float(replicas[i, j] * each[i, 0] / gpus[i, j]),  # paid for while they wait
     )
 
 

@@ -89,14 +89,18 @@ def figures_for(
     deployment: Deployment,
     config: Mapping[str, Any] | None = None,
     draft: Model | None = None,
+    *,
+    longest: int = 1,
 ) -> EngineFigures:
-    """What `plan --engine` says of the deployment. Raises PlanRefused as that does."""
+    """What `plan --engine` says of the deployment, whose remedies leave room for requests of
+    `longest` tokens. Raises PlanRefused as that does."""
     check_runs(engine, model, gpu, deployment)
     figures = ENGINES[engine].figures
     more = {} if draft is None else {"draft": draft}
     return with_remedies(
         engine, options,
         lambda changed: figures(model, gpu, deployment, changed, config=config, **more),
+        least_tokens=longest,
     )  # fmt: skip
 
 

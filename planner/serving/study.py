@@ -59,8 +59,12 @@ class Case:
     speedup: float = 1.0
 
 
-def replica_for(setup: Setup, case: Case) -> Replica:
-    """The replica of a case, with its engine's memory."""
+def replica_for(setup: Setup, case: Case, longest: int = 1) -> Replica:
+    """The replica of a case, with its engine's memory.
+
+    Raises PlanRefused where the engine would not start, with the flags with which it would for
+    requests of `longest` tokens.
+    """
     model, gpu, speed = setup.model, setup.gpu, setup.speed
     if case.options is None:
         one = replica_of(
@@ -69,7 +73,9 @@ def replica_for(setup: Setup, case: Case) -> Replica:
             drafting=case.drafting,
         )  # fmt: skip
     else:
-        figures = figures_for(*case.options, model, gpu, case.deployment, setup.config, case.draft)
+        figures = figures_for(
+            *case.options, model, gpu, case.deployment, setup.config, case.draft, longest=longest
+        )
         one = engine_replica(
             figures, model, gpu, case.deployment, speed, prefix_caching=case.prefix_caching,
             drafting=case.drafting,
@@ -81,7 +87,8 @@ def run_case(setup: Setup, case: Case) -> dict[str, Any]:
     """The report of one simulation as data, with its GPUs; `refused` says why there is none."""
     found: dict[str, Any] = {"chosen": dict(case.chosen)}
     try:
-        replica = replica_for(setup, case)
+        longest = max((request.tokens for request in setup.traffics[case.traffic]), default=1)
+        replica = replica_for(setup, case, longest)
         requests = (
             replace(r, arrival_s=r.arrival_s / case.speedup) for r in setup.traffics[case.traffic]
         )

@@ -13,6 +13,7 @@ from planner.kinds.mlp import MoE
 from planner.model import Model
 from planner.training.plan import TrainingPlan, plan_training
 from planner.training.recipe import SHARDING_NAMES, Lora, Recipe, Sharding, position_table
+from planner.workload import least_tokens
 
 MOST_SEQUENCES = 2**16
 LONGEST = 2**24
@@ -90,7 +91,7 @@ def remedies(plan: TrainingPlan) -> tuple[str, ...]:
     micro = largest_micro_batch(plan)
     if micro:
         found.append(f"micro-batches of {micro:,}")
-    elif longest := longest_sequence(plan):
+    elif (longest := longest_sequence(plan)) >= least_tokens(recipe.sequence_length):
         found.append(f"sequences of {longest:,} tokens")
     fewest = fewest_gpus(plan.model, plan.gpu, recipe)
     if fewest is not None:

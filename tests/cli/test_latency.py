@@ -6,6 +6,7 @@ import re
 import pytest
 
 from cli import main
+from presets.prices import cheapest_price
 
 BASE = ["latency", "--model", "llama-3.3-70b-instruct", "--gpu", "h100-sxm5-80gb", "-tp", "4",
         "--weights-dtype", "fp8", "--concurrency", "16"]  # fmt: skip
@@ -48,6 +49,20 @@ def test_json_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
     assert data["tpot"]["low_s"] < data["tpot"]["seconds"] < data["tpot"]["high_s"]
     assert data["reach"]["supported_tokens"] == 131072
     assert data["ring"] is None
+
+
+def test_a_bill_names_its_price(capsys: pytest.CaptureFixture[str]) -> None:
+    """Four cards at the cheapest price on the list, or at the one given."""
+    listed = cheapest_price("h100-sxm5-80gb", 4)
+    assert listed is not None
+    price = f"${listed.usd_per_gpu_hour:.2f} per GPU-hour, {listed.provider}, {listed.date}"
+    out = run(capsys)
+    assert price in out
+    assert f"${4 * listed.usd_per_gpu_hour:.2f} an hour" in out
+    assert "$2.50 per GPU-hour, as given" in run(capsys, "--usd-per-gpu-hour", "2.5")
+    bill = json.loads(run(capsys, "--format", "json"))["cost"]
+    assert bill["usd_per_gpu_hour"] == listed.usd_per_gpu_hour
+    assert bill["price_source"] == f"{listed.provider}, {listed.date}"
 
 
 def test_a_ring_says_what_it_sends(capsys: pytest.CaptureFixture[str]) -> None:

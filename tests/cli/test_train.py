@@ -168,3 +168,20 @@ def test_small_times_and_single_things_are_said_so(capsys: pytest.CaptureFixture
     assert "1 micro-batch of 4,096 tokens in flight" in said
     assert re.search(r"\| Optimizer \| [\d.]+ µs \|", said) is not None
     assert "0.000" not in said
+
+
+def test_gpus_in_all_are_replicas_of_what_the_other_sizes_take(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The number that plan and the page ask for: 8 = 4 x tensor parallel 2."""
+    split = ["--tensor-parallel-size", "2"]
+    assert answer(capsys, *split, "--gpus", "8") == answer(
+        capsys, *split, "--data-parallel-size", "4"
+    )
+    for more, said in (
+        (["--gpus", "5"], "--gpus 5 cannot be replicas of 2 GPUs each"),
+        (["--gpus", "8", "--data-parallel-size", "2"], "--gpus 8 contradicts the parallel sizes"),
+        (["--gpus", "0"], "--gpus 0 cannot be replicas"),
+    ):
+        assert main([*TRAIN, *split, *more]) == 2
+        assert said in capsys.readouterr().err

@@ -46,6 +46,9 @@ def test_the_kernel_follows_the_card() -> None:
     assert chosen["a100-sxm4-80gb"] == "FlashAttention-2"
     assert "scaled_dot_product" in chosen["t4"]
     assert "portable" in chosen["mi300x"]
+    assert (
+        "FlashMLA" not in of("deepseek-v3", "mi300x", 1, tensor_parallel_size=8)["attention"].choice
+    )
     assert "FlashMLA" in of("deepseek-v3", "h200-sxm-141gb", 1, tensor_parallel_size=8)[
         "attention"
     ].choice  # fmt: skip

@@ -252,6 +252,52 @@ def test_every_fix_alone_makes_it_fit() -> None:
     assert findings(found)[0].code == "does_not_fit"
 
 
+def test_smaller_chunks_are_offered_where_they_do() -> None:
+    """A step of 8,192 tokens holds 736 MiB of Llama, (3 x 14,336 + 4,096) x 2 B a token, and
+    attention's workspace of 1 MiB shrinks with it."""
+    full = plan(context=65536, concurrency=1).total_bytes_per_gpu
+    step = 8192 * (3 * 14336 + 4096) * 2
+    for short, tokens in ((1, 4096), (step // 2 + MIB, 2048)):
+        found = plan(gpu=custom_gpu(full - short), context=65536)
+        first = fixes(found)[0]
+        assert first.deployment == found.deployment.replace(max_num_batched_tokens=tokens)
+    beyond = fixes(plan(gpu=custom_gpu(full - step * 3 // 4 - MIB), context=65536))
+    assert all(fix.deployment.max_num_batched_tokens == 8192 for fix in beyond)
+
+
+def test_tensor_parallelism_over_machines_is_a_warning() -> None:
+    for tp, over in ((8, False), (16, True)):
+        found = findings(plan(MODELS["deepseek"], tensor_parallel_size=tp))
+        said = [f.message for f in found if f.code == "tensor_parallel_over_network"]
+        assert bool(said) == over
+        assert all("2 pipeline stages of 8" in message for message in said)
+
+
+def test_a_context_is_cut_by_half_at_most_and_no_prompt_is() -> None:
+    """In formats of which no smaller ones are left to offer."""
+    card, formats = custom_gpu(8 * GIB), ("int4", "int4_per_token_head")
+
+    def planned(context: int, **work: int) -> Plan:
+        return plan(gpu=card, context=context, weights_dtype=formats[0],
+                    kv_cache_dtype=formats[1], **work)  # fmt: skip
+
+    longest = planned(1).max_context_tokens
+    assert longest is not None
+
+    def offered(context: int, **work: int) -> bool:
+        found = planned(context, **work)
+        cuts = [fix.workload for fix in fixes(found) if fix.workload.context < context]
+        assert all(cut.context == longest for cut in cuts)
+        return bool(cuts)
+
+    assert offered(longest + 1)
+    assert offered(2 * longest)
+    assert not offered(2 * longest + 1)
+    assert not offered(longest + 100, prompt=longest - 99)
+    assert offered(longest + 100, prompt=longest - 100)
+    assert not offered(longest + 100, prefix=longest - 99)
+
+
 def test_copies_of_latents_are_split_before_a_format_is_touched() -> None:
     """DeepSeek-V3.1 on 8 H200: 12 x 8.58 GiB on every rank, half of it does with 2 parts."""
     model = parse(load_model_config("deepseek-v3.1"))

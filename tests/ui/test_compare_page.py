@@ -1,11 +1,13 @@
 """The Compare page without a browser: every question, refusals in their rows, kept plans."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from cli import main
 from planner.deployment import Deployment
 from planner.parameters import count
 from planner.plan import Plan, make_plan
@@ -54,6 +56,35 @@ def test_attention_has_a_row_a_bar_and_a_line_each() -> None:
         assert f">{name}:" in bars(app)
     mla = next(trace for trace in chart["data"] if trace["name"] == "MLA")
     assert mla["y"][0] == 1024 * 32 * (512 + 64) * 2
+
+
+def test_times_and_dollars_are_those_of_the_command_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And they add up to the hour: 8 cards at 1.50 dollars or whatever the list says."""
+    query: dict[str, str] = {"model": "deepseek-v3", "gpus": "8", "context": "5120", "users": "64"}
+    said = html(page(by="GPUs", gpu="mi300x", **query))
+    words = ["latency", "--model", "deepseek-v3", "--gpu", "mi300x", "-tp", "8", "--format", "json"]
+    words += ["--prompt-tokens", "4096", "--output-tokens", "1024", "--concurrency", "64"]
+    assert main(words) == 0
+    out = json.loads(capsys.readouterr().out)
+    bill, load = out["cost"], out["under_load"]
+    prices = [f"{bill[f'usd_per_million_{kind}_tokens']:,.2f}" for kind in ("input", "output")]
+    shown = ("64", f"{1e3 * out['ttft']['seconds']:,.0f} (", f"{1e3 * load['tpot_s']:,.1f}",
+             f"{load['output_tokens_per_s']:,.0f}", *prices)  # fmt: skip
+    row = said[said.rindex(">mi300x</th>") :].partition("</tr>")[0]
+    cells = re.findall(r"</span>([^<]+)</td>", row)
+    assert len(cells) == len(shown)
+    assert all(cell.startswith(text) for cell, text in zip(cells, shown, strict=True))
+    per_s = load["requests_per_s"]
+    hour = 3600e-6 * per_s * (4096 * float(prices[0]) + 1024 * float(prices[1]))
+    assert hour == pytest.approx(8 * bill["usd_per_gpu_hour"], rel=0.02)
+
+
+def test_a_card_without_a_speed_says_so() -> None:
+    found = page(by="GPUs", cards="apple-m2-ultra", context="4096", users="1")
+    said = [caption.value for caption in found.caption]
+    assert any("apple-m2-ultra: no arithmetic rate is published" in text for text in said)
 
 
 def test_forms_can_be_compared_at_the_same_parameters() -> None:

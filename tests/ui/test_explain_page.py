@@ -252,7 +252,7 @@ def test_claims_are_82_and_can_be_filtered() -> None:
 def test_fp8_is_computed_for_the_models_own_heads() -> None:
     said = text(page("Flash 1 to 4", model="deepseek-v3"))
     assert "√64 on each 64 of 192 entries" in said
-    assert "times less at 8,192 tokens" in said
+    assert "times less at 4,096 tokens" in said
 
 
 def test_ping_pong_is_drawn_for_the_card() -> None:

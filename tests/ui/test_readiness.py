@@ -44,3 +44,11 @@ def test_what_is_served_is_app_py_itself() -> None:
         "print(find(Path('app.py')).import_string, app.app.script_path.name)"
     )
     assert answer(code) == "app:app app.py"
+
+
+def test_numpy_is_told_to_keep_to_one_core_before_it_is_there() -> None:
+    code = (
+        "import os, sys; os.environ.pop('OPENBLAS_NUM_THREADS', None); import app; "
+        "print(os.environ['OPENBLAS_NUM_THREADS'], 'numpy' in sys.modules)"
+    )
+    assert answer(code) == "1 False"

@@ -1,5 +1,6 @@
 """The Find hardware page without a browser: an answer at once, limits that bite, refusals."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,15 @@ def test_the_page_says_what_the_search_found() -> None:
         assert name(loser) in html(app)
     assert "What it misses first" in html(app)
     assert "Because" in html(app)
+
+
+def test_only_the_gpus_named_are_tried() -> None:
+    usual = {"model": "llama-3.1-8b", "s_gpus": "2", "users": "8", "context": "9216"}
+    app = page(**usual, s_only="h100-sxm5-80gb")
+    assert "H100-SXM5-80GB" in app.success[0].value
+    assert not re.search("MI300X|L40S|B200|H200", html(app))
+    app = page(**usual, s_only="tpu-v5e")
+    assert "no price is known for tpu-v5e" in "".join(e.value.lower() for e in app.error)
 
 
 def test_limits_that_nothing_meets_name_the_nearest() -> None:

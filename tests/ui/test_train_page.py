@@ -78,8 +78,9 @@ def test_what_is_sent_is_asked_as_the_sharding_has_it() -> None:
 
 
 def test_one_change_is_not_called_several() -> None:
-    said = page(seq="1000000").error[0].value
-    assert "One change fits: sequences of " in said
+    said = page(seq="300000", loss="chunked").error[0].value
+    assert "One change fits: 4 GPUs (data 1 × tensor 2 × pipeline 2)." in said
+    assert "No single change fits." in page(seq="1000000").error[0].value
     assert "an estimate, if it fitted" in html(page(method="Full"))
     assert "if it fitted" not in html(page())
 

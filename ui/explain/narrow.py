@@ -8,7 +8,7 @@ from ui.explain import charts, parts
 from ui.tables import html_table
 from ui.theme import dark
 
-LENGTHS = (512, 2048, 8192)
+LENGTHS = (256, 1024, 4096)
 
 
 @st.cache_data(max_entries=8, show_spinner="Computing attention in fp8")

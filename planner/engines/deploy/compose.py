@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from planner.engines.deploy.cards import compose_access
 from planner.engines.deploy.service import CONFIG_PATH, MODELS, Service
+from planner.engines.deploy.startup import longest_start_s
 from planner.engines.yaml_text import yaml_text
 from planner.errors import PlanRefused
+from planner.units import MINUTE_S
 
 CONFIG = "engine"
 """Name of the engine's file among the configs."""
@@ -20,7 +23,6 @@ def compose(service: Service) -> str:
 
 def compose_data(service: Service) -> dict[str, Any]:
     """The file as data (Compose specification)."""
-    devices = [{"driver": "nvidia", "count": service.gpus, "capabilities": ["gpu"]}]
     mounts = ["hf-cache:/root/.cache/huggingface"]
     if service.reads_files:
         mounts.append(f".{MODELS}:{MODELS}:ro")
@@ -40,13 +42,13 @@ def compose_data(service: Service) -> dict[str, Any]:
                 **({"configs": reads} if reads else {}),
                 "ipc": "host",
                 "restart": "unless-stopped",
-                "deploy": {"resources": {"reservations": {"devices": devices}}},
+                **compose_access(service.gpu, service.gpus),
                 "healthcheck": {
                     "test": ["CMD-SHELL", health],
                     "interval": "30s",
                     "timeout": "10s",
                     "retries": 3,
-                    "start_period": "20m",
+                    "start_period": f"{longest_start_s(service.weights_bytes) // MINUTE_S}m",
                 },
             }
         },

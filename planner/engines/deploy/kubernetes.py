@@ -1,13 +1,21 @@
-"""Kubernetes: a Deployment and its Service, and the pod that other kinds share."""
+"""Kubernetes: a Deployment and its Service, and the pod that other kinds share.
+
+/dev/shm has no size limit. What engines keep there grows with their ranks and not with the model:
+vLLM's documentation gives 2 GiB to a pod of one card and LeaderWorkerSet's example 15 to one of 8
+(docs/deployment/k8s.md; docs/examples/leaderworkerset/basic/vllm.yaml). A pod that outgrows a limit
+is evicted, while memory that nobody writes is not taken: the pod's own limit, if any, bounds it.
+"""
 
 from typing import Any
 
+from planner.engines.deploy.cards import resource
 from planner.engines.deploy.service import CONFIG_PATH, MODELS, SECRET, SECRET_KEY, Service
+from planner.engines.deploy.startup import longest_start_s
 from planner.engines.engine import CONFIG_NAME
 from planner.engines.yaml_text import yaml_text
 from planner.errors import PlanRefused
 
-GPU_RESOURCE = "nvidia.com/gpu"
+PROBED_EVERY_S = 10
 
 
 def kubernetes(service: Service) -> str:
@@ -78,8 +86,8 @@ def pod(service: Service, args: tuple[str, ...] | None = None, *, serves: bool =
             }
         ],
         "resources": {
-            "requests": {GPU_RESOURCE: str(service.gpus)},
-            "limits": {GPU_RESOURCE: str(service.gpus)},
+            "requests": {resource(service.gpu): str(service.gpus)},
+            "limits": {resource(service.gpu): str(service.gpus)},
         },
         "volumeMounts": [
             {"name": "shm", "mountPath": "/dev/shm"},
@@ -89,7 +97,10 @@ def pod(service: Service, args: tuple[str, ...] | None = None, *, serves: bool =
     if serves:
         get = {"path": "/health", "port": "http"}
         container["ports"] = [{"name": "http", "containerPort": service.port}]
-        container["startupProbe"] = {"httpGet": get, "periodSeconds": 10, "failureThreshold": 180}
+        container["startupProbe"] = {
+            "httpGet": get, "periodSeconds": PROBED_EVERY_S,
+            "failureThreshold": longest_start_s(service.weights_bytes) // PROBED_EVERY_S,
+        }  # fmt: skip
         container["readinessProbe"] = {"httpGet": get, "periodSeconds": 5}
         container["livenessProbe"] = {"httpGet": get, "periodSeconds": 15, "failureThreshold": 4}
     volumes: list[dict[str, Any]] = [

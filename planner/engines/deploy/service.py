@@ -1,8 +1,4 @@
-"""What every deployment file says: image, command, port, GPUs and nodes of one engine.
-
-Images and health checks are those that the projects publish: vllm/vllm-openai, lmsysorg/sglang,
-TensorRT-LLM's release container, and llama.cpp's server-cuda.
-"""
+"""What every deployment file says: image, command, port, GPUs and nodes of one engine."""
 
 import json
 import re
@@ -10,8 +6,10 @@ import shlex
 from dataclasses import dataclass
 
 from planner.deployment import Deployment
+from planner.engines.deploy import cards
 from planner.engines.engine import CONFIG_NAME, EngineFigures
 from planner.errors import PlanRefused
+from planner.hardware import Gpu
 from planner.units import ceil_div
 
 GPUS_PER_NODE = 8
@@ -27,9 +25,9 @@ SECRET, SECRET_KEY = "hf-token", "token"
 class Service:
     """One engine as a container. args: its command line, ready to listen on `port`.
 
-    gpus are those of one node; nodes above 1 need a cluster. config: text of a file that args name
-    by CONFIG_PATH. version: the engine's. folders: paths of models in args, to be mounted as they
-    are.
+    gpus, of the kind `gpu`, are those of one node; nodes above 1 need a cluster. weights_bytes: of
+    the whole model. config: text of a file that args name by CONFIG_PATH. version: the engine's.
+    folders: paths of models in args, to be mounted as they are.
     """
 
     name: str
@@ -40,6 +38,8 @@ class Service:
     port: int
     gpus: int
     nodes: int
+    gpu: Gpu
+    weights_bytes: int
     replicas: int = 1
     config: str = ""
     version: str = ""
@@ -51,6 +51,11 @@ class Service:
         return self.engine == "llama.cpp"
 
     @property
+    def downloads(self) -> bool:
+        """Whether the model comes from the Hub."""
+        return not self.reads_files and self.model not in self.folders
+
+    @property
     def shell(self) -> str:
         return shlex.join(self.args)
 
@@ -59,6 +64,8 @@ def service_of(
     figures: EngineFigures,
     model: str,
     deployment: Deployment,
+    gpu: Gpu,
+    weights_bytes: int,
     *,
     gpus_per_node: int = GPUS_PER_NODE,
     replicas: int = 1,
@@ -66,7 +73,7 @@ def service_of(
     """The service of a planned engine.
 
     Raises PlanRefused for libraries that serve nothing, for plans that the engine would refuse,
-    and for GPUs that fill no whole node.
+    for cards of which no image is known, and for GPUs that fill no whole node.
     """
     if figures.name not in PORTS:
         raise PlanRefused(f"{figures.name} is a library and no server: choose another engine")
@@ -88,9 +95,9 @@ def service_of(
         words = ["/app/llama-server", "-m", f"{MODELS}/{words[2]}", *words[3:]]
     args = (*words, "--host", "0.0.0.0", "--port", str(port))
     return Service(
-        dns_name(model), model, figures.name, _image(figures), args, port,
-        deployment.gpus // nodes, nodes, replicas, figures.config_file, figures.version,
-        _folders(words),
+        dns_name(model), model, figures.name, cards.image(figures, gpu), args, port,
+        deployment.gpus // nodes, nodes, gpu, weights_bytes, replicas, figures.config_file,
+        figures.version, _folders(words),
     )  # fmt: skip
 
 
@@ -111,17 +118,3 @@ def dns_name(model: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "-", model.rsplit("/", 1)[-1].lower()).strip("-")
     name = name[:63].rstrip("-") or "model"
     return name if name[0].isalpha() else f"m-{name}"[:63]
-
-
-def _image(figures: EngineFigures) -> str:
-    version = figures.version
-    return {
-        "vllm": f"vllm/vllm-openai:v{version}",
-        "sglang": f"lmsysorg/sglang:v{version}",
-        "tensorrt-llm": f"nvcr.io/nvidia/tensorrt-llm/release:{_three(version)}",
-        "llama.cpp": "ghcr.io/ggml-org/llama.cpp:server-cuda",
-    }[figures.name]
-
-
-def _three(version: str) -> str:
-    return version if version.count(".") >= 2 else f"{version}.0"

@@ -25,6 +25,7 @@ from tests.planner.models import LLAMA_8B, model
 
 yaml = pytest.importorskip("yaml", reason="PyYAML reads the files back")
 H100 = load_gpu("h100-sxm5-80gb")
+WEIGHTS = 2 * 8_030_261_248
 NAME = "meta-llama/Llama-3.1-8B-Instruct"
 
 
@@ -40,11 +41,17 @@ def written(engine: str, deployment: Deployment, **more: Any) -> dict[str, str]:
         figures = tensorrt_llm_figures(llama, H100, deployment, trt, name=NAME)
     else:
         figures = llama_cpp_figures(llama, H100, deployment, LlamaCppOptions(), name="m.gguf")
-    return files(figures, NAME, deployment, H100.id, **more)
+    return files(figures, NAME, deployment, H100, WEIGHTS, **more)
 
 
 def documents(text: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(text))
+
+
+def read_by_compose(text: str) -> list[str]:
+    """Names of the services, as the Compose specification's own reader finds them."""
+    compose_spec = pytest.importorskip("compose_spec", reason="the Compose specification's reader")
+    return list(compose_spec.PyCompose.from_yaml(text).service_names())
 
 
 ENGINES = ("vllm", "sglang", "tensorrt-llm", "llama.cpp")
@@ -53,10 +60,8 @@ PORTS = {"vllm": 8000, "sglang": 30000, "tensorrt-llm": 8000, "llama.cpp": 8080}
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_compose_files_follow_the_specification(engine: str) -> None:
-    compose_spec = pytest.importorskip("compose_spec", reason="the Compose specification's reader")
     text = written(engine, Deployment(tensor_parallel_size=2))["compose.yaml"]
-    read = compose_spec.PyCompose.from_yaml(text)
-    assert read.service_names() == ["llama-3-1-8b-instruct"]
+    assert read_by_compose(text) == ["llama-3-1-8b-instruct"]
     service = documents(text)[0]["services"]["llama-3-1-8b-instruct"]
     reserved = service["deploy"]["resources"]["reservations"]["devices"][0]
     assert reserved == {"driver": "nvidia", "count": 2, "capabilities": ["gpu"]}
@@ -213,13 +218,15 @@ def test_what_cannot_be_deployed_says_why() -> None:
     llama, single = model(LLAMA_8B), Deployment()
     library = transformers_figures(llama, H100, single, TransformersOptions())
     with pytest.raises(PlanRefused, match="no server"):
-        files(library, NAME, single, H100.id)
+        files(library, NAME, single, H100, WEIGHTS)
     small = sglang_figures(llama, H100, single, SglangOptions(mem_fraction_static=0.1))
     with pytest.raises(PlanRefused, match="would not start"):
-        files(small, NAME, single, H100.id)
+        files(small, NAME, single, H100, WEIGHTS)
     wide = Deployment(tensor_parallel_size=16)
     with pytest.raises(PlanRefused, match="proof of concept"):
-        service_of(llama_cpp_figures(llama, H100, wide, LlamaCppOptions()), NAME, wide)
+        service_of(
+            llama_cpp_figures(llama, H100, wide, LlamaCppOptions()), NAME, wide, H100, WEIGHTS
+        )
 
 
 def test_tensorrt_llm_spans_nodes_under_slurm() -> None:
@@ -232,6 +239,54 @@ def test_tensorrt_llm_spans_nodes_under_slurm() -> None:
     assert '--container-mounts="$PWD:/config"' in job
     assert "--container-image=nvcr.io#nvidia/tensorrt-llm/release:1.2.0" in job
     assert "slurm.sh" not in written("tensorrt-llm", Deployment(tensor_parallel_size=8))
+
+
+@pytest.mark.parametrize(
+    ("weights_bytes", "minutes"),
+    [(WEIGHTS, 18), (141_107_412_992, 34), (688_586_727_753, 107)],
+)
+def test_a_start_may_take_as_long_as_its_weights_need(weights_bytes: int, minutes: int) -> None:
+    """16.06 GB, Llama 70B's 141.1 and DeepSeek-V3's 688.6 of files at 125 MB/s, and 15 minutes."""
+    deployment = Deployment(tensor_parallel_size=8)
+    options = VllmOptions(max_model_len=8192)
+    figures = vllm_figures(model(LLAMA_8B), H100, deployment, options, name=NAME)
+    found = files(figures, NAME, deployment, H100, weights_bytes)
+    container = documents(found["kubernetes.yaml"])[0]["spec"]["template"]["spec"]["containers"][0]
+    probe = container["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] == 60 * minutes
+    assert f"# A start may take {minutes} minutes: " in found["kubernetes.yaml"]
+    (service,) = documents(found["compose.yaml"])[0]["services"].values()
+    assert service["healthcheck"]["start_period"] == f"{minutes}m"
+
+
+def test_amd_s_cards_get_their_own_image_and_resource() -> None:
+    """docs/deployment/k8s.md of vLLM has amd.com/gpu; ROCm's documentation the devices."""
+    card, deployment = load_gpu("mi300x"), Deployment(tensor_parallel_size=2)
+    options = VllmOptions(version="0.28.0", max_model_len=8192)
+    figures = vllm_figures(model(LLAMA_8B), card, deployment, options, name=NAME)
+    found = files(figures, NAME, deployment, card, WEIGHTS)
+    assert "nvidia" not in "".join(found.values())
+    container = documents(found["kubernetes.yaml"])[0]["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == "vllm/vllm-openai-rocm:v0.28.0"
+    assert container["resources"]["limits"] == {"amd.com/gpu": "2"}
+    (service,) = documents(found["compose.yaml"])[0]["services"].values()
+    assert service["devices"] == ["/dev/kfd:/dev/kfd", "/dev/dri:/dev/dri"]
+    assert read_by_compose(found["compose.yaml"]) == ["llama-3-1-8b-instruct"]
+    sglang = sglang_figures(model(LLAMA_8B), card, deployment, SglangOptions(), name=NAME)
+    with pytest.raises(PlanRefused, match=r"no image of SGLang .* for .*MI300X is known"):
+        files(sglang, NAME, deployment, card, WEIGHTS)
+
+
+def test_a_slice_is_asked_for_by_its_profile() -> None:
+    """Names of NVIDIA's device plugin with its mixed strategy."""
+    card = load_gpu("h100-sxm5-80gb-mig-3g.40gb")
+    options = VllmOptions(max_model_len=8192)
+    figures = vllm_figures(model(LLAMA_8B), card, Deployment(), options, name=NAME)
+    found = files(figures, NAME, Deployment(), card, WEIGHTS)
+    container = documents(found["kubernetes.yaml"])[0]["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"] == {"nvidia.com/mig-3g.40gb": "1"}
+    assert "count" not in found["compose.yaml"]
+    assert read_by_compose(found["compose.yaml"]) == ["llama-3-1-8b-instruct"]
 
 
 def test_names_suit_kubernetes() -> None:
@@ -259,7 +314,7 @@ def test_a_folder_is_mounted_and_a_placeholder_is_named() -> None:
         ),
     )
     figures = vllm_figures(llama, H100, Deployment(), options, draft=llama, name="/data/mine")
-    found = files(figures, "/data/mine", Deployment(), H100.id)
+    found = files(figures, "/data/mine", Deployment(), H100, WEIGHTS)
     compose, kubernetes = found["compose.yaml"], found["kubernetes.yaml"]
     for text in (compose, kubernetes):
         assert text.startswith(

@@ -36,6 +36,7 @@ NAME = "Qwen/Qwen3-30B-A3B"
 CONFIG = load_model_config(NAME)
 MODEL = parse(CONFIG, NAME)
 H200 = "h200-sxm-141gb"
+WEIGHTS = 2 * 30_532_122_624
 ONE, EIGHT = Deployment(), Deployment(tensor_parallel_size=8)
 SPREAD = Deployment(tensor_parallel_size=2, data_parallel_size=4, enable_expert_parallel=True)
 STAGES = Deployment(tensor_parallel_size=8, pipeline_parallel_size=2)
@@ -69,7 +70,7 @@ def written(deployment: Deployment, gpu: str = H200, **flags: Any) -> dict[str, 
         MODEL, load_gpu(gpu), deployment, VllmOptions(**flags), config=CONFIG, name=NAME
     )
     assert figures.refused is None, figures.refused
-    return files(figures, NAME, deployment, gpu)
+    return files(figures, NAME, deployment, load_gpu(gpu), WEIGHTS)
 
 
 def documents(text: str) -> list[Any]:
@@ -103,7 +104,7 @@ def test_leader_worker_set(version: str) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema reads the restated schema")
     if version == "sglang":
         figures = sglang_figures(MODEL, load_gpu(H200), STAGES, SglangOptions(), name=NAME)
-        found = files(figures, NAME, STAGES, H200)
+        found = files(figures, NAME, STAGES, load_gpu(H200), WEIGHTS)
     else:
         found = written(STAGES, version=version)
     document = documents(found["leader-worker-set.yaml"])[0]

@@ -163,6 +163,6 @@ def test_the_rewritten_configuration_reads_as_the_stretched_model() -> None:
 
 
 def test_deployment_files_carry_the_overrides() -> None:
-    found = files(figures("vllm"), "Qwen/Qwen3-8B", Deployment(), GPU.id)
+    found = files(figures("vllm"), "Qwen/Qwen3-8B", Deployment(), GPU, 2**34)
     assert "hf_overrides:" in found["ray-serve.yaml"]
     assert "--hf-overrides" in found["compose.yaml"]

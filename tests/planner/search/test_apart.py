@@ -2,6 +2,7 @@
 
 import pytest
 
+from planner.search.candidates import candidate_cost
 from planner.search.report import (
     name,
 )
@@ -45,6 +46,12 @@ def test_apart_is_what_disaggregation_computes_for_the_same_pools() -> None:
             assert pair.ttft_p95_s == pytest.approx(same.ttft_p95_s)
             assert pair.tpot_s == pytest.approx(same.tpot_s)
             assert pair.requests_per_s == pytest.approx(same.requests_per_s)
+        bill = candidate_cost(pair, heavy)
+        of_prompts = pair.offer.usd_per_gpu_hour * pair.prompt_replicas * pair.prompts.gpus
+        prompts_an_hour = 3600 * (pair.requests_per_s or 0) * 12_000
+        assert bill.usd_per_million_input_tokens == pytest.approx(
+            1e6 * of_prompts / prompts_an_hour
+        )
     assert "for prompts (tensor parallel" in name(pairs[0])
     winners = [pair for pair in pairs if pair.lost is None]
     assert winners

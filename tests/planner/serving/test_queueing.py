@@ -152,3 +152,7 @@ def test_an_engine_that_would_not_start_simulates_nothing() -> None:
     figures = figures_for("vllm", options_for("vllm", {}), model(), gpu, Deployment())
     with pytest.raises(PlanRefused, match=r"vLLM .* would refuse to start \(--max-model-len"):
         engine_replica(figures, model(), gpu, Deployment(), speed_of(gpu))
+    longest = int(figures.remedies[0].split()[1])
+    options, more = options_for("vllm", {}), {"longest": longest + 1}
+    for_longer = figures_for("vllm", options, model(), gpu, Deployment(), **more)
+    assert not any("max-model-len" in remedy for remedy in for_longer.remedies)

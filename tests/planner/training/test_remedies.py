@@ -67,6 +67,14 @@ def test_sequences_are_a_length_that_ranks_can_share() -> None:
     )))  # fmt: skip
 
 
+def test_sequences_are_not_cut_to_less_than_half() -> None:
+    """That many tokens fit, and one micro-batch of more does not."""
+    longest = longest_sequence(small(lora=Lora()))
+    for tokens, offered in ((longest + 1, True), (2 * longest, True), (2 * longest + 1, False)):
+        words = f"sequences of {longest:,} tokens"
+        assert (words in remedies(small(lora=Lora(), sequence_length=tokens))) == offered
+
+
 def test_sequences_beyond_the_stated_positions_are_said_to_be() -> None:
     """131,072 of Llama 3.1; OPT has a table of 2,048, beyond which it cannot run at all."""
     said = " ".join(notes(small(lora=Lora(), sequence_length=200_000)))

@@ -38,7 +38,7 @@ def plan(
         (["--kv-cache-dtype", "nvfp4", "--engine-version", "0.8.5", *B200], "0.20 has it"),
         (["--kv-cache-dtype", "nvfp4"], "H100-SXM5-80GB has no kernels for a nvfp4 cache"),
         (["--context-parallel-size", "2"], "not described with a prefill ring"),
-        (["--gpu", "apple-m2-ultra"], "vLLM does not run on"),
+        (["--gpu", "apple-m2-ultra"], "vLLM does not run on Apple M2 Ultra; choose llama.cpp"),
         (["--kv-cache-dtype", "fp32"], "no such cache"),
         (["--kv-cache-dtype", "int8", "--engine-version", "0.15.1"], "0.20 has it"),
         (["--max-model-len", "200000"], "beyond the 131,072 tokens"),
