@@ -12,6 +12,7 @@ from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.estimate import Estimate
 from planner.explain import derivation
+from planner.files.comparison import Comparison
 from planner.findings import findings
 from planner.fixes import fixes
 from planner.footprint import Stage
@@ -53,6 +54,7 @@ def as_data(plan: Plan, config: Mapping[str, Any] | None = None) -> dict[str, An
             "bytes": plan.weights_bytes,
             "bytes_per_gpu": plan.stage.weights_bytes,
             "components_per_gpu": plan.stage.weights,
+            "files": files_data(plan.weight_files),
         },
         "kv_cache": {
             "dtype": plan.footprint.kv_format.name,
@@ -128,6 +130,18 @@ def traffic(plan: Plan) -> dict[str, int]:
         "prefill_flops_per_layer": attention.flops(heads, n, n),
         "naive_traffic_bytes_per_layer": attention.naive_traffic_bytes(heads, n, n),
         "flash_traffic_bytes_per_layer": attention.flash_traffic_bytes(heads, n, n),
+    }
+
+
+def files_data(found: Comparison | None) -> dict[str, Any] | None:
+    """What the weight files hold beside the plan; None where none were read."""
+    if found is None:
+        return None
+    return {
+        **found.files.model_dump(mode="json"),
+        "planned_bytes": found.planned,
+        "difference_bytes": found.difference,
+        "differences": [asdict(line) for line in found.lines],
     }
 
 

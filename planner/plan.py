@@ -11,6 +11,7 @@ from planner import attention, paging
 from planner.capacity import max_concurrency, max_context_tokens
 from planner.deployment import Deployment
 from planner.estimate import Estimate, total
+from planner.files.comparison import Comparison, compare
 from planner.footprint import Footprint, Stage, footprint
 from planner.hardware import Gpu
 from planner.kinds.attention import LatentAttention
@@ -94,6 +95,11 @@ class Plan:
     def weights_bytes(self) -> int:
         """One copy of the whole model's weights."""
         return self.footprint.weights.total
+
+    @cached_property
+    def weight_files(self) -> Comparison | None:
+        """The same beside what the model's files hold; None where none were read."""
+        return compare(self.model, self.deployment.weights_dtype, self.footprint.assignment)
 
     @property
     def kv_bytes_per_token(self) -> int:

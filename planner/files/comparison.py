@@ -1,6 +1,6 @@
 """The weights of a plan beside those in its model's files, and what makes the difference.
 
-found = comparison(plan)       # None without files
+found = compare(model, "auto", assign(model, "auto"))     # None without files
 found.difference, found.lines
 """
 
@@ -12,7 +12,6 @@ from planner.formats.gguf_assignment import Stored, held_in_gguf
 from planner.formats.quantization import Assignment, assign
 from planner.formats.weight_formats import UNQUANTISED
 from planner.model import Model
-from planner.plan import Plan
 from planner.units import format_bytes
 
 ELEMENT = {"F32": 4, "F16": 2, "BF16": 2}
@@ -77,15 +76,15 @@ def _signed(size: int) -> str:
     return f"{'+' if size > 0 else ''}{format_bytes(size)}"
 
 
-def comparison(plan: Plan) -> Comparison | None:
-    """The files of the plan's model against what it counts; None where none were read."""
-    files, model = plan.model.files, plan.model
+def compare(model: Model, weights_dtype: str, assignment: Assignment) -> Comparison | None:
+    """The model's files against `assignment`; None where none were read."""
+    files = model.files
     if files is None:
         return None
-    planned = planned_parts(model, plan.footprint.assignment)
+    planned = planned_parts(model, assignment)
     counted = sum(size for part, size in planned.items() if part != "prediction")
-    if plan.deployment.weights_dtype != "auto":
-        why = f"weights are planned as {plan.deployment.weights_dtype}, not as the files have them"
+    if weights_dtype.lower() != "auto":
+        why = f"planned as {weights_dtype} and not as the files have them"
         lines: Iterable[Line] = [Line("for all of them", why, files.bytes - counted)]
     elif files.has_sizes:
         lines = _by_part(model, files, planned)
@@ -171,11 +170,11 @@ def _by_total(
 def _expected(model: Model, files: WeightFiles, planned: dict[str, int]) -> Iterator[Line]:
     if model.saved_dtype is not None and model.quantization is None:
         as_saved = model.model_copy(update={"dtype": model.saved_dtype})
-        before = planned.copy()
-        planned |= planned_parts(as_saved, assign(as_saved, "auto"))
-        grown = sum(planned[part] - before[part] for part in LABELS if part != "prediction")
-        why = f"stored in {model.saved_dtype}, planned in {model.dtype}"
+        saved = planned_parts(as_saved, assign(as_saved, "auto"))
+        grown = sum(saved[part] - planned[part] for part in LABELS if part != "prediction")
+        why = f"stored in {model.saved_dtype} and planned in {model.dtype}"
         yield Line("for all of them", why, grown)
+        planned = saved
     if "head" in files.parts and not planned["head"] and model.tie_word_embeddings:
         yield Line(LABELS["head"], TIED, planned["embedding"])
     if "prediction" in files.parts and planned["prediction"]:
