@@ -70,14 +70,27 @@ class WeightFiles(Frozen):
         return any(self.parts.values())
 
 
-def part_of(name: str, num_hidden_layers: int) -> Part:
-    """The part of the model that a tensor of this name belongs to."""
+def depth_of(config: Mapping[str, Any]) -> int | None:
+    """How many layers the configuration's decoder has, None where no usual field says."""
+    nested = [config.get(name) for name in ("text_config", "llm_config", "language_config")]
+    for part in (config, *nested):
+        for name in ("num_hidden_layers", "n_layer", "num_layers", "n_layers"):
+            if isinstance(part, Mapping) and isinstance(part.get(name), int):
+                return int(part[name])
+    thinker = config.get("thinker_config")
+    return depth_of(thinker) if isinstance(thinker, Mapping) else None
+
+
+def part_of(name: str, num_hidden_layers: int | None) -> Part:
+    """The part of the model that a tensor of this name belongs to. Layers beyond the decoder's are
+    prediction layers."""
     for part, pattern in PATTERNS:
         if pattern.search(name):
             return part
     layer = LAYER.search(name)
     if layer is not None:
-        return "layers" if int(layer[1]) < num_hidden_layers else "prediction"
+        beyond = num_hidden_layers is not None and int(layer[1]) >= num_hidden_layers
+        return "prediction" if beyond else "layers"
     for part, pattern in NUMBERLESS:
         if pattern.search(name):
             return part
@@ -87,7 +100,7 @@ def part_of(name: str, num_hidden_layers: int) -> Part:
 def of_headers(
     name: str,
     headers: "Iterable[FileHeader | GgufHeader]",
-    num_hidden_layers: int,
+    num_hidden_layers: int | None,
     cut: Iterable[str] = (),
 ) -> WeightFiles:
     """What the files with these headers hold. Raises ConfigRefused where two have one tensor."""
@@ -110,7 +123,7 @@ def _add(sizes: dict[str, int], tensor: StoredTensor) -> None:
     sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.bytes
 
 
-def of_index(name: str, index: "Index", num_hidden_layers: int) -> WeightFiles:
+def of_index(name: str, index: "Index", num_hidden_layers: int | None) -> WeightFiles:
     """What an index says: the bytes of all, and which parts there are."""
     names = [tensor for held in index.files.values() for tensor in held]
     if not names:
