@@ -16,11 +16,14 @@ _NUMBERS = {
 }  # fmt: skip
 
 _OTHERS = {
-    9: ("q8_1", 32, 40), 15: ("q8_k", 256, 292), 24: ("i8", 1, 1), 25: ("i16", 1, 2),
+    15: ("q8_k", 256, 292), 24: ("i8", 1, 1), 25: ("i16", 1, 2),
     26: ("i32", 1, 4), 27: ("i64", 1, 8), 28: ("f64", 1, 8), 40: ("ggml_nvfp4", 64, 36),
     41: ("q1_0", 128, 18),
 }  # fmt: skip
-"""Types that no weights dtype is named after. ggml's NVFP4 has no scale per matrix."""
+"""Types that no weights dtype is named after. ggml's NVFP4 has no scale per matrix.
+
+Q8_1 (9) is left out: no file stores it, and ggml-common.h gives it 36 bytes where gguf-py says 40.
+"""
 
 TYPES: dict[int, WeightFormat] = {
     0: FP32,
