@@ -25,17 +25,15 @@ def read_file(path: Path) -> dict[str, Any]:
 
     if path.suffix == ".gguf":
         return weight_files.read_gguf(path)
-    if path.suffix == ".safetensors" and not path.is_dir():
+    if path.name == INDEX or (path.suffix == ".safetensors" and not path.is_dir()):
         if not path.with_name("config.json").is_file():
-            raise ConfigRefused("these are weights: put the config.json of their model beside them")
+            raise ConfigRefused("it has no config.json beside it, which says what its tensors are")
         config = read_config(path.with_name("config.json"))
         return weight_files.with_files_of(path.parent, config, only=path)
     if path.is_dir() and not (path / "config.json").is_file():
         found = weight_files.gguf_in(path)
         if found is not None:
             return weight_files.read_gguf(found)
-    if path.name == INDEX and path.with_name("config.json").is_file():
-        path = path.with_name("config.json")
     config = read_config(path)
     if path.is_dir() or path.name == "config.json":
         folder = path if path.is_dir() else path.parent

@@ -30,15 +30,17 @@ def with_files_of(
     folder: Path, config: Mapping[str, Any], only: Path | None = None
 ) -> dict[str, Any]:
     """The configuration with what the .safetensors files of its folder hold, where there are any
-    that belong together. only: the one that was asked for.
+    that belong together. only: the file or index that was asked for.
 
     Raises ConfigRefused for a header that is broken.
     """
     index = folder / INDEX
     listed = index_of(index) if index.is_file() else None
-    if listed is not None and (only is None or only.name in listed.files):
+    if listed is not None and (only is None or only.name in (INDEX, *listed.files)):
         paths = [folder / name for name in sorted(listed.files)]
         here = [path for path in paths if _is_here(path)]
+        if here != paths and listed.total_size is None and only is None:
+            return dict(config)
         if here != paths:
             name = f"{INDEX} ({len(here)} of its {counted(len(paths), 'file')} are here)"
             return with_files(config, of_index(name, listed, depth_of(config)))

@@ -103,9 +103,9 @@ def _whole(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Names of tensors by the file that holds them, and the bytes of all."""
+    """Names of tensors by the file that holds them, and the bytes of all, None where not said."""
 
-    total_size: int
+    total_size: int | None
     files: dict[str, tuple[str, ...]]
 
 
@@ -114,13 +114,11 @@ def read_index(document: Mapping[str, Any]) -> Index:
     names, metadata = document.get("weight_map"), document.get("metadata")
     if not isinstance(names, Mapping) or not all(isinstance(f, str) for f in names.values()):
         raise ConfigRefused("weight_map is no object that names a file for every tensor")
-    total = metadata.get("total_size") if isinstance(metadata, Mapping) else None
+    total: Any = metadata.get("total_size") if isinstance(metadata, Mapping) else None
     if isinstance(total, float) and total.is_integer():
         total = int(total)
-    if type(total) is not int or total < 1:
-        raise ConfigRefused(
-            "metadata.total_size is no number of bytes: give the .safetensors files themselves"
-        )
+    if total is not None and (type(total) is not int or total < 1):
+        raise ConfigRefused(f"metadata.total_size: {str(total)[:40]!r} is no number of bytes")
     files: dict[str, list[str]] = {}
     for name, file in names.items():
         files.setdefault(file, []).append(name)

@@ -124,7 +124,12 @@ def _add(sizes: dict[str, int], tensor: StoredTensor) -> None:
 
 
 def of_index(name: str, index: "Index", num_hidden_layers: int | None) -> WeightFiles:
-    """What an index says: the bytes of all, and which parts there are."""
+    """What an index says: the bytes of all, and which parts there are. Raises ConfigRefused for one
+    that says neither."""
+    if index.total_size is None:
+        raise ConfigRefused(
+            "metadata.total_size is missing: give the .safetensors files themselves"
+        )
     names = [tensor for held in index.files.values() for tensor in held]
     if not names:
         raise ConfigRefused("weight_map names no tensor")

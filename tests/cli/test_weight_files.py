@@ -98,6 +98,17 @@ def test_a_folder_with_an_index_larger_than_a_configuration(
     assert files_of(capsys, folder)["files"]["tensors"] == 80_000
 
 
+def test_an_index_without_a_total_still_names_its_files(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shards(folder)
+    index = {**json.loads((folder / INDEX).read_text()), "metadata": {}}
+    (folder / INDEX).write_text(json.dumps(index))
+    assert files_of(capsys, folder)["files"]["bytes"] == WEIGHTS
+    (folder / "model-00001-of-00002.safetensors").unlink()
+    assert files_of(capsys, folder)["files"] is None
+
+
 def q8_0(folder: Path, name: str = "Llama-Q8_0.gguf", **metadata: Any) -> Path:
     """Llama-3.1-8B in Q8_0, with the factors of its rotary positions."""
     tensors = {
@@ -180,6 +191,7 @@ def test_a_split_gguf_file_is_read_whole(
         ("model.safetensors", b"\xff" * 64, "model.safetensors: its header would have"),
         (INDEX, b"{}", f"{INDEX}: weight_map is no object"),
         (INDEX, b"[", f"{INDEX}: this is not valid JSON"),
+        (INDEX, b'{"weight_map": {"a": "b"}}', "metadata.total_size is missing"),
     ],
 )
 def test_broken_files_are_refused_in_a_sentence(
@@ -194,7 +206,7 @@ def test_weights_without_a_configuration(
 ) -> None:
     sparse(tmp_path / "model.safetensors", safetensors(TENSORS), 0)
     said = complaint(capsys, "plan", "--model", str(tmp_path / "model.safetensors"), "--gpu", "l4")
-    assert "put the config.json of their model beside them" in said
+    assert "it has no config.json beside it" in said
 
 
 def test_inspect_says_what_the_files_hold(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

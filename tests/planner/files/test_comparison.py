@@ -198,6 +198,8 @@ def test_two_files_with_one_tensor_are_no_set() -> None:
     header = read_header(safetensors({"a": ("BF16", (2,))}))
     with pytest.raises(ConfigRefused, match="a is in two of the files"):
         of_headers("2 files", [header, header], 1)
+    with pytest.raises(ConfigRefused, match=r"metadata\.total_size is missing"):
+        of_index("x", Index(None, {"a": ("b",)}), 1)
     with pytest.raises(ConfigRefused, match="there is no tensor in it"):
         of_headers("x.safetensors", [read_header(safetensors({}))], 1)
 

@@ -72,7 +72,6 @@ def test_an_index_by_file() -> None:
     [
         ({"metadata": {"total_size": 1}}, "weight_map"),
         ({"metadata": {"total_size": 1}, "weight_map": {"a": 1}}, "weight_map"),
-        ({"weight_map": {"a": "1"}}, "metadata.total_size"),
         ({"metadata": {"total_size": "1"}, "weight_map": {"a": "1"}}, "metadata.total_size"),
         ({"metadata": {"total_size": True}, "weight_map": {"a": "1"}}, "metadata.total_size"),
     ],
