@@ -57,6 +57,12 @@ def configuration_of(files: Sequence[Any], before: str) -> str:
     return _joined(config or before, beside, tensors)
 
 
+def name_of(files: Sequence[Any]) -> str:
+    """What an engine loads of them: a GGUF file's own name, nothing of any other."""
+    names = sorted(file.name for file in files if file.name.lower().endswith(".gguf"))
+    return str(names[0]) if names else ""
+
+
 def _joined(config: str, beside: list[tuple[str, dict[str, Any]]], tensors: list[Any]) -> str:
     """A configuration with its quantisation and weight files."""
     if not config.strip():

@@ -7,7 +7,7 @@ from planner.model import NO_MIXER, Model, kind_name
 from planner.parameters import count
 from ui import options
 from ui.bound import BOUND
-from ui.model_files import HELP, MAX_HEADER_MIB, configuration_of
+from ui.model_files import HELP, MAX_HEADER_MIB, configuration_of, name_of
 from ui.model_source import (
     PASTED,
     ModelChoice,
@@ -71,7 +71,7 @@ def _layers(kind: str, n: int) -> str:
 
 def _from_config() -> ModelChoice:
     st.file_uploader(
-        "Open config.json, or a GGUF file's first part",
+        "Open config.json or a GGUF header",
         key="config_file",
         on_change=_read_config_file,
         accept_multiple_files=True,
@@ -115,6 +115,9 @@ def _read_config_file() -> None:
         return
     try:
         st.session_state["config"] = configuration_of(files, st.session_state.get("config") or "")
+        own = name_of(files)
+        if own or (st.session_state.get("model_name") or "").endswith(".gguf"):
+            st.session_state["model_name"] = own
     except SizewellError as error:
         st.session_state["config_complaint"] = str(error)
 

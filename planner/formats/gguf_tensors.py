@@ -13,7 +13,7 @@ from typing import Any
 
 from planner.errors import ConfigRefused
 from planner.formats.ggml_types import BY_NAME
-from planner.formats.gguf_assignment import Stored, split_latents
+from planner.formats.gguf_assignment import METHOD, Stored, held_in_gguf, split_latents
 from planner.formats.weight_formats import WeightFormat
 from planner.kinds.attention import LatentAttention
 from planner.kinds.mlp import MoE
@@ -21,6 +21,8 @@ from planner.model import LayerGroup, Model
 from planner.tensors import Weight
 
 FIELD = "quantization_config.tensors"
+LIKE = "like"
+"""In place of tensors: the type that every matrix is stored in."""
 
 NAMES = {
     "q_proj": ("attn_q", "attn_qkv"), "k_proj": ("attn_k", "attn_qkv"),
@@ -68,6 +70,23 @@ def tensors_of(quantization: Mapping[str, Any]) -> dict[str, tuple[WeightFormat,
     return found
 
 
+def most_of(tensors: Mapping[str, tuple[WeightFormat, int]]) -> list[str]:
+    """Names of the types, by how many elements they hold."""
+    held: dict[str, int] = {}
+    for kind, elements in tensors.values():
+        held[kind.name] = held.get(kind.name, 0) + elements
+    return sorted(held, key=lambda name: -held[name])
+
+
+def reshaped(model: Model) -> dict[str, Any]:
+    """What a copy of `model` with other layers must change: it is no longer what the files hold. Of
+    a GGUF file it keeps the type that most of it has, as LIKE."""
+    if not held_in_gguf(model, "auto") or LIKE in (model.quantization or {}):
+        return {"files": None}
+    kinds = most_of(tensors_of(model.quantization or {}))
+    return {"files": None, "quantization": {"quant_method": METHOD, LIKE: kinds[0]}}
+
+
 class FileTypes:
     """The type of each weight of `model` in the GGUF file that its configuration lists."""
 
@@ -75,11 +94,7 @@ class FileTypes:
         self.model = model
         self.tensors = tensors_of(model.quantization or {})
         self.taken: dict[str, int] = {}
-        used: dict[str, int] = {}
-        for kind, _ in self.tensors.values():
-            used[kind.name] = used.get(kind.name, 0) + 1
-        names = sorted(used, key=lambda name: -used[name])
-        self.description = f"GGUF file's own types ({', '.join(names)})"
+        self.description = f"GGUF file's own types ({', '.join(most_of(self.tensors))})"
         self.notes: tuple[str, ...] = ()
 
     def layer(self, group: LayerGroup, index: int) -> Stored:

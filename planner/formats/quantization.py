@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from planner.errors import ConfigRefused
 from planner.formats.gguf_assignment import FUSED_QKV, GgufTypes, Stored, held_in_gguf
-from planner.formats.gguf_tensors import FileTypes
+from planner.formats.gguf_tensors import LIKE, FileTypes
 from planner.formats.module_names import Module, outside, tails
 from planner.formats.quantization_config import scheme
 from planner.formats.quantization_scheme import FIELD, Scheme
@@ -81,7 +81,10 @@ def assign(model: Model, weights_dtype: str) -> Assignment:
     name = weights_dtype.lower()
     rest = UNQUANTISED[model.dtype]
     if held_in_gguf(model, name):
-        return _gguf(model, name)
+        like = (model.quantization or {}).get(LIKE) if name == "auto" else None
+        return (
+            _gguf(model, name) if like is None else replace(assign(model, like), weights_dtype=name)
+        )
     if name == "auto":
         if model.quantization is None:
             return _uniform(model, name, rest)

@@ -31,8 +31,11 @@ def load_command(
     scaling: the arguments that stretch positions."""
     load = [f'"{checkpoint.name}"', f'dtype="{checkpoint.dtype or "auto"}"']
     if held_in_gguf(model, deployment.weights_dtype):
-        file = gguf_file(model.source, deployment.weights_dtype).rsplit("/", 1)[-1]
-        load[1:] = [f'gguf_file="{file}"', f'dtype="{model.dtype}"']
+        file = gguf_file(model.source, model, deployment.weights_dtype).rsplit("/", 1)[-1]
+        folder = load[0]
+        if checkpoint.name.endswith(".gguf"):
+            folder = f'"{checkpoint.name.rpartition("/")[0] or "."}"'
+        load = [folder, f'gguf_file="{file}"', f'dtype="{model.dtype}"']
     if checkpoint.on_load is not None:
         load.append(f"quantization_config={checkpoint.on_load}")
     load.append(f'attn_implementation="{options.attn_implementation}"')
