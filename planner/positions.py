@@ -76,10 +76,8 @@ def reach(model: Model) -> Reach:
         supported = None if trained is None else int(trained * factor)
     elif method in ("longrope", "llama3"):
         trained = original or stated
-    unsaid = method == "llama3" and not rope.get("factor")
-    sentence = SENTENCES.get(
-        "factors" if unsaid else method, f"Rotary scaling {method!r} is not described here."
-    )
+    known = "factors" if method == "llama3" and not rope.get("factor") else method
+    sentence = SENTENCES.get(known, f"Rotary scaling {method!r} is not described here.")
     return Reach(
         method=method,
         trained_tokens=trained,

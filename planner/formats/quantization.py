@@ -82,9 +82,9 @@ def assign(model: Model, weights_dtype: str) -> Assignment:
     rest = UNQUANTISED[model.dtype]
     if held_in_gguf(model, name):
         like = (model.quantization or {}).get(LIKE) if name == "auto" else None
-        return (
-            _gguf(model, name) if like is None else replace(assign(model, like), weights_dtype=name)
-        )
+        if like is not None:
+            return replace(assign(model, str(like)), weights_dtype=name)
+        return _gguf(model, name)
     if name == "auto":
         if model.quantization is None:
             return _uniform(model, name, rest)
