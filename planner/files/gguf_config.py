@@ -30,6 +30,7 @@ FIELDS = {
     "rope.freq_base": "rope_theta",
 }
 """Keys after the architecture's name that are one field of every model type."""
+THETAS = ("rope.freq_base", "rope.freq_base_swa")
 HARMLESS = re.compile(
     r"""attention\.layer_norm(_rms)?_epsilon|attention\.scale|attention\.output_scale
     |(attn|final|router)_logit_softcapping|logit_scale|residual_scale|embedding_scale
@@ -138,10 +139,10 @@ def _tensors(headers: Sequence[GgufHeader]) -> list[StoredTensor]:
     first = headers[0].metadata
     count = first.get("split.count") or 1
     numbers = [header.metadata.get("split.no", 0) for header in headers]
-    if numbers != list(range(count)):
+    if count != len(headers) or numbers != list(range(len(headers))):
         raise ConfigRefused(
-            f"split.count: the file has {count} parts, and {len(headers)} of them are here: keep "
-            "all in one folder, under the names that they were split to",
+            f"split.count: the file has {str(count)[:20]} parts, and {len(headers)} of them are "
+            "here: keep all in one folder, under the names that they were split to",
             field="split.count",
         )
     tensors = [tensor for header in headers for tensor in header.tensors]
@@ -177,9 +178,16 @@ class _Keys:
             raise self.refuse(key, f"{str(value)[:40]} is not one number for all layers")
         return value
 
-    def needed(self, key: str) -> Any:
+    def whole(self, key: str) -> int | None:
         value = self.number(key)
-        if value is None:
+        if value is not None and (not isinstance(value, int) or value < 0):
+            raise self.refuse(key, f"{value} is not a whole number")
+        return value
+
+    def needed(self, key: str) -> int:
+        """A whole number above 0."""
+        value = self.whole(key)
+        if not value:
             raise self.refuse(key, "is missing, and the model cannot be sized without it")
         return value
 
@@ -209,8 +217,10 @@ def _fields(keys: _Keys, found: Architecture, tensors: list[StoredTensor]) -> di
     config: dict[str, Any] = {"model_type": found.model_type}
     for key in ("block_count", "embedding_length", "attention.head_count"):
         config[FIELDS[key]] = keys.needed(key)
+    if config["num_hidden_layers"] > len(tensors):
+        raise keys.refuse("block_count", "is more than the file has tensors")
     for key, field in {**FIELDS, **(found.fields or {})}.items():
-        value = keys.number(key)
+        value = keys.number(key) if key in THETAS else keys.whole(key)
         if value is not None:
             config[field] = value
     config["vocab_size"] = table[0]
@@ -234,10 +244,12 @@ def _fields(keys: _Keys, found: Architecture, tensors: list[StoredTensor]) -> di
 def _heads(keys: _Keys, config: dict[str, Any]) -> None:
     config.setdefault("num_key_value_heads", config["num_attention_heads"])
     config.setdefault("head_dim", config["hidden_size"] // config["num_attention_heads"])
-    value = keys.number("attention.value_length")
+    if not config["head_dim"]:
+        raise keys.refuse("attention.key_length", "is 0")
+    value = keys.whole("attention.value_length")
     if value not in (None, config["head_dim"]):
         raise keys.refuse("attention.value_length", "is not the length of keys")
-    rotated = keys.number("rope.dimension_count")
+    rotated = keys.whole("rope.dimension_count")
     if rotated not in (None, config["head_dim"]):
         config["partial_rotary_factor"] = rotated / config["head_dim"]
 
@@ -272,7 +284,7 @@ def _latents(keys: _Keys, config: dict[str, Any], shapes: Mapping[str, Any]) -> 
 
 def _windows(keys: _Keys, config: dict[str, Any], found: Architecture) -> None:
     """Which layers slide: all but the last of each period, or as a list for every layer says."""
-    window = keys.number("attention.sliding_window")
+    window = keys.whole("attention.sliding_window")
     pattern = keys.raw("attention.sliding_window_pattern")
     if not found.period:
         if window and found.model_type == "phi3":
@@ -292,7 +304,8 @@ def _windows(keys: _Keys, config: dict[str, Any], found: Architecture) -> None:
             )
         slides = [bool(slide) for slide in pattern]
     else:
-        period = found.period if pattern is None else int(pattern)
+        period = keys.whole("attention.sliding_window_pattern")
+        period = found.period if period is None else period
         slides = [period > 0 and index % period < period - 1 for index in range(count)]
     kinds = ("full_attention", "sliding_attention")
     config["layer_types"] = [kinds[slide] for slide in slides]
@@ -301,7 +314,7 @@ def _windows(keys: _Keys, config: dict[str, Any], found: Architecture) -> None:
 def _positions(keys: _Keys, config: dict[str, Any], shapes: Mapping[str, Any]) -> None:
     """What scales rotary positions. Factors of single frequencies are in tensors, not metadata."""
     kind, factor = keys.get("rope.scaling.type"), keys.number("rope.scaling.factor")
-    original = keys.number("rope.scaling.original_context_length")
+    original = keys.whole("rope.scaling.original_context_length")
     if kind in ("linear", "yarn"):
         scaling = {"rope_type": kind, "factor": factor}
     elif "rope_factors_long.weight" in shapes:

@@ -4,18 +4,20 @@ Tensors as llama.cpp's src/models/*.cpp create them, keys as its conversion/*.py
 """
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from planner.errors import ConfigRefused
+from planner.errors import ConfigRefused, SizewellError
 from planner.files.gguf_config import config_of, gguf_with_files
 from planner.files.gguf_header import GgufHeader, read_header
 from planner.formats.quantization import assign
 from planner.hf_config import parse
 from planner.model import Model
+from planner.variants import attention_variants
 from planner.weights import weights_bytes
 from presets.models import load_model_config
 from tests.planner.files.written import gguf
@@ -228,7 +230,42 @@ def qwen2() -> tuple[dict[str, Any], bytes]:
     return config, gguf(keys("qwen2", config), typed(shapes))
 
 
-FAMILIES = [qwen2, qwen3_moe, gemma3, phi3, deepseek2, gpt_oss]
+def gemma2() -> tuple[dict[str, Any], bytes]:
+    """As converted in June 2024, before the window was written: llama.cpp takes 4096."""
+    config = load_model_config("gemma-2-9b")
+    hidden = config["hidden_size"]
+    shapes = outside(config, tied=True) | blocks(
+        42,
+        lambda _: {
+            **attention(config), **dense(config),
+            "post_attention_norm.weight": (hidden,), "post_ffw_norm.weight": (hidden,),
+        },
+    )  # fmt: skip
+    metadata = keys(
+        "gemma2", config, attention__key_length=256, attention__value_length=256,
+        attn_logit_softcapping=50.0, final_logit_softcapping=30.0,
+    )  # fmt: skip
+    return config, gguf(metadata, typed(shapes))
+
+
+def gemma() -> tuple[dict[str, Any], bytes]:
+    config = load_model_config("gemma-7b")
+    shapes = outside(config, tied=True)
+    shapes |= blocks(28, lambda _: {**attention(config), **dense(config)})
+    metadata = keys("gemma", config, attention__key_length=256, attention__value_length=256)
+    return config, gguf(metadata, typed(shapes))
+
+
+def qwen3() -> tuple[dict[str, Any], bytes]:
+    config = load_model_config("qwen3-8b")
+    norms: dict[str, Shape] = {"attn_q_norm.weight": (128,), "attn_k_norm.weight": (128,)}
+    shapes = outside(config)
+    shapes |= blocks(36, lambda _: {**attention(config), **dense(config), **norms})
+    metadata = keys("qwen3", config, attention__key_length=128, attention__value_length=128)
+    return config, gguf(metadata, typed(shapes))
+
+
+FAMILIES = [qwen2, qwen3, qwen3_moe, gemma, gemma2, gemma3, phi3, deepseek2, gpt_oss]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -303,6 +340,11 @@ def test_mixtral_is_a_llama_with_experts() -> None:
         ({"llama.attention.head_count_kv": [1, 2]}, "is not one number for all layers"),
         ({"llama.block_count": "2"}, "llama.block_count 2 is not one number"),
         ({"llama.embedding_length": None}, "llama.embedding_length is missing"),
+        ({"llama.attention.head_count": 0}, "llama.attention.head_count is missing"),
+        ({"llama.attention.key_length": 0}, "llama.attention.key_length is 0"),
+        ({"llama.block_count": 2**31}, "llama.block_count is more than the file has tensors"),
+        ({"llama.block_count": 2.5}, "llama.block_count 2.5 is not a whole number"),
+        ({"split.count": "x"}, "x parts, and 1 of them are here"),
         ({"llama.rope.scaling.type": "dynamic"}, "llama.rope.scaling.type 'dynamic'"),
         ({"split.count": 3}, "3 parts, and 1 of them are here"),
         ({"split.count": 1, "split.tensors.count": 99}, "split.tensors.count"),
@@ -386,3 +428,26 @@ def test_a_listed_tensor_must_be_a_type_and_a_shape() -> None:
     config["quantization_config"]["tensors"] = None
     with pytest.raises(ConfigRefused, match=r"quantization_config.tensors is no list"):
         assign(parse(config), "auto")
+
+
+def test_no_broken_byte_does_more_than_refuse() -> None:
+    """One byte of a small file's header at a time, then all that is read from it."""
+    data = gguf(*small())
+    chance = random.Random(7)
+    refused = 0
+    for _ in range(3000):
+        broken = bytearray(data)
+        broken[chance.randrange(len(data))] = chance.randrange(256)
+        try:
+            assign(model(bytes(broken)), "auto")
+        except SizewellError:
+            refused += 1
+    assert refused > 1000
+
+
+def test_a_model_of_another_shape_keeps_the_type_of_most() -> None:
+    metadata, tensors = small()
+    found = parse(gguf_with_files("x.gguf", [read_header(gguf(metadata, tensors))]))
+    variant = next(v for v in attention_variants(found) if v.model.groups != found.groups)
+    assert variant.model.files is None
+    assert set(assign(variant.model, "auto").bytes_by_format()) == {"q8_0", "fp32"}
