@@ -50,6 +50,7 @@ def configuration_of(files: Sequence[Any], before: str) -> str:
     if gguf:
         if len(gguf) < len(files):
             raise PlanRefused(f"{gguf[0].name} is a whole model: open it without other files")
+        gguf.sort(key=lambda file: str(file.name))
         headers = [_named(file, gguf_header.read_header) for file in gguf]
         return json.dumps(gguf_with_files(_name(gguf), headers), indent=1)
     if not beside and not tensors:

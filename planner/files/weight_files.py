@@ -44,8 +44,8 @@ PATTERNS: tuple[tuple[Part, re.Pattern[str]], ...] = (
 )
 """Parts that are told by a module's name before anything else is."""
 NUMBERLESS: tuple[tuple[Part, re.Pattern[str]], ...] = (
-    ("head", re.compile(r"(^|\.)(lm_head|embed_out|output|head)\.")),
-    ("embedding", re.compile(r"(^|\.)(embed_tokens|wte|\w+_embeddings|token_embd)\.")),
+    ("head", re.compile(r"(^|\.)(lm_head|embed_out|output|output_layer|head)\.")),
+    ("embedding", re.compile(r"(^|\.)(embed_tokens|wte|((word|tok)_)?embeddings?|token_embd)\.")),
 )
 """The same outside numbered layers."""
 

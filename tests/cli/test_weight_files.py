@@ -153,7 +153,10 @@ def test_llama_server_is_given_the_file(tmp_path: Path, capsys: pytest.CaptureFi
     buffers = [line for line in own.splitlines() if "buffer size" in line]
     assert buffers
     assert buffers == [line for line in asked.splitlines() if "buffer size" in line]
+    other = answer(capsys, "plan", "--model", str(path), "--weights-dtype", "q6_k", *flags)
+    assert "llama-server -m /path/to/Llama-Q8_0-Q6_K.gguf" in other
     said = answer(capsys, "plan", "--model", str(path), "--gpu", "l40s", "--engine", "transformers")
+    assert f'from_pretrained("{path.parent}", gguf_file="Llama-Q8_0.gguf"' in said
     assert "dequantises a GGUF file" in said
     refused = complaint(
         capsys, "plan", "--model", str(path), "--gpu", "l40s", "--engine", "tensorrt-llm"
