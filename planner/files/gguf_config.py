@@ -78,6 +78,7 @@ ARCHITECTURES = {
     "gemma": Architecture("gemma"),
     "gemma2": Architecture("gemma2", period=2, window=4096),
     "gemma3": Architecture("gemma3_text", {"rope.freq_base_swa": "rope_local_base_freq"}, period=6),
+    "olmo2": Architecture("olmo2", period=4),
     "phi3": Architecture("phi3"),
     "qwen2": Architecture("qwen2"),
     "qwen2moe": Architecture(
@@ -86,6 +87,7 @@ ARCHITECTURES = {
     ),
     "qwen3": Architecture("qwen3"),
     "qwen3moe": Architecture("qwen3_moe", EXPERTS),
+    "smollm3": Architecture("smollm3"),
     "deepseek2": Architecture("deepseek_v2", LATENT),
     "gpt-oss": Architecture(
         "gpt_oss",
@@ -256,9 +258,9 @@ def _heads(keys: _Keys, config: dict[str, Any]) -> None:
 
 def _biases(config: dict[str, Any], found: Architecture, shapes: Mapping[str, Any]) -> None:
     """Biases that a model type may have or lack, by whether the file has them."""
-    if found.model_type in ("llama", "qwen3", "qwen3_moe", "gpt_oss"):
+    if found.model_type in ("llama", "smollm3", "qwen3", "qwen3_moe", "gpt_oss"):
         config["attention_bias"] = "blk.0.attn_q.bias" in shapes
-    if found.model_type == "llama":
+    if found.model_type in ("llama", "smollm3"):
         config["mlp_bias"] = "blk.0.ffn_up.bias" in shapes
 
 
@@ -307,6 +309,8 @@ def _windows(keys: _Keys, config: dict[str, Any], found: Architecture) -> None:
         period = keys.whole("attention.sliding_window_pattern")
         period = found.period if period is None else period
         slides = [period > 0 and index % period < period - 1 for index in range(count)]
+    if found.model_type == "olmo2":
+        config["model_type"] = "olmo3"  # llama.cpp has one architecture for both
     kinds = ("full_attention", "sliding_attention")
     config["layer_types"] = [kinds[slide] for slide in slides]
 

@@ -265,7 +265,69 @@ def qwen3() -> tuple[dict[str, Any], bytes]:
     return config, gguf(metadata, typed(shapes))
 
 
-FAMILIES = [qwen2, qwen3, qwen3_moe, gemma, gemma2, gemma3, phi3, deepseek2, gpt_oss]
+def olmo2() -> tuple[dict[str, Any], bytes]:
+    config = load_model_config("olmo-2-1124-7b")
+    hidden = config["hidden_size"]
+
+    def layer(_: int) -> dict[str, Shape]:
+        found = {**attention(config), **dense(config)}
+        del found["attn_norm.weight"], found["ffn_norm.weight"]
+        norms = ("attn_q_norm", "attn_k_norm", "post_attention_norm", "post_ffw_norm")
+        return {**found, **{f"{name}.weight": (hidden,) for name in norms}}
+
+    shapes = outside(config) | blocks(32, layer)
+    return config, gguf(keys("olmo2", config, rope__dimension_count=128), typed(shapes))
+
+
+def smollm3() -> tuple[dict[str, Any], bytes]:
+    config = load_model_config("smollm3-3b")
+    shapes = outside(config, tied=True)
+    shapes |= blocks(36, lambda _: {**attention(config), **dense(config)})
+    return config, gguf(keys("smollm3", config, rope__dimension_count=128), typed(shapes))
+
+
+def test_olmo3_is_an_olmo2_with_windows() -> None:
+    header = read_header(olmo2()[1])
+    metadata = {**header.metadata, "olmo2.attention.sliding_window": 4096}
+    found = parse(config_of([GgufHeader(metadata, header.tensors, 0)]))
+    assert (found.model_type, found.layer_counts) == ("olmo3", {"sliding": 24, "full": 8})
+
+
+def test_shared_experts_of_qwen2() -> None:
+    config = {
+        "num_hidden_layers": 2, "hidden_size": 256, "intermediate_size": 512,
+        "num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 1024,
+        "max_position_embeddings": 4096,
+    }  # fmt: skip
+    shared: dict[str, Shape] = {
+        "ffn_gate_inp_shexp.weight": (256,), "ffn_gate_shexp.weight": (128, 256),
+        "ffn_up_shexp.weight": (128, 256), "ffn_down_shexp.weight": (256, 128),
+        "attn_q.bias": (256,), "attn_k.bias": (256,), "attn_v.bias": (256,),
+    }  # fmt: skip
+    shapes = outside(config)
+    shapes |= blocks(2, lambda _: {**attention(config), **experts(config, 6, 64), **shared})
+    metadata = keys(
+        "qwen2moe", config, expert_count=6, expert_used_count=2, expert_feed_forward_length=64,
+        expert_shared_feed_forward_length=128,
+    )  # fmt: skip
+    header = read_header(gguf(metadata, typed(shapes)))
+    found = weights_bytes(assign(parse(config_of([header])), "auto"))
+    assert found.total == sum(tensor.bytes for tensor in header.tensors)
+
+
+FAMILIES = [
+    qwen2,
+    qwen3,
+    qwen3_moe,
+    gemma,
+    gemma2,
+    gemma3,
+    phi3,
+    deepseek2,
+    gpt_oss,
+    olmo2,
+    smollm3,
+]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
