@@ -2,103 +2,20 @@
 
     config = config_of([read_header(data)])    # the headers of all parts of one file
 
-Which architecture becomes which model type, and which keys it may have, follows llama.cpp's
-converters (conversion/*.py) and what it reads itself (src/models/*.cpp), 2026. A key that is not
-understood is refused by name; sizes are held against the tensors when the model is planned
-(planner.formats.gguf_tensors), so that no key can be misread in silence.
+Sizes are held against the tensors when the model is planned (planner.formats.gguf_tensors), so that
+no key can be misread in silence.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from planner.errors import ConfigRefused
+from planner.files.gguf_architectures import ARCHITECTURES, FIELDS, THETAS, Architecture
 from planner.files.gguf_header import GgufHeader
+from planner.files.gguf_keys import Keys
 from planner.files.tensor import StoredTensor
 from planner.files.weight_files import of_headers, with_files
 from planner.formats.gguf_assignment import METHOD
-
-FIELDS = {
-    "block_count": "num_hidden_layers",
-    "embedding_length": "hidden_size",
-    "feed_forward_length": "intermediate_size",
-    "attention.head_count": "num_attention_heads",
-    "attention.head_count_kv": "num_key_value_heads",
-    "attention.key_length": "head_dim",
-    "context_length": "max_position_embeddings",
-    "rope.freq_base": "rope_theta",
-}
-"""Keys after the architecture's name that are one field of every model type."""
-THETAS = ("rope.freq_base", "rope.freq_base_swa")
-HARMLESS = re.compile(
-    r"""attention\.layer_norm(_rms)?_epsilon|attention\.scale|attention\.output_scale
-    |(attn|final|router)_logit_softcapping|logit_scale|residual_scale|embedding_scale
-    |expert_(weights_(scale|norm)|gating_func|group_count|group_used_count|group_scale)
-    |rope\.scaling\.(type|factor|original_context_length|attn_factor|finetuned|alpha|yarn_.*)
-    |tensor_data_layout""",
-    re.VERBOSE,
-)
-"""Keys that change no weight and no cache; what scales positions is read apart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """model_type, and the fields of further keys.
-
-    period: with a window, all layers but the last of each period slide; 0 where none do. window:
-    what llama.cpp takes where the file names none.
-    """
-
-    model_type: str
-    fields: Mapping[str, str] | None = None
-    period: int = 0
-    window: int | None = None
-
-
-EXPERTS = {
-    "expert_count": "num_experts",
-    "expert_used_count": "num_experts_per_tok",
-    "expert_feed_forward_length": "moe_intermediate_size",
-}
-LATENT = {
-    "expert_count": "n_routed_experts",
-    "expert_used_count": "num_experts_per_tok",
-    "expert_feed_forward_length": "moe_intermediate_size",
-    "expert_shared_count": "n_shared_experts",
-    "leading_dense_block_count": "first_k_dense_replace",
-    "attention.q_lora_rank": "q_lora_rank",
-    "attention.kv_lora_rank": "kv_lora_rank",
-    "attention.key_length_mla": "qk_head_dim",
-    "attention.value_length_mla": "v_head_dim",
-}
-MIXTRAL = {"expert_count": "num_local_experts", "expert_used_count": "num_experts_per_tok"}
-ARCHITECTURES = {
-    "llama": Architecture("llama", MIXTRAL),
-    "gemma": Architecture("gemma"),
-    "gemma2": Architecture("gemma2", period=2, window=4096),
-    "gemma3": Architecture("gemma3_text", {"rope.freq_base_swa": "rope_local_base_freq"}, period=6),
-    "olmo2": Architecture("olmo2", period=4),
-    "phi3": Architecture("phi3"),
-    "qwen2": Architecture("qwen2"),
-    "qwen2moe": Architecture(
-        "qwen2_moe",
-        {**EXPERTS, "expert_shared_feed_forward_length": "shared_expert_intermediate_size"},
-    ),
-    "qwen3": Architecture("qwen3"),
-    "qwen3moe": Architecture("qwen3_moe", EXPERTS),
-    "smollm3": Architecture("smollm3"),
-    "deepseek2": Architecture("deepseek_v2", LATENT),
-    "gpt-oss": Architecture(
-        "gpt_oss",
-        {
-            "expert_count": "num_local_experts",
-            "expert_used_count": "num_experts_per_tok",
-            "expert_feed_forward_length": "intermediate_size",
-        },
-        period=2,
-    ),
-}
 
 
 def gguf_with_files(
@@ -124,7 +41,7 @@ def config_of(headers: Sequence[GgufHeader]) -> dict[str, Any]:
             "file: give the config.json of its model",
             field="general.architecture",
         )
-    keys = _Keys(metadata, str(name))
+    keys = Keys(metadata, str(name))
     config = _fields(keys, found, tensors)
     keys.finish()
     return {
@@ -154,64 +71,7 @@ def _tensors(headers: Sequence[GgufHeader]) -> list[StoredTensor]:
     return tensors
 
 
-class _Keys:
-    """The keys of one architecture, which remembers what was asked for."""
-
-    def __init__(self, metadata: Mapping[str, Any], architecture: str) -> None:
-        self.metadata = metadata
-        self.prefix = f"{architecture}."
-        self.read: set[str] = set()
-
-    def raw(self, key: str) -> Any:
-        """A value as it stands, None where it is not there."""
-        self.read.add(self.prefix + key)
-        return self.metadata.get(self.prefix + key)
-
-    def get(self, key: str) -> Any:
-        """A value; of a list whose values are all the same, that value."""
-        value = self.raw(key)
-        if isinstance(value, list) and value and all(item == value[0] for item in value):
-            return value[0]
-        return value
-
-    def number(self, key: str) -> int | float | None:
-        value = self.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise self.refuse(key, f"{str(value)[:40]} is not one number for all layers")
-        return value
-
-    def whole(self, key: str) -> int | None:
-        value = self.number(key)
-        if value is not None and (not isinstance(value, int) or value < 0):
-            raise self.refuse(key, f"{value} is not a whole number")
-        return value
-
-    def needed(self, key: str) -> int:
-        """A whole number above 0."""
-        value = self.whole(key)
-        if not value:
-            raise self.refuse(key, "is missing, and the model cannot be sized without it")
-        return value
-
-    def refuse(self, key: str, why: str) -> ConfigRefused:
-        name = self.prefix + key
-        return ConfigRefused(f"{name} {why}", field=name)
-
-    def finish(self) -> None:
-        """Refuse keys that nobody asked for and that could change memory."""
-        for name, value in self.metadata.items():
-            own = name.removeprefix(self.prefix)
-            harmless = own == name or HARMLESS.fullmatch(own) or value in (0, "", [])
-            if name in self.read or harmless:
-                continue
-            raise ConfigRefused(
-                f"{name[:80]} is not understood in a GGUF file of this architecture, and could "
-                "change memory: give the config.json of its model instead",
-                field=name,
-            )
-
-
-def _fields(keys: _Keys, found: Architecture, tensors: list[StoredTensor]) -> dict[str, Any]:
+def _fields(keys: Keys, found: Architecture, tensors: list[StoredTensor]) -> dict[str, Any]:
     shapes = {tensor.name: tensor.shape for tensor in tensors}
     table = shapes.get("token_embd.weight", ())
     if len(table) != 2:
@@ -243,7 +103,7 @@ def _fields(keys: _Keys, found: Architecture, tensors: list[StoredTensor]) -> di
     return config
 
 
-def _heads(keys: _Keys, config: dict[str, Any]) -> None:
+def _heads(keys: Keys, config: dict[str, Any]) -> None:
     config.setdefault("num_key_value_heads", config["num_attention_heads"])
     config.setdefault("head_dim", config["hidden_size"] // config["num_attention_heads"])
     if not config["head_dim"]:
@@ -264,7 +124,7 @@ def _biases(config: dict[str, Any], found: Architecture, shapes: Mapping[str, An
         config["mlp_bias"] = "blk.0.ffn_up.bias" in shapes
 
 
-def _latents(keys: _Keys, config: dict[str, Any], shapes: Mapping[str, Any]) -> None:
+def _latents(keys: Keys, config: dict[str, Any], shapes: Mapping[str, Any]) -> None:
     """Sizes of latent attention; key_length and value_length are those of the cached latent."""
     rope, whole = keys.needed("rope.dimension_count"), config.pop("qk_head_dim", None)
     config.pop("head_dim", None)
@@ -284,7 +144,7 @@ def _latents(keys: _Keys, config: dict[str, Any], shapes: Mapping[str, Any]) -> 
         config["model_type"] = "deepseek_v3"
 
 
-def _windows(keys: _Keys, config: dict[str, Any], found: Architecture) -> None:
+def _windows(keys: Keys, config: dict[str, Any], found: Architecture) -> None:
     """Which layers slide: all but the last of each period, or as a list for every layer says."""
     window = keys.whole("attention.sliding_window")
     pattern = keys.raw("attention.sliding_window_pattern")
@@ -315,7 +175,7 @@ def _windows(keys: _Keys, config: dict[str, Any], found: Architecture) -> None:
     config["layer_types"] = [kinds[slide] for slide in slides]
 
 
-def _positions(keys: _Keys, config: dict[str, Any], shapes: Mapping[str, Any]) -> None:
+def _positions(keys: Keys, config: dict[str, Any], shapes: Mapping[str, Any]) -> None:
     """What scales rotary positions. Factors of single frequencies are in tensors, not metadata."""
     kind, factor = keys.get("rope.scaling.type"), keys.number("rope.scaling.factor")
     original = keys.whole("rope.scaling.original_context_length")
