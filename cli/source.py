@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import ConfigRefused, PlanRefused
-from planner.files.safetensors_header import INDEX
 from planner.formats import modelopt
-from planner.hf_config.document import MAX_BYTES, WEIGHTS, read_document
+from planner.hf_config.document import INDEX, MAX_BYTES, WEIGHTS, read_document
 from presets.heads import head_config, head_id
 from presets.models import PLACEHOLDER, hub_id_of, load_model_config, served_name
 

@@ -10,9 +10,10 @@ from planner.errors import ConfigRefused
 from planner.files import gguf_header, safetensors_header
 from planner.files.gguf_config import gguf_with_files
 from planner.files.gguf_header import GgufHeader
-from planner.files.safetensors_header import INDEX, FileHeader, Index, read_index
-from planner.files.weight_files import depth_of, of_headers, of_index, with_files
-from planner.hf_config.document import MAX_INDEX_BYTES, read_document
+from planner.files.parts import depth_of, of_headers, of_index
+from planner.files.safetensors_header import FileHeader, Index, read_index
+from planner.files.weight_files import with_files
+from planner.hf_config.document import INDEX, MAX_INDEX_BYTES, read_document
 from planner.units import counted
 
 Header = TypeVar("Header", FileHeader, GgufHeader)

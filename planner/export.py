@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -12,7 +12,6 @@ from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.estimate import Estimate
 from planner.explain import derivation
-from planner.files.comparison import Comparison
 from planner.findings import findings
 from planner.fixes import fixes
 from planner.footprint import Stage
@@ -21,6 +20,9 @@ from planner.memory import Parts
 from planner.plan import SCHEMA_VERSION, Plan
 from planner.verdict import verdict
 from planner.workload import Workload
+
+if TYPE_CHECKING:
+    from planner.files.comparison import Comparison
 
 
 def as_data(plan: Plan, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -133,7 +135,7 @@ def traffic(plan: Plan) -> dict[str, int]:
     }
 
 
-def files_data(found: Comparison | None) -> dict[str, Any] | None:
+def files_data(found: "Comparison | None") -> dict[str, Any] | None:
     """What the weight files hold beside the plan; None where none were read."""
     if found is None:
         return None

@@ -6,12 +6,12 @@ plan.fits, plan.headroom_bytes, plan.max_concurrency
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from planner import attention, paging
 from planner.capacity import max_concurrency, max_context_tokens
 from planner.deployment import Deployment
 from planner.estimate import Estimate, total
-from planner.files.comparison import Comparison, compare
 from planner.footprint import Footprint, Stage, footprint
 from planner.hardware import Gpu
 from planner.kinds.attention import LatentAttention
@@ -22,6 +22,9 @@ from planner.parallelism import Ring, ring
 from planner.parameters import Parameters, count
 from planner.run_dtype import as_run
 from planner.workload import MAX_SEQUENCES, MAX_TOKENS, Workload
+
+if TYPE_CHECKING:
+    from planner.files.comparison import Comparison
 
 SCHEMA_VERSION = 1
 
@@ -97,8 +100,12 @@ class Plan:
         return self.footprint.weights.total
 
     @cached_property
-    def weight_files(self) -> Comparison | None:
+    def weight_files(self) -> "Comparison | None":
         """The same beside what the model's files hold; None where none were read."""
+        if self.model.files is None:
+            return None
+        from planner.files.comparison import compare
+
         return compare(self.model, self.deployment.weights_dtype, self.footprint.assignment)
 
     @property

@@ -10,10 +10,11 @@ from typing import Any
 from planner.errors import ConfigRefused, PlanRefused
 from planner.files import gguf_header, safetensors_header
 from planner.files.gguf_config import gguf_with_files
+from planner.files.parts import depth_of, of_headers, of_index
 from planner.files.safetensors_header import read_index
-from planner.files.weight_files import WeightFiles, depth_of, of_headers, of_index, with_files
+from planner.files.weight_files import WeightFiles, with_files
 from planner.formats import modelopt
-from planner.hf_config.document import read_document
+from planner.hf_config.document import INDEX, read_document
 from planner.units import counted, format_bytes
 from ui.uploads import text_of
 
@@ -41,7 +42,7 @@ def configuration_of(files: Sequence[Any], before: str) -> str:
             gguf.append(file)
         elif file.name.lower().endswith(".safetensors"):
             tensors.append(file)
-        elif file.name.endswith((safetensors_header.INDEX, modelopt.FILE)):
+        elif file.name.endswith((INDEX, modelopt.FILE)):
             beside.append((file.name, _document(file)))
         elif config is None:
             config = text_of(file)

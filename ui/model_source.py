@@ -7,11 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 from planner.errors import ConfigRefused, SizewellError
-from planner.files.safetensors_header import INDEX, read_index
-from planner.files.weight_files import depth_of, of_index, with_files
+from planner.files.parts import depth_of, of_index
+from planner.files.safetensors_header import read_index
+from planner.files.weight_files import with_files
 from planner.formats import modelopt
 from planner.hf_config import parse
-from planner.hf_config.document import MAX_INDEX_BYTES, read_document
+from planner.hf_config.document import INDEX, MAX_INDEX_BYTES, read_document
 from planner.model import Model
 from presets.models import PLACEHOLDER, ModelName, hub_id_of, load_model_config
 from ui.options import model_names

@@ -13,8 +13,9 @@ from planner.errors import ConfigRefused
 from planner.files.gguf_architectures import ARCHITECTURES, FIELDS, THETAS, Architecture
 from planner.files.gguf_header import GgufHeader
 from planner.files.gguf_keys import Keys
+from planner.files.parts import of_headers
 from planner.files.tensor import StoredTensor
-from planner.files.weight_files import of_headers, with_files
+from planner.files.weight_files import with_files
 from planner.formats.gguf_assignment import METHOD
 
 

@@ -19,7 +19,6 @@ from planner.files.tensor import StoredTensor
 if TYPE_CHECKING:
     from mmap import mmap
 
-INDEX = "model.safetensors.index.json"
 MAX_HEADER_BYTES = 100_000_000
 BITS = {
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8,

@@ -8,6 +8,7 @@ from planner.errors import ConfigRefused
 MAX_BYTES = 4 * 2**20
 MAX_INDEX_BYTES = 64 * 2**20
 """Of an index, which names every tensor."""
+INDEX = "model.safetensors.index.json"
 WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 """How files end that hold tensors."""
 

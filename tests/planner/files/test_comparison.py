@@ -12,8 +12,9 @@ from planner.errors import ConfigRefused
 from planner.explain import derivation
 from planner.export import as_data
 from planner.files.comparison import Comparison
+from planner.files.parts import of_headers, of_index, part_of
 from planner.files.safetensors_header import Index, read_header
-from planner.files.weight_files import of_headers, of_index, part_of, with_files
+from planner.files.weight_files import with_files
 from planner.findings import findings
 from planner.hf_config import parse
 from planner.plan import Plan, make_plan
