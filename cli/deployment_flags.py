@@ -27,7 +27,10 @@ SIZES = (
 def add_to(parser: ArgumentParser) -> None:
     """Model, GPU, sizes and number formats. Defaults of batches are the command's or engine's."""
     parser.add_argument(
-        "--model", required=True, metavar="ID|PATH", help="a preset's id or Hub id, or a file"
+        "--model",
+        required=True,
+        metavar="ID|PATH",
+        help="a preset's id or Hub id, a file or a folder",
     )
     parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
     parser.add_argument("--gpus", type=int, metavar="N", help="GPUs in all")

@@ -18,7 +18,10 @@ Told = tuple[tuple[str, str, str], ...]
 def add_to(parser: ArgumentParser) -> None:
     """The command's flags."""
     parser.add_argument(
-        "--model", required=True, metavar="ID|PATH", help="a preset's id or Hub id, or a file"
+        "--model",
+        required=True,
+        metavar="ID|PATH",
+        help="a preset's id or Hub id, a file or a folder",
     )
     parser.add_argument(
         "--context", required=True, type=tokens, metavar="N", help="tokens wanted, such as 128k"

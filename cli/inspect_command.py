@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.source import exists, read_file, read_model
-from planner.errors import PlanRefused, SizewellError
+from planner.errors import ConfigRefused, PlanRefused, SizewellError
 from planner.formats.dtypes import kv_format
 from planner.hf_config import parse
 from planner.kv_cache import cache_terms, state_bytes, whole
@@ -20,7 +20,9 @@ CONTEXTS = (1024, 8192, 32768, 131072)
 
 def add_to(parser: ArgumentParser) -> None:
     """The command's flags."""
-    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="config.json, folder or id")
+    parser.add_argument(
+        "configs", nargs="+", metavar="CONFIG", help="config.json, folder, .gguf file or id"
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text")
     parser.add_argument(
         "--exit-code", action="store_true", help="exit with status 1 if a configuration is refused"
@@ -97,7 +99,30 @@ def figures(model: Model) -> dict[str, Any]:
             "state_bytes": state_bytes(whole(model), "bfloat16"),
         },
         "not_counted": list(model.parameters_elsewhere),
+        "files": beside(model),
     }
+
+
+def beside(model: Model) -> dict[str, Any] | None:
+    """What the weight files hold, beside the model's weights; None where none were read.
+
+    Raises ConfigRefused where a GGUF file's tensors are not what its metadata make.
+    """
+    from planner.export import files_data
+    from planner.files.comparison import compare
+    from planner.formats.gguf_assignment import held_in_gguf
+    from planner.formats.quantization import assign
+
+    if model.files is None:
+        return None
+    try:
+        found = compare(model, "auto", assign(model, "auto"))
+    except ConfigRefused as refused:
+        if held_in_gguf(model, "auto"):
+            raise
+        size = f"{model.files.name} holds {format_bytes(model.files.bytes)} of tensors"
+        return {**model.files.model_dump(mode="json"), "sentence": f"{size}. {refused}"}
+    return {**(files_data(found) or {}), "sentence": found.sentence if found else ""}
 
 
 def as_text(found: dict[str, Any]) -> str:
@@ -124,4 +149,6 @@ def as_text(found: dict[str, Any]) -> str:
         lines.append(f"  tower       {parameters['towers']:,} parameters beside the text decoder")
     if found["not_counted"]:
         lines.append(f"  not counted {', '.join(found['not_counted'])}")
+    if found["files"]:
+        lines.append(f"  files       {found['files']['sentence']}")
     return "\n".join(lines) + "\n"

@@ -41,7 +41,9 @@ SHOWN = 8
 
 def add_to(parser: ArgumentParser) -> None:
     """The command's flags."""
-    parser.add_argument("--model", required=True, metavar="ID|PATH", help="preset, Hub id or file")
+    parser.add_argument(
+        "--model", required=True, metavar="ID|PATH", help="preset, Hub id, file or folder"
+    )
     parser.add_argument("--prompt-tokens", type=tokens, default=8192, metavar="N",
                         help="of a request, such as 8192 or 8k")  # fmt: skip
     parser.add_argument("--output-tokens", type=tokens, default=1024, metavar="N",

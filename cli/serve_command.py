@@ -26,7 +26,10 @@ PRESETS = ("azure-conversation-2023", "azure-code-2023")
 def add_to(parser: ArgumentParser) -> None:
     """The command's flags."""
     parser.add_argument(
-        "--model", required=True, metavar="ID|PATH", help="a preset's id or Hub id, or a file"
+        "--model",
+        required=True,
+        metavar="ID|PATH",
+        help="a preset's id or Hub id, a file or a folder",
     )
     parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
     parser.add_argument("--tensor-parallel-size", "-tp", type=int, default=1, metavar="N",

@@ -50,7 +50,10 @@ OFF = ("master_weights", "sequence_parallel", "fused_kernels", "use_multi_rank_b
 def add_to(parser: ArgumentParser) -> None:
     """The command's flags."""
     parser.add_argument(
-        "--model", required=True, metavar="ID|PATH", help="a preset's id or Hub id, or a file"
+        "--model",
+        required=True,
+        metavar="ID|PATH",
+        help="a preset's id or Hub id, a file or a folder",
     )
     parser.add_argument("--gpu", required=True, metavar="ID", help="such as h100-sxm5-80gb")
     parser.add_argument("--gpus", type=int, metavar="N",

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -20,6 +20,9 @@ from planner.memory import Parts
 from planner.plan import SCHEMA_VERSION, Plan
 from planner.verdict import verdict
 from planner.workload import Workload
+
+if TYPE_CHECKING:
+    from planner.files.comparison import Comparison
 
 
 def as_data(plan: Plan, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -53,6 +56,7 @@ def as_data(plan: Plan, config: Mapping[str, Any] | None = None) -> dict[str, An
             "bytes": plan.weights_bytes,
             "bytes_per_gpu": plan.stage.weights_bytes,
             "components_per_gpu": plan.stage.weights,
+            "files": files_data(plan.weight_files),
         },
         "kv_cache": {
             "dtype": plan.footprint.kv_format.name,
@@ -128,6 +132,18 @@ def traffic(plan: Plan) -> dict[str, int]:
         "prefill_flops_per_layer": attention.flops(heads, n, n),
         "naive_traffic_bytes_per_layer": attention.naive_traffic_bytes(heads, n, n),
         "flash_traffic_bytes_per_layer": attention.flash_traffic_bytes(heads, n, n),
+    }
+
+
+def files_data(found: "Comparison | None") -> dict[str, Any] | None:
+    """What the weight files hold beside the plan; None where none were read."""
+    if found is None:
+        return None
+    return {
+        **found.files.model_dump(mode="json"),
+        "planned_bytes": found.planned,
+        "difference_bytes": found.difference,
+        "differences": [asdict(line) for line in found.lines],
     }
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from planner.files.weight_files import WeightFiles
 from planner.frozen import Frozen
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.compressed import CompressedAttention
@@ -117,7 +118,8 @@ class Model(Frozen):
     declared_cache is the KV cache format that a quantised checkpoint asks for.
     towers are the tensors of towers for images and sound, where the fields settle them;
     parameters_elsewhere names the towers (vision, audio) that nothing here counts.
-    quantization is the configuration's own `quantization_config`, verbatim; rope its scaling of
+    quantization is the configuration's own `quantization_config`, verbatim; files what the weight
+    files beside it hold, where their headers were read; rope its scaling of
     rotary positions, or {"alibi": True}.
     """
 
@@ -138,6 +140,7 @@ class Model(Frozen):
     max_position_embeddings: int | None = None
     rope: dict[str, Any] | None = None
     quantization: dict[str, Any] | None = None
+    files: WeightFiles | None = None
     towers: tuple[Weight, ...] = ()
     parameters_elsewhere: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

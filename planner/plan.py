@@ -6,6 +6,7 @@ plan.fits, plan.headroom_bytes, plan.max_concurrency
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from planner import attention, paging
 from planner.capacity import max_concurrency, max_context_tokens
@@ -21,6 +22,9 @@ from planner.parallelism import Ring, ring
 from planner.parameters import Parameters, count
 from planner.run_dtype import as_run
 from planner.workload import MAX_SEQUENCES, MAX_TOKENS, Workload
+
+if TYPE_CHECKING:
+    from planner.files.comparison import Comparison
 
 SCHEMA_VERSION = 1
 
@@ -94,6 +98,15 @@ class Plan:
     def weights_bytes(self) -> int:
         """One copy of the whole model's weights."""
         return self.footprint.weights.total
+
+    @cached_property
+    def weight_files(self) -> "Comparison | None":
+        """The same beside what the model's files hold; None where none were read."""
+        if self.model.files is None:
+            return None
+        from planner.files.comparison import compare
+
+        return compare(self.model, self.deployment.weights_dtype, self.footprint.assignment)
 
     @property
     def kv_bytes_per_token(self) -> int:

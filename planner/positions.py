@@ -25,6 +25,8 @@ SENTENCES = {
     "beyond: crossing that length changes all earlier keys (LongRoPE, Ding et al. 2024).",
     "llama3": "Frequencies with wavelengths beyond the original {original:,} tokens are divided by "
     "{factor:g}, and the model was trained further at up to the stated length.",
+    "factors": "Frequencies are divided by factors of their own, which stand in the file's tensors "
+    "and not in its metadata.",
     "alibi": "Attention is biased by distance and has no position limit; the paper shows twice the "
     "trained length without loss (Press et al. 2021).",
     "learned": "Positions are a table: there is none beyond its end.",
@@ -74,7 +76,8 @@ def reach(model: Model) -> Reach:
         supported = None if trained is None else int(trained * factor)
     elif method in ("longrope", "llama3"):
         trained = original or stated
-    sentence = SENTENCES.get(method, f"Rotary scaling {method!r} is not described here.")
+    known = "factors" if method == "llama3" and not rope.get("factor") else method
+    sentence = SENTENCES.get(known, f"Rotary scaling {method!r} is not described here.")
     return Reach(
         method=method,
         trained_tokens=trained,

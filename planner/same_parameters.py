@@ -9,6 +9,7 @@ feed-forward of 9,088 instead of 8,192 (Shazeer 2019, arXiv 1911.02150, its lang
 from math import gcd
 
 from planner.errors import PlanRefused
+from planner.formats.gguf_tensors import reshaped
 from planner.kinds.mlp import Mlp, MoE
 from planner.model import FeedForward, Model
 from planner.parameters import count
@@ -52,7 +53,7 @@ def _scaled(model: Model, factor: float) -> Model:
         for group in model.groups
     )
     fields = {field: getattr(model, field) for field in Model.model_fields}
-    return Model(**{**fields, "groups": groups})
+    return Model(**{**fields, "groups": groups, **reshaped(model)})
 
 
 def _wider(mlp: FeedForward, factor: float) -> FeedForward:

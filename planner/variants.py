@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from planner.errors import PlanRefused
+from planner.formats.gguf_tensors import reshaped
 from planner.kinds.attention import Attention, LatentAttention
 from planner.model import Mixer, Model
 from planner.parameters import count
@@ -159,4 +160,4 @@ def _variant(
         for group in model.groups
     )
     fields = {field: getattr(model, field) for field in Model.model_fields}
-    return Variant(name, description, Model(**{**fields, "groups": groups}))
+    return Variant(name, description, Model(**{**fields, "groups": groups, **reshaped(model)}))

@@ -7,6 +7,7 @@ from planner.model import NO_MIXER, Model, kind_name
 from planner.parameters import count
 from ui import options
 from ui.bound import BOUND
+from ui.model_files import HELP, MAX_HEADER_MIB, configuration_of, name_of
 from ui.model_source import (
     PASTED,
     ModelChoice,
@@ -18,7 +19,6 @@ from ui.model_source import (
 )
 from ui.saved import DEFAULTS
 from ui.sentence import as_sentence
-from ui.uploads import MAX_UPLOAD_MIB, text_of
 
 SOURCES = ("Preset", "config.json", "Hub")
 
@@ -71,10 +71,12 @@ def _layers(kind: str, n: int) -> str:
 
 def _from_config() -> ModelChoice:
     st.file_uploader(
-        "Open config.json",
+        "Open config.json or a GGUF header",
         key="config_file",
         on_change=_read_config_file,
-        max_upload_size=MAX_UPLOAD_MIB,
+        accept_multiple_files=True,
+        max_upload_size=MAX_HEADER_MIB,
+        help=HELP,
     )
     text = st.text_area(
         "or paste it",
@@ -107,12 +109,15 @@ def _forget_complaint() -> None:
 
 
 def _read_config_file() -> None:
-    file = st.session_state["config_file"]
+    files = st.session_state["config_file"]
     st.session_state["config_complaint"] = None
-    if file is None:
+    if not files:
         return
     try:
-        st.session_state["config"] = text_of(file)
+        st.session_state["config"] = configuration_of(files, st.session_state.get("config") or "")
+        own = name_of(files)
+        if own or (st.session_state.get("model_name") or "").endswith(".gguf"):
+            st.session_state["model_name"] = own
     except SizewellError as error:
         st.session_state["config_complaint"] = str(error)
 

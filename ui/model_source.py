@@ -7,9 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 from planner.errors import ConfigRefused, SizewellError
+from planner.files.parts import depth_of, of_index
+from planner.files.safetensors_header import read_index
+from planner.files.weight_files import with_files
 from planner.formats import modelopt
 from planner.hf_config import parse
-from planner.hf_config.document import read_document
+from planner.hf_config.document import INDEX, MAX_INDEX_BYTES, read_document
 from planner.model import Model
 from presets.models import PLACEHOLDER, ModelName, hub_id_of, load_model_config
 from ui.options import model_names
@@ -87,8 +90,8 @@ def _shorter_last() -> list[tuple[str, ModelName]]:
 
 
 def fetch_from_hub(hub_id: str) -> str:
-    """The text of config.json of a repository, with the quantisation of a ModelOpt file beside it.
-    Raises ConfigRefused saying why there is none.
+    """The text of config.json of a repository, with the quantisation of a ModelOpt file beside it
+    and what the index of its weights says. Raises ConfigRefused saying why there is none.
 
     Reads huggingface.co, with the token of the machine if it has one, and only when called.
     """
@@ -103,12 +106,17 @@ def fetch_from_hub(hub_id: str) -> str:
         raise ConfigRefused(
             f"{wanted} has no config.json: it may hold adapters or GGUF files only."
         )
-    if "quantization_config" in text:
+    if "quantization_config" not in text:
+        beside = _from_hub(wanted, modelopt.FILE)
+        if beside is not None:
+            text = json.dumps(modelopt.quantised(read_document(text), read_document(beside)))
+    listed = _from_hub(wanted, INDEX)
+    if listed is None:
         return text
-    beside = _from_hub(wanted, modelopt.FILE)
-    if beside is None:
+    index, config = read_index(read_document(listed, MAX_INDEX_BYTES)), read_document(text)
+    if index.total_size is None:
         return text
-    return json.dumps(modelopt.quantised(read_document(text), read_document(beside)))
+    return json.dumps(with_files(config, of_index(INDEX, index, depth_of(config))))
 
 
 def _from_hub(wanted: str, file: str) -> str | None:

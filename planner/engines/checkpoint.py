@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from planner.deployment import Deployment
 from planner.errors import ConfigRefused
 from planner.formats.dtypes import NAME_OF_DTYPE
-from planner.formats.gguf_assignment import is_gguf
+from planner.formats.gguf_assignment import held_in_gguf, is_gguf
 from planner.formats.quantization import assign
 from planner.formats.weight_formats import UNQUANTISED, weight_format
 from planner.model import Model
@@ -77,9 +77,15 @@ def _own_formats(model: Model) -> tuple[str, ...]:
         return ()
 
 
-def gguf_file(name: str, weights_dtype: str) -> str:
-    """The GGUF file as published ones are called: /path/to/Qwen3-8B-Q4_K_M.gguf."""
-    if name.endswith(".gguf"):
+def gguf_file(name: str, model: Model, weights_dtype: str) -> str:
+    """The GGUF file as published ones are called: /path/to/Qwen3-8B-Q4_K_M.gguf; a model that was
+    read from one has its own, of the types that it is planned in."""
+    own = held_in_gguf(model, "auto")
+    if name.endswith(".gguf") and (weights_dtype == "auto" or not own):
         return name
+    if own:
+        name = name.removesuffix(".gguf")
+        if weights_dtype == "auto":
+            return f"/path/to/{name.rsplit('/', 1)[-1]}.gguf"
     kind = "BF16" if weights_dtype == "auto" else weights_dtype.upper()
     return f"/path/to/{name.rsplit('/', 1)[-1]}-{kind}.gguf"

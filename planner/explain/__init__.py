@@ -12,6 +12,7 @@ from planner.explain.step import Step
 from planner.explain.working_memory import working_memory_steps
 from planner.footprint import held_weights
 from planner.plan import Plan
+from planner.units import counted
 
 COMPONENT_LABELS = {
     "attention": "Attention weights",
@@ -62,6 +63,7 @@ def _weights(plan: Plan) -> Iterator[Step]:
         f"{plan.parameters.total:,} parameters; {assignment.description}",
         plan.weights_bytes,
     )
+    yield from _files(plan)
     stage, stages = plan.stage, plan.footprint.stages
     elements: dict[str, dict[str, int]] = {}
     for name, piece, fmt in held_weights(
@@ -78,6 +80,34 @@ def _weights(plan: Plan) -> Iterator[Step]:
             size,
             in_total=True,
         )
+
+
+def _files(plan: Plan) -> Iterator[Step]:
+    """What the weight files hold beside that, and where the two differ."""
+    found = plan.weight_files
+    if found is None:
+        return
+    sizes: dict[str, int] = {}
+    for part in found.files.parts.values():
+        for dtype, size in part.items():
+            sizes[dtype] = sizes.get(dtype, 0) + size
+    stored = [f"{size:,} in {dtype}" for dtype, size in sizes.items()]
+    yield Step(
+        f"Tensors in {found.files.name}",
+        "bytes of every tensor, as " + ("their headers state" if stored else "the index states"),
+        f"{counted(found.files.tensors, 'tensor')}: {', '.join(stored) or 'of all together'}",
+        found.files.bytes,
+    )
+    for line in found.lines:
+        yield Step(
+            f"In the files beyond the plan: {line.label}", line.why, f"{line.bytes:+,}", line.bytes
+        )
+    yield Step(
+        "Files less the plan" + (", its towers included" if plan.model.towers else ""),
+        "tensors in the files - weights of the whole model",
+        f"{found.files.bytes:,} - {found.planned:,}",
+        found.difference,
+    )
 
 
 def _runtime(plan: Plan) -> Iterator[Step]:

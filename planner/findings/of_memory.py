@@ -61,6 +61,7 @@ def of_model(plan: Plan) -> Iterator[Finding]:
             f"The {name} tower's weights and working memory are not counted by bytes: "
             "leave room for them, or serve text only.",
         )
+    yield from _of_files(plan)
     expanded = plan.kv_bytes_per_token_expanded
     if expanded is not None:
         yield Finding(
@@ -84,4 +85,18 @@ def of_model(plan: Plan) -> Iterator[Finding]:
             "recurrent_state",
             f"{format_bytes(plan.state_bytes_per_sequence)} of recurrent state per sequence, "
             "whatever its length.",
+        )
+
+
+def _of_files(plan: Plan) -> Iterator[Finding]:
+    found = plan.weight_files
+    if found is None:
+        return
+    yield Finding("warning" if found.unexplained else "info", "weight_files", found.sentence)
+    if found.files.cut:
+        yield Finding(
+            "info",
+            "weight_files_cut",
+            f"{', '.join(found.files.cut)} ends before its tensors do: enough to plan with, and "
+            "too little to serve from.",
         )

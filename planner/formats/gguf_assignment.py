@@ -18,6 +18,9 @@ CATEGORY = {"q_proj": "q", "k_proj": "k", "v_proj": "v", "o_proj": "o"}
 FUSED_QKV = {"falcon", "bloom", "gpt2", "gpt_neox", "phi3", "mpt", "dbrx", "chatglm"}
 """Model types whose query, key and value matrices llama.cpp stores as one."""
 
+METHOD = "gguf"
+"""quant_method of a configuration that was read from a GGUF file: planner.formats.gguf_tensors."""
+
 SEVENTY = {"llama", "qwen2"}
 """Model types of which llama.cpp calls the 80-layer size 70B and gives its values more bits."""
 
@@ -25,6 +28,23 @@ SEVENTY = {"llama", "qwen2"}
 def is_gguf(name: str) -> bool:
     """Whether `name` is a GGUF file type or tensor type."""
     return name in BASE or name in PURE
+
+
+def held_in_gguf(model: Model, weights_dtype: str) -> bool:
+    """Whether the weights are those of a GGUF file: the model's own, or one of a type asked for."""
+    if weights_dtype.lower() == "auto":
+        return model.quantization is not None and model.quantization.get("quant_method") == METHOD
+    return is_gguf(weights_dtype.lower())
+
+
+def split_latents(mixer: LatentAttention, weights: tuple[Weight, ...]) -> tuple[Weight, ...]:
+    """Weights as stored: latent attention's up-projection in its key and its value half."""
+    heads, rank = mixer.num_attention_heads, mixer.kv_lora_rank
+    halves = (
+        Weight("k_b_proj", (heads * rank, mixer.qk_nope_head_dim), "linear", "column"),
+        Weight("v_b_proj", (heads * mixer.v_head_dim, rank), "linear", "column"),
+    )
+    return tuple(part for w in weights for part in (halves if w.name == "kv_b_proj" else (w,)))
 
 
 class GgufTypes:
@@ -80,7 +100,7 @@ class GgufTypes:
         """The tensors of layer `index`, one of `group`."""
         found: list[tuple[Weight, WeightFormat]] = [(w, formats.FP32) for w in group.norms]
         for mixer in group.mixers:
-            for weight in self._split(mixer):
+            for weight in self._stored(mixer):
                 category = "other"
                 if isinstance(mixer, Attention):
                     category = CATEGORY.get(weight.name, "other")
@@ -101,17 +121,9 @@ class GgufTypes:
             found.append((weight, self._type(weight, category, 0)))
         return tuple(found)
 
-    def _split(self, mixer: Mixer) -> tuple[Weight, ...]:
-        """Weights as stored: latent attention's up-projection in its key and its value half."""
+    def _stored(self, mixer: Mixer) -> tuple[Weight, ...]:
         weights = mixer.weights(self.model.hidden_size)
-        if not isinstance(mixer, LatentAttention):
-            return weights
-        heads, rank = mixer.num_attention_heads, mixer.kv_lora_rank
-        halves = (
-            Weight("k_b_proj", (heads * rank, mixer.qk_nope_head_dim), "linear", "column"),
-            Weight("v_b_proj", (heads * mixer.v_head_dim, rank), "linear", "column"),
-        )
-        return tuple(part for w in weights for part in (halves if w.name == "kv_b_proj" else (w,)))
+        return split_latents(mixer, weights) if isinstance(mixer, LatentAttention) else weights
 
     def _type(self, weight: Weight, category: str, index: int) -> WeightFormat:
         table = weight.name == "embed_tokens" or weight.name == "lm_head"

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from planner.errors import ConfigRefused
-from planner.formats.gguf_assignment import FUSED_QKV, GgufTypes, Stored, is_gguf
+from planner.formats.gguf_assignment import FUSED_QKV, GgufTypes, Stored, held_in_gguf
+from planner.formats.gguf_tensors import LIKE, FileTypes
 from planner.formats.module_names import Module, outside, tails
 from planner.formats.quantization_config import scheme
 from planner.formats.quantization_scheme import FIELD, Scheme
@@ -79,6 +80,11 @@ def assign(model: Model, weights_dtype: str) -> Assignment:
     """
     name = weights_dtype.lower()
     rest = UNQUANTISED[model.dtype]
+    if held_in_gguf(model, name):
+        like = (model.quantization or {}).get(LIKE) if name == "auto" else None
+        if like is not None:
+            return replace(assign(model, str(like)), weights_dtype=name)
+        return _gguf(model, name)
     if name == "auto":
         if model.quantization is None:
             return _uniform(model, name, rest)
@@ -94,8 +100,6 @@ def assign(model: Model, weights_dtype: str) -> Assignment:
             own, method=found.method, capability=found.capability, cuda_only=found.cuda_only,
             notes=_experts_apart(model, found),
         )  # fmt: skip
-    if is_gguf(name):
-        return _gguf(model, name)
     wanted = weight_format(name)
     if wanted in UNQUANTISED.values():
         return _uniform(model, name, wanted)
@@ -176,7 +180,7 @@ def _mtp_roots(model: Model, index: int) -> tuple[str, ...]:
 
 
 def _gguf(model: Model, name: str) -> Assignment:
-    types = GgufTypes(model, name)
+    types = FileTypes(model) if name == "auto" else GgufTypes(model, name)
 
     def parts(groups: Iterable[LayerGroup]) -> tuple[Part, ...]:
         result: list[Part] = []
@@ -187,7 +191,10 @@ def _gguf(model: Model, name: str) -> Assignment:
             result += [Part(group, tuple(layers), weights) for weights, layers in alike.items()]
         return tuple(result)
 
-    return Assignment(
+    found = Assignment(
         name, types.description, parts(model.groups), types.outside(tuple(model.outside())),
         parts(model.mtp), types.outside(model.mtp_extras), types.notes,
     )  # fmt: skip
+    if isinstance(types, FileTypes):
+        types.finish()
+    return found

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.errors import ConfigRefused
+from planner.files.weight_files import without_files
 from planner.hf_config.declared_cache import ASKS, declared_cache
 from planner.hf_config.families import builder_of
 from planner.hf_config.other_files import refuse_other_files
@@ -48,6 +49,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
         raise ConfigRefused("this holds no JSON object, so it is no model configuration")
     if depth_exceeds(config, MAX_DEPTH):
         raise ConfigRefused("this is nested too deeply to be a model configuration")
+    config, files = without_files(config)
     refuse_other_files(config)
     refused = refusal(str(config.get("model_type")))
     if refused is not None:
@@ -96,6 +98,7 @@ def parse(config: Mapping[str, Any], source: str = "config.json") -> Model:
             "dtype": SERVED.get(saved, saved),
             "saved_dtype": saved if saved in SERVED else None,
             "quantization": quantization,
+            "files": files,
             "declared_cache": declared,
             "max_position_embeddings": longest_position(text),
             "rope": rope_of(text),

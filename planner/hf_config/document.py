@@ -6,15 +6,18 @@ from typing import Any
 from planner.errors import ConfigRefused
 
 MAX_BYTES = 4 * 2**20
+MAX_INDEX_BYTES = 64 * 2**20
+"""Of an index, which names every tensor."""
+INDEX = "model.safetensors.index.json"
 WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 """How files end that hold tensors."""
 
 
-def read_document(text: str | bytes) -> dict[str, Any]:
+def read_document(text: str | bytes, most: int = MAX_BYTES) -> dict[str, Any]:
     """The JSON object in `text`. Raises ConfigRefused for anything else, however broken."""
-    if len(text) > MAX_BYTES:
+    if len(text) > most:
         raise ConfigRefused(
-            f"this has more than {MAX_BYTES:,} bytes, and a model configuration a few thousand: "
+            f"this has more than {most:,} bytes, and a model configuration a few thousand: "
             "give the config.json, not the weights or the tokenizer"
         )
     try:

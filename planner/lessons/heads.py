@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.formats.dtypes import kv_format
+from planner.formats.gguf_tensors import reshaped
 from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.linear_attention import LightningAttention
 from planner.kv_cache import cache_terms, state_bytes, whole
@@ -110,4 +111,4 @@ def _linear(model: Model) -> tuple[Model, int]:
                 step += group.count * 4 * after.num_heads * after.head_dim**2
         groups.append(group.model_copy(update={"mixers": mixers}))
     fields = {field: getattr(model, field) for field in Model.model_fields}
-    return Model(**{**fields, "groups": tuple(groups)}), step
+    return Model(**{**fields, "groups": tuple(groups), **reshaped(model)}), step

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from planner.deployment import Deployment
 from planner.engines.drafter import first_apart, medusa, self_drafting
 from planner.errors import PlanRefused
+from planner.formats.gguf_tensors import reshaped
 from planner.memo import memo
 from planner.model import LayerGroup, Model
 from planner.tensors import Weight
@@ -141,6 +142,7 @@ def _of_layers(target: Model, layers: tuple[LayerGroup, ...]) -> Model:
         update={
             "groups": layers, "extras": (), "mtp": (), "mtp_extras": (),
             "head": target.head or _logits(target.vocab_size, target.hidden_size),
+            **reshaped(target),
         }
     )  # fmt: skip
 

@@ -21,7 +21,10 @@ BESIDE = json.dumps(
     {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8",
      "kv_cache_quant_algo": "FP8", "exclude_modules": ["lm_head"]}}
 )  # fmt: skip
+INDEX = json.dumps({"metadata": {"total_size": 16_381_470_720}, "weight_map": {
+    "model.layers.0.mlp.up_proj.weight": "1", "lm_head.weight": "1"}})  # fmt: skip
 ANSWERS = {
+    "indexed": (200, None),
     "good": (200, None),
     "modelopt": (200, None),
     "gated": (403, "GatedRepo"),
@@ -35,12 +38,14 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         owner = self.path.split("/")[1]
         beside = self.path.endswith("hf_quant_config.json")
-        status, code = ANSWERS["nofile" if beside and owner == "good" else owner]
+        index = self.path.endswith("index.json")
+        none = (beside and owner != "modelopt") or (index and owner != "indexed")
+        status, code = ANSWERS["nofile" if none and ANSWERS[owner][0] == 200 else owner]
         self.send_response(status)
         if code:
             self.send_header("X-Error-Code", code)
         self.end_headers()
-        text = BESIDE if beside else CONFIG
+        text = BESIDE if beside else INDEX if index else CONFIG
         self.wfile.write(text.encode() if status == 200 else b"{}")
 
     def log_message(self, *_: Any) -> None:
@@ -75,6 +80,17 @@ def test_quantisation_in_a_file_beside_it_is_read_too() -> None:
     model = from_text(fetch_from_hub("modelopt/model"), "modelopt/model").model
     assert model.quantization is not None
     assert model.own_cache == "fp8"
+
+
+@pytest.mark.usefixtures("served")
+def test_the_index_of_its_weights_is_read_too() -> None:
+    """8,190,735,360 parameters of Qwen3-8B in bf16."""
+    model = from_text(fetch_from_hub("indexed/model"), "indexed/model").model
+    assert model.files is not None
+    assert (model.files.bytes, model.files.name) == (
+        2 * 8_190_735_360,
+        "model.safetensors.index.json",
+    )
 
 
 @pytest.mark.usefixtures("served")

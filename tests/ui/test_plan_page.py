@@ -245,6 +245,19 @@ def test_an_uploaded_configuration_is_planned() -> None:
     assert app.success[0].value == f"**{verdict(expected('qwen3-8b'))}**"
 
 
+def test_an_uploaded_index_is_compared() -> None:
+    """8,190,735,360 parameters of Qwen3-8B in bf16."""
+    app = page(**{"from": "config.json"})
+    config = json.dumps(from_preset("qwen3-8b").config).encode()
+    index = {"metadata": {"total_size": 16_381_470_720}, "weight_map": {"lm_head.weight": "1"}}
+    files = app.file_uploader(key="config_file").upload("config.json", config, "application/json")
+    name = "model.safetensors.index.json"
+    files.upload(name, json.dumps(index).encode(), "application/json").run()
+    no_trace(app)
+    assert app.success[0].value == f"**{verdict(expected('qwen3-8b'))}**"
+    assert "holds 15.26 GiB of tensors: what the plan counts, to the byte" in text(app)
+
+
 def test_a_large_upload_is_refused_in_a_sentence() -> None:
     app = page(**{"from": "config.json"})
     large = b" " * (11 * 2**20)

@@ -16,6 +16,8 @@ from planner.plan import Plan, make_plan
 from planner.units import GIB
 from planner.workload import Workload
 from presets.gpus import load_gpu
+from tests.ui.test_model_files import CONFIG_FILE, GGUF_FILE, INDEX_FILE, Opened
+from ui.model_files import configuration_of
 from ui.model_source import from_preset, from_text
 from ui.options import kv_options, model_names, weight_options
 from ui.report_html import report_data
@@ -110,6 +112,16 @@ def test_a_pasted_plan_on_a_card_of_ones_own_opens_again() -> None:
     )
     assert again.total_bytes_per_gpu == plan.total_bytes_per_gpu
     assert again.gpu.memory_bytes == 11 * GIB
+
+
+@pytest.mark.parametrize("files", [[GGUF_FILE], [CONFIG_FILE, INDEX_FILE]])
+def test_a_plan_with_weight_files_opens_with_them(files: list[Opened]) -> None:
+    choice = from_text(configuration_of(files, ""), "model.gguf")
+    plan = make_plan(choice.model, load_gpu("l40s"), Deployment(), Workload(context=4096))
+    found = values_of_saved(json.dumps(as_data(plan, choice.config)))
+    again = from_text(found["config"], found["model_name"]).model
+    assert again == choice.model
+    assert again.files is not None
 
 
 def test_a_calibrated_plan_opens_calibrated_where_its_record_is() -> None:

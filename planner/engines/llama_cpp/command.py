@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from planner.deployment import Deployment
 from planner.engines.checkpoint import gguf_file
 from planner.engines.llama_cpp.options import CACHE_TYPES, LlamaCppOptions, cache_types
+from planner.model import Model
 from planner.rope.extension import Extension
 
 
 def server_command(
-    name: str, deployment: Deployment, options: LlamaCppOptions, scaling: Sequence[str] = ()
+    name: str,
+    model: Model,
+    deployment: Deployment,
+    options: LlamaCppOptions,
+    scaling: Sequence[str] = (),
 ) -> str:
     """A command line ready for a shell; a `name` that is no GGUF file is given one. scaling: the
     words that stretch positions."""
-    words = ["llama-server", "-m", gguf_file(name, deployment.weights_dtype)]
+    words = ["llama-server", "-m", gguf_file(name, model, deployment.weights_dtype)]
     defaults = LlamaCppOptions()
     keys, values = cache_types(deployment, options)
     flags: dict[str, object] = {

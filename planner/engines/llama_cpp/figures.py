@@ -111,7 +111,7 @@ def llama_cpp_figures(
             "cache_type_v": placement.values.name,
         },
         command=server_command(
-            name or model.source, deployment, options,
+            name or model.source, model, deployment, options,
             () if longer is None else scaling_flags(longer),
         ),
         refused=refused,

@@ -20,7 +20,7 @@ from planner.engines.llama_cpp.buffers import (
 from planner.engines.llama_cpp.options import LlamaCppOptions, cache_types
 from planner.errors import PlanRefused
 from planner.estimate import Estimate
-from planner.formats.gguf_assignment import is_gguf
+from planner.formats.gguf_assignment import held_in_gguf
 from planner.formats.gguf_mixes import BASE
 from planner.formats.quantization import Assignment, assign
 from planner.model import Model
@@ -139,7 +139,7 @@ def weights_of(model: Model, deployment: Deployment) -> str:
         return "mxfp4_moe"
     if name == "auto" and model.quantization is None:
         return name
-    if is_gguf(name) or name in PLAIN:
+    if held_in_gguf(model, name) or name in PLAIN:
         return name
     stored = ", the model's own format" if name == "auto" else ""
     raise PlanRefused(

@@ -7,7 +7,7 @@ as bitsandbytes, 8-bit integers and GGUF, it does not run. MXFP4 experts also ru
 page on gpt-oss). float32: "most custom kernels don't support" it (TensorRT-LLM issue 5260).
 """
 
-from planner.formats.gguf_assignment import is_gguf
+from planner.formats.gguf_assignment import held_in_gguf
 from planner.formats.quantization import Assignment, assign
 from planner.hardware import Gpu
 from planner.model import Model
@@ -28,7 +28,7 @@ KERNELS: dict[str, tuple[float, float]] = {
 
 def not_run(model: Model, weights_dtype: str, gpu: Gpu) -> str | None:
     """Why it does not run the weights on that card; None where it does."""
-    if is_gguf(weights_dtype):
+    if held_in_gguf(model, weights_dtype):
         return "TensorRT-LLM reads no GGUF files"
     kept = model.saved_dtype if model.quantization is None else None
     if (plain_dtype(weights_dtype) or (weights_dtype == "auto" and kept)) == "float32":

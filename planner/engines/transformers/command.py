@@ -8,7 +8,7 @@ from planner.deployment import Deployment
 from planner.engines.checkpoint import Checkpoint, gguf_file
 from planner.engines.extended import overrides
 from planner.engines.transformers.options import TransformersOptions
-from planner.formats.gguf_assignment import is_gguf
+from planner.formats.gguf_assignment import held_in_gguf
 from planner.model import Model
 from planner.rope.extension import Extension
 
@@ -30,9 +30,12 @@ def load_command(
     """Python that loads the model and generates with this cache. A GGUF file names no dtype.
     scaling: the arguments that stretch positions."""
     load = [f'"{checkpoint.name}"', f'dtype="{checkpoint.dtype or "auto"}"']
-    if is_gguf(deployment.weights_dtype):
-        file = gguf_file(model.source, deployment.weights_dtype).rsplit("/", 1)[-1]
-        load[1:] = [f'gguf_file="{file}"', f'dtype="{model.dtype}"']
+    if held_in_gguf(model, deployment.weights_dtype):
+        file = gguf_file(model.source, model, deployment.weights_dtype).rsplit("/", 1)[-1]
+        folder = load[0]
+        if checkpoint.name.endswith(".gguf"):
+            folder = f'"{checkpoint.name.rpartition("/")[0] or "."}"'
+        load = [folder, f'gguf_file="{file}"', f'dtype="{model.dtype}"']
     if checkpoint.on_load is not None:
         load.append(f"quantization_config={checkpoint.on_load}")
     load.append(f'attn_implementation="{options.attn_implementation}"')

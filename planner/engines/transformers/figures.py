@@ -27,7 +27,7 @@ from planner.engines.transformers.options import TransformersOptions
 from planner.errors import PlanRefused
 from planner.estimate import Estimate, total
 from planner.formats.dtypes import NAME_OF_DTYPE
-from planner.formats.gguf_assignment import is_gguf
+from planner.formats.gguf_assignment import held_in_gguf
 from planner.hardware import Gpu
 from planner.kv_cache import whole
 from planner.model import Model
@@ -165,14 +165,14 @@ def _working(
 def held_dtype(model: Model, deployment: Deployment) -> str:
     """The format that weights are held in: on CUDA a GGUF file is dequantised while it is loaded
     (transformers' page on GGUF; only on Metal, and of Qwen3.5, do blocks stay packed)."""
-    if is_gguf(deployment.weights_dtype):
+    if held_in_gguf(model, deployment.weights_dtype):
         return NAME_OF_DTYPE[model.dtype]
     return deployment.weights_dtype
 
 
 def _loaded(model: Model, deployment: Deployment, checkpoint: Checkpoint) -> tuple[str, ...]:
     """What is loaded in another format than bytes alone are planned in."""
-    if is_gguf(deployment.weights_dtype):
+    if held_in_gguf(model, deployment.weights_dtype):
         return (
             "transformers dequantises a GGUF file while it loads it: weights are held in "
             f"{model.dtype}, whatever the file's size.",
