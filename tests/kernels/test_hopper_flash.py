@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from on_hopper import hopper_only
 
 from kernels import checks
 from kernels.flash import flash_attention, flash_attention_varlen
@@ -15,7 +16,6 @@ from kernels.hopper.values import Transposer
 from kernels.reference import attention_reference, varlen_attention_reference
 from kernels.tiles import HopperTile, hopper_tile
 
-on_hopper = torch.cuda.is_available() and torch.cuda.get_device_capability() == (9, 0)
 FP8 = torch.float8_e4m3fn
 TOLERANCE = {torch.float16: 1.5e-3, torch.bfloat16: 1e-2, FP8: 4e-2}
 OTHER_HEADS = [
@@ -23,11 +23,6 @@ OTHER_HEADS = [
     (256, 256, torch.float16), (64, 64, FP8), (128, 128, FP8),
 ]  # fmt: skip
 ORDER = [0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15]  # keys as a quad's lanes hold them
-
-
-def hopper_only(test):
-    """Needs the card, and goes through the Gluon kernel."""
-    return pytest.mark.gpu(pytest.mark.skipif(not on_hopper, reason="needs a Hopper GPU")(test))
 
 
 def randn(*shape, dtype=torch.bfloat16):

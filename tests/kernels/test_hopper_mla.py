@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from on_hopper import counted_runs, hopper_only
 from paging import paged, relative_error
 
 from kernels.hopper import mla as hopper_mla
 from kernels.mla_decode import mla_decode_attention
 from kernels.paged_reference import mla_decode_reference
 
-on_hopper = torch.cuda.is_available() and torch.cuda.get_device_capability() == (9, 0)
 BF16, FP16, FP8, INT8 = torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.int8
 BOUND = {FP16: 1e-3, BF16: 6e-3}
 SCALE = 192**-0.5
@@ -30,20 +30,9 @@ LENGTHS = {
 @pytest.fixture
 def hopper(monkeypatch):
     """Fails a test whose calls do not all come through here."""
-    runs = []
-    run = hopper_mla.Plan.run
-
-    def counted(self, *arguments):
-        runs.append(self)
-        run(self, *arguments)
-
-    monkeypatch.setattr(hopper_mla.Plan, "run", counted)
+    runs = counted_runs(monkeypatch, hopper_mla.Plan)
     yield runs
     assert runs
-
-
-def hopper_only(test):
-    return pytest.mark.gpu(pytest.mark.skipif(not on_hopper, reason="needs a Hopper GPU")(test))
 
 
 def latents(lengths, dtype, block_size=16):

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from on_hopper import ON_HOPPER, counted_runs, hopper_only
 from paging import paged, relative_error
 
 from kernels.hopper import paged as hopper_paged
 from kernels.paged_decode import paged_decode_attention
 from kernels.paged_reference import paged_decode_reference
 
-on_hopper = torch.cuda.is_available() and torch.cuda.get_device_capability() == (9, 0)
 WIDE = 1100  # table entries to spare: by its width a batch is worth an equal share for everybody
 BOUND = {torch.float16: 1e-3, torch.bfloat16: 6e-3}
 LENGTHS = {
@@ -25,20 +25,9 @@ LENGTHS = {
 @pytest.fixture
 def hopper(monkeypatch):
     """Fails a test whose calls do not all come through here."""
-    runs = []
-    run = hopper_paged.Plan.run
-
-    def counted(self, *arguments):
-        runs.append(self)
-        run(self, *arguments)
-
-    monkeypatch.setattr(hopper_paged.Plan, "run", counted)
+    runs = counted_runs(monkeypatch, hopper_paged.Plan)
     yield runs
     assert runs
-
-
-def hopper_only(test):
-    return pytest.mark.gpu(pytest.mark.skipif(not on_hopper, reason="needs a Hopper GPU")(test))
 
 
 def assert_matches(q, cache, **options):
@@ -220,15 +209,15 @@ def test_other_cards_and_batches_outside_its_range_keep_their_kernel(device):
         cache = torch.zeros(2, 16, kv_heads, head_dim, dtype=cache or dtype, device=device)
         return hopper_paged.supports(q, cache, cache, blocks, 132)
 
-    assert supported() == on_hopper
-    assert supported(heads=128) == on_hopper
-    assert supported(kv_heads=1, heads=8, blocks=512) == on_hopper
+    assert supported() == ON_HOPPER
+    assert supported(heads=128) == ON_HOPPER
+    assert supported(kv_heads=1, heads=8, blocks=512) == ON_HOPPER
     assert not supported(batch=15)
     assert not supported(batch=661)
     assert not supported(blocks=16)
     assert not supported(kv_heads=1, heads=8, blocks=256)
     assert not supported(kv_heads=1, heads=8, blocks=512, cache=torch.int8)
-    assert supported(cache=torch.int8, blocks=128) == on_hopper
+    assert supported(cache=torch.int8, blocks=128) == ON_HOPPER
     assert not supported(heads=136)  # 17 rows of queries for a KV head
     assert not supported(head_dim=256)
     assert not supported(dtype=torch.float32)
