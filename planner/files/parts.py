@@ -7,7 +7,7 @@ from typing import Any
 from planner.errors import ConfigRefused
 from planner.files.gguf_header import GgufHeader
 from planner.files.safetensors_header import FileHeader, Index
-from planner.files.tensor import StoredTensor
+from planner.files.tensor import MOST_BYTES, StoredTensor
 from planner.files.weight_files import Part, WeightFiles
 
 LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block|blk)\.(\d+)\.")
@@ -80,8 +80,9 @@ def of_headers(
         seen.add(tensor.name)
         _add(parts.setdefault(part_of(tensor.name, num_hidden_layers), {}), tensor)
     total = sum(size for sizes in parts.values() for size in sizes.values())
-    if not total:
-        raise ConfigRefused(f"{name}: there is no tensor in it")
+    if not 0 < total < MOST_BYTES:
+        why = "its tensors are larger than any file" if total else "there is no tensor in it"
+        raise ConfigRefused(f"{name}: {why}")
     return WeightFiles(name=name, bytes=total, tensors=len(seen), parts=parts, cut=tuple(cut))
 
 

@@ -220,3 +220,12 @@ def test_inspect_says_what_the_files_hold(folder: Path, capsys: pytest.CaptureFi
     said = answer(capsys, "inspect", str(folder))
     assert "8,030,261,248" in said
     assert "quantization_config.quant_method: 'unheard'" in said
+
+
+def test_a_folder_may_be_named_like_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "Llama.gguf"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(LLAMA))
+    assert files_of(capsys, folder)["files"] is None

@@ -160,9 +160,7 @@ def resolve(
         _prefix_caching(model, rules, options.enable_prefix_caching),
         not (options.disable_hybrid_kv_cache_manager or _chunked_whole(model, rules, method)),
         speculative.num_speculative_tokens if speculative else 0,
-        overlap_of(
-            model, rules, method, pools=pools, wrapper=wrapper, amd=gpu.vendor == "AMD"
-        ),
+        overlap_of(model, rules, method, pools=pools, wrapper=wrapper, amd=gpu.vendor == "AMD"),
         (gpu.cuda_capability or HOPPER) if _is_sparse(model) else HOPPER,
         retained_tokens(model, rules, method, speculative.num_speculative_tokens)
         if speculative

@@ -210,5 +210,13 @@ def test_two_files_with_one_tensor_are_no_set() -> None:
 
 
 def test_what_stands_in_the_field_must_be_what_sizewell_writes() -> None:
-    with pytest.raises(ConfigRefused, match="weight_files is not what Sizewell writes there"):
-        parse({**LLAMA, "weight_files": {"bytes": -1}})
+    right = {"name": "a", "bytes": 5, "tensors": 1, "parts": {"layers": {"F32": 5}}}
+    assert parse({**LLAMA, "weight_files": right}).files is not None
+    for wrong in (
+        {"bytes": -1},
+        {**right, "bytes": 6},  # which its parts are not
+        {**right, "bytes": 10**400, "parts": {}},
+        {**right, "parts": {"layers": {"F32": 10, "BF16": -5}}},
+    ):
+        with pytest.raises(ConfigRefused, match="weight_files is not what Sizewell writes there"):
+            parse({**LLAMA, "weight_files": wrong})
