@@ -7,6 +7,7 @@ no key can be misread in silence.
 """
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from planner.errors import ConfigRefused
@@ -185,6 +186,8 @@ def _positions(keys: Keys, config: dict[str, Any], shapes: Mapping[str, Any]) ->
     kind, factor = keys.get("rope.scaling.type"), keys.number("rope.scaling.factor")
     original = keys.whole("rope.scaling.original_context_length")
     if kind in ("linear", "yarn"):
+        if factor is None or not 0 < factor < inf:
+            raise keys.refuse("rope.scaling.factor", f"is {factor}, and {kind} needs one above 0")
         scaling = {"rope_type": kind, "factor": factor}
     elif "rope_factors_long.weight" in shapes:
         scaling = {"rope_type": "longrope"}

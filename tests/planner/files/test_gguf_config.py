@@ -525,6 +525,6 @@ def test_what_stands_for_a_type_must_be_one() -> None:
     config = config_of([read_header(gguf(metadata, tensors))])
     for wrong in ("fp8", "x" * 5000, 5, ["q8_0"]):
         config["quantization_config"] = {"quant_method": "gguf", "like": wrong}
-        with pytest.raises(ConfigRefused, match="like is .* no type") as refused:
+        with pytest.raises(ConfigRefused, match=r"like is .* no type") as refused:
             assign(parse(config), "auto")
         assert len(str(refused.value)) < 200
