@@ -87,4 +87,6 @@ def _whose(plan: Plan) -> str:
     if price is None:
         return ""
     lots = f" in lots of {price.lot}" if price.lot > 1 else ""
-    return f" (of {plan.gpu.name} USD {price.usd_per_gpu_hour:,.2f} per GPU-hour{lots}, {price.note})"
+    return (
+        f" (of {plan.gpu.name} USD {price.usd_per_gpu_hour:,.2f} per GPU-hour{lots}, {price.note})"
+    )

@@ -1,7 +1,7 @@
 """Headers and indexes of weight files -> WeightFiles: which part of a model each tensor is of."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from planner.errors import ConfigRefused
@@ -34,6 +34,22 @@ NUMBERLESS: tuple[tuple[Part, re.Pattern[str]], ...] = (
     ("embedding", re.compile(r"(^|\.)(embed_tokens|wte|((word|tok)_)?embeddings?|token_embd)\.")),
 )
 """The same outside numbered layers."""
+
+
+SHARD = re.compile(r"-\d{5}-of-(\d{5})\.safetensors$")
+"""How the files of one checkpoint are named, by how many there are."""
+
+
+def missing_of(names: Sequence[str]) -> str:
+    """Of files of one checkpoint, why they are not all that their names count; '' if they are."""
+    for name in names:
+        counted = SHARD.search(name)
+        if counted is not None and int(counted[1]) != len(names):
+            return (
+                f"{name} is one of {int(counted[1])} files, and {len(names)} of them are here: "
+                "give all, or the model.safetensors.index.json, which says what they hold together"
+            )
+    return ""
 
 
 def depth_of(config: Mapping[str, Any]) -> int | None:
