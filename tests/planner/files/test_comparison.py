@@ -220,3 +220,21 @@ def test_what_stands_in_the_field_must_be_what_sizewell_writes() -> None:
     ):
         with pytest.raises(ConfigRefused, match="weight_files is not what Sizewell writes there"):
             parse({**LLAMA, "weight_files": wrong})
+
+
+def test_repacking_explains_no_half_of_a_checkpoint() -> None:
+    """DeepSeek-V3's index says 688,586,727,753 bytes."""
+    config = load_model_config("deepseek-v3")
+    names = ("model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight", "lm_head.weight")
+
+    def lines(total: int) -> list[bool]:
+        index = Index(total, {"a": names})
+        whole = with_files(config, of_index("an index", index, 61))
+        found = make_plan(
+            parse(whole), load_gpu("h200-sxm-141gb"), Deployment(tensor_parallel_size=8), Workload()
+        ).weight_files
+        assert found is not None
+        return [line.explained for line in found.lines]
+
+    assert lines(671 * 10**9) == [True]
+    assert lines(335 * 10**9) == [False]
