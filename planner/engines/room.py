@@ -159,10 +159,11 @@ def _flags(
         wider, words = slots_of(options, slots, workload.context)
         if works(wider, deployment):
             then = figures_of(wider, deployment)
+            on_gpu = then.settings["n_gpu_layers"]
             host = format_bytes(then.host_bytes)
             if not then.on_cpu:
                 yield words
-            elif then.settings["n_gpu_layers"] > ONLY_OUTPUT:
+            elif isinstance(on_gpu, int) and on_gpu > ONLY_OUTPUT:
                 yield f"{words} (with {then.on_cpu} on the CPU and {host} of its memory)"
     if name in SHARES:
         value = mildest(SHARES[name], options, found, lambda changed: works(changed, deployment))

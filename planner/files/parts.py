@@ -22,7 +22,8 @@ PATTERNS: tuple[tuple[Part, re.Pattern[str]], ...] = (
     (
         "towers",
         re.compile(
-            r"(^|\.)(visual|vision\w*|audio\w*|img_\w+|image_\w+|mm_\w+|multi_?modal\w*|speech\w*"
+            r"(^|\.)(visual\w*|vision\w*|vit\w*|vpm|apm|vte|sam_model|vqmodel|talker|token2wav"
+            r"|audio\w*|img_\w+|image_\w+|mm_\w+|multi_?modal\w*|speech\w*"
             r"|embed_vision|embed_audio|aligner|connector|resampler|mlp1)\."
         ),
     ),
@@ -65,11 +66,13 @@ def depth_of(config: Mapping[str, Any]) -> int | None:
 
 def part_of(name: str, num_hidden_layers: int | None) -> Part:
     """The part of the model that a tensor of this name belongs to. Layers beyond the decoder's are
-    prediction layers."""
-    for part, pattern in PATTERNS:
-        if pattern.search(name):
-            return part
+    prediction layers, and what a layer has for pictures is its own."""
     layer = LAYER.search(name)
+    for part, pattern in PATTERNS:
+        found = pattern.search(name)
+        inside = found and layer and part == "towers" and found.start() > layer.start()
+        if found and not inside:
+            return part
     if layer is not None:
         beyond = num_hidden_layers is not None and int(layer[1]) >= num_hidden_layers
         return "prediction" if beyond else "layers"

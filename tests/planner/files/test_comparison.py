@@ -188,6 +188,11 @@ def test_derivation_findings_and_data_say_the_same() -> None:
         ("vision_tower.vision_model.encoder.layers.2.mlp.fc1.weight", "towers"),
         ("multi_modal_projector.mm_input_projection_weight", "towers"),
         ("audio_tower.layers.50.fc1.weight", "towers"),
+        ("model.sam_model.blocks.0.attn.qkv.weight", "towers"),  # deepseek_ocr2
+        ("vpm.encoder.layers.0.mlp.fc1.weight", "towers"),  # minicpmv
+        ("visual_tokenizer.vit.encoder.layers.1.mlp.fc1.weight", "towers"),  # ovis2
+        ("vit_large_projector.weight", "towers"),  # step3_vl
+        ("model.layers.3.mlp.vision_moe.experts.0.up_proj.weight", "layers"),  # ernie4_5_vl_moe
         ("blk.3.attn_q.weight", "layers"),
         ("token_embd.weight", "embedding"),
         ("output.weight", "head"),
