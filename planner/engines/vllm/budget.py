@@ -149,7 +149,7 @@ def load(
 ) -> Loaded:
     """The weights of that stage, whatever the batch."""
     rules = rules_of(options.version)
-    first, last = ends_of(model, index, len(spans))
+    first, last = ends_of(model, index, len(spans), rules)
     return loaded_weights(
         model, deployment, assignment, spans[index], first=first, last=last, config=config,
         mtp=drafts_itself(options) and index == len(spans) - 1,
