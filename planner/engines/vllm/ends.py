@@ -12,13 +12,15 @@ from planner.model import Model
 BOTH = frozenset({
     "baichuan", "bamba", "bloom", "chameleon", "dbrx", "deepseek", "falcon", "gemma4_text", "gpt2",
     "gpt_bigcode", "gpt_neox", "gpt_oss", "granitemoe", "granitemoehybrid", "granitemoeshared",
-    "hy_v3", "internlm2", "jamba", "mamba", "mamba2", "minicpm", "mixtral", "muse_glimmer_text", "nemotron_h", "olmo",
+    "hy_v3", "internlm2", "jamba", "mamba", "mamba2", "minicpm", "mixtral", "muse_glimmer_text",
+    "nemotron_h", "olmo",
     "olmo2", "olmo3", "olmo_hybrid", "olmoe", "opt", "orion", "persimmon", "phi", "phimoe",
     "plamo3", "qwen", "qwen2_moe", "qwen3_moe", "qwen3_next", "qwen3_vl_moe_text", "stablelm",
     "starcoder2", "zamba2",
 })  # fmt: skip
 EMBEDDING_ALONE = frozenset({
-    "chatglm", "cohere", "cohere2", "cohere2_moe", "cohere_compass_text", "gemma", "gemma2", "gemma3_text",
+    "chatglm", "cohere", "cohere2", "cohere2_moe", "cohere_compass_text", "gemma", "gemma2",
+    "gemma3_text",
     "gemma3n_text", "lfm2", "lfm2_moe", "mpt", "qwen3_5_text", "qwen3_5_moe_text",
 })  # fmt: skip
 
