@@ -408,6 +408,20 @@ def test_mixtral_is_a_llama_with_experts() -> None:
         ({"llama.block_count": 2.5}, "llama.block_count 2.5 is not a whole number"),
         ({"split.count": "x"}, "x parts, and 1 of them are here"),
         ({"llama.rope.scaling.type": "dynamic"}, "llama.rope.scaling.type 'dynamic'"),
+        ({"llama.rope.scaling.type": "yarn"}, "llama.rope.scaling.factor is None, and yarn needs"),
+        (
+            {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 0.0},
+            "llama.rope.scaling.factor is 0.0",
+        ),
+        (
+            {
+                "general.architecture": "gpt-oss",
+                "gpt-oss.block_count": 2,
+                "gpt-oss.embedding_length": 256,
+                "gpt-oss.attention.head_count": 4,
+            },
+            "gpt-oss.attention.sliding_window is missing",
+        ),
         ({"split.count": 3}, "3 parts, and 1 of them are here"),
         ({"split.count": 1, "split.tensors.count": 99}, "split.tensors.count"),
     ],
