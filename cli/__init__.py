@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from cli.parser import Parser
 from planner.errors import SizewellError
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SizewellError as error:
         sys.stderr.write(f"{parser.prog} {arguments.command}: {' '.join(str(error).split())}\n")
         return 2
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         print(answer, end="", flush=True)
     except OSError as error:

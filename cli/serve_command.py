@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cli.deployment_flags import tokens
 from cli.other_names import engine
 from cli.search_command import seconds
-from cli.serve_inputs import case_of, requests_of, trace_of
+from cli.serve_inputs import case_of, longest_of, requests_of, trace_of
 from cli.serve_study import choice
 from cli.source import read_model
 from planner.errors import PlanRefused
@@ -148,9 +148,7 @@ def run(arguments: Namespace) -> str:
     def traffic(rate: float, seed: int) -> "Iterable[Request]":
         return requests_of(arguments, rate, seed)
 
-    drawn = () if arguments.trace else traffic(arguments.rate, arguments.seed)
-    longest = max((request.tokens for request in drawn), default=1)
-    replica = study.replica_for(setup, case_of(arguments, (), model), longest)
+    replica = study.replica_for(setup, case_of(arguments, (), model), longest_of(arguments))
     if (arguments.find_rate or arguments.find_replicas) and arguments.trace:
         raise PlanRefused("--find-rate and --find-replicas draw requests: leave out --trace")
     if arguments.find_rate:

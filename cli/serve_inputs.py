@@ -142,6 +142,17 @@ def requests_of(arguments: Namespace, rate: float, seed: int) -> "Iterator[Reque
     )  # fmt: skip
 
 
+def longest_of(arguments: Namespace) -> int:
+    """Tokens of the longest request that will come; 1 of a pipe, which can be read only once."""
+    if not arguments.trace:
+        coming = requests_of(arguments, arguments.rate, arguments.seed)
+    elif Path(arguments.trace).is_file():
+        coming = trace_of(arguments, arguments.speedup)
+    else:
+        return 1
+    return max((request.tokens for request in coming), default=1)
+
+
 def _open(name: str) -> io.TextIOBase:
     try:
         return Path(name).open(encoding="utf-8-sig", newline="")

@@ -8,7 +8,7 @@ from argparse import Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from cli.serve_inputs import case_of, lengths_of, requests_of
+from cli.serve_inputs import case_of, lengths_of, longest_of, requests_of
 from planner.errors import PlanRefused
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def claims(arguments: Namespace, setup: "Setup") -> str:
     from planner.serving import claims as found
     from planner.serving.study import replica_for
 
-    one = replica_for(setup, replace(case_of(arguments, (), setup.model), drafting=None))
+    case = replace(case_of(arguments, (), setup.model), drafting=None)
+    one = replica_for(setup, case, longest_of(arguments))
     outcomes = list(found.tried(one, *lengths_of(arguments)))
     if arguments.format == "json":
         data = [found.as_data(name, outcome) for name, outcome in outcomes]
@@ -62,12 +63,13 @@ def sensitivity(arguments: Namespace, setup: "Setup") -> str:
     from planner.serving.study import replica_for
 
     case = case_of(arguments, (), setup.model)
+    longest = longest_of(arguments)
 
     def make(deployment: Deployment) -> Replica:
         options = case.options
         if options is not None:
             options = (options[0], moved(*options, case.deployment, deployment))
-        return replica_for(setup, replace(case, deployment=deployment, options=options))
+        return replica_for(setup, replace(case, deployment=deployment, options=options), longest)
 
     def traffic(shared: int) -> Traffic:
         count = min(arguments.requests, COMPARED)

@@ -22,7 +22,7 @@ def read_file(path: Path) -> dict[str, Any]:
     its own, of any other the config.json beside it."""
     from cli import weight_files
 
-    if path.suffix == ".gguf":
+    if path.suffix == ".gguf" and not path.is_dir():
         return weight_files.read_gguf(path)
     if path.name == INDEX or (path.suffix == ".safetensors" and not path.is_dir()):
         if not path.with_name("config.json").is_file():

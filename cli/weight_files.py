@@ -10,7 +10,7 @@ from planner.errors import ConfigRefused
 from planner.files import gguf_header, safetensors_header
 from planner.files.gguf_config import gguf_with_files
 from planner.files.gguf_header import GgufHeader
-from planner.files.parts import depth_of, of_headers, of_index
+from planner.files.parts import depth_of, missing_of, of_headers, of_index
 from planner.files.safetensors_header import FileHeader, Index, read_index
 from planner.files.weight_files import with_files
 from planner.hf_config.document import INDEX, MAX_INDEX_BYTES, read_document
@@ -47,6 +47,8 @@ def with_files_of(
             return with_files(config, of_index(name, listed, depth_of(config)))
     else:
         paths = [only] if only is not None else _alone(folder)
+        if missing := missing_of([path.name for path in paths]):
+            raise ConfigRefused(missing)
     if not paths:
         return dict(config)
     headers, cut = _headers(paths, safetensors_header.read_header)
@@ -70,7 +72,8 @@ def _alone(folder: Path) -> list[Path]:
     """The one .safetensors file of a folder without an index; none where several are there."""
     found = [path for path in sorted(folder.glob("*.safetensors")) if _is_here(path)]
     whole = [path for path in found if path.name == "model.safetensors"]
-    return whole or (found if len(found) == 1 else [])
+    alone = len(found) == 1 and not missing_of([found[0].name])
+    return whole or (found if alone else [])
 
 
 def _is_here(path: Path) -> bool:

@@ -86,4 +86,7 @@ def _whose(plan: Plan) -> str:
     price = cheapest(plan)
     if price is None:
         return ""
-    return f" (of {plan.gpu.name} USD {price.usd_per_gpu_hour:,.2f} an hour, {price.note})"
+    lots = f" in lots of {price.lot}" if price.lot > 1 else ""
+    return (
+        f" (of {plan.gpu.name} USD {price.usd_per_gpu_hour:,.2f} per GPU-hour{lots}, {price.note})"
+    )

@@ -4,16 +4,17 @@ Of weight files the first part is enough, because only the header is read.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from planner.errors import ConfigRefused, PlanRefused
 from planner.files import gguf_header, safetensors_header
 from planner.files.gguf_config import gguf_with_files
-from planner.files.parts import depth_of, of_headers, of_index
+from planner.files.parts import depth_of, missing_of, of_headers, of_index
 from planner.files.safetensors_header import read_index
 from planner.files.weight_files import WeightFiles, with_files
 from planner.formats import modelopt
+from planner.formats.gguf_assignment import METHOD
 from planner.hf_config.document import INDEX, read_document
 from planner.units import counted, format_bytes
 from ui.uploads import text_of
@@ -71,6 +72,11 @@ def _joined(config: str, beside: list[tuple[str, dict[str, Any]]], tensors: list
         first = beside[0][0] if beside else tensors[0].name
         raise PlanRefused(f"{first} says what tensors there are: open the config.json with it")
     whole = read_document(config)
+    if _of_gguf(whole):
+        raise PlanRefused(
+            "the configuration that is open is a GGUF file's, which has its own tensors: open the "
+            "config.json with these files"
+        )
     found: WeightFiles | None = None
     for name, document in beside:
         if name.endswith(modelopt.FILE):
@@ -82,9 +88,18 @@ def _joined(config: str, beside: list[tuple[str, dict[str, Any]]], tensors: list
             raise ConfigRefused(f"{name}: {refused}", refused.field) from None
     if tensors:
         headers = [_named(file, safetensors_header.read_header) for file in tensors]
+        missing = missing_of([file.name for file in tensors]) if found is None else ""
+        if missing:
+            raise ConfigRefused(missing)
         held = of_headers(_name(tensors), headers, depth_of(whole))
         found = held if found is None or held.tensors >= found.tensors else found
     return json.dumps(whole if found is None else with_files(whole, found), indent=1)
+
+
+def _of_gguf(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration was made of a GGUF file."""
+    quantization = config.get("quantization_config")
+    return isinstance(quantization, Mapping) and quantization.get("quant_method") == METHOD
 
 
 def _name(files: Sequence[Any]) -> str:

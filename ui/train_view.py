@@ -92,7 +92,7 @@ def _time(plan: TrainingPlan) -> tuple[StepTime | None, str, float | None, str]:
     listed = cheapest_price(plan.gpu.id, plan.recipe.gpus)
     if listed is None:
         return time, untimed, None, ""
-    return time, untimed, listed.usd_per_gpu_hour, f"{listed.provider}, {listed.date.isoformat()}"
+    return time, untimed, listed.usd_per_gpu_hour, listed.label
 
 
 def _key_figures(

@@ -24,6 +24,7 @@ from planner.engines.vllm.kv_groups import CannotGroup, Grouping, bytes_per_bloc
 from planner.engines.vllm.options import Settings, VllmOptions, resolve
 from planner.engines.vllm.pool import align
 from planner.engines.vllm.requests import blocks_of
+from planner.engines.vllm.runner import wrapper_of
 from planner.engines.vllm.specs import layer_specs
 from planner.errors import PlanRefused
 from planner.formats.quantization import assign
@@ -60,7 +61,7 @@ class VllmRule:
         """max_num_seqs is the default unless more sequences are asked."""
         chunk = deployment.max_num_batched_tokens
         options = VllmOptions(max_model_len=context, max_num_batched_tokens=chunk)
-        if resolve(self.model, gpu, options, deployment.kv_cache_dtype).max_num_seqs >= sequences:
+        if self._resolved(gpu, options, deployment.kv_cache_dtype).max_num_seqs >= sequences:
             return options
         return options.model_copy(update={"max_num_seqs": sequences})
 
@@ -104,12 +105,15 @@ class VllmRule:
             if key not in self._settings:
                 chosen = asked.deployment.replace(max_num_batched_tokens=chunk)
                 options = self.options(gpu, chosen, asked.context, asked.least)
-                self._settings[key] = resolve(self.model, gpu, options, cache)
+                self._settings[key] = self._resolved(gpu, options, cache)
             kind = f"{gpu.vendor} {gpu.compute_capability}" if self._choosy else ""
             chosen_settings = self._settings[key]
             kind += f" {self._memory_kind(gpu, ranks, chosen_settings)}"
             found.setdefault((chosen_settings, kind), []).append(row)
         return found
+
+    def _resolved(self, gpu: Gpu, options: VllmOptions, cache: str) -> Settings:
+        return resolve(self.model, gpu, options, cache, wrapper_of(self.config))
 
     def _memory_kind(self, gpu: Gpu, ranks: int, settings: Settings) -> tuple[bool | None, ...]:
         """What else of a card than its size sets what a stage spends."""

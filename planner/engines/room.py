@@ -26,7 +26,7 @@ from planner.frozen import Frozen
 from planner.hardware import Gpu
 from planner.model import Model
 from planner.parallelism import by_layers, cache_splits
-from planner.units import ceil_div, counted
+from planner.units import ceil_div, counted, format_bytes
 from planner.workload import Workload
 
 FiguresOf = Callable[[Any, Deployment], EngineFigures]
@@ -53,6 +53,8 @@ LENGTHS = {
 }
 """How long a sequence may be."""
 CACHE = "fp8"
+ONLY_OUTPUT = 1
+"""Layers on GPUs where every block is on the CPU: no remedy for a plan of those GPUs."""
 
 
 def with_room(
@@ -133,7 +135,8 @@ def _changes(
         yield spread
     held = found.requests * found.replicas
     if held:
-        yield f"{counted(held, 'sequence')} at once"
+        waiting = ", while the others wait" if found.refused is not None else ""
+        yield f"{counted(held, 'sequence')} at once{waiting}"
 
 
 def _flags(
@@ -155,8 +158,13 @@ def _flags(
         slots = _sequences(deployment, workload)
         wider, words = slots_of(options, slots, workload.context)
         if works(wider, deployment):
-            on_cpu = figures_of(wider, deployment).on_cpu
-            yield f"{words} (with {on_cpu} on the CPU)" if on_cpu else words
+            then = figures_of(wider, deployment)
+            on_gpu = then.settings["n_gpu_layers"]
+            host = format_bytes(then.host_bytes)
+            if not then.on_cpu:
+                yield words
+            elif isinstance(on_gpu, int) and on_gpu > ONLY_OUTPUT:
+                yield f"{words} (with {then.on_cpu} on the CPU and {host} of its memory)"
     if name in SHARES:
         value = mildest(SHARES[name], options, found, lambda changed: works(changed, deployment))
         if value is not None:

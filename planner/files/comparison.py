@@ -22,6 +22,9 @@ TIED = "stored although it is the embedding, which an engine holds once"
 FOR_DRAFTING = "which an engine loads only to draft with"
 ABSENT = "of which the files hold nothing"
 AS_HELD = "planned as an engine holds quantised tensors once they are loaded"
+REPACKED = 0.1
+"""The share of a plan that this explains at most: it counts scales and zero points itself, so that
+what is left are padding and order."""
 UNEXPLAINED = "which no field of the configuration explains"
 LABELS = {
     "layers": "the layers",
@@ -138,9 +141,14 @@ def _other_size(model: Model, label: str, sizes: dict[str, int], held: int, coun
             return Line(label, f"stored in {kinds} and planned in {plain.name}", held - counted)
     if not held:
         return Line(label, ABSENT, -counted, explained=False)
-    if model.quantization is not None and not held_in_gguf(model, "auto"):
+    if _repacked(model, held - counted, counted):
         return Line(label, AS_HELD, held - counted)
     return Line(label, UNEXPLAINED, held - counted, explained=False)
+
+
+def _repacked(model: Model, difference: int, counted: int) -> bool:
+    quantised = model.quantization is not None and not held_in_gguf(model, "auto")
+    return quantised and abs(difference) <= REPACKED * counted
 
 
 def _by_total(
@@ -161,7 +169,7 @@ def _by_total(
         yield Line("of headers", f"{each:.0f} B a tensor, which some indexes count", rest)
     elif unknown and rest > 0:
         yield Line(" and ".join(unknown), "which the plan does not count", rest)
-    elif model.quantization is not None:
+    elif _repacked(model, rest, counted):
         yield Line("for all of them", AS_HELD, rest)
     else:
         yield Line("of the total", UNEXPLAINED, rest, explained=False)

@@ -26,8 +26,8 @@ THETAS = ("rope.freq_base", "rope.freq_base_swa")
 class Architecture:
     """model_type, and the fields of further keys.
 
-    period: with a window, all layers but the last of each period slide; 0 where none do. window:
-    what llama.cpp takes where the file names none.
+    period: with a window, all layers but the last of each period slide, unless the file says
+    otherwise; 0 where no layer does. window: what llama.cpp takes where the file names none.
     """
 
     model_type: str

@@ -7,6 +7,7 @@ no key can be misread in silence.
 """
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from planner.errors import ConfigRefused
@@ -155,6 +156,8 @@ def _windows(keys: Keys, config: dict[str, Any], found: Architecture) -> None:
         elif window:
             raise keys.refuse("attention.sliding_window", "is not understood here")
         return
+    if found.model_type == "gpt_oss":
+        keys.needed("attention.sliding_window")  # which llama.cpp does not load it without
     window = found.window if window is None else window
     config["sliding_window"] = window or None
     if not window:
@@ -165,11 +168,13 @@ def _windows(keys: Keys, config: dict[str, Any], found: Architecture) -> None:
             raise keys.refuse(
                 "attention.sliding_window_pattern", f"does not describe {count} layers"
             )
+        if any(slide not in (0, 1) for slide in pattern):
+            raise keys.refuse("attention.sliding_window_pattern", "is no list of yes and no")
         slides = [bool(slide) for slide in pattern]
     else:
         period = keys.whole("attention.sliding_window_pattern")
         period = found.period if period is None else period
-        slides = [period > 0 and index % period < period - 1 for index in range(count)]
+        slides = [not period or index % period < period - 1 for index in range(count)]
     if found.model_type == "olmo2":
         config["model_type"] = "olmo3"  # llama.cpp has one architecture for both
     kinds = ("full_attention", "sliding_attention")
@@ -181,6 +186,8 @@ def _positions(keys: Keys, config: dict[str, Any], shapes: Mapping[str, Any]) ->
     kind, factor = keys.get("rope.scaling.type"), keys.number("rope.scaling.factor")
     original = keys.whole("rope.scaling.original_context_length")
     if kind in ("linear", "yarn"):
+        if factor is None or not 0 < factor < inf:
+            raise keys.refuse("rope.scaling.factor", f"is {factor}, and {kind} needs one above 0")
         scaling = {"rope_type": kind, "factor": factor}
     elif "rope_factors_long.weight" in shapes:
         scaling = {"rope_type": "longrope"}

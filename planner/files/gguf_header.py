@@ -12,7 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import ConfigRefused
-from planner.files.tensor import StoredTensor
+from planner.files.tensor import MOST_BYTES, StoredTensor, checked_name
 from planner.formats.ggml_types import ggml_type
 from planner.units import round_up
 
@@ -61,7 +61,7 @@ def read_header(data: "bytes | mmap") -> GgufHeader:
         )
     metadata: dict[str, Any] = {}
     for _ in range(pairs):
-        key = reader.text()
+        key = checked_name(reader.text())
         if key in metadata:
             raise ConfigRefused(f"{key[:80]} is given twice")
         metadata[key] = reader.value(key, reader.number("I"))
@@ -84,7 +84,7 @@ def read_header(data: "bytes | mmap") -> GgufHeader:
 
 
 def _tensor(reader: "_Reader") -> tuple[StoredTensor, int]:
-    name = reader.text()
+    name = checked_name(reader.text())
     dimensions = reader.number("I")
     if not 1 <= dimensions <= MOST_DIMENSIONS:
         raise ConfigRefused(f"{name[:80]}: it would have {dimensions:,} dimensions")
@@ -95,7 +95,7 @@ def _tensor(reader: "_Reader") -> tuple[StoredTensor, int]:
     except ConfigRefused as refused:
         raise ConfigRefused(f"{name[:80]}: {refused}") from None
     elements = prod(shape)
-    if not 0 < elements < 2**63 or shape[-1] % kind.block:
+    if not 0 < elements < MOST_BYTES or shape[-1] % kind.block:
         raise ConfigRefused(
             f"{name[:80]}: rows of {shape[-1]:,} are not whole {kind.name} blocks of {kind.block}"
         )

@@ -1,13 +1,13 @@
 """Headers and indexes of weight files -> WeightFiles: which part of a model each tensor is of."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from planner.errors import ConfigRefused
 from planner.files.gguf_header import GgufHeader
 from planner.files.safetensors_header import FileHeader, Index
-from planner.files.tensor import StoredTensor
+from planner.files.tensor import MOST_BYTES, StoredTensor
 from planner.files.weight_files import Part, WeightFiles
 
 LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block|blk)\.(\d+)\.")
@@ -22,7 +22,8 @@ PATTERNS: tuple[tuple[Part, re.Pattern[str]], ...] = (
     (
         "towers",
         re.compile(
-            r"(^|\.)(visual|vision\w*|audio\w*|img_\w+|image_\w+|mm_\w+|multi_?modal\w*|speech\w*"
+            r"(^|\.)(visual\w*|vision\w*|vit\w*|vpm|apm|vte|sam_model|vqmodel|talker|token2wav"
+            r"|audio\w*|img_\w+|image_\w+|mm_\w+|multi_?modal\w*|speech\w*"
             r"|embed_vision|embed_audio|aligner|connector|resampler|mlp1)\."
         ),
     ),
@@ -34,6 +35,22 @@ NUMBERLESS: tuple[tuple[Part, re.Pattern[str]], ...] = (
     ("embedding", re.compile(r"(^|\.)(embed_tokens|wte|((word|tok)_)?embeddings?|token_embd)\.")),
 )
 """The same outside numbered layers."""
+
+
+SHARD = re.compile(r"-\d{5}-of-(\d{5})\.safetensors$")
+"""How the files of one checkpoint are named, by how many there are."""
+
+
+def missing_of(names: Sequence[str]) -> str:
+    """Of files of one checkpoint, why they are not all that their names count; '' if they are."""
+    for name in names:
+        counted = SHARD.search(name)
+        if counted is not None and int(counted[1]) != len(names):
+            return (
+                f"{name} is one of {int(counted[1])} files, and {len(names)} of them are here: "
+                "give all, or the model.safetensors.index.json, which says what they hold together"
+            )
+    return ""
 
 
 def depth_of(config: Mapping[str, Any]) -> int | None:
@@ -49,11 +66,13 @@ def depth_of(config: Mapping[str, Any]) -> int | None:
 
 def part_of(name: str, num_hidden_layers: int | None) -> Part:
     """The part of the model that a tensor of this name belongs to. Layers beyond the decoder's are
-    prediction layers."""
-    for part, pattern in PATTERNS:
-        if pattern.search(name):
-            return part
+    prediction layers, and what a layer has for pictures is its own."""
     layer = LAYER.search(name)
+    for part, pattern in PATTERNS:
+        found = pattern.search(name)
+        inside = found and layer and part == "towers" and found.start() > layer.start()
+        if found and not inside:
+            return part
     if layer is not None:
         beyond = num_hidden_layers is not None and int(layer[1]) >= num_hidden_layers
         return "prediction" if beyond else "layers"
@@ -80,8 +99,9 @@ def of_headers(
         seen.add(tensor.name)
         _add(parts.setdefault(part_of(tensor.name, num_hidden_layers), {}), tensor)
     total = sum(size for sizes in parts.values() for size in sizes.values())
-    if not total:
-        raise ConfigRefused(f"{name}: there is no tensor in it")
+    if not 0 < total < MOST_BYTES:
+        why = "its tensors are larger than any file" if total else "there is no tensor in it"
+        raise ConfigRefused(f"{name}: {why}")
     return WeightFiles(name=name, bytes=total, tensors=len(seen), parts=parts, cut=tuple(cut))
 
 

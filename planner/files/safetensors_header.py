@@ -14,7 +14,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import ConfigRefused
-from planner.files.tensor import StoredTensor
+from planner.files.tensor import MOST_BYTES, StoredTensor, checked_name
+from planner.json_names import named_once
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -54,7 +55,7 @@ def read_header(data: "bytes | mmap") -> FileHeader:
             f"its first {8 + length:,} bytes"
         )
     try:
-        entries = json.loads(data[8 : 8 + length])
+        entries = json.loads(data[8 : 8 + length], object_pairs_hook=named_once)
     except (ValueError, RecursionError):
         raise ConfigRefused("its header is no JSON: it is no safetensors file") from None
     if not isinstance(entries, dict):
@@ -74,7 +75,7 @@ def read_header(data: "bytes | mmap") -> FileHeader:
 
 
 def _tensor(name: str, entry: Any) -> tuple[StoredTensor, tuple[int, int]]:
-    short = name[:80]
+    short = checked_name(name)[:80]
     if not isinstance(entry, Mapping):
         raise ConfigRefused(f"{short}: its entry in the header is no object")
     dtype: Any = entry.get("dtype")
@@ -88,6 +89,8 @@ def _tensor(name: str, entry: Any) -> tuple[StoredTensor, tuple[int, int]]:
     if not _whole(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise ConfigRefused(f"{short}: its data_offsets are no two whole numbers in order")
     size = offsets[1] - offsets[0]
+    if offsets[1] >= MOST_BYTES or any(n >= MOST_BYTES for n in shape):
+        raise ConfigRefused(f"{short}: its shape or data_offsets are larger than any file")
     if size * 8 != prod(shape) * bits:
         raise ConfigRefused(
             f"{short}: its data_offsets hold {size:,} bytes, which is not what {dtype} of its "
@@ -116,9 +119,18 @@ def read_index(document: Mapping[str, Any]) -> Index:
     total: Any = metadata.get("total_size") if isinstance(metadata, Mapping) else None
     if isinstance(total, float) and total.is_integer():
         total = int(total)
-    if total is not None and (type(total) is not int or total < 1):
+    if total is not None and (type(total) is not int or not 0 < total < MOST_BYTES):
         raise ConfigRefused(f"metadata.total_size: {str(total)[:40]!r} is no number of bytes")
     files: dict[str, list[str]] = {}
     for name, file in names.items():
-        files.setdefault(file, []).append(name)
+        if checked_name(file) != file.replace("\\", "/").rpartition("/")[2] or file in (
+            "",
+            ".",
+            "..",
+        ):
+            raise ConfigRefused(
+                f"weight_map: {file[:80]!r} is no name of a file beside the index, where all of "
+                "them stand"
+            )
+        files.setdefault(file, []).append(checked_name(name))
     return Index(total, {file: tuple(held) for file, held in files.items()})

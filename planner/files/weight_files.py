@@ -8,11 +8,12 @@ and its saved file all carry them. planner.files.parts makes them of headers and
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from planner.errors import ConfigRefused
+from planner.files.tensor import MOST_BYTES
 from planner.frozen import Frozen
 
 FIELD = "weight_files"
@@ -27,11 +28,20 @@ class WeightFiles(Frozen):
     """
 
     name: str
-    bytes: int = Field(ge=1)
-    tensors: int = Field(ge=1)
-    parts: dict[Part, dict[str, int]]
-    tables: int = 0
+    bytes: int = Field(ge=1, lt=MOST_BYTES)
+    tensors: int = Field(ge=1, lt=MOST_BYTES)
+    parts: dict[Part, dict[str, Annotated[int, Field(ge=0, lt=MOST_BYTES)]]]
+    tables: int = Field(default=0, ge=0, lt=MOST_BYTES)
     cut: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def parts_are_all(self) -> Self:
+        """Bytes by part, where they are known, are those of all."""
+        if self.has_sizes and self.bytes != sum(
+            sum(sizes.values()) for sizes in self.parts.values()
+        ):
+            raise ValueError("parts are not all of bytes")
+        return self
 
     @property
     def has_sizes(self) -> bool:

@@ -16,8 +16,9 @@ def of_parallelism(plan: Plan) -> Iterator[Finding]:
     )
     joined = plan.gpu.joined_gpus
     if tp > joined:
-        stages = plan.deployment.pipeline_parallel_size * ceil_div(tp, joined)
-        instead = f"{counted(stages, 'pipeline stage')} of {joined}"
+        machines = ceil_div(tp, joined)
+        stages = plan.deployment.pipeline_parallel_size * machines
+        instead = f"{counted(stages, 'pipeline stage')} of {ceil_div(tp, machines)}"
         yield Finding(
             "warning",
             "tensor_parallel_over_network",

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from planner.errors import ConfigRefused
+from planner.formats.ggml_types import BY_NAME
 from planner.formats.gguf_assignment import FUSED_QKV, GgufTypes, Stored, held_in_gguf
 from planner.formats.gguf_tensors import LIKE, FileTypes
 from planner.formats.module_names import Module, outside, tails
@@ -83,7 +84,13 @@ def assign(model: Model, weights_dtype: str) -> Assignment:
     if held_in_gguf(model, name):
         like = (model.quantization or {}).get(LIKE) if name == "auto" else None
         if like is not None:
-            return replace(assign(model, str(like)), weights_dtype=name)
+            if not isinstance(like, str) or like not in BY_NAME:
+                raise ConfigRefused(
+                    f"{FIELD}: {LIKE} is {str(like)[:40]!r}, which is no type of a GGUF file's "
+                    "tensors",
+                    field=FIELD,
+                )
+            return replace(assign(model, like), weights_dtype=name)
         return _gguf(model, name)
     if name == "auto":
         if model.quantization is None:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from planner.errors import ConfigRefused
+from planner.json_names import named_once
 
 MAX_BYTES = 4 * 2**20
 MAX_INDEX_BYTES = 64 * 2**20
@@ -21,9 +22,12 @@ def read_document(text: str | bytes, most: int = MAX_BYTES) -> dict[str, Any]:
             "give the config.json, not the weights or the tokenizer"
         )
     try:
-        found = json.loads(text, object_pairs_hook=_object)
+        found = json.loads(text, object_pairs_hook=named_once)
+        json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise ConfigRefused("this is nested too deeply to be a model configuration") from None
+    except UnicodeEncodeError:
+        raise ConfigRefused("this escapes half of a character (\\ud800 to \\udfff alone)") from None
     except UnicodeDecodeError:
         raise ConfigRefused("this is not text, so it is no config.json") from None
     except json.JSONDecodeError as error:
@@ -35,14 +39,4 @@ def read_document(text: str | bytes, most: int = MAX_BYTES) -> dict[str, Any]:
         raise ConfigRefused("this holds a number too long to be one") from None
     if not isinstance(found, dict):
         raise ConfigRefused("this holds no JSON object, so it is no model configuration")
-    return found
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object whose names are all different; which of two values counts is a guess."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigRefused(f"{twice[:60]} is given twice", field=twice)
     return found

@@ -236,3 +236,16 @@ def test_a_field_longer_than_csv_takes_is_one_sentence(
     trace.write_text("x" * 200_000)
     assert main([*BASE, "--trace", str(trace)]) == 2
     assert "line 1 of the trace is no CSV" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("tokens", "offered"), [(20_000, True), (30_000, False)])
+def test_a_trace_is_not_cut_by_a_remedy(
+    tokens: int, offered: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An L4 holds 28,864 tokens of Llama-3.1-8B, so that vLLM refuses the model's own length."""
+    trace = tmp_path / "trace.csv"
+    trace.write_text(f"TIMESTAMP,ContextTokens,GeneratedTokens\n0,{tokens},10\n1,200,20\n")
+    words = ["serve", "--model", "llama-3.1-8b", "--gpu", "l4"]
+    for more in (["--trace", str(trace)], ["--prompt-tokens", str(tokens), "--claims"]):
+        assert main([*words, *more]) == 2
+        assert ("--max-model-len 28864 works" in capsys.readouterr().err) is offered

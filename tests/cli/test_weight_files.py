@@ -220,3 +220,23 @@ def test_inspect_says_what_the_files_hold(folder: Path, capsys: pytest.CaptureFi
     said = answer(capsys, "inspect", str(folder))
     assert "8,030,261,248" in said
     assert "quantization_config.quant_method: 'unheard'" in said
+
+
+def test_a_folder_may_be_named_like_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "Llama.gguf"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(LLAMA))
+    assert files_of(capsys, folder)["files"] is None
+
+
+def test_one_of_several_files_is_not_the_model(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without an index; the folder is planned as if nothing were there."""
+    shard = folder / "model-00002-of-00004.safetensors"
+    sparse(shard, safetensors(dict(list(TENSORS.items())[:9])), 0)
+    said = complaint(capsys, "plan", "--model", str(shard), "--gpu", "l4")
+    assert "is one of 4 files, and 1 of them are here: give all, or the" in said
+    assert files_of(capsys, folder)["files"] is None

@@ -271,6 +271,9 @@ def test_tensor_parallelism_over_machines_is_a_warning() -> None:
         said = [f.message for f in found if f.code == "tensor_parallel_over_network"]
         assert bool(said) == over
         assert all("2 pipeline stages of 8" in message for message in said)
+    threes = H100.model_copy(update={"machine_gpus": 3})
+    uneven = findings(plan(MODELS["deepseek"], gpu=threes, tensor_parallel_size=4))
+    assert any("2 pipeline stages of 2" in finding.message for finding in uneven)
 
 
 def test_a_context_is_cut_by_half_at_most_and_no_prompt_is() -> None:

@@ -191,3 +191,9 @@ def test_kept_plans_of_one_model_have_names_of_their_own() -> None:
     ]
     names = kept.names([plan(1, "auto"), plan(1, "fp8")])
     assert [name.rpartition(", ")[2] for name in names] == ["KV bf16", "KV fp8"]
+
+
+def test_a_price_by_the_lot_says_its_lot() -> None:
+    """Lambda sells these by eights (presets/prices.json)."""
+    found = page(by="Weights", gpu="a100-sxm4-40gb", model="llama-3.1-8b", context="4096")
+    assert any("per GPU-hour in lots of 8, Lambda" in caption.value for caption in found.caption)

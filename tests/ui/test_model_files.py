@@ -106,6 +106,10 @@ def test_a_gguf_file_is_a_model_of_its_own() -> None:
         ([Opened("y.gguf", GGUF_FILE.data[:99])], "y.gguf: its header goes on beyond the 99 bytes"),
         ([CONFIG_FILE, opened("model.safetensors.index.json", {})], "index.json: weight_map"),
         ([Opened("z.bin", b"1")], "z.bin holds weights"),
+        (
+            [CONFIG_FILE, opened("model-00001-of-00004.safetensors", HEAD.data)],
+            "is one of 4 files, and 1 of them are here",
+        ),
         ([Opened("big.gguf", b"0" * (24 * 2**20 + 1))], "give the first 24 MiB, which hold its"),
     ],
 )
@@ -114,3 +118,11 @@ def test_what_cannot_be_put_together_is_said_in_a_sentence(
 ) -> None:
     with pytest.raises(SizewellError, match=message):
         configuration_of(files, "")
+
+
+def test_files_do_not_join_a_gguf_file_that_was_opened_before() -> None:
+    before = configuration_of([GGUF_FILE], "")
+    for file in (INDEX_FILE, HEAD):
+        with pytest.raises(SizewellError, match="is a GGUF file's, which has its own tensors"):
+            configuration_of([file], before)
+    assert configuration_of([CONFIG_FILE, INDEX_FILE], before)

@@ -25,6 +25,8 @@ STAND_IN = re.compile(r"/path/to/(?:model|draft)|<[^<>\n]*: its id here>")
 NATIVE_NODES = 15
 """vLLM's minor version from which --nnodes joins nodes without Ray."""
 PODS = ("kubernetes.yaml", "kserve.yaml", "llm-d.yaml", "leader-worker-set.yaml")
+WHERE = {"compose.yaml": "./models", **dict.fromkeys(PODS, "the claim 'models'")}
+"""Where a file keeps the models that are read and not downloaded."""
 
 
 def files(
@@ -76,6 +78,8 @@ def _with_remarks(text: str, service: Service, name: str) -> str:
     others = [folder for folder in service.folders if not STAND_IN.fullmatch(folder)]
     if others:
         remarks.append(f"# {' and '.join(others)} must be there on every node.")
+    if service.reads_files and name in WHERE:
+        remarks.append(f"# {service.file} belongs into {WHERE[name]}.")
     if name in PODS:
         remarks.append(f"# {startup.remark(service.weights_bytes)}")
         if service.downloads and name != "llm-d.yaml":

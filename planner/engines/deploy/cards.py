@@ -13,8 +13,8 @@ from planner.engines.registry import ENGINES
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
 
-ROCM_SINCE = 17
-"""vLLM's first minor version of which an image for AMD is known (v0.17.1)."""
+ROCM_SINCE = 14
+"""vLLM's first minor version with an image for AMD, vllm/vllm-openai-rocm:v0.14.0."""
 
 
 def image(figures: EngineFigures, gpu: Gpu) -> str:

@@ -118,5 +118,6 @@ def pod(service: Service, args: tuple[str, ...] | None = None, *, serves: bool =
     for number, folder in enumerate(service.folders):
         name = f"model-{number}"
         container["volumeMounts"].append({"name": name, "mountPath": folder, "readOnly": True})
-        volumes.append({"name": name, "hostPath": {"path": folder, "type": "Directory"}})
+        kind = "File" if folder.endswith(".gguf") else "Directory"
+        volumes.append({"name": name, "hostPath": {"path": folder, "type": kind}})
     return {"containers": [container], "volumes": volumes}

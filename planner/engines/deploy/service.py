@@ -51,6 +51,11 @@ class Service:
         return self.engine == "llama.cpp"
 
     @property
+    def file(self) -> str:
+        """The model's own name in MODELS, where it is read from there."""
+        return self.args[2].removeprefix(f"{MODELS}/") if self.reads_files else ""
+
+    @property
     def downloads(self) -> bool:
         """Whether the model comes from the Hub."""
         return not self.reads_files and self.model not in self.folders
@@ -92,7 +97,8 @@ def service_of(
     port = PORTS[figures.name]
     words = [CONFIG_PATH if word == CONFIG_NAME else word for word in shlex.split(figures.command)]
     if figures.name == "llama.cpp":
-        words = ["/app/llama-server", "-m", f"{MODELS}/{words[2]}", *words[3:]]
+        file = words[2].rpartition("/")[2]
+        words = ["/app/llama-server", "-m", f"{MODELS}/{file}", *words[3:]]
     args = (*words, "--host", "0.0.0.0", "--port", str(port))
     return Service(
         dns_name(model), model, figures.name, cards.image(figures, gpu), args, port,

@@ -21,7 +21,7 @@ from planner.engines.vllm import overheads
 from planner.engines.vllm.activation import Batch, activation
 from planner.engines.vllm.ends import ends_of
 from planner.engines.vllm.options import Settings, VllmOptions
-from planner.engines.vllm.runner import second_runner
+from planner.engines.vllm.runner import second_runner, wrapper_of
 from planner.engines.vllm.versions import Rules, rules_of
 from planner.estimate import Estimate
 from planner.formats.quantization import Assignment
@@ -86,7 +86,7 @@ def stage_budget(
     second = second_runner(
         model, settings.rules, None if speculative is None else speculative.method,
         pools=not generates, quantised=assignment.method is not None,
-        wrapper=(config or {}).get("model_type"),
+        wrapper=wrapper_of(config), stages=len(spans), amd=gpu.vendor == "AMD",
     )  # fmt: skip
     batch = Batch(
         settings.max_num_batched_tokens, settings.max_num_seqs, settings.max_model_len,
@@ -149,7 +149,7 @@ def load(
 ) -> Loaded:
     """The weights of that stage, whatever the batch."""
     rules = rules_of(options.version)
-    first, last = ends_of(model, index, len(spans))
+    first, last = ends_of(model, index, len(spans), rules)
     return loaded_weights(
         model, deployment, assignment, spans[index], first=first, last=last, config=config,
         mtp=drafts_itself(options) and index == len(spans) - 1,

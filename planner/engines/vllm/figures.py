@@ -35,6 +35,7 @@ from planner.engines.vllm.options import Settings, VllmOptions, resolve
 from planner.engines.vllm.pool import Pool, align, make_pool
 from planner.engines.vllm.refusals import before_start, in_warm_up
 from planner.engines.vllm.requests import most_running, requests_in
+from planner.engines.vllm.runner import wrapper_of
 from planner.engines.vllm.specs import layer_specs
 from planner.engines.vllm.versions import rules_of
 from planner.errors import PlanRefused
@@ -78,7 +79,7 @@ def vllm_figures(
     model = as_run(model, "auto", own_dtype(model, gpu, rules_of(options.version)))
     checkpoint = checkpoint_of(name or model.source, model, deployment, QUANTISED_ON_LOAD)
     model = as_run(model, deployment.weights_dtype)
-    settings = resolve(model, gpu, options, deployment.kv_cache_dtype)
+    settings = resolve(model, gpu, options, deployment.kv_cache_dtype, wrapper_of(config))
     check_values(model, gpu, deployment, options, settings)
     drafted = _draft(model, options, draft)
     assignment = assign(model, deployment.weights_dtype)

@@ -13,18 +13,27 @@ from planner.model import Model
 
 Overlap = Literal["none", "first", "all"]
 """When a batch is scheduled ahead: never, on one pipeline stage only, always."""
-AHEAD_SINCE = {"ngram": 32, "draft_model": 29}
+AHEAD_SINCE = {"draft_model": 29, "ngram": 32, "suffix": 99, "medusa": 99}
 """Drafting method -> the minor version that schedules ahead with it."""
-NEVER_AHEAD = ("suffix", "medusa")
 
 
-def overlap_of(model: Model, rules: Rules, method: str | None, *, pools: bool) -> Overlap:
-    """method: of speculative decoding, None without. pools: a pooling model."""
-    if pools or method in NEVER_AHEAD:
+def overlap_of(
+    model: Model,
+    rules: Rules,
+    method: str | None,
+    *,
+    pools: bool,
+    wrapper: str | None = None,
+    amd: bool = False,
+) -> Overlap:
+    """method: of speculative decoding, None without. pools: a pooling model. wrapper, amd: as
+    second_runner has them."""
+    if pools:
         return "none"
     if method is not None and not rules.since(AHEAD_SINCE.get(method, 0)):
         return "none"
-    return "all" if second_runner(model, rules, method) else "first"
+    second = second_runner(model, rules, method, wrapper=wrapper, stages=2, amd=amd)
+    return "all" if second else "first"
 
 
 def in_flight_tokens(

@@ -135,8 +135,11 @@ class Settings:
     export_step: int | None = None
 
 
-def resolve(model: Model, gpu: Gpu, options: VllmOptions, cache: str = "auto") -> Settings:
-    """What `vllm serve` of that version would run with; cache: its --kv-cache-dtype."""
+def resolve(
+    model: Model, gpu: Gpu, options: VllmOptions, cache: str = "auto", wrapper: str | None = None
+) -> Settings:
+    """What `vllm serve` of that version would run with; cache: its --kv-cache-dtype. wrapper: as
+    second_runner has it."""
     rules = rules_of(options.version)
     longest = options.max_model_len or model.max_position_embeddings or ASSUMED_LENGTH
     tokens, sequences = default_batch(gpu, rules, longest)
@@ -157,7 +160,7 @@ def resolve(model: Model, gpu: Gpu, options: VllmOptions, cache: str = "auto") -
         _prefix_caching(model, rules, options.enable_prefix_caching),
         not (options.disable_hybrid_kv_cache_manager or _chunked_whole(model, rules, method)),
         speculative.num_speculative_tokens if speculative else 0,
-        overlap_of(model, rules, method, pools=pools),
+        overlap_of(model, rules, method, pools=pools, wrapper=wrapper, amd=gpu.vendor == "AMD"),
         (gpu.cuda_capability or HOPPER) if _is_sparse(model) else HOPPER,
         retained_tokens(model, rules, method, speculative.num_speculative_tokens)
         if speculative

@@ -288,3 +288,24 @@ def test_a_verdict_that_hangs_on_estimates_says_so(
     assert (low < needed_gib < high) is bool(said_so) is found["engine"]["doubtful"]
     assert ("end of the estimates" in found["verdict"]) is bool(said_so)
     assert said_so in found["verdict"]
+
+
+def test_fewer_at_once_serve_all_in_turn(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", "--context", "2048"]
+    words += ["--engine", "transformers", "--format", "json", "--concurrency"]
+    out = json.loads(said(capsys, *words, "3000"))
+    (change,) = (c for c in out["engine"]["serving"] if "at once" in c)
+    held, _, rest = change.partition(" ")
+    assert rest == "sequences at once, while the others wait"
+    assert " starts and holds " in json.loads(said(capsys, *words, held))["verdict"]
+
+
+def test_a_gpu_that_would_hold_no_block_is_no_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    """3,000 x 131,072 tokens of 128 KiB are 46.9 TiB, which llama-server would leave to the CPU."""
+    words = ["plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm5-80gb", "--engine", "llama.cpp"]
+    words += ["--context", "131072", "--format", "json", "--concurrency"]
+    assert not any(
+        "-np" in c for c in json.loads(said(capsys, *words, "3000"))["engine"]["remedies"]
+    )
+    some = json.loads(said(capsys, *words, "8"))["engine"]["remedies"]
+    assert any("-np 8 -c 1048576 (with" in c and "of its memory)" in c for c in some)

@@ -129,6 +129,26 @@ def test_a_gguf_file_is_mounted() -> None:
     assert service["command"][:2] == ["-m", "/models/m.gguf"]
     assert "./models:/models:ro" in service["volumes"]
     assert "claimName: models" in found["kubernetes.yaml"]
+    assert found["compose.yaml"].startswith("# m.gguf belongs into ./models.\n")
+
+
+def test_a_gguf_file_is_found_in_the_container_wherever_it_is_here() -> None:
+    """Only the folder of models is mounted; one file that vLLM reads is mounted as a file."""
+    name, llama = "/data/my files/m.gguf", model(LLAMA_8B)
+    figures = llama_cpp_figures(llama, H100, Deployment(), LlamaCppOptions(), name=name)
+    found = files(figures, name, Deployment(), H100, WEIGHTS)
+    service = documents(found["compose.yaml"])[0]["services"]["m-gguf"]
+    assert service["command"][:2] == ["-m", "/models/m.gguf"]
+    options = VllmOptions(max_model_len=8192)
+    by_vllm = vllm_figures(llama, H100, Deployment(), options, name=name)
+    text = files(by_vllm, name, Deployment(), H100, WEIGHTS)["kubernetes.yaml"]
+    (volume,) = (v for v in volumes_of(text) if "hostPath" in v)
+    assert volume["hostPath"] == {"path": name, "type": "File"}
+
+
+def volumes_of(text: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = documents(text)[0]["spec"]["template"]["spec"]["volumes"]
+    return found
 
 
 def test_llm_d_says_the_parallelism() -> None:
@@ -272,6 +292,12 @@ def test_amd_s_cards_get_their_own_image_and_resource() -> None:
     (service,) = documents(found["compose.yaml"])[0]["services"].values()
     assert service["devices"] == ["/dev/kfd:/dev/kfd", "/dev/dri:/dev/dri"]
     assert read_by_compose(found["compose.yaml"]) == ["llama-3-1-8b-instruct"]
+    first = VllmOptions(version="0.14.0", max_model_len=8192)
+    figures = vllm_figures(model(LLAMA_8B), card, deployment, first, name=NAME)
+    assert (
+        "vllm-openai-rocm:v0.14.0"
+        in files(figures, NAME, deployment, card, WEIGHTS)["compose.yaml"]
+    )
     sglang = sglang_figures(model(LLAMA_8B), card, deployment, SglangOptions(), name=NAME)
     with pytest.raises(PlanRefused, match=r"no image of SGLang .* for .*MI300X is known"):
         files(sglang, NAME, deployment, card, WEIGHTS)

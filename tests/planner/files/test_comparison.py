@@ -188,6 +188,11 @@ def test_derivation_findings_and_data_say_the_same() -> None:
         ("vision_tower.vision_model.encoder.layers.2.mlp.fc1.weight", "towers"),
         ("multi_modal_projector.mm_input_projection_weight", "towers"),
         ("audio_tower.layers.50.fc1.weight", "towers"),
+        ("model.sam_model.blocks.0.attn.qkv.weight", "towers"),  # deepseek_ocr2
+        ("vpm.encoder.layers.0.mlp.fc1.weight", "towers"),  # minicpmv
+        ("visual_tokenizer.vit.encoder.layers.1.mlp.fc1.weight", "towers"),  # ovis2
+        ("vit_large_projector.weight", "towers"),  # step3_vl
+        ("model.layers.3.mlp.vision_moe.experts.0.up_proj.weight", "layers"),  # ernie4_5_vl_moe
         ("blk.3.attn_q.weight", "layers"),
         ("token_embd.weight", "embedding"),
         ("output.weight", "head"),
@@ -210,5 +215,31 @@ def test_two_files_with_one_tensor_are_no_set() -> None:
 
 
 def test_what_stands_in_the_field_must_be_what_sizewell_writes() -> None:
-    with pytest.raises(ConfigRefused, match="weight_files is not what Sizewell writes there"):
-        parse({**LLAMA, "weight_files": {"bytes": -1}})
+    right = {"name": "a", "bytes": 5, "tensors": 1, "parts": {"layers": {"F32": 5}}}
+    assert parse({**LLAMA, "weight_files": right}).files is not None
+    for wrong in (
+        {"bytes": -1},
+        {**right, "bytes": 6},  # which its parts are not
+        {**right, "bytes": 10**400, "parts": {}},
+        {**right, "parts": {"layers": {"F32": 10, "BF16": -5}}},
+    ):
+        with pytest.raises(ConfigRefused, match="weight_files is not what Sizewell writes there"):
+            parse({**LLAMA, "weight_files": wrong})
+
+
+def test_repacking_explains_no_half_of_a_checkpoint() -> None:
+    """DeepSeek-V3's index says 688,586,727,753 bytes."""
+    config = load_model_config("deepseek-v3")
+    names = ("model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight", "lm_head.weight")
+
+    def lines(total: int) -> list[bool]:
+        index = Index(total, {"a": names})
+        whole = with_files(config, of_index("an index", index, 61))
+        found = make_plan(
+            parse(whole), load_gpu("h200-sxm-141gb"), Deployment(tensor_parallel_size=8), Workload()
+        ).weight_files
+        assert found is not None
+        return [line.explained for line in found.lines]
+
+    assert lines(671 * 10**9) == [True]
+    assert lines(335 * 10**9) == [False]

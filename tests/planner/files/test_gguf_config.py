@@ -408,6 +408,20 @@ def test_mixtral_is_a_llama_with_experts() -> None:
         ({"llama.block_count": 2.5}, "llama.block_count 2.5 is not a whole number"),
         ({"split.count": "x"}, "x parts, and 1 of them are here"),
         ({"llama.rope.scaling.type": "dynamic"}, "llama.rope.scaling.type 'dynamic'"),
+        ({"llama.rope.scaling.type": "yarn"}, "llama.rope.scaling.factor is None, and yarn needs"),
+        (
+            {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 0.0},
+            "llama.rope.scaling.factor is 0.0",
+        ),
+        (
+            {
+                "general.architecture": "gpt-oss",
+                "gpt-oss.block_count": 2,
+                "gpt-oss.embedding_length": 256,
+                "gpt-oss.attention.head_count": 4,
+            },
+            "gpt-oss.attention.sliding_window is missing",
+        ),
         ({"split.count": 3}, "3 parts, and 1 of them are here"),
         ({"split.count": 1, "split.tensors.count": 99}, "split.tensors.count"),
     ],
@@ -476,6 +490,11 @@ def test_windows_by_period_by_list_and_by_default() -> None:
     assert kinds(sliding_window_pattern=[True] * 25 + [False]) == {"sliding": 25, "full": 1}
     assert kinds(sliding_window_pattern=[True] * 26) == {"sliding": 26}
     assert kinds(sliding_window=0) == {"full": 26}
+    # llama-hparams.h, set_swa_pattern: a period of 0 slides everywhere, one of 1 nowhere.
+    assert kinds(sliding_window_pattern=0) == {"sliding": 26}
+    assert kinds(sliding_window_pattern=1) == {"full": 26}
+    with pytest.raises(ConfigRefused, match="is no list of yes and no"):
+        kinds(sliding_window_pattern=["no"] * 26)
     with pytest.raises(ConfigRefused, match="does not describe 26 layers"):
         kinds(sliding_window_pattern=[True, False])
 
@@ -513,3 +532,13 @@ def test_a_model_of_another_shape_keeps_the_type_of_most() -> None:
     variant = next(v for v in attention_variants(found) if v.model.groups != found.groups)
     assert variant.model.files is None
     assert set(assign(variant.model, "auto").bytes_by_format()) == {"q8_0", "fp32"}
+
+
+def test_what_stands_for_a_type_must_be_one() -> None:
+    metadata, tensors = small()
+    config = config_of([read_header(gguf(metadata, tensors))])
+    for wrong in ("fp8", "x" * 5000, 5, ["q8_0"]):
+        config["quantization_config"] = {"quant_method": "gguf", "like": wrong}
+        with pytest.raises(ConfigRefused, match=r"like is .* no type") as refused:
+            assign(parse(config), "auto")
+        assert len(str(refused.value)) < 200

@@ -79,3 +79,40 @@ def test_an_index_by_file() -> None:
 def test_an_index_that_says_too_little(document: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigRefused, match=message):
         read_index(document)
+
+
+def test_a_tensor_is_there_once() -> None:
+    text = b'{"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}, "a": 5}'
+    with pytest.raises(ConfigRefused, match="a is given twice"):
+        read_header(struct.pack("<Q", len(text)) + text)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\nb", "\x1b[31mred", "a\0b"])
+def test_names_can_be_shown(name: str) -> None:
+    """Half of a surrogate pair can be in JSON and in no answer; an escape speaks to a terminal."""
+    for read in (
+        lambda: read_header(raw({name: entry()})),
+        lambda: read_index({"weight_map": {name: "a.safetensors"}}),
+        lambda: read_index({"weight_map": {"a": name}}),
+    ):
+        with pytest.raises(ConfigRefused, match="cannot be shown") as refused:
+            read()
+        assert str(refused.value).isascii()
+        assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "file", ["../other/a.safetensors", "/etc/passwd", "..", ".", "", "sub/a", "sub\\a"]
+)
+def test_an_index_names_no_file_elsewhere(file: str) -> None:
+    with pytest.raises(ConfigRefused, match="no name of a file beside the index"):
+        read_index({"weight_map": {"a": file}})
+
+
+@pytest.mark.parametrize("size", [2**63, 10**400])
+def test_sizes_that_no_file_has(size: int) -> None:
+    """Two of them once ended in an OverflowError, where they were shown."""
+    with pytest.raises(ConfigRefused, match="larger than any file"):
+        read_header(raw({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}))
+    with pytest.raises(ConfigRefused, match="is no number of bytes"):
+        read_index({"metadata": {"total_size": size}, "weight_map": {"a": "b"}})

@@ -366,3 +366,9 @@ def test_a_field_given_twice_is_refused() -> None:
 def test_a_number_too_large_says_the_limit() -> None:
     with pytest.raises(ConfigRefused, match="from 1 to 2,147,483,647"):
         parse({**LLAMA, "hidden_size": 10**15})
+
+
+def test_half_of_a_character_is_refused() -> None:
+    """Neither a page nor JSON could show it again."""
+    with pytest.raises(ConfigRefused, match="half of a character"):
+        read_document('{"model_type": "\\ud800"}')

@@ -190,9 +190,11 @@ def test_some_classes_keep_both_ends_on_every_stage(stage: int) -> None:
     """Qwen3-30B at TP 4 and PP 2, 0.10.1: 7.3272 GiB on either stage; Llama-3.1-8B at PP 2 7.51."""
     deployment = Deployment(tensor_parallel_size=4, pipeline_parallel_size=2)
     model = parse({**load_model_config("qwen3-30b-a3b"), "max_position_embeddings": 262144})
-    assert ends_of(model, stage, 2) == (True, True)
-    assert ends_of(parse(load_model_config("llama-3.1-8b")), stage, 2) == (stage == 0, stage == 1)
-    assert ends_of(parse(load_model_config("gemma-2-9b")), 1, 3) == (True, False)
+    rules = rules_of("0.10.1")
+    assert ends_of(model, stage, 2, rules) == (True, True)
+    llama = parse(load_model_config("llama-3.1-8b"))
+    assert ends_of(llama, stage, 2, rules) == (stage == 0, stage == 1)
+    assert ends_of(parse(load_model_config("gemma-2-9b")), 1, 3, rules) == (True, False)
     loaded = loaded_weights(
         model, deployment, assign(model, "auto"), range(24 * stage, 24 * stage + 24),
         first=True, last=True,
@@ -484,3 +486,22 @@ def test_pairs_without_links_spend_less_on_communication() -> None:
     )  # fmt: skip
     assert found.components["weights"].bytes / GIB == pytest.approx(30.59, abs=0.005)
     assert found.kv_cache.bytes / GIB == pytest.approx(8.22, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "last", "left"),
+    [
+        ("deepseek", "0.11.0", "0.13.0"),  # models/deepseek.py, then deepseek_v2.py
+        ("starcoder2", "0.24.0", "0.25.1"),  # the others: models/transformers
+        ("olmo2", "0.25.1", "0.26.0"),
+        ("olmo3", "0.28.0", "0.29.0"),
+        ("gpt_neox", "0.31.0", "0.32.0"),
+        ("phi", "0.31.0", "0.32.0"),
+    ],
+)
+def test_some_model_types_leave_their_class(model_type: str, last: str, left: str) -> None:
+    """model_executor/models/registry of both versions."""
+    llama = parse(load_model_config("llama-3.1-8b"))
+    model = llama.model_copy(update={"model_type": model_type})
+    found = [ends_of(model, 1, 2, rules_of(version)) for version in (last, left)]
+    assert found == [(True, True), (False, True)]

@@ -2,9 +2,12 @@
 
 import pytest
 
+from planner.engines.vllm.in_flight import overlap_of
+from planner.engines.vllm.options import VllmOptions, resolve
 from planner.engines.vllm.runner import second_runner
 from planner.engines.vllm.versions import rules_of
 from planner.hf_config import parse
+from presets.gpus import load_gpu
 from presets.models import load_model_config
 
 
@@ -44,3 +47,64 @@ def test_what_keeps_a_model_on_the_first_runner() -> None:
     assert not second_runner(qwen, rules_of("0.31.0"), "ngram")
     assert second_runner(qwen, new, "ngram")
     assert not second_runner(qwen, new, "suffix")
+
+
+@pytest.mark.parametrize(
+    ("method", "stages", "version", "expected"),
+    [
+        ("dflash", 1, "0.23.0", False),
+        ("dflash", 1, "0.24.0", True),
+        ("eagle3", 1, "0.29.0", True),
+        ("eagle3", 2, "0.29.0", False),
+        ("eagle3", 2, "0.30.0", True),
+        ("eagle", 2, "0.29.0", True),
+    ],
+)
+def test_drafting_that_the_second_runner_had_not_yet(
+    method: str, stages: int, version: str, expected: bool
+) -> None:
+    """_get_v2_model_runner_unsupported_features of each version."""
+    qwen = parse(load_model_config("qwen3-8b"))
+    assert second_runner(qwen, rules_of(version), method, stages=stages) is expected
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "version", "nvidia", "amd"),
+    [
+        ("kimi_k3", "0.27.1", True, False),
+        ("kimi_k3", "0.28.0", True, True),
+        ("deepseek_v4", "0.28.0", True, False),
+        ("deepseek_v4", "0.31.0", True, False),
+        ("deepseek_v4", "0.32.0", True, True),
+        ("deepseek_v32", "0.28.0", False, False),
+        ("deepseek_v32", "0.29.0", True, False),
+        ("glm_moe_dsa", "0.29.0", True, True),
+        ("glm_moe_dsa", "0.30.0", True, False),
+        ("qwen3_moe", "0.30.0", True, True),
+        ("inkling_mm_model", "0.25.1", False, False),
+        ("inkling_mm_model", "0.26.0", True, True),
+        ("longcat_flash_ngram", "0.26.0", True, True),
+    ],
+)
+def test_amds_cards_keep_some_on_the_first(
+    wrapper: str, version: str, nvidia: bool, amd: bool
+) -> None:
+    """DEFAULT_V2_MODEL_RUNNER_ARCHITECTURES less what ROCm leaves out, then
+    ROCM_DEFAULT_MRV1_ARCHITECTURES, of each version."""
+    experts = parse(load_model_config("qwen3-30b-a3b"))
+    found = [
+        second_runner(experts, rules_of(version), wrapper=wrapper, amd=on) for on in (False, True)
+    ]
+    assert found == [nvidia, amd]
+
+
+def test_batches_in_flight_know_the_whole_file_and_the_card() -> None:
+    """A decoder within deepseek_vl_v2 is none of the classes that 0.26 names."""
+    lite = parse(load_model_config("deepseek-v2-lite"))
+    rules = rules_of("0.26.0")
+    assert overlap_of(lite, rules, None, pools=False) == "all"
+    assert overlap_of(lite, rules, None, pools=False, wrapper="deepseek_vl_v2") == "first"
+    card = load_gpu("mi300x-192gb")
+    config = load_model_config("deepseek-v4-flash")
+    of_amd = resolve(parse(config), card, VllmOptions(version="0.31.0"), wrapper="deepseek_v4")
+    assert of_amd.overlap == "first"
