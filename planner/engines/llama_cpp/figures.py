@@ -172,7 +172,7 @@ def _notes(
             "input table."
         )
     if has_windows(placement.model) and not placement.windowed:
-        found.append("llama.cpp does not use the windows of this model: all layers keep all tokens.")
+        found.append("llama.cpp uses no windows of this model: all of its layers keep every token.")
     if options.ctx_size is None and longest and ctx_size < longest:
         found.append(f"--fit shortens the context from {longest:,} to {ctx_size:,} tokens.")
     if not options.unified and options.slots > 1:

@@ -157,7 +157,7 @@ def test_exaone4_has_windows_at_64_layers_alone() -> None:
 def test_windows_that_are_not_used_are_said_and_unknown_ones_refused() -> None:
     phi = model(load_model_config("phi-3-mini-4k-instruct"))
     found = llama_cpp_figures(phi, H100, Deployment(), LlamaCppOptions())
-    assert any("does not use the windows" in note for note in found.notes)
+    assert any("uses no windows" in note for note in found.notes)
     with pytest.raises(PlanRefused, match="windows of cwm"):
         placed({**LLAMA_8B, "model_type": "cwm"})
 
