@@ -16,7 +16,7 @@ from presets.gpus import load_gpu
 _FILE = Path(__file__).with_name("speed.json")
 SHARES = ("bf16", "fp16", "fp8")
 FP32_SHARE = 0.85
-"""Published of other cards: see published_source."""
+"""Published of other cards: see published_sources."""
 
 
 def main(record_file: str, gpu_id: str) -> None:
