@@ -32,7 +32,7 @@ def image(figures: EngineFigures, gpu: Gpu) -> str:
     found = images.get((gpu.vendor, figures.name))
     if found is None and gpu.vendor == "custom":
         raise PlanRefused(
-            f"of {gpu.name} only the memory is known, not whose drivers its image needs: choose "
+            "of a custom GPU only the memory is known, not whose drivers its image needs: choose "
             "the listed card that it is most like, and give your card's memory with it"
         )
     if found is None:

@@ -289,7 +289,7 @@ def test_a_custom_card_is_told_what_its_files_need() -> None:
                 files(figures, NAME, Deployment(), gpu, WEIGHTS)
         else:
             found = files(figures, NAME, Deployment(), gpu, WEIGHTS)
-            assert "image: vllm/vllm-openai:v0.28.0" in found["kubernetes.yaml"]
+            assert "vllm/vllm-openai:v0.28.0" in found["kubernetes.yaml"]
 
 
 def test_a_slice_is_asked_for_by_its_profile() -> None:
