@@ -47,9 +47,9 @@ def main(record_file: str, gpu_id: str) -> None:
             if (p["kernel"], p["bound"]) not in known
         ],
     }
-    points = {name: document.pop(name) for name in ("measured", "published")}
+    rows_of = {name: document.pop(name) for name in ("published_sources", "measured", "published")}
     lines = json.dumps(document, indent=1)[:-2]
-    for name, rows in points.items():
+    for name, rows in rows_of.items():
         body = ",\n".join(f"  {json.dumps(row)}" for row in rows)
         lines += f',\n "{name}": [\n{body}\n ]'
     _FILE.write_text(lines + "\n}\n", encoding="utf-8")
