@@ -222,7 +222,7 @@ def as_data(
         "cost": None if price is None else _bill(price),
         "energy": None if energy is None else asdict(energy),
         "decisions": [asdict(decision) for decision in decisions],
-        "speed_source": found.speed.source,
+        "speed_source": found.speed.source_for(plan.model),
     }
 
 
@@ -288,7 +288,7 @@ def as_text(
     if decisions:
         lines += ["", "What to choose, and the figure that decides:"]
     lines += [f"  {d.topic}: {d.choice} ({d.because})" for d in decisions]
-    lines += ["", f"Times are estimates: {found.speed.source}.", SERVER, ALONE]
+    lines += ["", f"Times are estimates: {found.speed.source_for(case.plan.model)}.", SERVER, ALONE]
     return "\n".join(lines) + "\n"
 
 

@@ -66,6 +66,8 @@ class Gpu(Frozen):
     machine_gpus: PositiveInt | None = None
     """The most that one machine has, by how the card is built or the offer it is rented under;
     beyond, ranks talk over the network. None: eight."""
+    link_domain_gpus: PositiveInt | None = None
+    """How many GPUs a rack's switches join, across its machines; None where links end with one."""
     links_are_a_mesh: bool = False
     """No switch: every pair of eight has a link of its own, a seventh of the total."""
     pcie_bidirectional_bytes_per_s: PositiveInt | None = None
@@ -88,7 +90,10 @@ class Gpu(Frozen):
 
     @property
     def joined_gpus(self) -> int:
-        """How many of them tensor parallelism may join: those of one machine."""
+        """How many of them tensor parallelism may join: those of one machine, or of a rack whose
+        machines share their links."""
+        if self.link_domain_gpus is not None:
+            return self.link_domain_gpus
         return min(self.machine_gpus or GPUS_PER_MACHINE, GPUS_PER_MACHINE)
 
     def check_joins(self, gpus: int) -> None:

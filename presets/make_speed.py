@@ -16,7 +16,7 @@ from presets.gpus import load_gpu
 _FILE = Path(__file__).with_name("speed.json")
 SHARES = ("bf16", "fp16", "fp8")
 FP32_SHARE = 0.85
-"""Published of other cards: see published_source."""
+"""Published of other cards: see published_sources."""
 
 
 def main(record_file: str, gpu_id: str) -> None:
@@ -47,9 +47,9 @@ def main(record_file: str, gpu_id: str) -> None:
             if (p["kernel"], p["bound"]) not in known
         ],
     }
-    points = {name: document.pop(name) for name in ("measured", "published")}
+    rows_of = {name: document.pop(name) for name in ("published_sources", "measured", "published")}
     lines = json.dumps(document, indent=1)[:-2]
-    for name, rows in points.items():
+    for name, rows in rows_of.items():
         body = ",\n".join(f"  {json.dumps(row)}" for row in rows)
         lines += f',\n "{name}": [\n{body}\n ]'
     _FILE.write_text(lines + "\n}\n", encoding="utf-8")

@@ -71,5 +71,5 @@ def _offer(gpu: Gpu, price: Price) -> Offer:
     note = f"{price.label}: {price.source}"
     if price.machine_gpus is not None:
         fewest = min(price.machine_gpus, gpu.joined_gpus)
-        gpu = gpu.model_copy(update={"machine_gpus": fewest})
+        gpu = gpu.model_copy(update={"machine_gpus": fewest, "link_domain_gpus": None})
     return Offer(gpu=gpu, usd_per_gpu_hour=price.usd_per_gpu_hour, lot=price.min_gpus, note=note)

@@ -30,9 +30,8 @@ def reference() -> Reference:
     for point in points:
         if "flops" in point:
             point["ideal_s"] = point.pop("flops") / roof
-    source = f"{document.pop('source')}; {document.pop('published_source')}"
     others = json.loads(_SUSTAINED.read_text(encoding="utf-8"))
-    return Reference(points=tuple(points), source=source, **document, **others)
+    return Reference(points=tuple(points), **document, **others)
 
 
 def speed_of(gpu: Gpu) -> Speed:

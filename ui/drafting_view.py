@@ -49,7 +49,7 @@ def show(plan: Plan, figures: EngineFigures, choice: EngineChoice) -> None:
     st.caption(
         as_sentence(
             f"Steps without prompts beside them, at {now.request.mean_context:,} tokens of context "
-            f"on average; the Traffic page has both. Times: {now.speed.source}"
+            f"on average; the Traffic page has both. Times: {now.speed.source_for(plan.model)}"
         )
     )
 

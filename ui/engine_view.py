@@ -95,6 +95,9 @@ def _key_figures(plan: Plan, figures: EngineFigures) -> str:
     at = f"of {length:,} tokens, its limit" if cut else "at your context"
     of_length = f"of {asked:,} tokens, " if cut else ""
     by_bytes = f"{of_length}all memory, no reserve{', no draft' if figures.drafts else ''}"
+    chunk = plan.deployment.max_num_batched_tokens
+    if chunk != figures.settings.get("max_num_batched_tokens"):
+        by_bytes += f", passes of {chunk:,} tokens"
     found = (
         ("KV cache of a GPU", format_bytes(cache.bytes), span if cache.is_range else "exact"),
         ("Tokens in it" if figures.name != GROWS else "Tokens with room",

@@ -37,7 +37,7 @@ def show(chosen: Chosen) -> None:
         note = st.empty()
         work = traffic_work.choose()
         one = pool.replica(chosen)
-        times = as_sentence(f"Times: {speed_of(chosen.gpu).source}")
+        times = as_sentence(f"Times: {speed_of(chosen.gpu).source_for(chosen.model)}")
         note.caption(f"{as_sentence(_replica_note(chosen, one))} {times}")
         with st.spinner("Simulating"):
             found = simulate(

@@ -18,13 +18,16 @@ def of_parallelism(plan: Plan) -> Iterator[Finding]:
     if tp > joined:
         machines = ceil_div(tp, joined)
         stages = plan.deployment.pipeline_parallel_size * machines
+        spanned = f"machines, which are taken to have {joined} of these GPUs"
+        if plan.gpu.link_domain_gpus is not None:
+            spanned = f"racks, whose links join {joined} of these GPUs"
         instead = f"{counted(stages, 'pipeline stage')} of {ceil_div(tp, machines)}"
         yield Finding(
             "warning",
             "tensor_parallel_over_network",
-            f"Tensor parallel {tp} spans machines, which are taken to have {joined} of these GPUs: "
-            f"every layer then waits for the network twice. {instead} keep that inside a machine, "
-            "as vLLM's documentation has it (parallelism_scaling).",
+            f"Tensor parallel {tp} spans {spanned}: every layer then waits for the network twice. "
+            f"{instead} keep that inside one, as vLLM's documentation has it "
+            "(parallelism_scaling).",
         )
     heads = [t.heads for group in plan.model.groups for t in group.cache()]
     fewest = min(heads, default=tp)

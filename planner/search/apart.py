@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.formats.dtypes import kv_format
-from planner.hardware import GPUS_PER_MACHINE
 from planner.kv_cache import cache_terms, state_bytes, whole
 from planner.memo import memo
 from planner.model import Model
@@ -108,7 +107,7 @@ def transfer_s(model: Model, answering: Candidate, prompt_tokens: int) -> float:
     run = as_run(model, deployment.weights_dtype)
     size = _stored(run, deployment.kv_cache_dtype, prompt_tokens)
     ranks = deployment.tensor_parallel_size * deployment.pipeline_parallel_size
-    return float(send_s(size / ranks, link_between(gpu, GPUS_PER_MACHINE + 1)))
+    return float(send_s(size / ranks, link_between(gpu, gpu.joined_gpus + 1)))
 
 
 @memo(maxsize=64)

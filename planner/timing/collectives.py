@@ -67,7 +67,7 @@ def link_between(gpu: Gpu, ranks: int) -> Link:
     if gpu.links_are_a_mesh and gpu.nvlink_bytes_per_s is not None:
         pair = gpu.nvlink_bytes_per_s / (GPUS_PER_MACHINE - 1)
         return Link("mesh", pair * (ranks - 1), 15e-6, MESH, MESH, 0.7, 1.6, pair, MESH)
-    if gpu.nvlink_bytes_per_s is not None and ranks <= (gpu.nvlink_gpus or GPUS_PER_MACHINE):
+    if gpu.nvlink_bytes_per_s is not None and ranks <= (gpu.nvlink_gpus or gpu.joined_gpus):
         small, large = (0.373, 0.633) if ranks <= 2 else (0.54, 0.70) if ranks <= 4 else (0.8, 0.8)
         bandwidth = gpu.nvlink_bytes_per_s
         return Link("nvlink", bandwidth, 10e-6, small, large, 0.5, 1.6, bandwidth)

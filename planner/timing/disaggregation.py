@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from planner.deployment import Deployment
 from planner.errors import PlanRefused
 from planner.footprint import footprint
-from planner.hardware import GPUS_PER_MACHINE, Gpu
+from planner.hardware import Gpu
 from planner.model import Model
 from planner.plan import make_plan
 from planner.timing.breakdown import timer
@@ -74,7 +74,7 @@ def disaggregate(
     stored = footprint(model, gpu, decode)
     size = stored.state_bytes + sum(term.bytes(request.prompt_tokens) for term in stored.terms)
     ranks = decode.tensor_parallel_size * decode.pipeline_parallel_size
-    transfer = float(send_s(size / ranks, link_between(gpu, GPUS_PER_MACHINE + 1)))
+    transfer = float(send_s(size / ranks, link_between(gpu, gpu.joined_gpus + 1)))
     rate = users / (alone + transfer + request.output_tokens * tpot)
     pool = min(users, max(1, -int(-(rate * alone) // BUSIEST)))
     busy = rate * alone / pool

@@ -15,6 +15,9 @@ from pydantic import Field
 from planner.calibration import KernelPoint, Roofs
 from planner.frozen import Frozen
 from planner.hardware import Gpu
+from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.compressed import CompressedAttention
+from planner.model import Mixer, Model
 from planner.timing.roofline import Efficiencies, roofs_of
 
 CALIBRATED = (0.92, 1.10)
@@ -45,6 +48,16 @@ class Sustained(Frozen):
     source: str
 
 
+Part = Literal["all", "latents", "chosen keys", "experts"]
+
+
+class KernelSource(Frozen):
+    """Where the figures are from of kernels that only models with such a part run."""
+
+    of: Part
+    source: str
+
+
 class Reference(Frozen):
     """One measured card, and what it sustains of its published peaks.
 
@@ -56,6 +69,7 @@ class Reference(Frozen):
 
     gpu_id: str
     source: str
+    published_sources: tuple[KernelSource, ...] = ()
     points: tuple[KernelPoint, ...]
     read_share: float
     copy_share: float
@@ -94,6 +108,31 @@ class Speed:
     high: float
     source: str
     basis: Basis = "borrowed"
+    kernels: tuple[KernelSource, ...] = ()
+
+    def source_for(self, model: Model) -> str:
+        """The source, with that of the kernels that this model runs."""
+        parts = _parts(model)
+        return "; ".join([self.source, *(k.source for k in self.kernels if k.of in parts)])
+
+
+def _parts(model: Model) -> set[Part]:
+    mixers = [mixer for group in model.groups for mixer in group.mixers]
+    found: set[Part] = {"all"}
+    if any(isinstance(mixer, LatentAttention) for mixer in mixers):
+        found.add("latents")
+    if any(_chooses(mixer) for mixer in mixers):
+        found.add("chosen keys")
+    if model.has_experts:
+        found.add("experts")
+    return found
+
+
+def _chooses(mixer: Mixer) -> bool:
+    """Whether each query attends to chosen keys alone."""
+    return isinstance(mixer, CompressedAttention) or (
+        isinstance(mixer, Attention | LatentAttention) and mixer.indexer is not None
+    )
 
 
 def speed_of(gpu: Gpu, reference: Reference) -> Speed:
@@ -108,9 +147,12 @@ def speed_of(gpu: Gpu, reference: Reference) -> Speed:
             share = reference.flops_shares.get("fp32_flops_per_s", 1.0)
             roofs = roofs.model_copy(update={"fp32_flops_per_s": share * gpu.fp32_flops_per_s})
         return Speed(roofs, Efficiencies(own.points), *CALIBRATED, own.label, "calibrated")
+    kernels = reference.published_sources
     if gpu.id == reference.gpu_id:
         roofs = _cut(roofs, reference)
-        return Speed(roofs, reference.efficiencies, *CALIBRATED, reference.source, "calibrated")
+        return Speed(
+            roofs, reference.efficiencies, *CALIBRATED, reference.source, "calibrated", kernels
+        )  # fmt: skip
     shaped = f"shaped as measured on {reference.gpu_id}: {reference.source}"
     if not _is_newest(gpu):
         shaped += f"; {reference.before_hopper_source}"
@@ -118,11 +160,15 @@ def speed_of(gpu: Gpu, reference: Reference) -> Speed:
     if known is not None:
         found = _cut(roofs, reference, known, slower=known.slowdown)
         source = f"{gpu.name}: {known.source}; kernels {shaped}"
-        return Speed(found, reference.kernels_of(gpu), known.low, known.high, source, "published")
+        return Speed(
+            found, reference.kernels_of(gpu), known.low, known.high, source, "published", kernels
+        )  # fmt: skip
     if gpu.vendor in (reference.vendor, "custom"):
         source = f"published peaks of {gpu.name}, cut and {shaped}"
         low, high = reference.low, reference.high
-        return Speed(_cut(roofs, reference), reference.kernels_of(gpu), low, high, source)
+        return Speed(
+            _cut(roofs, reference), reference.kernels_of(gpu), low, high, source, kernels=kernels
+        )  # fmt: skip
     slower = reference.other_vendors_slowdown
     source = (
         f"published peaks of {gpu.name}, cut and {shaped}; {UNMEASURED}, so these are the slow end "
@@ -130,7 +176,7 @@ def speed_of(gpu: Gpu, reference: Reference) -> Speed:
     )
     return Speed(
         _cut(roofs, reference, slower=slower), reference.kernels_of(gpu), reference.low / slower,
-        1.1, source, "unmeasured",
+        1.1, source, "unmeasured", kernels,
     )  # fmt: skip
 
 

@@ -118,7 +118,7 @@ def _peak(gpu: Gpu, precision: str) -> float:
 
 
 def _sources(plan: TrainingPlan, speed: Speed) -> Iterator[str]:
-    yield speed.source
+    yield speed.source_for(plan.model)
     yield FRAMEWORK_SOURCE
     if plan.recipe.attention != "flash":
         yield "attention is timed as flash attention; stored scores take longer"

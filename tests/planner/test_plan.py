@@ -276,6 +276,16 @@ def test_tensor_parallelism_over_machines_is_a_warning() -> None:
     assert any("2 pipeline stages of 2" in finding.message for finding in uneven)
 
 
+def test_tensor_parallelism_inside_a_rack_s_links_is_no_warning() -> None:
+    """GB200 and GB300 NVL72: 72 GPUs in one NVLink domain, over 18 machines."""
+    for card in ("gb200-186gb", "gb300-288gb"):
+        for tp, over in ((16, False), (64, False), (128, True)):
+            found = findings(plan(MODELS["deepseek"], gpu=load_gpu(card), tensor_parallel_size=tp))
+            said = [f.message for f in found if f.code == "tensor_parallel_over_network"]
+            assert bool(said) == over
+            assert all("racks, whose links join 72 of these GPUs" in message for message in said)
+
+
 def test_a_context_is_cut_by_half_at_most_and_no_prompt_is() -> None:
     """In formats of which no smaller ones are left to offer."""
     card, formats = custom_gpu(8 * GIB), ("int4", "int4_per_token_head")

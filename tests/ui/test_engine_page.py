@@ -227,6 +227,14 @@ def test_users_are_of_the_length_that_the_engine_takes() -> None:
     assert "<small>at your context</small>" in text(page())
 
 
+def test_users_by_bytes_alone_say_their_passes_where_the_engine_s_differ() -> None:
+    """vLLM takes 8,192 tokens a pass on an H100 and 2,048 on an L4; the Plan page 8,192."""
+    apart = "no reserve, passes of 8,192 tokens</small>"
+    model = "llama-3.2-1b"
+    assert apart in text(page(model=model, gpu="l4"))
+    assert apart not in text(page(model=model, gpu="h100-sxm5-80gb"))
+
+
 def test_positions_are_stretched_where_the_context_asks_for_it() -> None:
     app = page(model="qwen3-8b", context="131072", users="1")
     assert any("--hf-overrides" in block.value for block in app.code)

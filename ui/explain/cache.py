@@ -134,7 +134,7 @@ def _seconds(plan: Plan) -> None:
     parts.figure(chart, "explain_cached_time", f"{alt}.", table)
     parts.note(
         "Without a cache each token takes a pass over all tokens so far. "
-        f"Source of the times: {speed.source}."
+        f"Source of the times: {speed.source_for(plan.model)}."
     )
 
 

@@ -30,6 +30,11 @@ def image(figures: EngineFigures, gpu: Gpu) -> str:
     if figures.name == "vllm" and minor(version) >= ROCM_SINCE:
         images["AMD", "vllm"] = f"vllm/vllm-openai-rocm:v{version}"
     found = images.get((gpu.vendor, figures.name))
+    if found is None and gpu.vendor == "custom":
+        raise PlanRefused(
+            "of a custom GPU only the memory is known, not whose drivers its image needs: choose "
+            "the listed card that it is most like, and give your card's memory with it"
+        )
     if found is None:
         raise PlanRefused(
             f"no image of {ENGINES[figures.name].label} {version} for {gpu.name} is known: start "

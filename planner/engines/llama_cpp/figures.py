@@ -22,6 +22,7 @@ from planner.engines.llama_cpp.fit import fitted, is_fitted
 from planner.engines.llama_cpp.log import log_lines
 from planner.engines.llama_cpp.options import LlamaCppOptions
 from planner.engines.llama_cpp.placement import Placement, weights_of
+from planner.engines.llama_cpp.windows import has_windows
 from planner.errors import PlanRefused
 from planner.estimate import total
 from planner.formats.quantization import assign
@@ -170,6 +171,8 @@ def _notes(
             f"The CPU computes {where}{chosen}: host memory holds {host} with their cache and the "
             "input table."
         )
+    if has_windows(placement.model) and not placement.windowed:
+        found.append("llama.cpp uses no windows of this model: all of its layers keep every token.")
     if options.ctx_size is None and longest and ctx_size < longest:
         found.append(f"--fit shortens the context from {longest:,} to {ctx_size:,} tokens.")
     if not options.unified and options.slots > 1:

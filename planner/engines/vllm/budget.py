@@ -130,7 +130,7 @@ def stage_budget(
     sizes = overheads.capture_sizes(
         settings.rules, model, settings.max_num_seqs, settings.speculative_tokens
     )
-    graphs = overheads.cuda_graphs(settings.rules, model, len(span), sizes)
+    graphs = overheads.cuda_graphs(settings.rules, model, len(span), sizes, tp)
     if settings.rules.graphs_in_budget and (
         not second or settings.rules.second_runner_counts_graphs
     ):

@@ -133,11 +133,12 @@ def vllm_figures(
             gpu,
             budget,
             before,
-            stage.graphs,
+            _outside(stage).get("cuda_graphs"),
             model,
             settings,
             packed=has_packed_experts(assignment),
-            gpus=deployment.gpus,
+            ranks=ranks * deployment.pipeline_parallel_size,
+            tensor_parallel_size=deployment.tensor_parallel_size,
         )
     )
     cache = _left(left[binding], stage, fixed=options.kv_cache_memory_bytes is not None)

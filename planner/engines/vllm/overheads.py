@@ -55,8 +55,12 @@ GRAPH_BASE_GIB, GRAPH_LAYER_GIB, GRAPH_MOE_GIB = 0.35, 0.0165, 0.3
 (0.19.0, H100), law in brackets: Llama-3.1-8B 0.91 (0.88), Qwen2.5-7B 0.86 (0.81), Mistral-24B 1.06
 (1.01), gemma-3-4b 0.67 (0.91), Llama-3.3-70B 1.85 (1.67), Mixtral 0.93 (1.18), Qwen1.5-MoE 1.10
 (1.05), DeepSeek-V2-Lite 1.57 (1.10), gpt-oss-20b 1.84 for 83 sizes (1.70); elsewhere Qwen3-Next
-at TP 2 on H200 2.37 for 67 sizes (1.89), Qwen3-VL-30B at TP 4 on RTX 3090 1.92 (1.89), but less of
+at TP 2 on H200 2.37 for 67 sizes (1.57), Qwen3-VL-30B at TP 4 on RTX 3090 1.92 (1.41), but less of
 dense models: Llama-3.1-8B on A100 0.52 for 67 (1.15), Qwen2.5-1.5B on RTX 2000 Ada 0.49 (1.07)."""
+GRAPH_SPLIT_SHARE = 0.34
+"""Of that, what tensor parallelism divides. Records of 0.19.0 beside those of TP 1, law in
+brackets: Qwen2.5-7B at TP 2 0.82 of it (0.83), Mistral-24B W8A8 0.84, gpt-oss-20b 0.84,
+Llama-3.1-8B at TP 4 0.74 (0.75)."""
 GRAPH_LATER_LAYER_GIB = 0.012
 """From 0.20: 12 MiB a layer. Records: Qwen3-32B 0.81 (0.77), Qwen3-14B 0.52 (0.48), Qwen3.5-4B
 0.24 (0.38), Qwen3-Embedding-0.6B 0.24 (0.34), Qwen3-235B for 11 sizes 0.32 (0.24)."""
@@ -68,9 +72,10 @@ CONTEXT_GIB = (0.51, 0.3, 0.7)
 """In use before the engine starts, one GPU. Records: H100 0.51 to 0.53, RTX 5090 0.50, L4 0.19."""
 CONTEXT_PARALLEL_GIB = (1.51, 0.9, 2.1)
 """With communication set up: 1.43 (PP 2), 1.51 (TP 2), 1.53 (TP 4), 2.0 with experts."""
-PACKED_WARM_UP_GIB = 1.06
-"""What MXFP4 kernels allocate while warming up, beyond budget and graphs (gpt-oss-20b, 0.19.0:
-77.58 GiB accounted for, 78.64 in use when the sampler asked for more)."""
+PACKED_WARM_UP_GIB = (-0.85, 1.92)
+"""Whole and divided by tensor parallelism: what is in use beyond budget and graphs once MXFP4
+kernels have warmed up. gpt-oss-20b, 0.19.0, when the sampler asked for more: TP 1 78.65 GiB where
+0.51 before, 75.23 and 1.84 are accounted for; TP 2 78.90 where 2.01, 75.23 and 1.55 are."""
 
 
 def communicating(model: Model, deployment: Deployment) -> int:
@@ -116,13 +121,23 @@ def capture_sizes(
     return sum(1 for n in (1, 2, 4, *range(8, 256, 8), *range(256, most + 1, 16)) if n <= most)
 
 
-def cuda_graphs(rules: Rules, model: Model, layers: int, sizes: int) -> Estimate:
+def packed_warm_up(tensor_parallel_size: int) -> int:
+    """Bytes that MXFP4 kernels hold beyond budget and graphs; less than none where what ranks
+    share of them is smaller than the profile's peak, which is free again by then."""
+    whole, divided = PACKED_WARM_UP_GIB
+    return int((whole + divided / tensor_parallel_size) * GIB)
+
+
+def cuda_graphs(
+    rules: Rules, model: Model, layers: int, sizes: int, tensor_parallel_size: int
+) -> Estimate:
     """Memory of captured graphs for so many batch sizes."""
     if rules.since(20):
         size = GRAPH_LATER_LAYER_GIB * layers
     else:
         moe = model.has_experts
         size = GRAPH_BASE_GIB + GRAPH_LAYER_GIB * layers + (GRAPH_MOE_GIB if moe else 0)
+        size *= 1 - GRAPH_SPLIT_SHARE + GRAPH_SPLIT_SHARE / tensor_parallel_size
     size *= sizes / USUAL_SIZES * GIB
     return within(size, 0.4 * size, 1.8 * size, "CUDA graphs in start-up logs, 0.17 to 2.37 GiB")
 

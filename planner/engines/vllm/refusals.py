@@ -1,7 +1,8 @@
 """Where vLLM stops before it serves, other than for a cache that is too small."""
 
+from planner.engines.links import linked
 from planner.engines.vllm.options import Settings
-from planner.engines.vllm.overheads import PACKED_WARM_UP_GIB
+from planner.engines.vllm.overheads import packed_warm_up
 from planner.estimate import Estimate
 from planner.hardware import Gpu
 from planner.model import Model
@@ -32,21 +33,33 @@ def in_warm_up(
     settings: Settings,
     *,
     packed: bool,
-    gpus: int,
+    ranks: int,
+    tensor_parallel_size: int,
 ) -> str | None:
-    """The sampler warms up with max_num_seqs rows after graphs were captured outside the budget.
+    """graphs: those captured outside the budget, which must fit beside it; logs before 0.17 do not
+    tell by how much.
 
-    One fp32 copy of the logits must still fit: gpt-oss-20b at utilisation 0.95 on one and on two
-    H100s (0.19.0) asked for 786 MiB and failed; at 0.90 it works. From 0.20 graphs are inside, and
-    logs before 0.17 do not tell. Communicators differ between machines, so several GPUs are taken
-    at the least that was seen.
+    The first runner then warms the sampler up with max_num_seqs rows, for which one fp32 copy of
+    the logits must still fit: gpt-oss-20b at utilisation 0.95 on one and on two H100s (0.19.0)
+    asked for 786 MiB and failed, on four it started; at 0.90 it works. The second (outside from
+    0.22 to 0.28; vllm#49224) runs two small requests instead (v1/worker/gpu_worker.py). What
+    communicators take is read on linked cards; others are taken at the least that was seen.
     """
-    if settings.rules.graphs_in_budget or not settings.rules.since(17) or graphs is None:
+    if graphs is None or not settings.rules.since(17):
         return None
-    logits = FP32 * settings.max_num_seqs * model.vocab_size
-    used = (before.low_bytes if gpus > 1 else before.bytes) + budget + graphs.bytes
+    known = ranks == 1 or linked(gpu, ranks)
+    used = (before.bytes if known else before.low_bytes) + budget + graphs.bytes
+    if settings.rules.graphs_in_budget:
+        if used <= gpu.memory_bytes:
+            return None
+        return (
+            f"CUDA out of memory when capturing CUDA graphs: about {graphs.bytes / GIB:.2f} GiB of "
+            f"them lie outside the budget of {budget / GIB:.2f} GiB, which vLLM "
+            f"{settings.rules.name} does not see. Lower gpu_memory_utilization."
+        )
     if packed:
-        used += int(PACKED_WARM_UP_GIB * GIB)
+        used += packed_warm_up(tensor_parallel_size)
+    logits = FP32 * settings.max_num_seqs * model.vocab_size
     free = gpu.memory_bytes - used
     if logits <= free:
         return None

@@ -20,6 +20,8 @@ from planner.engines.vllm.figures import vllm_figures
 from planner.engines.vllm.options import SpeculativeConfig, VllmOptions
 from planner.engines.yaml_text import yaml_text
 from planner.errors import PlanRefused
+from planner.hardware import custom_gpu, gpu_with_memory
+from planner.units import GIB
 from presets.gpus import load_gpu
 from tests.planner.models import LLAMA_8B, model
 
@@ -301,6 +303,19 @@ def test_amd_s_cards_get_their_own_image_and_resource() -> None:
     sglang = sglang_figures(model(LLAMA_8B), card, deployment, SglangOptions(), name=NAME)
     with pytest.raises(PlanRefused, match=r"no image of SGLang .* for .*MI300X is known"):
         files(sglang, NAME, deployment, card, WEIGHTS)
+
+
+def test_a_custom_card_is_told_what_its_files_need() -> None:
+    """Its memory on the listed card that it is like gives them."""
+    llama, mine = model(LLAMA_8B), custom_gpu(80 * GIB)
+    for gpu in (mine, gpu_with_memory(H100, mine.memory_bytes)):
+        figures = vllm_figures(llama, gpu, Deployment(), VllmOptions(version="0.28.0"), name=NAME)
+        if gpu is mine:
+            with pytest.raises(PlanRefused, match="choose the listed card that it is most like"):
+                files(figures, NAME, Deployment(), gpu, WEIGHTS)
+        else:
+            found = files(figures, NAME, Deployment(), gpu, WEIGHTS)
+            assert "vllm/vllm-openai:v0.28.0" in found["kubernetes.yaml"]
 
 
 def test_a_slice_is_asked_for_by_its_profile() -> None:

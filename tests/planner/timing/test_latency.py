@@ -93,6 +93,12 @@ def test_bridges_join_two_cards_and_machines_are_joined_by_the_network() -> None
     assert [link_between(card, n).kind for n in (2, 4, 16)] == ["nvlink", "pcie", "network"]
 
 
+def test_links_of_a_rack_end_with_it() -> None:
+    card = load_gpu("gb200-186gb")
+    assert [link_between(card, n).kind for n in (4, 8, 72, 73)] == ["nvlink"] * 3 + ["network"]
+    assert link_between(card, 72).bytes_per_s == 900e9
+
+
 def test_links_beyond_a_machine_are_the_network() -> None:
     """A GH200 is a machine of its own whatever its NVLink: 50 GB/s of a 400 Gb/s adapter."""
     card = load_gpu("gh200-96gb")

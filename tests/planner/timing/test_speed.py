@@ -90,3 +90,23 @@ def test_a_search_says_which_cards_nobody_measured() -> None:
     assert {row(c, target)["efficiency"] for c in every.values()} == {
         "unmeasured", "published", "borrowed",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("llama-3.1-8b", ()),
+        ("qwen3-30b-a3b", ("expert routing",)),
+        ("deepseek-v2-lite", ("latent attention", "expert routing")),
+        ("deepseek-v3.2", ("latent attention", "chosen keys", "expert routing")),
+        ("deepseek-v4-flash", ("chosen keys", "expert routing")),
+    ],
+)
+@pytest.mark.parametrize("gpu_id", ["h200-sxm-141gb", "a100-sxm4-80gb", "mi210", "rtx-4090"])
+def test_sources_are_those_of_kernels_that_the_model_runs(
+    gpu_id: str, model: str, said: tuple[str, ...]
+) -> None:
+    found = speed_of(load_gpu(gpu_id)).source_for(parse(load_model_config(model)))
+    parts = ("latent attention", "chosen keys", "expert routing")
+    assert tuple(part for part in parts if part in found) == said
+    assert "prefill attention: FlashAttention-3" in found

@@ -37,7 +37,7 @@ def llama(layers: int, hidden: int, heads: int, kv_heads: int, **more: Any) -> d
 @pytest.mark.parametrize(
     ("config", "context", "cache_type", "size_mib"),
     [
-        (llama(32, 4096, 32, 8), 8192, "f16", 1024.0),  # OpenHermes-2.5-Mistral-7B
+        (load_model_config("mistral-7b-v0.1"), 8192, "f16", 1024.0),  # OpenHermes-2.5-Mistral-7B
         (llama(94, 4096, 64, 4, head_dim=128), 4096, "f16", 752.0),  # Qwen3-235B
         (llama(26, 3200, 32, 32), 2048, "f16", 650.0),  # OpenLLaMA-3B
         (llama(36, 2048, 16, 2), 4096, "f16", 144.0),  # Qwen2.5-3B
@@ -119,6 +119,47 @@ def test_windows_keep_their_tokens_and_one_micro_batch() -> None:
     assert cells(32768, 1024, LlamaCppOptions(swa_full=True)) == 32768
     gemma = placed(GEMMA_3_27B, **ONE)
     assert gemma.cache(0, 32768) == 8192 * (10 * 32768 + 52 * 1536)
+
+
+@pytest.mark.parametrize(
+    ("name", "context", "full", "windows"),
+    [
+        ("phi-3-mini-4k-instruct", 4096, 32 * 2 * 32 * 96 * 2 * 4096, 0),
+        ("starcoder2-15b", 16384, 40 * 2 * 4 * 128 * 2 * 16384, 0),
+        ("gpt-oss-20b", 131072, 3072 * MIB, 18 * MIB),  # as logged: 131,072 and 768 cells
+        ("gemma-2-9b", 8192, 21 * 2 * 8 * 256 * 2 * 8192, 21 * 2 * 8 * 256 * 2 * 4608),
+        (
+            "llama-4-scout-17b-16e-instruct", 32768,
+            12 * 2 * 8 * 128 * 2 * 32768, 36 * 2 * 8 * 128 * 2 * 8704,
+        ),
+    ],
+)  # fmt: skip
+def test_windows_are_those_of_llama_cpps_architectures(
+    name: str, context: int, full: int, windows: int
+) -> None:
+    """phi3.cpp and starcoder2.cpp of 2026 keep every token; the others a window and 512 more."""
+    assert placed(load_model_config(name), **ONE).cache(0, context) == full + windows
+
+
+def test_exaone4_has_windows_at_64_layers_alone() -> None:
+    """exaone4.cpp of 2026: swa_type is set `if n_layer == 64`; 2 x 8 x 128 x 2 B a layer."""
+    config = {
+        "model_type": "exaone4", "hidden_size": 5120, "num_attention_heads": 40,
+        "num_key_value_heads": 8, "intermediate_size": 27392, "vocab_size": 102400,
+        "head_dim": 128, "sliding_window": 4096, "sliding_window_pattern": "LLLG",
+        "max_position_embeddings": 131072, "tie_word_embeddings": False,
+    }  # fmt: skip
+    whole = placed({**config, "num_hidden_layers": 64}, **ONE).cache(0, 32768)
+    assert whole == 4096 * (16 * 32768 + 48 * 4608)
+    assert placed({**config, "num_hidden_layers": 32}, **ONE).cache(0, 32768) == 4096 * 32 * 32768
+
+
+def test_windows_that_are_not_used_are_said_and_unknown_ones_refused() -> None:
+    phi = model(load_model_config("phi-3-mini-4k-instruct"))
+    found = llama_cpp_figures(phi, H100, Deployment(), LlamaCppOptions())
+    assert any("uses no windows" in note for note in found.notes)
+    with pytest.raises(PlanRefused, match="windows of cwm"):
+        placed({**LLAMA_8B, "model_type": "cwm"})
 
 
 def test_states_are_fp32_for_every_slot() -> None:

@@ -137,7 +137,8 @@ def test_a_length_that_does_not_fit_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tp", "utilization", "refused"), [(1, 0.95, True), (2, 0.95, True), (2, 0.90, False)]
+    ("tp", "utilization", "refused"),
+    [(1, 0.95, True), (2, 0.95, True), (2, 0.90, False), (4, 0.95, False)],
 )
 def test_gpt_oss_runs_out_of_memory_in_sampler_warm_up(
     tp: int, utilization: float, refused: bool
@@ -239,6 +240,27 @@ def test_the_second_runner_leaves_graphs_out_of_its_budget_until_0_29() -> None:
     }
     assert inside == {"0.24.0": True, "0.25.1": False, "0.28.0": False, "0.29.0": True}
     assert "cuda_graphs" in figures("qwen2.5-7b", "0.28.0").outside_budget
+
+
+def test_graphs_outside_the_budget_of_the_second_runner_must_fit_beside_it() -> None:
+    """Qwen2.5-7B at 0.99 of an 80 GB H100: 0.79 GiB are left beside the budget, and the context
+    takes 0.51 and graphs of 28 layers 0.34; 0.24 and 0.29 have them inside."""
+    refused = {
+        version: figures("qwen2.5-7b", version, gpu_memory_utilization=0.99).refused
+        for version in ("0.24.0", "0.25.1", "0.28.0", "0.29.0")
+    }
+    assert [version for version, why in refused.items() if why] == ["0.25.1", "0.28.0"]
+    assert "when capturing CUDA graphs" in str(refused["0.28.0"])
+    assert figures("qwen2.5-7b", "0.28.0").refused is None
+
+
+@pytest.mark.parametrize(
+    ("name", "tp", "gib"), [("qwen2.5-7b", 2, 0.71), ("llama-3.1-8b", 4, 0.67)]
+)
+def test_captured_graphs_shrink_with_tensor_parallelism(name: str, tp: int, gib: float) -> None:
+    """As logged by 0.19.0 on H100s."""
+    found = figures(name, tensor_parallel_size=tp, **LLM_D).outside_budget["cuda_graphs"]
+    assert found.bytes / GIB == pytest.approx(gib, abs=0.05)
 
 
 def test_profiles_of_the_second_runner_hold_the_embedding_only_while_they_compile() -> None:
