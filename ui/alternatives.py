@@ -19,6 +19,7 @@ from ui.tables import html_table
 
 CONTEXTS = tuple(2**e for e in range(10, 21))
 TABLE_CONTEXTS = (1024, 8192, 32768, 131072, 1048576)
+MODEL_COLUMNS = ("Parameters", "Weights, whole model", "KV cache per token", "One sequence")
 
 
 @dataclass(frozen=True)
@@ -130,17 +131,27 @@ def _each(
 
 
 def table(found: Sequence[Alternative], first: str) -> str:
-    """The alternatives in numbers; a refused one says why."""
+    """The alternatives in numbers, without those of the whole model that are the same in all; a
+    refused one says why."""
     head: tuple[str, ...] = (
-        first, "Parameters", "Weights, whole model", "KV cache per token", "One sequence",
-        "Per GPU", "Left", "Verdict", "Most users", "Longest context",
+        first, *MODEL_COLUMNS, "Per GPU", "Left", "Verdict", "Most users", "Longest context",
     )  # fmt: skip
-    rows, numeric = [_row(a) for a in found], [1, 2, 3, 4, 5, 6, 8, 9]
+    rows = [_row(a) for a in found]
     if any(a.price is not None for a in found):
         head = (*head, "Per hour", "Per hour and user")
         rows = [(*row, *_cost(a)) for row, a in zip(rows, found, strict=True)]
-        numeric += [10, 11]
-    return html_table(head, rows, numeric=numeric, stack=True)
+    planned = [row for row, a in zip(rows, found, strict=True) if a.plan is not None]
+    alike = {
+        i for i in range(1, 1 + len(MODEL_COLUMNS))
+        if len(planned) > 1 and len({row[i] for row in planned}) == 1
+    }  # fmt: skip
+    shown = [i for i in range(len(head)) if i not in alike]
+    return html_table(
+        [head[i] for i in shown],
+        [[row[i] for i in shown] for row in rows],
+        numeric=[n for n, i in enumerate(shown) if head[i] not in (first, "Verdict")],
+        stack=True,
+    )
 
 
 def _cost(alternative: Alternative) -> tuple[str, str]:

@@ -30,9 +30,11 @@ def show(chosen: Chosen, plan: Plan, figures: EngineFigures) -> None:
         st.caption("No deployment files: it would not start.")
         return
     name = name_in_command(chosen.model.source)
-    left, right = st.columns((3, 1), vertical_alignment="bottom")
-    with right:
-        per_node = count("GPUs of a node", "gpus_per_node", 1, 72, 8, persist_state="session")
+    left, per_node = st.container(), 1
+    if chosen.deployment.gpus > 1:
+        left, right = st.columns((3, 1), vertical_alignment="bottom")
+        with right:
+            per_node = count("GPUs of a node", "gpus_per_node", 1, 72, 8, persist_state="session")
     try:
         found = files(
             figures, name, chosen.deployment, chosen.gpu, plan.weights_bytes,

@@ -17,6 +17,7 @@ from planner.formats import modelopt
 from planner.formats.gguf_assignment import METHOD
 from planner.hf_config.document import INDEX, read_document
 from planner.units import counted, format_bytes
+from ui.model_source import configuration
 from ui.uploads import text_of
 
 MAX_HEADER_MIB = 24
@@ -27,6 +28,22 @@ HELP = (
     "parts, for exact bytes. A .gguf file's first part alone is a whole model. 'head -c 24M FILE' "
     "cuts one, and 'curl -L -r 0-25165823 -o head.gguf URL' fetches no more than that."
 )
+
+
+def newest(batches: Sequence[Sequence[Any]]) -> list[Any]:
+    """Of files opened in turn those that count: a model takes the place of one opened before it,
+    with all that was opened beside that one."""
+    found: list[Any] = []
+    for batch in batches:
+        if any(map(_is_model, batch)) and any(map(_is_model, found)):
+            found = []
+        found += batch
+    return found
+
+
+def _is_model(file: Any) -> bool:
+    """Whether it is a model by itself, and does not only say more about one."""
+    return not file.name.lower().endswith((".safetensors", INDEX, modelopt.FILE))
 
 
 def configuration_of(files: Sequence[Any], before: str) -> str:
@@ -47,8 +64,9 @@ def configuration_of(files: Sequence[Any], before: str) -> str:
             beside.append((file.name, _document(file)))
         elif config is None:
             config = text_of(file)
+            _named(file, configuration)
         else:
-            raise PlanRefused(f"{file.name}: a configuration is open already: open one of the two")
+            raise PlanRefused(f"{file.name} is a second configuration: take one of the two away")
     if gguf:
         if len(gguf) < len(files):
             raise PlanRefused(f"{gguf[0].name} is a whole model: open it without other files")

@@ -1,5 +1,8 @@
 """Which model: a preset, a pasted or opened config.json, or a repository of the Hub."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import streamlit as st
 
 from planner.errors import PlanRefused, SizewellError
@@ -7,7 +10,7 @@ from planner.model import NO_MIXER, Model, kind_name
 from planner.parameters import count
 from ui import options
 from ui.bound import BOUND
-from ui.model_files import HELP, MAX_HEADER_MIB, configuration_of, name_of
+from ui.model_files import HELP, MAX_HEADER_MIB, configuration_of, name_of, newest
 from ui.model_source import (
     PASTED,
     ModelChoice,
@@ -109,8 +112,8 @@ def _forget_complaint() -> None:
 
 
 def _read_config_file() -> None:
-    files = st.session_state["config_file"]
     st.session_state["config_complaint"] = None
+    files = newest(_batches(st.session_state["config_file"]))
     if not files:
         return
     try:
@@ -120,6 +123,13 @@ def _read_config_file() -> None:
             st.session_state["model_name"] = own
     except SizewellError as error:
         st.session_state["config_complaint"] = str(error)
+
+
+def _batches(files: Sequence[Any]) -> list[list[Any]]:
+    """The files that are open, as they were opened together."""
+    opened: list[set[str]] = st.session_state.setdefault("config_batches", [])
+    opened.append({file.file_id for file in files}.difference(*opened))
+    return [[file for file in files if file.file_id in batch] for batch in opened]
 
 
 def _from_hub() -> ModelChoice:

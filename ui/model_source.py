@@ -53,12 +53,18 @@ def from_text(text: str, source: str = PASTED) -> ModelChoice:
     """The model of a configuration as text. Raises ConfigRefused, one sentence."""
     if not text.strip():
         raise NothingYet("Paste a model's config.json, or open the file, to plan it.")
+    config = configuration(text)
+    return ModelChoice(parse(config, source), config)
+
+
+def configuration(text: str | bytes) -> dict[str, Any]:
+    """The JSON object in `text`, whatever its fields say. Raises ConfigRefused."""
     config = read_document(text)
     if "schema_version" in config and "model_type" not in config:
         raise ConfigRefused(
             "this is a saved plan and not a model's config.json: open it under 'Open a saved plan'"
         )
-    return ModelChoice(parse(config, source), config)
+    return config
 
 
 def preset_of(source: str, config: dict[str, Any] | None) -> str | None:

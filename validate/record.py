@@ -167,6 +167,8 @@ def from_text(text: str) -> Record:
         data = json.loads(text)
     except ValueError as error:
         raise RecordRefused(f"this is no JSON ({error}), so it is no record") from None
+    except RecursionError:
+        raise RecordRefused("this is nested too deeply to be a record") from None
     if not isinstance(data, dict) or "schema_version" not in data or "cases" not in data:
         raise RecordRefused("this is no record of a validation: it has no schema_version and cases")
     if data["schema_version"] != SCHEMA_VERSION:
@@ -179,17 +181,24 @@ def from_text(text: str) -> Record:
     if not isinstance(cases, list) or not all(isinstance(case, dict) for case in cases):
         raise RecordRefused("cases: must be a list of objects")
     return Record(
-        **{**data, **{name: tuple(data.get(name, ())) for name in ("points", "notes")}},
+        **{**data, **{name: _listed(data, name) for name in ("points", "notes")}},
         cases=tuple(case_from(case) for case in cases),
     )
 
 
 def case_from(data: Mapping[str, Any]) -> Case:
     _known(data, Case, "case")
-    case = Case(**{**data, "samples": tuple(data.get("samples", ()))})
+    case = Case(**{**data, "samples": _listed(data, "samples")})
     if case.section not in SECTIONS or case.verdict not in ("pass", "fail", "skipped", "info"):
         raise RecordRefused(f"case {case.id!r}: unknown section or verdict")
     return case
+
+
+def _listed(data: Mapping[str, Any], name: str) -> tuple[Any, ...]:
+    found = data.get(name, ())
+    if not isinstance(found, list | tuple):
+        raise RecordRefused(f"{name}: must be a list")
+    return tuple(found)
 
 
 def _known(data: Mapping[str, Any], kind: type, what: str) -> None:

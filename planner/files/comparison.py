@@ -67,7 +67,8 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """All of it, as a person reads it."""
-        size = f"{self.files.name} holds {format_bytes(self.files.bytes)} of tensors"
+        verb = "hold" if self.files.name.endswith(" files") else "holds"
+        size = f"{self.files.name} {verb} {format_bytes(self.files.bytes)} of tensors"
         if not self.lines:
             return f"{size}: what the plan counts, to the byte."
         return f"{size}, beside {format_bytes(self.planned)} planned: " + "; ".join(

@@ -62,6 +62,8 @@ def read_header(data: "bytes | mmap") -> GgufHeader:
     metadata: dict[str, Any] = {}
     for _ in range(pairs):
         key = checked_name(reader.text())
+        if not key:
+            raise ConfigRefused("its header has a key without a name: it is no whole GGUF file")
         if key in metadata:
             raise ConfigRefused(f"{key[:80]} is given twice")
         metadata[key] = reader.value(key, reader.number("I"))

@@ -124,7 +124,7 @@ def verdict(found: Result) -> str:
     return (
         f"{'Holds' if found.holds else 'Does not hold'}: {format_share(found.attained, 1)} of "
         f"requests see their first token within {slo.ttft_s:g} s and then a token every "
-        f"{slo.tpot_s * 1e3:g} ms (asked: {format_share(slo.share)})."
+        f"{slo.tpot_s * 1e3:g} ms (asked: {100 * slo.share:g} %)."
     )
 
 

@@ -139,6 +139,18 @@ def test_gpus_have_their_listed_prices() -> None:
     assert "Per hour" not in html(page(by="KV cache"))
 
 
+def test_what_no_choice_changes_is_left_out() -> None:
+    columns = {"Parameters", "Weights, whole model", "KV cache per token", "One sequence"}
+    for by, changed in (
+        ("Weights", {"Weights, whole model"}),
+        ("KV cache", {"KV cache per token", "One sequence"}),
+        ("GPUs", set()),
+        ("Models", columns),
+    ):
+        found = html(page(by=by))
+        assert {name for name in columns if f">{name}</th>" in found} == changed
+
+
 def make_two() -> Plan:
     """Llama-3.1-8B on two L4."""
     return make_plan(

@@ -143,6 +143,11 @@ def test_files_are_offered() -> None:
     assert "meta-llama" in yaml_text
 
 
+def test_nodes_are_asked_for_where_there_is_more_than_one_gpu() -> None:
+    asked = [{box.key for box in page(gpus=gpus).number_input} for gpus in ("1", "2")]
+    assert [("gpus_per_node" in keys) for keys in asked] == [False, True]
+
+
 def test_a_log_is_laid_beside_the_plan_and_calibrates_it() -> None:
     app = page()
     app.text_area("engine_log").set_value(

@@ -9,7 +9,7 @@ from planner.errors import SizewellError
 from planner.hf_config import parse
 from presets.models import load_model_config
 from tests.planner.files.written import gguf, gguf_name, llama_shapes, safetensors
-from ui.model_files import configuration_of
+from ui.model_files import configuration_of, newest
 
 CONFIG = load_model_config("llama-3.2-1b")
 SHAPES = llama_shapes(CONFIG)
@@ -77,6 +77,14 @@ def test_weights_beside_a_configuration(beside: Opened, first: bool) -> None:
     assert parse(json.loads(pasted)) == model
 
 
+def test_a_model_opened_later_takes_the_place_of_the_one_before() -> None:
+    other = opened("config (1).json", {**CONFIG, "num_hidden_layers": 8})
+    assert newest([[CONFIG_FILE, INDEX_FILE], [other]]) == [other]
+    assert newest([[CONFIG_FILE], [GGUF_FILE], [INDEX_FILE]]) == [GGUF_FILE, INDEX_FILE]
+    assert newest([[INDEX_FILE], [CONFIG_FILE], [HEAD]]) == [INDEX_FILE, CONFIG_FILE, HEAD]
+    assert newest([[CONFIG_FILE, other]]) == [CONFIG_FILE, other]
+
+
 def test_headers_of_all_files_say_more_than_an_index() -> None:
     model = parse(json.loads(configuration_of([CONFIG_FILE, INDEX_FILE, HEAD], "")))
     assert model.files is not None
@@ -100,7 +108,7 @@ def test_a_gguf_file_is_a_model_of_its_own() -> None:
         ([INDEX_FILE], "model.safetensors.index.json says what tensors there are: open the config"),
         ([HEAD], "model.safetensors says what tensors there are: open the config"),
         ([GGUF_FILE, CONFIG_FILE], "head.gguf is a whole model: open it without other files"),
-        ([CONFIG_FILE, CONFIG_FILE], "config.json: a configuration is open already"),
+        ([CONFIG_FILE, CONFIG_FILE], "config.json is a second configuration"),
         ([CONFIG_FILE, Opened("x.safetensors", b"1")], "x.safetensors: it is too short"),
         ([Opened("x.gguf", b"1")], "x.gguf: it does not begin"),
         ([Opened("y.gguf", GGUF_FILE.data[:99])], "y.gguf: its header goes on beyond the 99 bytes"),

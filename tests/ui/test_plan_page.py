@@ -266,6 +266,35 @@ def test_a_large_upload_is_refused_in_a_sentence() -> None:
     assert "big.json has 11.00 MiB" in app.error[0].value.replace("\\", "")
 
 
+def test_a_second_configuration_takes_the_place_of_the_first() -> None:
+    app = page(**{"from": "config.json"})
+    for model_id in ("llama-3.2-1b", "qwen3-8b"):
+        config = json.dumps(from_preset(model_id).config).encode()
+        app.file_uploader(key="config_file").upload("config.json", config).run()
+        no_trace(app)
+    assert app.success[0].value == f"**{verdict(expected('qwen3-8b'))}**"
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"\x89PNG\r\n\x1a\n\x00", "not UTF-8 text"),
+        (b"hello", "config.json: this is not valid JSON"),
+        (b"[1, 2]", "config.json: this holds no JSON object"),
+        (b'{"schema_version": 1}', "config.json: this is a saved plan"),
+        (b'{"a": "' + b"x" * 5 * 2**20 + b'"}', "config.json: this has more than"),
+    ],
+)
+def test_a_file_that_is_no_configuration_leaves_the_one_before(content: bytes, word: str) -> None:
+    app = page(**{"from": "config.json"})
+    pasted = json.dumps(from_preset("qwen3-8b").config)
+    app.text_area(key="config").set_value(pasted).run()
+    app.file_uploader(key="config_file").upload("config.json", content).run()
+    no_trace(app)
+    assert word in app.error[0].value.replace("\\", "")
+    assert app.text_area(key="config").value == pasted
+
+
 @pytest.mark.parametrize("content", [b"", b" \n"])
 def test_an_empty_upload_is_called_empty(content: bytes) -> None:
     app = page(**{"from": "config.json"})

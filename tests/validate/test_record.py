@@ -98,6 +98,8 @@ def test_what_json_cannot_say_becomes_null() -> None:
         ({"cases": [{"id": "a", "section": "nowhere", "title": "", "unit": "s"}]}, "section"),
         ({"cases": [{"id": "a"}]}, "case lacks the field 'section'"),
         ({"cases": 3}, "cases: must be a list"),
+        ({"points": 3}, "points: must be a list"),
+        ({"notes": None}, "notes: must be a list"),
     ],
 )
 def test_other_files_are_refused_in_a_sentence(change: dict[str, Any], message: str) -> None:
@@ -110,6 +112,8 @@ def test_other_files_are_refused_in_a_sentence(change: dict[str, Any], message: 
 def test_no_json_is_refused() -> None:
     with pytest.raises(RecordRefused, match="no JSON"):
         from_text("{")
+    with pytest.raises(RecordRefused, match="nested too deeply"):
+        from_text("[" * 100_000)
 
 
 @pytest.mark.parametrize(

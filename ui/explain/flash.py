@@ -21,7 +21,7 @@ from ui.theme import dark
 from validate.record import Case, Record, shipped
 
 LENGTHS = tuple(2**e for e in range(10, 18))
-CARDS = ("a100-sxm4-80gb", "h100-sxm5-80gb", "b200-sxm-180gb", "b300-sxm-288gb")
+CARDS = ("a100-sxm4-80gb", "h100-sxm5-80gb", "b200-sxm-180gb")
 
 
 def show(plan: Plan) -> None:
@@ -209,11 +209,8 @@ def _units(plan: Plan, heads: Heads, n: int) -> None:
     for card in CARDS:
         if card == plan.gpu.id:
             continue
-        try:
-            gpu = load_gpu(card)
-            found.append(lesson.units(heads, n, gpu))
-        except PlanRefused:
-            continue
+        gpu = load_gpu(card)
+        found.append(lesson.units(heads, n, gpu))
         names.append(gpu.name)
     chart = charts.bars(
         names,
@@ -236,7 +233,4 @@ def _units(plan: Plan, heads: Heads, n: int) -> None:
     )  # fmt: skip
     alt = "Bars of the time for products and for exponentials of one layer on each card."
     parts.figure(chart, "explain_units", alt, table)
-    parts.note(
-        "Causal prompt, published peaks: 16 exponentials a clock on each multiprocessor, 32 from "
-        "compute capability 10.3."
-    )
+    parts.note("Causal prompt, published peaks: 16 exponentials a clock on each multiprocessor.")

@@ -64,6 +64,13 @@ def test_a_plan_counts_the_tensors_of_llama() -> None:
     assert found.sentence.endswith("14.96 GiB of tensors: what the plan counts, to the byte.")
 
 
+def test_several_files_hold_and_one_holds() -> None:
+    tensors = {name: ("BF16", shape) for name, shape in llama_shapes(LLAMA).items()}
+    files = of_headers("2 files", [read_header(safetensors(tensors))], 32)
+    assert compared(with_files(LLAMA, files)).sentence.startswith("2 files hold 14.96 GiB")
+    assert "model.safetensors holds" in compared(headed(LLAMA)).sentence
+
+
 @pytest.mark.parametrize(
     ("name", "total"),
     [("gpt-oss-20b", 13_761_264_768), ("gpt-oss-120b", 65_248_815_744)],

@@ -71,6 +71,7 @@ def one(tensor: bytes) -> bytes:
         ),
         (HEAD + struct.pack("<QQ", 0, 2) + pair("k", 1) * 2, "k is given twice"),
         (HEAD + struct.pack("<QQ", 0, 1) + pair("a\x1b[31m", 1), r"'a\\x1b\[31m': this name has"),
+        (HEAD + struct.pack("<QQ", 0, 1) + pair("", 1), "a key without a name"),
         (HEAD + struct.pack("<QQ", 0, 1) + pair("general.alignment", 3), "general.alignment"),
         (one(struct.pack("<IQIQ", 1, 32, 36, 0)), "blk.0.x: tensor type 36 is none"),
         (one(struct.pack("<IQIQ", 1, 33, 8, 0)), "blk.0.x: rows of 33 are not whole q8_0 blocks"),

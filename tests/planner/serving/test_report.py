@@ -33,6 +33,12 @@ def test_where_nothing_is_served_there_are_no_figures() -> None:
     assert data["slo"]["attained"] == 0
 
 
+@pytest.mark.parametrize(("share", "said"), [(0.999, "99.9 %"), (0.995, "99.5 %"), (0.95, "95 %")])
+def test_the_share_that_was_asked_for_is_not_rounded(share: float, said: str) -> None:
+    found = simulate([Request(0.0, 10, 1)], replica(), slo=Slo(share=share))
+    assert f"(asked: {said})" in as_text(found).splitlines()[0]
+
+
 def test_refusals_stand_beside_the_verdict_with_their_limits() -> None:
     """10,000 tokens a sequence, 3,200 in the pool: one request of 20,001, two of 5,001, one of 11;
     a last token is not stored, so one of 3,201 is served."""
