@@ -22,7 +22,7 @@ def text_of(file: Any) -> str:
     try:
         text = str(file.getvalue().decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise PlanRefused(f"{file.name} is not UTF-8 text, so it is no JSON file.") from None
+        raise PlanRefused(f"{file.name} is not UTF-8 text: open another file.") from None
     if not text.strip():
         raise PlanRefused(f"{file.name} is empty: open another file.")
     return text
