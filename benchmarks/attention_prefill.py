@@ -11,18 +11,16 @@ of as many rounds as fit into its time.
 
 import argparse
 import json
-import random
 import statistics
-import time
 import warnings
 from collections.abc import Callable, Iterable
-from functools import cache
 from pathlib import Path
 
 import torch
 import triton.testing
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from benchmarks.rounds import in_rounds, matmul
 from kernels.flash import flash_attention
 from kernels.flash_kernel import launch as portable_launch
 from kernels.hopper import flash as hopper_flash
@@ -33,49 +31,11 @@ FP8 = torch.float8_e4m3fn
 Row = dict[str, float | int | str | bool]
 
 
-@cache
-def _load() -> torch.Tensor:
-    return torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
-
-
 def milliseconds(run: Callable[[], object]) -> float:
     """Median GPU time of one call, after 60 ms of matmul; L2 is overwritten before each sample."""
-    warm = _load()
     for _ in range(40):
-        warm @ warm
+        matmul()
     return float(triton.testing.do_bench(run, warmup=20, rep=80, return_mode="median"))
-
-
-@cache
-def _l2() -> torch.Tensor:
-    return torch.empty(2**27, device="cuda", dtype=torch.int8)
-
-
-def in_rounds(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """Median milliseconds of each, called in turn; the first and the last keep their places."""
-    first, *middle, last = runs
-    shuffle = random.Random(0).shuffle
-    samples: dict[str, list[float]] = {name: [] for name in runs}
-    begin = time.perf_counter()
-    while time.perf_counter() - begin < seconds:
-        shuffle(middle)
-        _load() @ _load()  # the queue never runs dry behind it
-        marks = []
-        for name in (first, *middle, last):
-            mark = [
-                torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call, unused-ignore]
-                for _ in range(2)
-            ]
-            _l2().zero_()
-            mark[0].record()  # type: ignore[no-untyped-call, unused-ignore]
-            runs[name]()
-            mark[1].record()  # type: ignore[no-untyped-call, unused-ignore]
-            marks.append((name, mark))
-        torch.cuda.synchronize()
-        for name, mark in marks:
-            samples[name].append(mark[0].elapsed_time(mark[1]))
-    # The first quarter warms the card up.
-    return {name: statistics.median(times[len(times) // 4 :]) for name, times in samples.items()}
 
 
 def flops(batch: int, heads: int, seqlen: int, head_dim: int, causal: bool) -> float:

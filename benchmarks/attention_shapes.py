@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.attention_prefill import FP8, in_rounds
+from benchmarks.attention_prefill import FP8
+from benchmarks.rounds import in_rounds
 from kernels import flash_kernel
 from kernels.flash import flash_attention_varlen
 

@@ -13,9 +13,10 @@ import functools
 
 import torch
 
-from benchmarks.attention_decode import Case, Inputs, peers
-from benchmarks.attention_prefill import in_rounds
+from benchmarks.decode_inputs import Inputs, peers
+from benchmarks.decode_steps import Case
 from benchmarks.reading import Run
+from benchmarks.rounds import in_rounds
 from kernels.decode_tiles import DecodeTile
 
 BATCHES = (17, 24, 33, 50, 64, 70, 80, 90, 96, 110, 128, 140, 160, 180, 200, 230, 256, 300)

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.attention_decode import FP8, RANK, ROPE, Case, Inputs, graph_of
+from benchmarks.decode_inputs import Inputs, graph_of
+from benchmarks.decode_steps import FP8, RANK, ROPE, Case
 from benchmarks.reading import milliseconds
 from kernels.decode_tiles import DecodeTile, sm_count
 
