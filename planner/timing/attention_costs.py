@@ -39,6 +39,7 @@ def attention(step: OnePass, mixer: Attention, count: int) -> Iterator[Work]:
             mixer.indexer.topk if heads.window is None else min(mixer.indexer.topk, heads.window)
         )
         heads = replace(heads, window=reach)
+    heads = replace(heads, num_heads=heads.num_heads * step.queries_of)
     variant = f"d{heads.score_dim}"
     if heads.value_dim != heads.score_dim:
         variant += f"/{heads.value_dim}"
@@ -93,10 +94,11 @@ def latent_attention(step: OnePass, mixer: LatentAttention, count: int) -> Itera
     yield step.elementwise("join heads", count, 2 * values)
     tokens = step.reach(heads.window)
     latent = entry_bytes(CacheTensor("latent", 1, width), step.cache, step.tp)
-    queries = step.rows * heads.num_heads * (width + mixer.kv_lora_rank)
-    arithmetic = 2 * step.tokens * tokens * heads.num_heads * (width + mixer.kv_lora_rank)
+    queried = heads.num_heads * step.queries_of
+    queries = step.rows * queried * (width + mixer.kv_lora_rank)
+    arithmetic = 2 * step.tokens * tokens * queried * (width + mixer.kv_lora_rank)
     yield Work(
-        "mla_decode", f"h{heads.num_heads} {step.cache.name}", "attention", count,
+        "mla_decode", f"h{queried} {step.cache.name}", "attention", count,
         step.numbers, arithmetic, kv_bytes=latent * tokens,
         activation_bytes=queries * step.size,
     )  # fmt: skip

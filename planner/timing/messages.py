@@ -14,6 +14,9 @@ from planner.timing.collectives import Link, all_gather_s, all_reduce_s, all_to_
 from planner.timing.elementwise import Number
 from planner.timing.one_pass import Phase
 
+LSE_BYTES = 4
+"""A log-sum-exp, in fp32."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -70,15 +73,24 @@ def messages(
 def _context_messages(
     group: LayerGroup, count: int, deployment: Deployment, phase: Phase, rows: Number, size: int
 ) -> Iterator[Message]:
-    """Decode context parallelism gathers queries and merges partial outputs of every layer."""
+    """Decode context parallelism: every rank attends with the queries of all, then the outputs are
+    merged by their log-sum-exps, each to its rank, which sends as much as gathering them.
+
+    Latents are attended to as they are, and outputs expanded afterwards (vLLM 0.11,
+    v1/attention/backends/mla/common).
+    """
     ranks = deployment.decode_context_parallel_size
     if ranks == 1 or phase != "decode":
         return
     for mixer in group.mixers:
         if isinstance(mixer, (Attention, LatentAttention)):
-            heads = mixer.num_attention_heads // deployment.tensor_parallel_size
-            widths = mixer.head_dim + mixer.value_dim
-            yield Message("all_reduce", rows * heads * widths * size * ranks / 2, ranks, count)
+            queries = rows * (mixer.num_attention_heads // deployment.tensor_parallel_size * ranks)
+            score, value = mixer.head_dim, mixer.value_dim
+            if isinstance(mixer, LatentAttention):
+                score, value = mixer.kv_lora_rank + mixer.qk_rope_head_dim, mixer.kv_lora_rank
+            yield Message("all_gather", queries * score * size, ranks, count)
+            yield Message("all_gather", queries * LSE_BYTES, ranks, count)
+            yield Message("all_gather", queries * value * size, ranks, count)
 
 
 def ring_messages(

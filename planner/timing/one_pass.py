@@ -46,6 +46,11 @@ class OnePass:
     def tp(self) -> int:
         return self.deployment.tensor_parallel_size
 
+    @property
+    def queries_of(self) -> int:
+        """Ranks whose queries this one attends with: its keys are a part of all."""
+        return self.deployment.decode_context_parallel_size if self.decode else 1
+
     def elementwise(self, name: str, launches: int, elements: Any) -> Work:
         """A kernel that moves `elements` of the model's dtype and does little arithmetic."""
         return Work(

@@ -52,10 +52,8 @@ def largest_module(model: Model) -> int:
     return max(prod(w.shape) for w in (*layers, *model.outside()))
 
 
-def deepspeed(
-    recipe: Recipe, parameters: int, largest: int, *, zero_init: bool = True
-) -> Published:
-    """DeepSpeed's estimate for ZeRO-2 and ZeRO-3, states only."""
+def deepspeed(recipe: Recipe, parameters: int, largest: int) -> Published:
+    """DeepSpeed's estimate for ZeRO-2 and, of a model made in parts, ZeRO-3; states only."""
     p, gpus, nodes = parameters, recipe.gpus, recipe.nodes
     per_node = min(gpus, recipe.gpus_per_node)
     if recipe.sharding == "zero2":
@@ -67,12 +65,11 @@ def deepspeed(
     live = 4 * largest
     if recipe.offload_optimizer == "none":
         gpu = live + 18 * p // gpus
-        host = (largest if zero_init else p) * 4.0 * per_node
+        host = largest * 4.0 * per_node
     else:
         on_host = 16 if recipe.offload_parameters == "none" else 18
         gpu = live + (2 * p // gpus if on_host == 16 else 0)
-        share = on_host / nodes
-        host = p * (share if zero_init else max(4 * per_node, share))
+        host = p * on_host / nodes
     return Published("DeepSpeed ZeRO-3 estimator", gpu, None, int(host * HOST_FACTOR))
 
 

@@ -42,9 +42,7 @@ class Cell:
     window: int = 0
 
     def bytes(self, ratio: float) -> int:
-        """Bytes for each token of the full pool; windowed layers alone save nothing."""
-        if not self.full or not self.sliding:
-            return self.full + self.sliding
+        """Bytes for each token of the full pool where windowed layers have one of their own."""
         return int(self.full + ratio * self.sliding)
 
 

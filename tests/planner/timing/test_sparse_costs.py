@@ -68,3 +68,5 @@ def test_compressed_attention_sees_a_window_and_entries(position: int, in_window
     seen = 43 * in_window + entries
     assert total(found, "sparse_decode", "flops") == 2 * 64 * (512 + 512) * seen
     assert total(found, "indexer", "flops") == 21 * 2 * 64 * 128 * (position // 4)
+    assert total(found, "indexer", "kv_bytes") == 21 * 2 * 128 * (position // 4)
+    assert total(found, "sparse_decode", "activation_bytes") == 43 * 64 * (512 + 512) * 2

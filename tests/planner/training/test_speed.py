@@ -8,6 +8,7 @@ from planner.calibration import Calibration, KernelPoint, MemoryCalibration, Roo
 from planner.hardware import gpu_calibrated
 from planner.hf_config import parse
 from planner.training.compute import ATTENTION_BACKWARD
+from planner.training.explain import derivation
 from planner.training.plan import TrainingPlan, plan_training
 from planner.training.recipe import Lora, Recipe
 from planner.training.speed import StepTime, step_time
@@ -93,9 +94,35 @@ def test_flops_of_a_step_are_six_per_parameter_and_token_and_attention() -> None
     per_token = 6 * MATRICES + 3 * SCORES
     assert time.model_flops == pytest.approx(2 * 3 * 4096 * per_token, rel=1e-6)
     assert time.tokens == 2 * 3 * 4096
+    assert time.tokens_per_s == pytest.approx(2 * 3 * 4096 / time.total_s)
     assert time.usd_per_billion_tokens(3.6) == pytest.approx(
-        3.6 * 2 * 1e9 / time.tokens_per_s / 3600
+        3.6 * 2 * 1e9 / (2 * 3 * 4096) * time.total_s / 3600
     )
+
+
+def test_a_pipeline_idles_with_what_its_links_take() -> None:
+    """4 stages, 8 micro-batches: 3 of 8 of computing, sums and sends."""
+    time = timed(pipeline_parallel_size=4, tensor_parallel_size=2, gradient_accumulation_steps=8)
+    assert time.stage_s > 0
+    assert time.tensor_s > 0
+    assert time.bubble_s == pytest.approx(3 / 8 * (time.compute_s + time.tensor_s + time.stage_s))
+
+
+def test_the_derivation_says_what_is_recomputed() -> None:
+    """Nothing; the core of attention, which is the scores' (Korthikanti et al. 2022); or all."""
+    core = ["full layer: softmax's probabilities", "full layer: probabilities, cast"]
+    again = {
+        kind: [
+            step.label.removesuffix(" (recomputed)")
+            for step in derivation(planned(recomputation=kind, attention="naive"))
+            if step.label.endswith(" (recomputed)")
+        ]
+        for kind in ("none", "selective", "full")
+    }
+    assert again["none"] == []
+    assert again["selective"] == core
+    assert len(again["full"]) == 10
+    assert set(core) < set(again["full"])
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,7 @@ def test_llama_on_24_gb_prints_what_it_printed() -> None:
     assert found.bytes_of("weights") + found.bytes_of("non_torch") == pytest.approx(
         15.02 * GIB, abs=0.02 * GIB
     )
+    assert found.kv_cache.bytes // 131072 == found.kv_cache_tokens
     assert "max_running_requests=2048, context_len=131072" in found.log_lines[-1]
     assert found.outside_budget["request_table"].bytes == 4 * 2048 * (131072 + 4)
 
@@ -208,6 +209,19 @@ def test_requests_share_a_prefix_through_the_radix_cache() -> None:
     )
     assert found.requests == (found.kv_cache_tokens - 4096) // 4096
     assert alone.requests == alone.kv_cache_tokens // 8192
+
+
+def test_no_more_tokens_than_are_allowed() -> None:
+    """--max-total-tokens lowers the pool, in whole pages, and never lifts it."""
+    for limit, tokens in ((1000, 992), (10**9, 10 * GIB // 131072)):
+        options = SglangOptions(max_total_tokens=limit, page_size=32)
+        pool = make_pool(10 * GIB, Cell(131072), 0, options, model(LLAMA_8B))
+        assert pool.tokens == tokens // 32 * 32
+
+
+def test_one_gpu_needs_no_flags_of_parallelism() -> None:
+    found = sglang_figures(model(LLAMA_8B), H100, Deployment(), SglangOptions(), name="a/model")
+    assert found.command == "python -m sglang.launch_server --model-path a/model"
 
 
 def test_command_counts_all_gpus_as_tp() -> None:

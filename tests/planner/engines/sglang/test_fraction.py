@@ -95,3 +95,12 @@ def test_before_0_5_14_the_pool_is_sized_without_what_drafts() -> None:
     assert new.kv_cache_tokens < plain.kv_cache_tokens
     assert new.mtp_bytes > GIB
     assert "drafting" not in new.outside_budget
+
+
+@pytest.mark.parametrize(("graphs", "mib"), [(300, 12288 + 7200), (512, 12288 + 12288 + 6144)])
+def test_attention_that_is_data_parallel_reserves_for_its_graphs(graphs: int, mib: int) -> None:
+    """Of 8 ranks, chunks of 8,192: 512 + 1.5 x 8192 + 1024 + 2 x graphs, then 3 x graphs x 8, and
+    1.5 x graphs x 8 beyond 300 (facts/engines.md, server_args of 0.5.23).
+    """
+    found = reserved_mib(H200, 8192, graphs, 1, data_parallel_size=8)
+    assert found == 512 + 1024 / 8 + 2 * graphs + mib

@@ -73,6 +73,7 @@ def test_a_pool_beyond_its_price_and_the_memory_is_refused() -> None:
     free = H100.memory_bytes - sum(part.bytes for part in found.components.values())
     assert found.num_blocks == found.requests == 0
     assert f"{1.8 * free / GIB:.1f}" in (found.refused or "")
+    assert f" GiB of {free / GIB:.2f} free; lower" in (found.refused or "")
     assert found.remedies == ("--kv_cache_free_gpu_memory_fraction 0.5",)
 
 

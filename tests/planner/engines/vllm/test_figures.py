@@ -371,6 +371,19 @@ def test_the_command_has_what_was_asked_for() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("method", "version", "said"),
+    [("mtp", "0.10.2", "deepseek_mtp"), ("mtp", "0.11.0", "mtp"), ("ngram", "0.10.2", "ngram")],
+)
+def test_a_models_own_drafting_has_the_versions_name(method: str, version: str, said: str) -> None:
+    """vLLM has one name for all families' from 0.11 (config/speculative)."""
+    found = figures(
+        "deepseek-v3", version, tensor_parallel_size=8, max_model_len=8192,
+        speculative_config={"method": method, "num_speculative_tokens": 1},
+    )  # fmt: skip
+    assert json.loads(found.command.split("'")[1])["method"] == said
+
+
 @settings(deadline=None)
 @given(
     utilization=st.floats(0.5, 0.9),
