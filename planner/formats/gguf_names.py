@@ -12,7 +12,7 @@ from planner.kinds.mlp import Mlp, MoE
 from planner.model import Mixer
 
 Names = Mapping[str, tuple[str, ...]]
-"""The tensors that may hold a weight, in the order of preference."""
+"""The tensors that may hold a weight, in the order of preference; none where metadata hold it."""
 
 OUTSIDE: Names = {
     "embed_tokens": ("token_embd",), "lm_head": ("output",),
@@ -48,7 +48,7 @@ NORMS = (
 """Norms around the parts of a layer, of which each family has some."""
 POSITIONS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 """Factors of rotary positions: in the file and no weight of the model."""
-BUFFERS = ("exp_probs_b.bias", "layer_output_scale.weight")
+BUFFERS = ("exp_probs_b.bias", "exp_probs_b", "layer_output_scale.weight")
 """What the published code keeps as a buffer and not as a parameter, and a file as a tensor: what is
 added to routing scores, and a layer's one factor."""
 OWN_TABLES = ("nextn.embed_tokens.weight", "nextn.shared_head_head.weight")
@@ -96,6 +96,7 @@ _BY_KIND: dict[str, Names] = {
     },
 }  # fmt: skip
 _DENSE: Names = {
+    "act_fn.alpha_p": (), "act_fn.alpha_n": (),
     "gate_proj": ("ffn_gate", "ffn_up"), "up_proj": ("ffn_up",), "down_proj": ("ffn_down",),
 }  # fmt: skip
 _SPARSE: Names = {

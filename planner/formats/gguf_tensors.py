@@ -142,7 +142,10 @@ class FileTypes:
     ) -> list[tuple[Weight, WeightFormat]]:
         """Norms stand in the file's order, what else there is by its name."""
         found: list[tuple[Weight, WeightFormat]] = []
-        norms = {end: [f"{prefix}{name}.{end}" for name in NORMS] for end in ("weight", "bias")}
+        norms = {
+            "weight": [f"{prefix}{name}{end}" for name in NORMS for end in (".weight", "")],
+            "bias": [f"{prefix}{name}.bias" for name in NORMS],
+        }
         left = {end: [n for n in names if n in self.tensors] for end, names in norms.items()}
         for weight in weights:
             if weight.name in LEFT_OVER:
@@ -169,6 +172,8 @@ class FileTypes:
         stem, bias = weight.name.removesuffix(".bias"), weight.name.endswith(".bias")
         ends = (".bias",) if bias else (".weight", "", ".bias")
         wanted = names.get(stem, (stem,))
+        if not wanted:
+            return ()
         for name in wanted:
             for end in ends:
                 parts = [f"{prefix}{part}{end}" for part in name.split("+")]
