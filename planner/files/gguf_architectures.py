@@ -26,20 +26,20 @@ FIELDS = {
 }
 """Keys after the architecture's name that are one field of most model types."""
 FLAGS = {
-    "attention_bias": "attn_q.bias",
-    "attention_out_bias": "attn_output.bias",
-    "bias": "attn_output.bias",
-    "mamba_conv_bias": "ssm_conv1d.bias",
-    "mamba_rms_norm": "ssm_norm.weight",
-    "mlp_bias": "ffn_up.bias",
-    "moe_router_enable_expert_bias": "exp_probs_b.bias",
-    "qk_layernorm": "attn_q_norm.weight",
-    "use_bias": "attn_output.bias",
-    "use_conv_bias": "ssm_conv1d.bias",
-    "use_qk_norm": "attn_q_norm.weight",
-    "use_qkv_bias": "attn_q.bias",
+    "attention_bias": ("attn_q.bias", "attn_qkv.bias"),
+    "attention_out_bias": ("attn_output.bias",),
+    "bias": ("attn_output.bias",),
+    "mamba_conv_bias": ("ssm_conv1d.bias",),
+    "mamba_rms_norm": ("ssm_norm.weight",),
+    "mlp_bias": ("ffn_up.bias",),
+    "moe_router_enable_expert_bias": ("exp_probs_b.bias",),
+    "qk_layernorm": ("attn_q_norm.weight",),
+    "use_bias": ("attn_output.bias",),
+    "use_conv_bias": ("ssm_conv1d.bias",),
+    "use_qk_norm": ("attn_q_norm.weight",),
+    "use_qkv_bias": ("attn_q.bias", "attn_qkv.bias"),
 }
-"""Fields that say whether a layer has a tensor, by its name there."""
+"""Fields that say whether layers have one of these tensors."""
 THETAS = ("rope.freq_base", "rope.freq_base_swa")
 """Keys whose numbers need not be whole."""
 
@@ -49,7 +49,7 @@ class Architecture:
     """One architecture.
 
     fields: of further keys, or of keys that are another field than usual; "a/b" is a quotient, None
-    a key that says nothing further. flags: those of FLAGS that the model type has. values: what it
+    a key that is no field. flags: those of FLAGS that the model type has. values: what it
     always says. kinds: what a layer that has a tensor is called, the first that fits.
 
     period: with a window, all layers but the last of each period slide (but the first, with
@@ -77,6 +77,8 @@ NO_DENSE = {"first_k_dense_replace": 0}
 """What llama.cpp takes where a file does not say how many of the first layers are dense."""
 SHARED_AS_ROUTED = {"expert_shared_feed_forward_length": None}
 """Of model types that count shared experts, each as wide as a routed one."""
+ANY_LENGTH = {"context_length": None}
+"""The converters of layers with a state write 2**20, whatever the model was trained on."""
 MAMBA_2 = {
     "ssm.conv_kernel": "mamba_d_conv",
     "ssm.state_size": "mamba_d_state",
@@ -116,6 +118,7 @@ PER_LAYER = {
 NEMOTRON_H = Architecture(
     "nemotron_h",
     {
+        **ANY_LENGTH,
         "expert_count": "n_routed_experts",
         "expert_shared_feed_forward_length": "moe_shared_expert_intermediate_size",
         "moe_latent_size": "moe_latent_size",
@@ -139,7 +142,9 @@ ARCHITECTURES = {
     "afmoe": Architecture("afmoe", flags=("attention_bias",), period=4),
     "apertus": Architecture("apertus", flags=("attention_bias",)),
     "arcee": Architecture("arcee", flags=BIASES),
-    "bailingmoe": Architecture("bailing_moe", flags=("use_qkv_bias", "use_qk_norm"), values=NO_DENSE),
+    "bailingmoe": Architecture(
+        "bailing_moe", flags=("use_qkv_bias", "use_qk_norm"), values=NO_DENSE
+    ),
     "bailingmoe2": Architecture(
         "bailing_moe_v2",
         SHARED_AS_ROUTED,
@@ -213,7 +218,9 @@ ARCHITECTURES = {
     ),
     "glm-dsa": Architecture("glm_moe_dsa", INDEXED),
     "gpt2": Architecture("gpt2"),
-    "gptneox": Architecture("gpt_neox", flags=("attention_bias",)),
+    "gptneox": Architecture(
+"gpt_neox", {"use_parallel_residual": None}, flags=("attention_bias",)
+),
     "gpt-oss": Architecture("gpt_oss", EXPERTS_ALONE, flags=("attention_bias",), period=2),
     "granite": Architecture("granite", flags=BIASES),
     "granitemoe": Architecture(
@@ -224,6 +231,7 @@ ARCHITECTURES = {
     "granitehybrid": Architecture(
         "granitemoehybrid",
         {
+            **ANY_LENGTH,
             **MAMBA_2,
             "ssm.inner_size/embedding_length": "mamba_expand",
             "expert_count": "num_local_experts",
@@ -298,7 +306,7 @@ ARCHITECTURES = {
     "mamba": Architecture(
         "mamba",
         {
-            "context_length": None,
+            **ANY_LENGTH,
             "feed_forward_length": None,
             "ssm.conv_kernel": "conv_kernel",
             "ssm.inner_size": "intermediate_size",
@@ -311,7 +319,7 @@ ARCHITECTURES = {
     "mamba2": Architecture(
         "mamba2",
         {
-            "context_length": None,
+            **ANY_LENGTH,
             "feed_forward_length": None,
             "ssm.conv_kernel": "conv_kernel",
             "ssm.state_size": "state_size",

@@ -91,8 +91,10 @@ def _fields(keys: Keys, found: Architecture, tensors: list[StoredTensor]) -> dic
             keys.raw(key)
         elif (value := keys.quotient(key) if "/" in key else _value(keys, key)) is not None:
             config[field] = value
-    config["num_hidden_layers"] -= config.get("num_nextn_predict_layers", 0)
-    count = config["num_hidden_layers"]
+    count = config["num_hidden_layers"] - config.get("num_nextn_predict_layers", 0)
+    config["num_hidden_layers"] = count
+    if not any(name.startswith(f"blk.{count}.") for name in shapes):
+        config.pop("num_nextn_predict_layers", None)  # which the file leaves out
     if count < 1:
         raise keys.refuse("nextn_predict_layers", "leaves no layer of the model itself")
     config["vocab_size"] = table[0]
@@ -103,7 +105,7 @@ def _fields(keys: Keys, found: Architecture, tensors: list[StoredTensor]) -> dic
     if any(".attn_" in name for name in shapes if "norm" not in name):
         keys.needed("attention.head_count")
     for flag in found.flags:
-        config[flag] = bool(layers_with(shapes, FLAGS[flag]))
+        config[flag] = any(layers_with(shapes, name) for name in FLAGS[flag])
     if found.kinds:
         config[found.kinds_field] = kinds_of(keys, found, shapes, count)
     if found.kinds_field not in config:

@@ -116,6 +116,15 @@ def kimi_linear(keys: Keys, config: dict[str, Any], shapes: Shapes) -> None:
     config["linear_num_heads"] = config["num_attention_heads"]
 
 
+def nemotron_h(keys: Keys, config: dict[str, Any], shapes: Shapes) -> None:
+    """Files give every layer a feed-forward width, some of them 0 for all: shapes have it."""
+    for index in layers_with(shapes, "ffn_up.weight"):
+        config["intermediate_size"] = shapes[f"blk.{index}.ffn_up.weight"][0]
+    if not layers_with(shapes, "ffn_gate_inp.weight"):
+        for name in [name for name in config if "expert" in name or name in NO_EXPERTS]:
+            del config[name]
+
+
 SETTLED: dict[str, Settle] = {
     "deepseek_v2": deepseek,
     "falcon": falcon,
@@ -128,4 +137,5 @@ SETTLED: dict[str, Settle] = {
     "kimi_linear": kimi_linear,
     "llama": llama,
     "mamba": mamba,
+    "nemotron_h": nemotron_h,
 }

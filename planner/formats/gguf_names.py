@@ -40,6 +40,8 @@ PREDICTION: Names = {
     "norm": ("nextn.shared_head_norm",),
 }  # fmt: skip
 """What joins a multi-token-prediction layer to the decoder."""
+OWN_NORM = "nextn.shared_head_norm.weight"
+"""Without it, the decoder's last norm serves."""
 
 NORMS = (
     "attn_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm", "attn_norm_2",

@@ -18,6 +18,7 @@ from planner.formats.gguf_names import (
     LEFT_OVER,
     NORMS,
     OUTSIDE,
+    OWN_NORM,
     OWN_TABLES,
     POSITIONS,
     PREDICTION,
@@ -105,6 +106,8 @@ class FileTypes:
         found: list[tuple[Weight, WeightFormat]] = []
         for weight in weights:
             for index in range(first, first + weight.copies):
+                if weight.name == "norm" and f"blk.{index}.{OWN_NORM}" not in self.tensors:
+                    continue
                 found += self._find(f"blk.{index}.", replace(weight, copies=1), PREDICTION)
         table = self.model.embedding[0]
         layers = [first + index for group in self.model.mtp for index in group.layers]
