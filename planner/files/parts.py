@@ -37,20 +37,43 @@ NUMBERLESS: tuple[tuple[Part, re.Pattern[str]], ...] = (
 """The same outside numbered layers."""
 
 
-SHARD = re.compile(r"-\d{5}-of-(\d{5})\.safetensors$")
-"""How the files of one checkpoint are named, by how many there are."""
+SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors$")
+"""How the files of one checkpoint are named: their stem, the number of each, how many there are."""
+WHOLE = "model.safetensors"
 
 
 def missing_of(names: Sequence[str]) -> str:
     """Of files of one checkpoint, why they are not all that their names count; '' if they are."""
     for name in names:
         counted = SHARD.search(name)
-        if counted is not None and int(counted[1]) != len(names):
+        if counted is not None and int(counted[3]) != len(names):
             return (
-                f"{name} is one of {int(counted[1])} files, and {len(names)} of them are here: "
+                f"{name} is one of {int(counted[3])} files, and {len(names)} of them are here: "
                 "give all, or the model.safetensors.index.json, which says what they hold together"
             )
     return ""
+
+
+def set_of(name: str, names: Iterable[str]) -> list[str]:
+    """Of all files beside `name` those that are numbered with it; it alone if none are."""
+    own = SHARD.search(name)
+    if own is None:
+        return [name]
+    numbered = ((other, SHARD.search(other)) for other in sorted(names))
+    return [other for other, of in numbered if of and (of[1], of[3]) == (own[1], own[3])]
+
+
+def one_set(names: Iterable[str]) -> list[str]:
+    """Of a folder's .safetensors files those of its one checkpoint: model.safetensors, else the
+    numbered ones, else all. None where the numbered are not all there, or of two checkpoints."""
+    found = sorted(names)
+    if WHOLE in found:
+        return [WHOLE]
+    sets = {tuple(set_of(name, found)) for name in found if SHARD.search(name)}
+    if not sets:
+        return found
+    whole = [held for held in sets if not missing_of(held)]
+    return list(whole[0]) if len(whole) == 1 else []
 
 
 def depth_of(config: Mapping[str, Any]) -> int | None:
