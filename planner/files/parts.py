@@ -20,19 +20,30 @@ PATTERNS: tuple[tuple[Part, re.Pattern[str]], ...] = (
         ),
     ),
     (
+        "buffers",
+        re.compile(
+            r"(^|\.)(e_score_correction_bias|expert_bias|exp_probs_b(\.bias)?|layer_scalar"
+            r"|layer_output_scale\.weight|act_fn\.(beta|eps))$"
+        ),
+    ),
+    (
         "towers",
         re.compile(
             r"(^|\.)(visual\w*|vision\w*|vit\w*|vpm|apm|vte|sam_model|vqmodel|talker|token2wav"
-            r"|audio\w*|img_\w+|image_\w+|mm_\w+|multi_?modal\w*|speech\w*"
+            r"|audio\w*|img_\w+|image_\w+|mm_\w+|multi_?modal\w*|speech\w*|patch_merge_mlp"
             r"|embed_vision|embed_audio|aligner|connector|resampler|mlp1)\."
         ),
     ),
     ("prediction", re.compile(r"(^|\.)(mtp\w*|nextn)\.")),
 )
-"""Parts that are told by a module's name before anything else is."""
+"""Parts that are told by a module's name before anything else is. buffers: what is added to routing
+scores, and factors of a layer, which most published code does not keep as parameters."""
 NUMBERLESS: tuple[tuple[Part, re.Pattern[str]], ...] = (
     ("head", re.compile(r"(^|\.)(lm_head|embed_out|output|output_layer|head)\.")),
-    ("embedding", re.compile(r"(^|\.)(embed_tokens|wte|((word|tok)_)?embeddings?|token_embd)\.")),
+    (
+        "embedding",
+        re.compile(r"(^|\.)(embed_tokens|wte|((word|tok)_)?embeddings?|token_embd|embed_in)\."),
+    ),
 )
 """The same outside numbered layers."""
 

@@ -156,7 +156,8 @@ class FileTypes:
                 continue
             end = "bias" if weight.name.endswith(".bias") else "weight"
             if not left[end]:
-                raise self._missing(next(n for n in norms[end] if n not in self.taken))
+                usual = (name for name in norms[end] if name.endswith(f".{end}"))
+                raise self._missing(next(name for name in usual if name not in self.taken))
             found.append((weight, self._take(left[end].pop(0), weight.parameters)))
         return found
 
