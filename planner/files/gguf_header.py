@@ -27,6 +27,8 @@ SCALARS = {
 STRING, ARRAY = 8, 9
 MOST_PAIRS, MOST_TENSORS, MOST_DIMENSIONS = 65_536, 1_000_000, 4
 MOST_ENTRIES = 2**24
+MOST_HEADER_BYTES = 2**27
+"""Several times what the largest vocabulary takes."""
 KEPT = 4096
 """Longer arrays, such as a vocabulary, are skipped; their length is kept in a range."""
 
@@ -114,6 +116,8 @@ class _Reader:
 
     def _advance(self, size: int) -> int:
         start = self.at
+        if start + size > MOST_HEADER_BYTES:
+            raise ConfigRefused("its header is longer than any that a model has")
         if start + size > len(self.data):
             raise ConfigRefused(
                 f"its header goes on beyond the {len(self.data):,} bytes that are here: give a "

@@ -26,7 +26,7 @@ from planner.formats.gguf_names import (
     names_of,
 )
 from planner.formats.weight_formats import WeightFormat
-from planner.kinds.attention import LatentAttention
+from planner.kinds.attention import Attention, LatentAttention
 from planner.kinds.mlp import Mlp, MoE
 from planner.model import LayerGroup, Model
 from planner.tensors import Weight
@@ -87,6 +87,9 @@ class FileTypes:
         prefix = f"blk.{index}."
         found = self._left_over(prefix, group.norms)
         for mixer in group.mixers:
+            if isinstance(mixer, Attention) and f"{prefix}attn_k.weight" in self.tensors:
+                # of its own, though it reads another's cache, as checkpoints keep them
+                mixer = mixer.model_copy(update={"shares_cache": False})
             weights = mixer.weights(self.model.hidden_size)
             if isinstance(mixer, LatentAttention) and f"{prefix}attn_k_b.weight" in self.tensors:
                 weights = split_latents(mixer, weights)
