@@ -275,8 +275,7 @@ ARCHITECTURES = {
             "ssm.conv_kernel": "linear_conv_kernel_dim",
             "kda.head_dim": "linear_head_dim",
         },
-        kinds={"attn_kv_a_mqa.weight": "full_attention", "ssm_out.weight": "linear_attention",
-               "attn_q.weight": "linear_attention"},
+        kinds={"attn_kv_a_mqa.weight": "full_attention", "ssm_f_b.weight": "linear_attention"},
     ),
     "lfm2": Architecture(
         "lfm2",
@@ -335,6 +334,7 @@ ARCHITECTURES = {
     "minicpm3": Architecture("minicpm3", LATENT),
     "minimax-m2": Architecture("minimax_m2", EXPERTS_ALONE),
     "mistral3": Architecture("ministral3"),
+    "mistral4": Architecture("mistral4", LATENT, values=NO_DENSE),
     "nemotron": Architecture("nemotron", flags=BIASES),
     "nemotron_h": NEMOTRON_H,
     "nemotron_h_moe": NEMOTRON_H,

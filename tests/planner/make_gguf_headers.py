@@ -45,6 +45,9 @@ def checkpoint(config: dict[str, Any], folder: Path) -> Tensors:
     held = {name: t for name, t in model.state_dict().items() if name not in tied}
     config["architectures"] = config.get("architectures") or [type(model).__name__]
     saved = revert_weight_conversion(model, held)
+    if config["model_type"] == "kimi_linear":  # whose dense layer it names like the others
+        dense = "model.layers.0.block_sparse_moe."
+        saved = {name.replace(dense, "model.layers.0.mlp."): t for name, t in saved.items()}
     found: Tensors = {
         name: ("F32" if t.dtype == torch.float32 else "BF16", tuple(t.shape))
         for name, t in saved.items()
