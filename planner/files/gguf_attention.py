@@ -13,7 +13,7 @@ def heads(keys: Keys, config: dict[str, Any]) -> None:
         for name in ("num_attention_heads", "num_key_value_heads"):
             config.pop(name, None)
         return
-    if "num_kv_heads" not in config and not config.get("num_key_value_heads"):
+    if config.get("num_key_value_heads", 0) == 0:
         config["num_key_value_heads"] = config["num_attention_heads"]
     length = config.get("global_head_dim") or config.get("head_dim")
     if length is None:

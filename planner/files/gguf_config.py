@@ -10,16 +10,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from planner.errors import ConfigRefused
-from planner.files.gguf_architectures import ARCHITECTURES, FIELDS, FLAGS, THETAS, Architecture
+from planner.files.gguf_architecture import FIELDS, FLAGS, THETAS, Architecture
 from planner.files.gguf_attention import heads, latents, positions
+from planner.files.gguf_dense_rows import DENSE
+from planner.files.gguf_expert_rows import EXPERTS
 from planner.files.gguf_families import SETTLED
 from planner.files.gguf_header import GgufHeader
 from planner.files.gguf_keys import Keys
 from planner.files.gguf_layers import kinds_of, layers_with, windows
+from planner.files.gguf_state_rows import STATES
 from planner.files.parts import of_headers
 from planner.files.tensor import StoredTensor
 from planner.files.weight_files import with_files
 from planner.formats.gguf_assignment import METHOD
+
+ARCHITECTURES: dict[str, Architecture] = {**DENSE, **EXPERTS, **STATES}
 
 
 def gguf_with_files(

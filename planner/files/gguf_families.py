@@ -62,7 +62,33 @@ def granite_hybrid(keys: Keys, config: dict[str, Any], shapes: Shapes) -> None:
 
 def falcon(keys: Keys, config: dict[str, Any], shapes: Shapes) -> None:
     """Queries and the feed-forward part may read norms of their own."""
+    config["num_key_value_heads"] = None  # which is num_kv_heads here
     config["num_ln_in_parallel_attn"] = 2 if layers_with(shapes, "attn_norm_2.weight") else 1
+
+
+def searched(keys: Keys, config: dict[str, Any], shapes: Shapes) -> None:
+    """Nemotron-NAS: heads and widths by layer, zeros where a part is left out, and query heads
+    without any of keys where one matrix stands for attention. DeciLM lists KV heads only."""
+    count, hidden = config["num_hidden_layers"], config["hidden_size"]
+    config["num_attention_heads"] = keys.needed("attention.head_count")
+    config["num_key_value_heads"] = None
+    names = ("attention.head_count", "attention.head_count_kv", "feed_forward_length")
+    listed = [keys.for_layers(name, count) for name in names]
+    if not isinstance(keys.raw("feed_forward_length"), list):
+        config |= {"model_type": "deci", "intermediate_size": listed[2][0]}
+        config["num_key_value_heads_per_layer"] = listed[1]
+        return
+    config["block_configs"] = [
+        {
+            "attention": {
+                "no_op": not queries,
+                "replace_with_linear": bool(queries and not kv_heads),
+                "n_heads_in_group": queries // kv_heads if kv_heads else None,
+            },
+            "ffn": {"no_op": not inner, "ffn_mult": 3 * inner / (2 * hidden) if inner else None},
+        }
+        for queries, kv_heads, inner in zip(*listed, strict=True)
+    ]
 
 
 def gemma3n(keys: Keys, config: dict[str, Any], shapes: Shapes) -> None:
@@ -137,5 +163,6 @@ SETTLED: dict[str, Settle] = {
     "kimi_linear": kimi_linear,
     "llama": llama,
     "mamba": mamba,
+    "nemotron-nas": searched,
     "nemotron_h": nemotron_h,
 }

@@ -58,6 +58,14 @@ class Keys:
             raise self.refuse(key, f"{value} is not a whole number")
         return value
 
+    def for_layers(self, key: str, count: int) -> list[int]:
+        """A whole number for each of `count` layers."""
+        value = self.raw(key)
+        listed = value if isinstance(value, list) else [value] * count
+        if len(listed) != count or any(type(n) is not int or n < 0 for n in listed):
+            raise self.refuse(key, f"is no whole number for each of {count} layers")
+        return listed
+
     def quotient(self, pair: str) -> int | None:
         """Of two keys "a/b", where both are there. Refused where it is not whole."""
         over, under = pair.split("/")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from math import gcd
 from typing import Any
 
-from planner.files.gguf_architectures import Architecture
+from planner.files.gguf_architecture import Architecture
 from planner.files.gguf_keys import Keys
 
 Shapes = Mapping[str, tuple[int, ...]]

@@ -25,6 +25,7 @@ OUTSIDE: Names = {
 }  # fmt: skip
 """LFM2's last norm has its embedding's name."""
 LEFT_OVER: Names = {
+    "self_attn": ("attn_output",),
     "per_layer_input_gate": ("inp_gate",), "per_layer_projection": ("proj",),
     "post_per_layer_input_norm": ("post_norm",),
     "altup.correct_output_scale": ("altup_correct_scale",),
@@ -34,7 +35,8 @@ LEFT_OVER: Names = {
     "laurel.linear_left": ("laurel_l",), "laurel.linear_right": ("laurel_r",),
     "laurel.post_laurel_norm": ("laurel_post_norm",),
 }  # fmt: skip
-"""What a layer has beyond its parts and the norms around them."""
+"""What a layer has beyond its parts and the norms around them; Nemotron-NAS may have a matrix in
+place of attention."""
 PREDICTION: Names = {
     "eh_proj": ("nextn.eh_proj",), "enorm": ("nextn.enorm",), "hnorm": ("nextn.hnorm",),
     "norm": ("nextn.shared_head_norm",),
@@ -48,11 +50,15 @@ NORMS = (
     "post_ffw_norm_1", "pre_ffw_norm_2", "post_ffw_norm_2", "layer_output_norm",
 )  # fmt: skip
 """Norms around the parts of a layer, of which each family has some."""
+FIRST_NORM = "token_embd_norm"
+"""Where the first layer has a norm before its own, which RWKV counts as that layer's."""
 POSITIONS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 """Factors of rotary positions: in the file and no weight of the model."""
 BUFFERS = ("exp_probs_b.bias", "exp_probs_b", "layer_output_scale.weight")
 """What the published code keeps as a buffer and not as a parameter, and a file as a tensor: what is
 added to routing scores, and a layer's one factor."""
+UNUSED = tuple(f"blk.0.time_mix_v{index}.weight" for index in range(3))
+"""What RWKV-7's first layer has in every file, and no model uses."""
 OWN_TABLES = ("nextn.embed_tokens.weight", "nextn.shared_head_head.weight")
 """Copies of embedding and head that some files have in a prediction layer."""
 
@@ -76,6 +82,18 @@ _STATE_SPACE: Names = {
     "norm": ("ssm_norm",), "out_proj": ("ssm_out",), "dt_layernorm": ("ssm_dt_norm",),
     "b_layernorm": ("ssm_b_norm",), "c_layernorm": ("ssm_c_norm",),
 }  # fmt: skip
+_RWKV_7: Names = {
+    **dict.fromkeys((f"x_{letter}" for letter in "rwkvag"), ("time_mix_lerp_fused",)),
+    **{name: (f"time_mix_{name}",) for name in ("k_k", "k_a", "r_k")},
+    "r_proj": ("time_mix_receptance",), "k_proj": ("time_mix_key",),
+    "v_proj": ("time_mix_value",), "o_proj": ("time_mix_output",), "g_norm": ("time_mix_ln",),
+    "g_norm.bias": ("time_mix_ln.bias",),
+    **{f"{gate}_lora.0": (f"time_mix_{gate}1",) for gate in "wavg"},
+    **{f"{gate}_lora.2": (f"time_mix_{gate}2",) for gate in "wavg"},
+    **{f"{gate}_lora.2.bias": (f"time_mix_{gate}0",) for gate in "wav"},
+    "ffn.x_k": ("channel_mix_lerp_k",), "ffn.key": ("channel_mix_key",),
+    "ffn.value": ("channel_mix_value",),
+}  # fmt: skip
 _BY_KIND: dict[str, Names] = {
     "attention": _SOFTMAX,
     "latent_attention": _LATENT,
@@ -93,6 +111,7 @@ _BY_KIND: dict[str, Names] = {
         "f_a_proj": ("ssm_f_a",), "f_b_proj": ("ssm_f_b",), "g_a_proj": ("ssm_g_a",),
         "g_b_proj": ("ssm_g_b",), "g_proj": ("ssm_g",), "o_norm": ("ssm_norm",),
     },
+    "rwkv7": _RWKV_7,
     "short_convolution": {
         name: (f"shortconv.{name}",) for name in ("in_proj", "conv", "out_proj")
     },

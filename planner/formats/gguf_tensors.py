@@ -15,6 +15,7 @@ from planner.formats.ggml_types import BY_NAME
 from planner.formats.gguf_assignment import METHOD, Stored, held_in_gguf, split_latents
 from planner.formats.gguf_names import (
     BUFFERS,
+    FIRST_NORM,
     LEFT_OVER,
     NORMS,
     OUTSIDE,
@@ -22,6 +23,7 @@ from planner.formats.gguf_names import (
     OWN_TABLES,
     POSITIONS,
     PREDICTION,
+    UNUSED,
     Names,
     names_of,
 )
@@ -152,6 +154,9 @@ class FileTypes:
             "weight": [f"{prefix}{name}{end}" for name in NORMS for end in (".weight", "")],
             "bias": [f"{prefix}{name}.bias" for name in NORMS],
         }
+        if prefix == "blk.0.":
+            for end, names in norms.items():
+                names.append(f"{FIRST_NORM}.{end}")
         left = {end: [n for n in names if n in self.tensors] for end, names in norms.items()}
         for weight in weights:
             if weight.name in LEFT_OVER:
@@ -166,17 +171,23 @@ class FileTypes:
 
     def _kept(self, prefix: str, mlp: Mlp | MoE | None) -> Stored:
         """What the layer holds beyond the model's parameters."""
+        scores = mlp.num_experts if isinstance(mlp, MoE) else 0
+        sizes: dict[str, tuple[int, ...]]
+        sizes = {f"{prefix}{name}": (scores if "exp" in name else 1,) for name in BUFFERS}
+        if prefix == "blk.0.":
+            sizes |= {name: self.tensors[name][1] for name in UNUSED if name in self.tensors}
         found = []
-        for name in (f"{prefix}{buffer}" for buffer in BUFFERS):
+        for name, shape in sizes.items():
             if name in self.tensors and name not in self.taken:
-                size = mlp.num_experts if "exp" in name and isinstance(mlp, MoE) else 1
-                weight = Weight(name.removeprefix(prefix), (size,), "vector")
-                found.append((weight, self._take(name, size)))
+                weight = Weight(name.removeprefix(prefix), shape, "vector")
+                found.append((weight, self._take(name, prod(shape))))
         return tuple(found)
 
     def _find(self, prefix: str, weight: Weight, names: Names) -> Stored:
         """The tensors that hold a weight. Where several hold it, each is a part of its size."""
         stem, bias = weight.name.removesuffix(".bias"), weight.name.endswith(".bias")
+        if weight.name in names:
+            stem, bias = weight.name, False
         ends = (".bias",) if bias else (".weight", "", ".bias")
         wanted = names.get(stem, (stem,))
         if not wanted:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from planner.errors import ConfigRefused
 from planner.files.gguf_config import config_of
 from planner.files.gguf_header import read_header
 from planner.formats.quantization import assign
@@ -94,4 +95,41 @@ def test_families_with_shared_experts(
     found = parse(config_of([header]))
     assert found.model_type == model_type
     assert [type(group.mlp).__name__ for group in found.groups] == ["Mlp", "MoE"]
+    assert weights_bytes(assign(found, "auto")).total == sum(t.bytes for t in header.tensors)
+
+
+def test_layers_found_by_search() -> None:
+    """Nemotron-NAS: attention, a matrix in its place, none, and a layer without any part."""
+    config = {**SMALL, "num_hidden_layers": 4}
+    whole, norms = attention(config), ("attn_norm.weight", "ffn_norm.weight")
+    linear: dict[str, Shape] = {"attn_output.weight": (256, 256), norms[0]: (256,)}
+    layers: list[dict[str, Shape]] = [
+        {**whole, **dense(config)},
+        {**linear, norms[1]: (256,), **dense(config)},
+        {norms[1]: (256,), **dense(config)},
+        {},
+    ]
+    metadata = keys(
+        "deci", config, attention__head_count=[4, 4, 0, 0], attention__head_count_kv=[2, 0, 0, 0],
+        feed_forward_length=[512, 512, 512, 0],
+    )  # fmt: skip
+    shapes = outside(config) | blocks(4, lambda index: layers[index])
+    header = read_header(gguf(metadata, typed(shapes)))
+    found = parse(config_of([header]))
+    assert [len(group.mixers) for group in found.groups] == [1, 0, 0, 0]
+    assert weights_bytes(assign(found, "auto")).total == sum(t.bytes for t in header.tensors)
+    metadata["deci.feed_forward_length"] = [512, 512]
+    with pytest.raises(ConfigRefused, match=r"feed_forward_length is no whole number for each of"):
+        config_of([read_header(gguf(metadata, typed(shapes)))])
+
+
+def test_decilm_lists_its_kv_heads() -> None:
+    shapes = outside(SMALL)
+    for index, kv_heads in enumerate((4, 1)):
+        part = {**attention({**SMALL, "num_key_value_heads": kv_heads}), **dense(SMALL)}
+        shapes |= {f"blk.{index}.{name}": shape for name, shape in part.items()}
+    metadata = keys("deci", SMALL, attention__head_count_kv=[4, 1])
+    header = read_header(gguf(metadata, typed(shapes)))
+    found = parse(config_of([header]))
+    assert found.model_type == "deci"
     assert weights_bytes(assign(found, "auto")).total == sum(t.bytes for t in header.tensors)
