@@ -54,7 +54,7 @@ class Architecture:
 
     period: with a window, all layers but the last of each period slide (but the first, with
     `first`), unless the file says otherwise; 0 where no layer does. window: what llama.cpp takes
-    where the file names none. chunked: windows jump.
+    where the file names none. chunked: windows jump, and are all of that length.
     """
 
     model_type: str
@@ -70,6 +70,7 @@ class Architecture:
 
 
 BIASES = ("attention_bias", "mlp_bias")
+"""Flags of model types that may have biases everywhere."""
 LATENT: dict[str, str | None] = {
     "attention.q_lora_rank": "q_lora_rank",
     "attention.kv_lora_rank": "kv_lora_rank",
@@ -77,3 +78,4 @@ LATENT: dict[str, str | None] = {
     "attention.value_length_mla": "v_head_dim",
     "expert_shared_feed_forward_length": None,
 }
+SHARED_WIDTH = {"expert_shared_feed_forward_length": "shared_expert_intermediate_size"}

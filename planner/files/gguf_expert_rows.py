@@ -4,11 +4,10 @@ As its converters write them (conversion/*.py) and its models read them (src/mod
 (commit 0c1e5709).
 """
 
-from planner.files.gguf_architecture import BIASES, LATENT, Architecture
+from planner.files.gguf_architecture import BIASES, LATENT, SHARED_WIDTH, Architecture
 
 EXPERTS_ALONE = {"expert_feed_forward_length": "intermediate_size"}
 """Of model types with no other feed-forward layers than experts."""
-SHARED_WIDTH = {"expert_shared_feed_forward_length": "shared_expert_intermediate_size"}
 NO_DENSE = {"first_k_dense_replace": 0}
 """What llama.cpp takes where a file does not say how many of the first layers are dense."""
 SHARED_AS_ROUTED = {"expert_shared_feed_forward_length": None}

@@ -58,11 +58,14 @@ def windows(keys: Keys, config: dict[str, Any], found: Architecture) -> None:
         return
     if found.model_type == "gpt_oss":
         keys.needed(key)  # which llama.cpp does not load it without
-    window = found.window if window is None else window
+    count = config["num_hidden_layers"]
+    if window is None or (window and found.chunked):
+        window = found.window
     if not window:
+        if found.chunked:
+            config["layer_types"] = ["full_attention"] * count
         return
     config["attention_chunk_size" if found.chunked else "sliding_window"] = window
-    count = config["num_hidden_layers"]
     if isinstance(pattern, list):
         if len(pattern) not in (count, keys.whole("block_count")):
             raise keys.refuse(pattern_key, f"does not describe {count} layers")

@@ -4,9 +4,8 @@ As its converters write them (conversion/*.py) and its models read them (src/mod
 (commit 0c1e5709).
 """
 
-from planner.files.gguf_architecture import LATENT, Architecture
+from planner.files.gguf_architecture import LATENT, SHARED_WIDTH, Architecture
 
-SHARED_WIDTH = {"expert_shared_feed_forward_length": "shared_expert_intermediate_size"}
 ANY_LENGTH = {"context_length": None}
 """The converters of layers with a state write 2**20, whatever the model was trained on."""
 MAMBA_2 = {

@@ -23,7 +23,7 @@ PATTERNS: tuple[tuple[Part, re.Pattern[str]], ...] = (
         "buffers",
         re.compile(
             r"(^|\.)(e_score_correction_bias|expert_bias|exp_probs_b(\.bias)?|layer_scalar"
-            r"|layer_output_scale\.weight|act_fn\.(beta|eps))$"
+            r"|layer_output_scale\.weight|act_fn\.(beta|eps)|std_(bias|scale))$"
         ),
     ),
     (

@@ -27,8 +27,9 @@ OWN_TABLES = ("glm4_moe",)
 PRESETS = Path(__file__).parents[2] / "presets" / "models"
 
 
-def checkpoint(config: dict[str, Any], folder: Path) -> Tensors:
-    """Names, dtypes and shapes that transformers saves a model of `config` with."""
+def checkpoint(config: dict[str, Any], folder: Path, *, predicts: bool = True) -> Tensors:
+    """Names, dtypes and shapes that transformers saves a model of `config` with, and those of its
+    prediction layers."""
     import torch
     import transformers
     from transformers.core_model_loading import revert_weight_conversion
@@ -52,7 +53,8 @@ def checkpoint(config: dict[str, Any], folder: Path) -> Tensors:
         name: ("F32" if t.dtype == torch.float32 else "BF16", tuple(t.shape))
         for name, t in saved.items()
     }
-    return found | prediction_layers(config.get("text_config", config), found)
+    more = prediction_layers(config.get("text_config", config), found) if predicts else {}
+    return found | more
 
 
 def prediction_layers(config: dict[str, Any], tensors: Tensors) -> Tensors:
@@ -106,11 +108,10 @@ def converted(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     (folder / "tokenizer.json").write_text(json.dumps(vocabulary), "utf-8")
     write_empty(folder / "model.safetensors", tensors)
     read = ModelBase.load_hparams(folder, False)
-    fields = {
-        **config,
-        **read,
-        "architectures": read.get("architectures") or config["architectures"],
-    }
+    architectures = read.get("architectures") or config["architectures"]
+    # The converter knows layer types by their older names, which transformers 5.24 changes.
+    kept = {name: config[name] for name in ("layer_types",) if name in config}
+    fields = {**config, **read, **kept, "architectures": architectures}
     own = get_model_class(get_model_architecture(fields, ModelType.TEXT), mmproj=False)
     kind = type(own.__name__, (own,), {"model_arch": own.model_arch, "set_vocab": lambda _: None})
     model: Any = kind(
@@ -129,13 +130,13 @@ def converted(config: dict[str, Any], folder: Path) -> dict[str, Any]:
             kind_and_shape = f"{info.dtype.name.lower()} {'x'.join(map(str, info.shape))}"
             held = listed.setdefault(stem, {}).setdefault(kind_and_shape, [])
             held += [int(layer[1])] if layer else []
-    kept = {
+    metadata = {
         key: entry.value
         for key, entry in pairs
         if key == "general.architecture" or not key.startswith(("general.", "tokenizer."))
     }
     named = {stem: {k: spans(at) for k, at in kinds.items()} for stem, kinds in listed.items()}
-    return {"metadata": kept, "tensors": named}
+    return {"metadata": metadata, "tensors": named}
 
 
 def spans(layers: list[int]) -> str:
