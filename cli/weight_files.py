@@ -130,6 +130,8 @@ def _headers(
     for path in paths:
         try:
             with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+                if data[: len(POINTER)] == POINTER:
+                    raise ConfigRefused("git has not fetched this file: run 'git lfs pull'")
                 header = read(data)
                 if header.size > len(data):
                     cut.append(path.name)

@@ -54,7 +54,9 @@ def read_header(data: "bytes | mmap") -> GgufHeader:
     if version not in VERSIONS:
         swapped = int.from_bytes(struct.pack("<I", version), "big") in VERSIONS
         why = "is big-endian" if swapped else f"has GGUF version {version}"
-        raise ConfigRefused(f"it {why}, and little-endian versions 2 and 3 can be read")
+        raise ConfigRefused(
+            f"it {why}, and little-endian versions 2 and 3 can be read: convert the model again"
+        )
     count, pairs = reader.number("Q"), reader.number("Q")
     if count > MOST_TENSORS or pairs > MOST_PAIRS:
         raise ConfigRefused(

@@ -6,8 +6,6 @@ As its converters write them (conversion/*.py) and its models read them (src/mod
 
 from planner.files.gguf_architecture import LATENT, SHARED_WIDTH, Architecture
 
-ANY_LENGTH = {"context_length": None}
-"""The converters of layers with a state write 2**20, whatever the model was trained on."""
 MAMBA_2 = {
     "ssm.conv_kernel": "mamba_d_conv",
     "ssm.state_size": "mamba_d_state",
@@ -29,7 +27,6 @@ LFM2_KINDS = {"shortconv.conv.weight": "conv", "attn_q.weight": "full_attention"
 NEMOTRON_H = Architecture(
     "nemotron_h",
     {
-        **ANY_LENGTH,
         "expert_count": "n_routed_experts",
         "expert_shared_feed_forward_length": "moe_shared_expert_intermediate_size",
         "moe_latent_size": "moe_latent_size",
@@ -57,7 +54,6 @@ STATES = {
     "granitehybrid": Architecture(
         "granitemoehybrid",
         {
-            **ANY_LENGTH,
             **MAMBA_2,
             "ssm.inner_size/embedding_length": "mamba_expand",
             "expert_count": "num_local_experts",
@@ -99,7 +95,6 @@ STATES = {
     "mamba": Architecture(
         "mamba",
         {
-            **ANY_LENGTH,
             "feed_forward_length": None,
             "ssm.conv_kernel": "conv_kernel",
             "ssm.inner_size": "intermediate_size",
@@ -112,7 +107,6 @@ STATES = {
     "mamba2": Architecture(
         "mamba2",
         {
-            **ANY_LENGTH,
             "feed_forward_length": None,
             "ssm.conv_kernel": "conv_kernel",
             "ssm.state_size": "state_size",
@@ -131,7 +125,6 @@ STATES = {
     "rwkv7": Architecture(
         "rwkv7",
         {
-            **ANY_LENGTH,
             "wkv.head_size": "head_dim",
             "attention.decay_lora_rank": "decay_low_rank_dim",
             "attention.iclr_lora_rank": "a_low_rank_dim",

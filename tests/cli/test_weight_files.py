@@ -222,6 +222,7 @@ def test_a_split_gguf_file_is_read_whole(
     ("name", "data", "message"),
     [
         ("x.gguf", b"", "x.gguf: it is empty"),
+        ("x.gguf", b"version https://git-lfs.github.com/", "x.gguf: git has not fetched this file"),
         ("x.gguf", b"not one", "x.gguf: it does not begin as a GGUF file does"),
         ("model.safetensors", b"\xff" * 64, "model.safetensors: its header would have"),
         (INDEX, b"{}", f"{INDEX}: weight_map is no object"),
