@@ -23,6 +23,8 @@ from planner.files.parts import of_headers
 from planner.files.tensor import StoredTensor
 from planner.files.weight_files import with_files
 from planner.formats.gguf_assignment import METHOD
+from planner.formats.quantization import assign
+from planner.hf_config import parse
 
 ARCHITECTURES: dict[str, Architecture] = {**DENSE, **EXPERTS, **STATES}
 
@@ -30,8 +32,12 @@ ARCHITECTURES: dict[str, Architecture] = {**DENSE, **EXPERTS, **STATES}
 def gguf_with_files(
     name: str, headers: Sequence[GgufHeader], cut: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The configuration of a GGUF file's parts with what is in them, as `with_files` writes it."""
+    """The configuration of a GGUF file's parts with what is in them, as `with_files` writes it.
+
+    Raises ConfigRefused, naming the tensor, where one is not the model's or not of its size.
+    """
     config = config_of(headers)
+    assign(parse(config), "auto")
     return with_files(config, of_headers(name, headers, config["num_hidden_layers"], cut))
 
 
