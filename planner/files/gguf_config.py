@@ -26,6 +26,8 @@ from planner.formats.gguf_assignment import METHOD
 from planner.formats.quantization import assign
 from planner.hf_config import parse
 
+MODEL = "model"
+"""general.type of what is neither an adapter nor a model's towers in a file of their own."""
 ARCHITECTURES: dict[str, Architecture] = {**DENSE, **EXPERTS, **STATES}
 
 
@@ -48,6 +50,12 @@ def config_of(headers: Sequence[GgufHeader]) -> dict[str, Any]:
     """
     metadata = headers[0].metadata
     tensors = _tensors(headers)
+    kind = metadata.get("general.type", MODEL)
+    if kind != MODEL:
+        raise ConfigRefused(
+            f"general.type: this is {str(kind)[:40]!r} and no model: give the file of its model",
+            field="general.type",
+        )
     name = metadata.get("general.architecture")
     found = ARCHITECTURES.get(name) if isinstance(name, str) else None
     if found is None:

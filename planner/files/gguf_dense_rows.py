@@ -65,18 +65,25 @@ DENSE = {
     "minicpm": Architecture("minicpm", flags=("attention_bias",)),
     "minicpm3": Architecture("minicpm3", LATENT),
     "mistral3": Architecture("ministral3"),
+    "nanbeige": Architecture(
+        "nanbeige", {"num_loops": "num_loops", "skip_loop_final_norm": None}, flags=BIASES
+    ),
     "nemotron": Architecture("nemotron", flags=BIASES),
     "olmo": Architecture("olmo"),
     "olmo2": Architecture("olmo2", flags=("attention_bias",), period=4),
     "orion": Architecture("orion"),
     "phi2": Architecture("phi"),
     "phi3": Architecture("phi3"),
+    "plamo3": Architecture("plamo3", period=8),
     "qwen2": Architecture("qwen2"),
     "qwen2vl": Architecture("qwen2_vl_text"),
     "qwen3": Architecture("qwen3", flags=("attention_bias",)),
     "qwen3vl": Architecture("qwen3_vl_text", flags=("attention_bias",)),
     "seed_oss": Architecture("seed_oss", flags=("attention_bias", "attention_out_bias")),
     "smollm3": Architecture("smollm3", flags=BIASES),
+    "spark2_5": Architecture(
+        "spark2_5", flags=BIASES, values={"headwise_attn_output_gate": True}, period=4
+    ),
     "stablelm": Architecture(
         "stablelm",
         {"use_parallel_residual": "use_parallel_residual"},

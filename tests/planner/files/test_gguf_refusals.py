@@ -18,6 +18,10 @@ from tests.planner.files.written import gguf
     ("change", "message"),
     [
         ({"general.architecture": "rwkv9"}, "general.architecture: 'rwkv9'"),
+        (
+            {"general.type": "adapter"},
+            "general.type: this is 'adapter' and no model: give the file",
+        ),
         ({"general.architecture": 5}, "general.architecture: '5'"),
         ({"llama.ssm.state_size": 16}, "llama.ssm.state_size is not understood"),
         ({"llama.nextn_predict_layers": 2}, "llama.nextn_predict_layers leaves no layer"),
