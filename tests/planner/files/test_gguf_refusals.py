@@ -20,7 +20,7 @@ from tests.planner.files.written import gguf
         ({"general.architecture": "rwkv9"}, "general.architecture: 'rwkv9'"),
         (
             {"general.type": "adapter"},
-            "general.type: this is 'adapter' and no model: give the file",
+            "general.type: this is 'adapter' and no model: give",
         ),
         ({"general.architecture": 5}, "general.architecture: '5'"),
         ({"llama.ssm.state_size": 16}, "llama.ssm.state_size is not understood"),
