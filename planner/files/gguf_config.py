@@ -2,7 +2,7 @@
 
     config = config_of([read_header(data)])    # the headers of all parts of one file
 
-Sizes are held against the tensors when the model is planned (planner.formats.gguf_tensors), so that
+Sizes are held against the tensors (planner.formats.gguf_tensors), of all and one by one, so that
 no key can be misread in silence.
 """
 
