@@ -10,7 +10,7 @@ from planner.errors import ConfigRefused
 from planner.files import gguf_header, safetensors_header
 from planner.files.gguf_config import gguf_with_files
 from planner.files.gguf_header import GgufHeader
-from planner.files.parts import depth_of, missing_of, of_headers, of_index
+from planner.files.parts import depth_of, missing_of, of_headers, of_index, one_set, set_of
 from planner.files.safetensors_header import FileHeader, Index, read_index
 from planner.files.weight_files import with_files
 from planner.hf_config.document import INDEX, MAX_INDEX_BYTES, read_document
@@ -39,14 +39,16 @@ def with_files_of(
     listed = index_of(index) if index.is_file() else None
     if listed is not None and (only is None or only.name in (INDEX, *listed.files)):
         paths = [folder / name for name in sorted(listed.files)]
-        here = [path for path in paths if _is_here(path)]
-        if here != paths and listed.total_size is None and only is None:
+        there = [path for path in paths if _is_here(path)]
+        if there != paths and listed.total_size is None and only is None:
             return dict(config)
-        if here != paths:
-            name = f"{INDEX} ({len(here)} of its {counted(len(paths), 'file')} are here)"
+        if there != paths:
+            name = f"{INDEX} ({len(there)} of its {counted(len(paths), 'file')} are here)"
             return with_files(config, of_index(name, listed, depth_of(config)))
     else:
-        paths = [only] if only is not None else _alone(folder)
+        here = [path.name for path in sorted(folder.glob("*.safetensors")) if _is_here(path)]
+        names = one_set(here) if only is None else set_of(only.name, here)
+        paths = [folder / name for name in names]
         if missing := missing_of([path.name for path in paths]):
             raise ConfigRefused(missing)
     if not paths:
@@ -66,14 +68,6 @@ def index_of(path: Path) -> Index:
         raise ConfigRefused(f"{path.name}: {refused}", refused.field) from None
     except OSError as error:
         raise _unreadable(path, error) from None
-
-
-def _alone(folder: Path) -> list[Path]:
-    """The one .safetensors file of a folder without an index; none where several are there."""
-    found = [path for path in sorted(folder.glob("*.safetensors")) if _is_here(path)]
-    whole = [path for path in found if path.name == "model.safetensors"]
-    alone = len(found) == 1 and not missing_of([found[0].name])
-    return whole or (found if alone else [])
 
 
 def _is_here(path: Path) -> bool:
@@ -136,6 +130,8 @@ def _headers(
     for path in paths:
         try:
             with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+                if data[: len(POINTER)] == POINTER:
+                    raise ConfigRefused("git has not fetched this file: run 'git lfs pull'")
                 header = read(data)
                 if header.size > len(data):
                     cut.append(path.name)

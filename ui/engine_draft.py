@@ -18,7 +18,8 @@ from presets.heads import head_config, head_ids
 from presets.models import served_name
 from ui import options, whole
 from ui.bound import KEPT
-from ui.model_source import NothingYet, fetch_from_hub, from_preset
+from ui.hub import fetch_from_hub
+from ui.model_source import NothingYet, from_preset
 from ui.uploads import MAX_UPLOAD_MIB, text_of
 
 OFF = "Off"

@@ -10,12 +10,12 @@ from planner.model import NO_MIXER, Model, kind_name
 from planner.parameters import count
 from ui import options
 from ui.bound import BOUND
+from ui.hub import fetch_from_hub
 from ui.model_files import HELP, MAX_HEADER_MIB, configuration_of, name_of, newest
 from ui.model_source import (
     PASTED,
     ModelChoice,
     NothingYet,
-    fetch_from_hub,
     from_preset,
     from_text,
     hub_preset,

@@ -1,23 +1,17 @@
 """From what a person gave (preset, configuration, Hub id) to a Model and its configuration."""
 
 import json
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from planner.errors import ConfigRefused, SizewellError
-from planner.files.parts import depth_of, of_index
-from planner.files.safetensors_header import read_index
-from planner.files.weight_files import with_files
-from planner.formats import modelopt
 from planner.hf_config import parse
-from planner.hf_config.document import INDEX, MAX_INDEX_BYTES, read_document
+from planner.hf_config.document import read_document
 from planner.model import Model
 from presets.models import PLACEHOLDER, ModelName, hub_id_of, load_model_config
 from ui.options import model_names
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 PASTED = "Your config.json"
 
 
@@ -93,61 +87,3 @@ def _shorter_last() -> list[tuple[str, ModelName]]:
     return sorted(
         model_names().items(), key=lambda item: item[0] not in item[1].hub_id.lower().split("/")
     )
-
-
-def fetch_from_hub(hub_id: str) -> str:
-    """The text of config.json of a repository, with the quantisation of a ModelOpt file beside it
-    and what the index of its weights says. Raises ConfigRefused saying why there is none.
-
-    Reads huggingface.co, with the token of the machine if it has one, and only when called.
-    """
-    wanted = hub_id.strip()
-    if not HUB_ID.fullmatch(wanted):
-        raise ConfigRefused(
-            f"{wanted[:80]!r} is not a Hub id: it has the form organisation/name, such as "
-            "Qwen/Qwen3-8B"
-        )
-    text = _from_hub(wanted, "config.json")
-    if text is None:
-        raise ConfigRefused(
-            f"{wanted} has no config.json: it may hold adapters or GGUF files only."
-        )
-    if "quantization_config" not in text:
-        beside = _from_hub(wanted, modelopt.FILE)
-        if beside is not None:
-            text = json.dumps(modelopt.quantised(read_document(text), read_document(beside)))
-    listed = _from_hub(wanted, INDEX)
-    if listed is None:
-        return text
-    index, config = read_index(read_document(listed, MAX_INDEX_BYTES)), read_document(text)
-    if index.total_size is None:
-        return text
-    return json.dumps(with_files(config, of_index(INDEX, index, depth_of(config))))
-
-
-def _from_hub(wanted: str, file: str) -> str | None:
-    """The text of a file of a repository; None where the repository has no such file."""
-    try:
-        from huggingface_hub import errors, get_session, hf_hub_url, utils
-    except ImportError:
-        raise ConfigRefused(
-            "reading the Hub needs the huggingface_hub package: install it, or paste the "
-            "config.json"
-        ) from None
-    checks: Any = utils  # its names are loaded lazily, so that types do not see them
-    try:
-        url = hf_hub_url(wanted, file)
-        answer = get_session().get(
-            url, headers=checks.build_hf_headers(), timeout=10, follow_redirects=True
-        )
-        checks.hf_raise_for_status(answer)
-        return str(answer.text)
-    except errors.GatedRepoError:
-        why = "is gated: accept its licence on the Hub and set HF_TOKEN, or paste its config.json"
-    except errors.RepositoryNotFoundError:
-        why = "does not exist on the Hub, or is private and needs HF_TOKEN"
-    except errors.EntryNotFoundError:
-        return None
-    except Exception:  # the transport's own errors, whichever client the package uses
-        why = "cannot be read: the Hub does not answer from here; paste its config.json instead"
-    raise ConfigRefused(f"{wanted} {why}.")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from planner.files.weight_files import WeightFiles
+from planner.formats import gguf_names
 from planner.formats.gguf_assignment import Stored, held_in_gguf
 from planner.formats.quantization import Assignment, assign
 from planner.formats.weight_formats import UNQUANTISED
@@ -26,6 +27,8 @@ REPACKED = 0.1
 """The share of a plan that this explains at most: it counts scales and zero points itself, so that
 what is left are padding and order."""
 UNEXPLAINED = "which no field of the configuration explains"
+BUFFERS = (*gguf_names.BUFFERS, "score_bias")
+"""Names of weights that stand for what most published code keeps as buffers."""
 LABELS = {
     "layers": "the layers",
     "embedding": "the embedding",
@@ -33,6 +36,7 @@ LABELS = {
     "prediction": "multi-token-prediction layers",
     "towers": "towers",
     "positions": "rotary factors and masks",
+    "buffers": "what is added to routing scores and other buffers",
     "other": "what stands outside the layers",
 }
 
@@ -100,7 +104,10 @@ def compare(model: Model, weights_dtype: str, assignment: Assignment) -> Compari
 def planned_parts(model: Model, assignment: Assignment) -> dict[str, int]:
     """Bytes of each part as `assignment` stores it; prediction layers are no part of a plan."""
     found = dict.fromkeys(LABELS, 0)
-    found["layers"] = sum(len(p.layers) * _bytes(p.weights) for p in assignment.layers)
+    for held in assignment.layers:
+        for weight, fmt in held.weights:
+            part = "buffers" if weight.name in BUFFERS else "layers"
+            found[part] += len(held.layers) * weight.copies * fmt.bytes(weight.shape)
     for weight, fmt in assignment.outside:
         part = "embedding" if weight.name == "embed_tokens" else "other"
         part = "head" if weight.name.startswith("lm_head") else part
@@ -123,8 +130,8 @@ def _by_part(model: Model, files: WeightFiles, planned: dict[str, int]) -> Itera
         held, counted = sum(sizes.values()), planned[part]
         if part == "prediction":
             yield Line(label, FOR_DRAFTING, held)
-        elif part == "positions":
-            yield Line(label, "which are no weights", held)
+        elif part in ("positions", "buffers"):
+            yield Line(label, "which are no weights", held - counted)
         elif part == "head" and held and not counted and model.tie_word_embeddings:
             yield Line(label, TIED, held)
         elif part == "towers" and held and not counted:
@@ -161,7 +168,7 @@ def _by_total(
     rest = files.bytes - counted - sum(line.bytes for line in lines)
     unknown = [
         LABELS[part]
-        for part in ("prediction", "towers", "positions")
+        for part in ("prediction", "towers", "positions", "buffers")
         if part in files.parts and not planned[part]
     ]
     least, most = (files.tensors * size for size in HEADER_BYTES)

@@ -2,29 +2,44 @@
 
     config = config_of([read_header(data)])    # the headers of all parts of one file
 
-Sizes are held against the tensors when the model is planned (planner.formats.gguf_tensors), so that
+Sizes are held against the tensors (planner.formats.gguf_tensors), of all and one by one, so that
 no key can be misread in silence.
 """
 
-from collections.abc import Mapping, Sequence
-from math import inf
+from collections.abc import Sequence
 from typing import Any
 
 from planner.errors import ConfigRefused
-from planner.files.gguf_architectures import ARCHITECTURES, FIELDS, THETAS, Architecture
+from planner.files.gguf_architecture import FIELDS, FLAGS, THETAS, Architecture
+from planner.files.gguf_attention import heads, latents, positions
+from planner.files.gguf_dense_rows import DENSE
+from planner.files.gguf_expert_rows import EXPERTS
+from planner.files.gguf_families import SETTLED
 from planner.files.gguf_header import GgufHeader
 from planner.files.gguf_keys import Keys
+from planner.files.gguf_layers import kinds_of, layers_with, windows
+from planner.files.gguf_state_rows import STATES
 from planner.files.parts import of_headers
 from planner.files.tensor import StoredTensor
 from planner.files.weight_files import with_files
 from planner.formats.gguf_assignment import METHOD
+from planner.formats.quantization import assign
+from planner.hf_config import parse
+
+MODEL = "model"
+"""general.type of what is neither an adapter nor a model's towers in a file of their own."""
+ARCHITECTURES: dict[str, Architecture] = {**DENSE, **EXPERTS, **STATES}
 
 
 def gguf_with_files(
     name: str, headers: Sequence[GgufHeader], cut: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The configuration of a GGUF file's parts with what is in them, as `with_files` writes it."""
+    """The configuration of a GGUF file's parts with what is in them, as `with_files` writes it.
+
+    Raises ConfigRefused, naming the tensor, where one is not the model's or not of its size.
+    """
     config = config_of(headers)
+    assign(parse(config), "auto")
     return with_files(config, of_headers(name, headers, config["num_hidden_layers"], cut))
 
 
@@ -35,6 +50,12 @@ def config_of(headers: Sequence[GgufHeader]) -> dict[str, Any]:
     """
     metadata = headers[0].metadata
     tensors = _tensors(headers)
+    kind = metadata.get("general.type", MODEL)
+    if kind != MODEL:
+        raise ConfigRefused(
+            f"general.type: this is {str(kind)[:40]!r} and no model: give the file of its model",
+            field="general.type",
+        )
     name = metadata.get("general.architecture")
     found = ARCHITECTURES.get(name) if isinstance(name, str) else None
     if found is None:
@@ -78,127 +99,50 @@ def _fields(keys: Keys, found: Architecture, tensors: list[StoredTensor]) -> dic
     table = shapes.get("token_embd.weight", ())
     if len(table) != 2:
         raise ConfigRefused("token_embd.weight is not among the tensors, or is no matrix")
-    config: dict[str, Any] = {"model_type": found.model_type}
-    for key in ("block_count", "embedding_length", "attention.head_count"):
-        config[FIELDS[key]] = keys.needed(key)
-    if config["num_hidden_layers"] > len(tensors):
+    config: dict[str, Any] = {"model_type": found.model_type, **found.values}
+    for key in ("block_count", "embedding_length"):
+        keys.needed(key)
+    if keys.needed("block_count") > len(tensors):
         raise keys.refuse("block_count", "is more than the file has tensors")
-    for key, field in {**FIELDS, **(found.fields or {})}.items():
-        value = keys.number(key) if key in THETAS else keys.whole(key)
-        if value is not None:
+    named = {**FIELDS, **found.fields}
+    for key, field in named.items():
+        if field is None:
+            keys.raw(key)
+        elif (value := keys.quotient(key) if "/" in key else _value(keys, key)) is not None:
             config[field] = value
+    count = config["num_hidden_layers"] - config.get("num_nextn_predict_layers", 0)
+    config["num_hidden_layers"] = count
+    if not any(name.startswith(f"blk.{count}.") for name in shapes):
+        config.pop("num_nextn_predict_layers", None)  # which the file leaves out
+    if count < 1:
+        raise keys.refuse("nextn_predict_layers", "leaves no layer of the model itself")
     config["vocab_size"] = table[0]
     config["tie_word_embeddings"] = "output.weight" not in shapes
     if keys.get("attention.causal") is False:
         raise keys.refuse("attention.causal", "is false: an encoder has no KV cache to plan")
     keys.get("vocab_size")
-    if found.model_type == "deepseek_v2":
-        _latents(keys, config, shapes)
+    if any(".attn_" in name for name in shapes if "norm" not in name):
+        keys.needed("attention.head_count")
+    for flag in found.flags:
+        config[flag] = any(layers_with(shapes, name) for name in FLAGS[flag])
+    if found.kinds:
+        config[found.kinds_field] = kinds_of(keys, found, shapes, count)
+    if found.kinds_field not in config:
+        windows(keys, config, found)
+    settle = SETTLED.get(found.model_type)
+    if settle is not None:
+        settle(keys, config, shapes)
+    if config.get("kv_lora_rank"):
+        latents(keys, config, shapes)
     else:
-        _heads(keys, config)
-        _biases(config, found, shapes)
-    if found.model_type == "llama" and config.get("num_local_experts"):
-        config |= {"model_type": "mixtral", "sliding_window": None}
-        config.pop("attention_bias"), config.pop("mlp_bias")
-    _windows(keys, config, found)
-    _positions(keys, config, shapes)
+        heads(keys, config)
+    positions(keys, config, shapes)
     return config
 
 
-def _heads(keys: Keys, config: dict[str, Any]) -> None:
-    config.setdefault("num_key_value_heads", config["num_attention_heads"])
-    config.setdefault("head_dim", config["hidden_size"] // config["num_attention_heads"])
-    if not config["head_dim"]:
-        raise keys.refuse("attention.key_length", "is 0")
-    value = keys.whole("attention.value_length")
-    if value not in (None, config["head_dim"]):
-        raise keys.refuse("attention.value_length", "is not the length of keys")
-    rotated = keys.whole("rope.dimension_count")
-    if rotated not in (None, config["head_dim"]):
-        config["partial_rotary_factor"] = rotated / config["head_dim"]
-
-
-def _biases(config: dict[str, Any], found: Architecture, shapes: Mapping[str, Any]) -> None:
-    """Biases that a model type may have or lack, by whether the file has them."""
-    if found.model_type in ("llama", "smollm3", "qwen3", "qwen3_moe", "gpt_oss"):
-        config["attention_bias"] = "blk.0.attn_q.bias" in shapes
-    if found.model_type in ("llama", "smollm3"):
-        config["mlp_bias"] = "blk.0.ffn_up.bias" in shapes
-
-
-def _latents(keys: Keys, config: dict[str, Any], shapes: Mapping[str, Any]) -> None:
-    """Sizes of latent attention; key_length and value_length are those of the cached latent."""
-    rope, whole = keys.needed("rope.dimension_count"), config.pop("qk_head_dim", None)
-    config.pop("head_dim", None)
-    keys.get("attention.value_length")
-    if whole is None or config.get("v_head_dim") is None:
-        raise keys.refuse(
-            "attention.key_length_mla",
-            "is missing: the file is from before llama.cpp cached latents (April 2025); convert "
-            "the model again, or give its config.json",
-        )
-    config |= {"qk_rope_head_dim": rope, "qk_nope_head_dim": whole - rope}
-    config.setdefault("q_lora_rank", None)
-    config["num_key_value_heads"] = config["num_attention_heads"]
-    if not config.get("n_routed_experts"):
-        raise keys.refuse("expert_count", "is missing, and without experts it is another model")
-    if any(name.endswith("exp_probs_b.bias") for name in shapes):
-        config["model_type"] = "deepseek_v3"
-
-
-def _windows(keys: Keys, config: dict[str, Any], found: Architecture) -> None:
-    """Which layers slide: all but the last of each period, or as a list for every layer says."""
-    window = keys.whole("attention.sliding_window")
-    pattern = keys.raw("attention.sliding_window_pattern")
-    if not found.period:
-        if window and found.model_type == "phi3":
-            config["sliding_window"] = window
-        elif window:
-            raise keys.refuse("attention.sliding_window", "is not understood here")
-        return
-    if found.model_type == "gpt_oss":
-        keys.needed("attention.sliding_window")  # which llama.cpp does not load it without
-    window = found.window if window is None else window
-    config["sliding_window"] = window or None
-    if not window:
-        return
-    count = config["num_hidden_layers"]
-    if isinstance(pattern, list):
-        if len(pattern) != count:
-            raise keys.refuse(
-                "attention.sliding_window_pattern", f"does not describe {count} layers"
-            )
-        if any(slide not in (0, 1) for slide in pattern):
-            raise keys.refuse("attention.sliding_window_pattern", "is no list of yes and no")
-        slides = [bool(slide) for slide in pattern]
-    else:
-        period = keys.whole("attention.sliding_window_pattern")
-        period = found.period if period is None else period
-        slides = [not period or index % period < period - 1 for index in range(count)]
-    if found.model_type == "olmo2":
-        config["model_type"] = "olmo3"  # llama.cpp has one architecture for both
-    kinds = ("full_attention", "sliding_attention")
-    config["layer_types"] = [kinds[slide] for slide in slides]
-
-
-def _positions(keys: Keys, config: dict[str, Any], shapes: Mapping[str, Any]) -> None:
-    """What scales rotary positions. Factors of single frequencies are in tensors, not metadata."""
-    kind, factor = keys.get("rope.scaling.type"), keys.number("rope.scaling.factor")
-    original = keys.whole("rope.scaling.original_context_length")
-    if kind in ("linear", "yarn"):
-        if factor is None or not 0 < factor < inf:
-            raise keys.refuse("rope.scaling.factor", f"is {factor}, and {kind} needs one above 0")
-        scaling = {"rope_type": kind, "factor": factor}
-    elif "rope_factors_long.weight" in shapes:
-        scaling = {"rope_type": "longrope"}
-    elif "rope_freqs.weight" in shapes:
-        scaling = {"rope_type": "llama3"}
-    elif kind in (None, "none"):
-        if original and config["model_type"] == "phi3":
-            config["original_max_position_embeddings"] = original
-        return
-    else:
-        raise keys.refuse("rope.scaling.type", f"{str(kind)[:40]!r} is not understood")
-    if original:
-        scaling["original_max_position_embeddings"] = original
-    config["rope_scaling"] = scaling
+def _value(keys: Keys, key: str) -> Any:
+    """The value of a key that is a field; a flag, or a number, whole but for a theta."""
+    value = keys.raw(key)
+    if isinstance(value, bool):
+        return value
+    return keys.number(key) if key in THETAS else keys.whole(key)

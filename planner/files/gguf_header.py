@@ -27,6 +27,8 @@ SCALARS = {
 STRING, ARRAY = 8, 9
 MOST_PAIRS, MOST_TENSORS, MOST_DIMENSIONS = 65_536, 1_000_000, 4
 MOST_ENTRIES = 2**24
+MOST_HEADER_BYTES = 2**27
+"""Several times what the largest vocabulary takes."""
 KEPT = 4096
 """Longer arrays, such as a vocabulary, are skipped; their length is kept in a range."""
 
@@ -52,7 +54,9 @@ def read_header(data: "bytes | mmap") -> GgufHeader:
     if version not in VERSIONS:
         swapped = int.from_bytes(struct.pack("<I", version), "big") in VERSIONS
         why = "is big-endian" if swapped else f"has GGUF version {version}"
-        raise ConfigRefused(f"it {why}, and little-endian versions 2 and 3 can be read")
+        raise ConfigRefused(
+            f"it {why}, and little-endian versions 2 and 3 can be read: convert the model again"
+        )
     count, pairs = reader.number("Q"), reader.number("Q")
     if count > MOST_TENSORS or pairs > MOST_PAIRS:
         raise ConfigRefused(
@@ -114,6 +118,8 @@ class _Reader:
 
     def _advance(self, size: int) -> int:
         start = self.at
+        if start + size > MOST_HEADER_BYTES:
+            raise ConfigRefused("its header is longer than any that a model has")
         if start + size > len(self.data):
             raise ConfigRefused(
                 f"its header goes on beyond the {len(self.data):,} bytes that are here: give a "

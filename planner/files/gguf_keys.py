@@ -15,7 +15,9 @@ HARMLESS = re.compile(
     |(attn|final|router)_logit_softcapping|logit_scale|residual_scale|embedding_scale
     |expert_(weights_(scale|norm)|gating_func|group_count|group_used_count|group_scale)
     |rope\.scaling\.(type|factor|original_context_length|attn_factor|finetuned|alpha|yarn_.*)
-    |tensor_data_layout""",
+    |rope\.(dimension_sections|dimension_count_swa|freq_base_swa)|xielu\..*|swiglu_clamp_(exp|shexp)
+    |attention\.(temperature_(length|scale)|clamp_kqv|max_alibi_bias)|n_deepstack_layers
+    |deepstack_mapping|tensor_data_layout""",
     re.VERBOSE,
 )
 """Keys that change no weight and no cache; what scales positions is read apart."""
@@ -35,10 +37,13 @@ class Keys:
         return self.metadata.get(self.prefix + key)
 
     def get(self, key: str) -> Any:
-        """A value; of a list whose values are all the same, that value."""
+        """A value; of a list for every layer the one that it has, zeros aside, which stand where a
+        layer lacks the part."""
         value = self.raw(key)
-        if isinstance(value, list) and value and all(item == value[0] for item in value):
-            return value[0]
+        if isinstance(value, list) and value:
+            held = [item for item in value if item != 0] or value
+            if all(item == held[0] for item in held):
+                return held[0]
         return value
 
     def number(self, key: str) -> int | float | None:
@@ -52,6 +57,24 @@ class Keys:
         if value is not None and (not isinstance(value, int) or value < 0):
             raise self.refuse(key, f"{value} is not a whole number")
         return value
+
+    def for_layers(self, key: str, count: int) -> list[int]:
+        """A whole number for each of `count` layers."""
+        value = self.raw(key)
+        listed = value if isinstance(value, list) else [value] * count
+        if len(listed) != count or any(type(n) is not int or n < 0 for n in listed):
+            raise self.refuse(key, f"is no whole number for each of {count} layers")
+        return listed
+
+    def quotient(self, pair: str) -> int | None:
+        """Of two keys "a/b", where both are there. Refused where it is not whole."""
+        over, under = pair.split("/")
+        top, bottom = self.whole(over), self.whole(under)
+        if not top or not bottom:
+            return None
+        if top % bottom:
+            raise self.refuse(over, f"is {top}, which {under} {bottom} does not divide")
+        return top // bottom
 
     def needed(self, key: str) -> int:
         """A whole number above 0."""

@@ -20,37 +20,71 @@ PATTERNS: tuple[tuple[Part, re.Pattern[str]], ...] = (
         ),
     ),
     (
+        "buffers",
+        re.compile(
+            r"(^|\.)(e_score_correction_bias|expert_bias|exp_probs_b(\.bias)?|layer_scalar"
+            r"|layer_output_scale\.weight|act_fn\.(beta|eps)|std_(bias|scale))$"
+        ),
+    ),
+    (
         "towers",
         re.compile(
             r"(^|\.)(visual\w*|vision\w*|vit\w*|vpm|apm|vte|sam_model|vqmodel|talker|token2wav"
-            r"|audio\w*|img_\w+|image_\w+|mm_\w+|multi_?modal\w*|speech\w*"
+            r"|audio\w*|img_\w+|image_\w+|mm_\w+|multi_?modal\w*|speech\w*|patch_merge_mlp"
             r"|embed_vision|embed_audio|aligner|connector|resampler|mlp1)\."
         ),
     ),
     ("prediction", re.compile(r"(^|\.)(mtp\w*|nextn)\.")),
 )
-"""Parts that are told by a module's name before anything else is."""
+"""Parts that are told by a module's name before anything else is. buffers: what is added to routing
+scores, and factors of a layer, which most published code does not keep as parameters."""
 NUMBERLESS: tuple[tuple[Part, re.Pattern[str]], ...] = (
     ("head", re.compile(r"(^|\.)(lm_head|embed_out|output|output_layer|head)\.")),
-    ("embedding", re.compile(r"(^|\.)(embed_tokens|wte|((word|tok)_)?embeddings?|token_embd)\.")),
+    (
+        "embedding",
+        re.compile(r"(^|\.)(embed_tokens|wte|((word|tok)_)?embeddings?|token_embd|embed_in)\."),
+    ),
 )
 """The same outside numbered layers."""
 
 
-SHARD = re.compile(r"-\d{5}-of-(\d{5})\.safetensors$")
-"""How the files of one checkpoint are named, by how many there are."""
+SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors$")
+"""How the files of one checkpoint are named: their stem, the number of each, how many there are."""
+WHOLE = "model.safetensors"
 
 
 def missing_of(names: Sequence[str]) -> str:
     """Of files of one checkpoint, why they are not all that their names count; '' if they are."""
     for name in names:
         counted = SHARD.search(name)
-        if counted is not None and int(counted[1]) != len(names):
+        if counted is not None and int(counted[3]) != len(names):
             return (
-                f"{name} is one of {int(counted[1])} files, and {len(names)} of them are here: "
+                f"{name} is one of {int(counted[3])} files, and {len(names)} of them are here: "
                 "give all, or the model.safetensors.index.json, which says what they hold together"
             )
     return ""
+
+
+def set_of(name: str, names: Iterable[str]) -> list[str]:
+    """Of all files beside `name` those that are numbered with it; it alone if none are."""
+    own = SHARD.search(name)
+    if own is None:
+        return [name]
+    numbered = ((other, SHARD.search(other)) for other in sorted(names))
+    return [other for other, of in numbered if of and (of[1], of[3]) == (own[1], own[3])]
+
+
+def one_set(names: Iterable[str]) -> list[str]:
+    """Of a folder's .safetensors files those of its one checkpoint: model.safetensors, else the
+    numbered ones, else all. None where the numbered are not all there, or of two checkpoints."""
+    found = sorted(names)
+    if WHOLE in found:
+        return [WHOLE]
+    sets = {tuple(set_of(name, found)) for name in found if SHARD.search(name)}
+    if not sets:
+        return found
+    whole = [held for held in sets if not missing_of(held)]
+    return list(whole[0]) if len(whole) == 1 else []
 
 
 def depth_of(config: Mapping[str, Any]) -> int | None:

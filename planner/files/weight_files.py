@@ -17,7 +17,9 @@ from planner.files.tensor import MOST_BYTES
 from planner.frozen import Frozen
 
 FIELD = "weight_files"
-Part = Literal["layers", "embedding", "head", "prediction", "towers", "positions", "other"]
+Part = Literal[
+    "layers", "embedding", "head", "prediction", "towers", "positions", "buffers", "other"
+]
 
 
 class WeightFiles(Frozen):

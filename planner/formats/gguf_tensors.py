@@ -3,20 +3,33 @@
 A `quantization_config` of quant_method "gguf" lists the file's tensors:
 
     {"quant_method": "gguf", "tensors": {"blk.0.attn_q.weight": "q4_k 4096x4096", ...}}
-
-Names: llama.cpp's gguf-py/gguf/constants.py (TENSOR_NAMES) and src/models/*.cpp.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 from planner.errors import ConfigRefused
 from planner.formats.ggml_types import BY_NAME
 from planner.formats.gguf_assignment import METHOD, Stored, held_in_gguf, split_latents
+from planner.formats.gguf_names import (
+    BUFFERS,
+    FIRST_NORM,
+    LEFT_OVER,
+    NORMS,
+    OUTSIDE,
+    OWN_NORM,
+    OWN_TABLES,
+    POSITIONS,
+    PREDICTION,
+    UNUSED,
+    Names,
+    names_of,
+)
 from planner.formats.weight_formats import WeightFormat
-from planner.kinds.attention import LatentAttention
-from planner.kinds.mlp import MoE
+from planner.kinds.attention import Attention, LatentAttention
+from planner.kinds.mlp import Mlp, MoE
 from planner.model import LayerGroup, Model
 from planner.tensors import Weight
 
@@ -24,35 +37,9 @@ FIELD = "quantization_config.tensors"
 LIKE = "like"
 """In place of tensors: the type that every matrix is stored in."""
 
-NAMES = {
-    "q_proj": ("attn_q", "attn_qkv"), "k_proj": ("attn_k", "attn_qkv"),
-    "v_proj": ("attn_v", "attn_qkv"), "o_proj": ("attn_output",), "sinks": ("attn_sinks",),
-    "q_norm": ("attn_q_norm",), "k_norm": ("attn_k_norm",),
-    "q_a_proj": ("attn_q_a",), "q_a_layernorm": ("attn_q_a_norm",), "q_b_proj": ("attn_q_b",),
-    "kv_a_proj_with_mqa": ("attn_kv_a_mqa",), "kv_a_layernorm": ("attn_kv_a_norm",),
-    "kv_b_proj": ("attn_kv_b",), "k_b_proj": ("attn_k_b",), "v_b_proj": ("attn_v_b",),
-    "gate_proj": ("ffn_gate", "ffn_up"), "up_proj": ("ffn_up",), "down_proj": ("ffn_down",),
-    "router": ("ffn_gate_inp",), "score_bias": ("exp_probs_b",),
-    "shared_expert_gate": ("ffn_gate_inp_shexp",),
-    "experts.gate_proj": ("ffn_gate_exps", "ffn_gate_up_exps"),
-    "experts.up_proj": ("ffn_up_exps", "ffn_gate_up_exps"),
-    "experts.down_proj": ("ffn_down_exps",),
-    "embed_tokens": ("token_embd",), "lm_head": ("output",), "norm": ("output_norm",),
-}  # fmt: skip
-"""Where a weight stands, in the order of preference; two weights may share a tensor."""
-SHARED = {
-    "gate_proj": ("ffn_gate_shexp",), "up_proj": ("ffn_up_shexp",),
-    "down_proj": ("ffn_down_shexp",),
-}  # fmt: skip
-"""The same for the shared part of a layer with experts."""
-NORMS = ("attn_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm")
-"""Norms around the parts of a layer, of which each family has some."""
-POSITIONS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
-"""Factors of rotary positions: in the file and no weight of the model."""
 
-
-def tensors_of(quantization: Mapping[str, Any]) -> dict[str, tuple[WeightFormat, int]]:
-    """Type and elements of every tensor by name. Raises ConfigRefused naming what is wrong."""
+def tensors_of(quantization: Mapping[str, Any]) -> dict[str, tuple[WeightFormat, tuple[int, ...]]]:
+    """Type and shape of every tensor by name. Raises ConfigRefused naming what is wrong."""
     listed = quantization.get("tensors")
     if not isinstance(listed, Mapping) or not listed:
         raise ConfigRefused(f"{FIELD} is no list of a GGUF file's tensors", field=FIELD)
@@ -66,15 +53,15 @@ def tensors_of(quantization: Mapping[str, Any]) -> dict[str, tuple[WeightFormat,
                 "'q4_k 4096x4096' belong",
                 field=FIELD,
             )
-        found[name] = (BY_NAME[kind], prod(int(n) for n in sizes))
+        found[name] = (BY_NAME[kind], tuple(int(n) for n in sizes))
     return found
 
 
-def most_of(tensors: Mapping[str, tuple[WeightFormat, int]]) -> list[str]:
+def most_of(tensors: Mapping[str, tuple[WeightFormat, tuple[int, ...]]]) -> list[str]:
     """Names of the types, by how many elements they hold."""
     held: dict[str, int] = {}
-    for kind, elements in tensors.values():
-        held[kind.name] = held.get(kind.name, 0) + elements
+    for kind, shape in tensors.values():
+        held[kind.name] = held.get(kind.name, 0) + prod(shape)
     return sorted(held, key=lambda name: -held[name])
 
 
@@ -100,28 +87,43 @@ class FileTypes:
     def layer(self, group: LayerGroup, index: int) -> Stored:
         """The tensors of layer `index`, one of `group`."""
         prefix = f"blk.{index}."
-        found = [
-            (weight, self._norm(prefix, position, weight))
-            for position, weight in enumerate(group.norms)
-        ]
+        found = self._left_over(prefix, group.norms)
         for mixer in group.mixers:
+            if isinstance(mixer, Attention) and f"{prefix}attn_k.weight" in self.tensors:
+                # of its own, though it reads another's cache, as checkpoints keep them
+                mixer = mixer.model_copy(update={"shares_cache": False})
             weights = mixer.weights(self.model.hidden_size)
             if isinstance(mixer, LatentAttention) and f"{prefix}attn_k_b.weight" in self.tensors:
                 weights = split_latents(mixer, weights)
-            found += [(w, self._find(prefix, w, NAMES)) for w in weights]
+            found += self._all(prefix, weights, names_of(mixer))
         if group.mlp is not None:
-            names = {**NAMES, **SHARED} if isinstance(group.mlp, MoE) else NAMES
             weights = group.mlp.weights(self.model.hidden_size)
-            found += [(w, self._find(prefix, w, names)) for w in weights]
-        return tuple(found)
+            found += self._all(prefix, weights, names_of(group.mlp))
+        return (*found, *self._kept(prefix, group.mlp))
 
     def outside(self, weights: tuple[Weight, ...]) -> Stored:
         """The tensors outside the layers."""
-        return tuple((weight, self._find("", weight, NAMES)) for weight in weights)
+        return tuple(self._all("", weights, OUTSIDE))
+
+    def prediction(self, weights: tuple[Weight, ...]) -> Stored:
+        """What joins the prediction layers to the decoder; `weights` have one copy for each."""
+        first = self.model.num_hidden_layers
+        found: list[tuple[Weight, WeightFormat]] = []
+        for weight in weights:
+            for index in range(first, first + weight.copies):
+                if weight.name == "norm" and f"blk.{index}.{OWN_NORM}" not in self.tensors:
+                    continue
+                found += self._find(f"blk.{index}.", replace(weight, copies=1), PREDICTION)
+        table = self.model.embedding[0]
+        layers = [first + index for group in self.model.mtp for index in group.layers]
+        for name in [f"blk.{index}.{own}" for index in layers for own in OWN_TABLES]:
+            if name in self.tensors:
+                found.append((table, self._take(name, table.parameters)))
+        return tuple(found)
 
     def finish(self) -> None:
         """Refuse a file of which a tensor was not asked for, or is not as large as what was."""
-        for name, (_, elements) in self.tensors.items():
+        for name, (_, shape) in self.tensors.items():
             if name in POSITIONS:
                 continue
             taken = self.taken.get(name)
@@ -131,31 +133,86 @@ class FileTypes:
                     f"{self.model.model_type} model",
                     field=FIELD,
                 )
-            if taken != elements:
+            if taken != prod(shape):
                 raise ConfigRefused(
-                    f"{name[:80]}: it has {elements:,} elements, where the metadata make {taken:,}",
+                    f"{name[:80]}: it has {prod(shape):,} elements, where the metadata make "
+                    f"{taken:,}",
                     field=FIELD,
                 )
 
-    def _norm(self, prefix: str, position: int, weight: Weight) -> WeightFormat:
-        there = [f"{prefix}{n}.weight" for n in NORMS if f"{prefix}{n}.weight" in self.tensors]
-        if position >= len(there):
-            raise self._missing(f"{prefix}{NORMS[min(position, len(NORMS) - 1)]}.weight")
-        return self._take(there[position], weight)
+    def _all(
+        self, prefix: str, weights: Iterable[Weight], names: Names
+    ) -> list[tuple[Weight, WeightFormat]]:
+        return [found for weight in weights for found in self._find(prefix, weight, names)]
 
-    def _find(
-        self, prefix: str, weight: Weight, names: Mapping[str, tuple[str, ...]]
-    ) -> WeightFormat:
+    def _left_over(
+        self, prefix: str, weights: tuple[Weight, ...]
+    ) -> list[tuple[Weight, WeightFormat]]:
+        """Norms stand in the file's order, what else there is by its name."""
+        found: list[tuple[Weight, WeightFormat]] = []
+        norms = {
+            "weight": [f"{prefix}{name}{end}" for name in NORMS for end in (".weight", "")],
+            "bias": [f"{prefix}{name}.bias" for name in NORMS],
+        }
+        if prefix == "blk.0.":
+            for end, names in norms.items():
+                names.append(f"{FIRST_NORM}.{end}")
+        left = {end: [n for n in names if n in self.tensors] for end, names in norms.items()}
+        for weight in weights:
+            if weight.name in LEFT_OVER:
+                found += self._find(prefix, weight, LEFT_OVER)
+                continue
+            end = "bias" if weight.name.endswith(".bias") else "weight"
+            if not left[end]:
+                usual = (name for name in norms[end] if name.endswith(f".{end}"))
+                raise self._missing(next(name for name in usual if name not in self.taken))
+            found.append((weight, self._take(left[end].pop(0), weight.parameters)))
+        return found
+
+    def _kept(self, prefix: str, mlp: Mlp | MoE | None) -> Stored:
+        """What the layer holds beyond the model's parameters."""
+        scores = mlp.num_experts if isinstance(mlp, MoE) else 0
+        sizes: dict[str, tuple[int, ...]]
+        sizes = {f"{prefix}{name}": (scores if "exp" in name else 1,) for name in BUFFERS}
+        if prefix == "blk.0.":
+            sizes |= {name: self.tensors[name][1] for name in UNUSED if name in self.tensors}
+        found = []
+        for name, shape in sizes.items():
+            if name in self.tensors and name not in self.taken:
+                weight = Weight(name.removeprefix(prefix), shape, "vector")
+                found.append((weight, self._take(name, prod(shape))))
+        return tuple(found)
+
+    def _find(self, prefix: str, weight: Weight, names: Names) -> Stored:
+        """The tensors that hold a weight. Where several hold it, each is a part of its size."""
         stem, bias = weight.name.removesuffix(".bias"), weight.name.endswith(".bias")
-        end = "bias" if bias or stem == "score_bias" else "weight"
-        wanted = [f"{prefix}{name}.{end}" for name in names.get(stem, (stem,))]
-        found = next((name for name in wanted if name in self.tensors), None)
-        if found is None:
-            raise self._missing(wanted[0])
-        return self._take(found, weight)
+        if weight.name in names:
+            stem, bias = weight.name, False
+        ends = (".bias",) if bias else (".weight", "", ".bias")
+        wanted = names.get(stem, (stem,))
+        if not wanted:
+            return ()
+        for name in wanted:
+            for end in ends:
+                parts = [f"{prefix}{part}{end}" for part in name.split("+")]
+                if all(part in self.tensors for part in parts):
+                    return self._stored(weight, parts)
+        raise self._missing(f"{prefix}{wanted[0].partition('+')[0]}{ends[0]}")
 
-    def _take(self, name: str, weight: Weight) -> WeightFormat:
-        self.taken[name] = self.taken.get(name, 0) + weight.parameters
+    def _stored(self, weight: Weight, parts: list[str]) -> Stored:
+        if len(parts) == 1:
+            return ((weight, self._take(parts[0], weight.parameters)),)
+        found, left = [], weight.parameters
+        for part in parts:
+            shape = self.tensors[part][1]
+            mine = left if part == parts[-1] else prod(shape)
+            matrix = (prod(shape[:-1]), shape[-1])
+            found.append((replace(weight, shape=matrix, copies=1), self._take(part, mine)))
+            left -= mine
+        return tuple(found)
+
+    def _take(self, name: str, parameters: int) -> WeightFormat:
+        self.taken[name] = self.taken.get(name, 0) + parameters
         return self.tensors[name][0]
 
     def _missing(self, name: str) -> ConfigRefused:

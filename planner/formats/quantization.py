@@ -189,18 +189,23 @@ def _mtp_roots(model: Model, index: int) -> tuple[str, ...]:
 def _gguf(model: Model, name: str) -> Assignment:
     types = FileTypes(model) if name == "auto" else GgufTypes(model, name)
 
-    def parts(groups: Iterable[LayerGroup]) -> tuple[Part, ...]:
+    def parts(groups: Iterable[LayerGroup], first: int = 0) -> tuple[Part, ...]:
         result: list[Part] = []
         for group in groups:
             alike: dict[Stored, list[int]] = {}
             for index in group.layers:
-                alike.setdefault(types.layer(group, index), []).append(index)
+                alike.setdefault(types.layer(group, first + index), []).append(index)
             result += [Part(group, tuple(layers), weights) for weights, layers in alike.items()]
         return tuple(result)
 
+    outer = types.outside(tuple(model.outside()))
+    if isinstance(types, GgufTypes):
+        mtp, beside = parts(model.mtp), types.outside(model.mtp_extras)
+    else:
+        mtp = parts(model.mtp, model.num_hidden_layers)
+        beside = types.prediction(model.mtp_extras)
     found = Assignment(
-        name, types.description, parts(model.groups), types.outside(tuple(model.outside())),
-        parts(model.mtp), types.outside(model.mtp_extras), types.notes,
+        name, types.description, parts(model.groups), outer, mtp, beside, types.notes
     )  # fmt: skip
     if isinstance(types, FileTypes):
         types.finish()

@@ -80,13 +80,45 @@ def test_pointers_of_git_are_no_files(folder: Path, capsys: pytest.CaptureFixtur
     assert files_of(capsys, folder)["files"] is None
 
 
-def test_files_that_nothing_joins_are_left_alone(
+def test_files_without_an_index_are_summed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shards(folder)
+    (folder / INDEX).unlink()
+    sparse(folder / "consolidated.safetensors", safetensors(TENSORS), WEIGHTS)
+    for given in (folder, folder / "model-00002-of-00002.safetensors"):
+        found = files_of(capsys, given)["files"]
+        assert (found["name"], found["bytes"]) == ("2 .safetensors files", WEIGHTS)
+        assert found["difference_bytes"] == 0
+    for number in (1, 2):
+        path = folder / f"model-0000{number}-of-00002.safetensors"
+        path.rename(folder / f"part{number}.safetensors")
+    (folder / "consolidated.safetensors").unlink()
+    found = files_of(capsys, folder)["files"]
+    assert (found["name"], found["bytes"]) == ("2 .safetensors files", WEIGHTS)
+    assert files_of(capsys, folder / "part1.safetensors")["files"]["bytes"] < WEIGHTS
+
+
+def test_files_that_hold_one_tensor_twice_are_no_set(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a", "b"):
-        sparse(folder / f"{name}.safetensors", safetensors({name: ("BF16", (2,))}), 4)
+        sparse(folder / f"{name}.safetensors", safetensors({"x": ("BF16", (2,))}), 4)
+    said = complaint(capsys, "plan", "--model", str(folder), "--gpu", "l4")
+    assert "x is in two of the files: 2 .safetensors files are not one set" in said
+
+
+def test_of_two_checkpoints_in_a_folder_neither_is_taken(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for stem in ("a", "b"):
+        for number in (1, 2):
+            tensors = {f"{stem}{number}": ("BF16", (2,))}
+            path = folder / f"{stem}-0000{number}-of-00002.safetensors"
+            sparse(path, safetensors(tensors), 4)
     assert files_of(capsys, folder)["files"] is None
-    assert files_of(capsys, folder / "a.safetensors")["files"]["bytes"] == 4
+    one = folder / "b-00001-of-00002.safetensors"
+    assert files_of(capsys, one)["files"]["bytes"] == 8
 
 
 def test_a_folder_with_an_index_larger_than_a_configuration(
@@ -190,6 +222,7 @@ def test_a_split_gguf_file_is_read_whole(
     ("name", "data", "message"),
     [
         ("x.gguf", b"", "x.gguf: it is empty"),
+        ("x.gguf", b"version https://git-lfs.github.com/", "x.gguf: git has not fetched this file"),
         ("x.gguf", b"not one", "x.gguf: it does not begin as a GGUF file does"),
         ("model.safetensors", b"\xff" * 64, "model.safetensors: its header would have"),
         (INDEX, b"{}", f"{INDEX}: weight_map is no object"),

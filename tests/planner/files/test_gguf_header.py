@@ -59,7 +59,8 @@ def one(tensor: bytes) -> bytes:
         (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "is big-endian"),
         (HEAD + struct.pack("<QQ", 2**60, 0), "1,152,921,504,606,846,976 tensors"),
         (HEAD + struct.pack("<QQ", 0, 2**40), "pairs of metadata"),
-        (HEAD + struct.pack("<QQ", 0, 1) + struct.pack("<Q", 2**62), "give a longer first part"),
+        (HEAD + struct.pack("<QQ", 0, 1) + struct.pack("<Q", 2**20), "give a longer first part"),
+        (HEAD + struct.pack("<QQ", 0, 1) + struct.pack("<Q", 2**62), "is longer than any that a"),
         (HEAD + struct.pack("<QQ", 0, 1) + text("k") + struct.pack("<I", 99), "k: value type 99"),
         (
             HEAD + struct.pack("<QQ", 0, 1) + text("k") + struct.pack("<IIQ", 9, 9, 1),

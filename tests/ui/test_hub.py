@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from planner.errors import ConfigRefused
-from ui.model_source import fetch_from_hub, from_preset, from_text, hub_preset
+from tests.planner.files.written import llama_shapes, safetensors
+from ui.hub import fetch_from_hub
+from ui.model_source import from_preset, from_text, hub_preset
 
 hub = pytest.importorskip("huggingface_hub")
 
@@ -23,7 +25,16 @@ BESIDE = json.dumps(
 )  # fmt: skip
 INDEX = json.dumps({"metadata": {"total_size": 16_381_470_720}, "weight_map": {
     "model.layers.0.mlp.up_proj.weight": "1", "lm_head.weight": "1"}})  # fmt: skip
+LLAMA = from_preset("llama-3.1-8b").config
+TENSORS = {name: ("BF16", shape) for name, shape in llama_shapes(LLAMA).items()}
+PARTS = {
+    f"model-0000{number}-of-00002.safetensors": safetensors(dict(list(TENSORS.items())[half]))
+    for number, half in ((1, slice(150)), (2, slice(150, None)))
+}
+SHARDED = ("sharded", "whole")
+"""Owners of weight files without an index; the second sends all of a file, whatever is asked."""
 ANSWERS = {
+    **dict.fromkeys(SHARDED, (200, None)),
     "indexed": (200, None),
     "good": (200, None),
     "modelopt": (200, None),
@@ -36,7 +47,13 @@ ANSWERS = {
 
 class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        owner = self.path.split("/")[1]
+        if self.path.startswith("/api/models/"):
+            self._list()
+            return
+        owner, name = self.path.split("/")[1], self.path.rpartition("/")[2]
+        if owner in SHARDED and name in PARTS:
+            self._file(PARTS[name], owner)
+            return
         beside = self.path.endswith("hf_quant_config.json")
         index = self.path.endswith("index.json")
         none = (beside and owner != "modelopt") or (index and owner != "indexed")
@@ -45,8 +62,24 @@ class Hub(BaseHTTPRequestHandler):
         if code:
             self.send_header("X-Error-Code", code)
         self.end_headers()
-        text = BESIDE if beside else INDEX if index else CONFIG
+        config = json.dumps(LLAMA) if owner in SHARDED else CONFIG
+        text = BESIDE if beside else INDEX if index else config
         self.wfile.write(text.encode() if status == 200 else b"{}")
+
+    def _list(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        names = ["config.json", *PARTS, "original/x.safetensors"]
+        if self.path.split("/")[3] not in SHARDED:
+            names = ["config.json"]
+        self.wfile.write(json.dumps({"siblings": [{"rfilename": n} for n in names]}).encode())
+
+    def _file(self, header: bytes, owner: str) -> None:
+        first, last = self.headers["Range"].removeprefix("bytes=").split("-")
+        assert first == "0"
+        self.send_response(206 if owner == "sharded" else 200)
+        self.end_headers()
+        self.wfile.write((header + b"\0" * 2**18)[: int(last) + 1])
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -66,6 +99,7 @@ def served(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         hub, "hf_hub_url", lambda repo, name: f"{endpoint}/{repo}/resolve/main/{name}"
     )
+    monkeypatch.setattr(hub.constants, "ENDPOINT", endpoint)
 
 
 @pytest.mark.usefixtures("served")
@@ -94,6 +128,15 @@ def test_the_index_of_its_weights_is_read_too() -> None:
 
 
 @pytest.mark.usefixtures("served")
+def test_without_an_index_headers_are_read() -> None:
+    """8,030,261,248 parameters of Llama-3.1-8B in bf16, in two files."""
+    model = from_text(fetch_from_hub("sharded/model"), "sharded/model").model
+    assert model.files is not None
+    assert (model.files.bytes, model.files.name) == (2 * 8_030_261_248, "2 .safetensors files")
+    assert from_text(fetch_from_hub("whole/model"), "whole/model").model.files is None
+
+
+@pytest.mark.usefixtures("served")
 @pytest.mark.parametrize(
     ("owner", "sentence"),
     [
@@ -115,7 +158,7 @@ def test_the_first_thing_that_a_process_does(endpoint: str, owner: str, printed:
     """The package loads its parts lazily, and tests before this one have loaded them here."""
     script = (
         "from planner.errors import SizewellError\n"
-        "from ui.model_source import fetch_from_hub\n"
+        "from ui.hub import fetch_from_hub\n"
         f"try: print(fetch_from_hub('{owner}/model'))\n"
         "except SizewellError as error: print(error)"
     )
