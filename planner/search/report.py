@@ -157,7 +157,7 @@ def prices(candidates: Iterable[Candidate]) -> tuple[str, ...]:
             c.offer.gpu.id,
             c.offer.lot,
             c.offer.usd_per_gpu_hour,
-        ): f"{c.offer.gpu.name}: ${c.offer.usd_per_gpu_hour:.2f} per GPU-hour, {c.offer.note}"
+        ): f"{c.offer.gpu.name}: {c.offer.words()}"
         for c in candidates
     }
     return tuple(found.values())
