@@ -6,6 +6,7 @@ from typing import Any
 
 from planner.activations import activation_terms
 from planner.deployment import Deployment
+from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import HEADS
 from planner.engines.engine import within
 from planner.engines.loaded_weights import (
@@ -19,6 +20,7 @@ from planner.engines.stages import draft_weights
 from planner.engines.vision_tower import WITH_TOWER, Tower, tower_of
 from planner.engines.vllm import overheads
 from planner.engines.vllm.activation import Batch, activation
+from planner.engines.vllm.command import QUANTISED_ON_LOAD
 from planner.engines.vllm.ends import ends_of
 from planner.engines.vllm.options import Settings, VllmOptions
 from planner.engines.vllm.runner import second_runner, wrapper_of
@@ -83,9 +85,10 @@ def stage_budget(
     )  # fmt: skip
     eager = options.enforce_eager or deployment.enforce_eager
     speculative = options.speculative_config
+    checkpoint = checkpoint_of(model.source, model, deployment, QUANTISED_ON_LOAD)
     second = second_runner(
         model, settings.rules, None if speculative is None else speculative.method,
-        pools=not generates, quantised=assignment.method is not None,
+        pools=not generates, quantised=checkpoint.quantised,
         wrapper=wrapper_of(config), stages=len(spans), amd=gpu.vendor == "AMD",
     )  # fmt: skip
     batch = Batch(
