@@ -10,6 +10,7 @@ again with that flag alone changed.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from planner.engines.engine import EngineFigures
@@ -87,7 +88,7 @@ def with_remedies(
         if knob.of_length:
             steps = ceil_div(least_tokens, int(knob.step))
             knob = replace(knob, last=max(knob.last, steps * knob.step))
-        value = mildest(knob, options, found, lambda o: _serves(figures_of(o), least_tokens))
+        value = mildest(knob, options, found, partial(_lifts, knob, figures_of, least_tokens))
         if value is not None:
             shown = f"{value:.2f}".rstrip("0") if isinstance(value, float) else str(value)
             remedies.append(f"{knob.flag} {shown}")
@@ -102,6 +103,14 @@ def changed(options: Frozen, knob: Knob, value: float) -> Any:
     Raises ValueError for a value that the engine does not take.
     """
     return type(options)(**{**options.model_dump(), knob.field: value})
+
+
+def _lifts(
+    knob: Knob, figures_of: Callable[[Any], EngineFigures], tokens: int, options: Any
+) -> bool:
+    """Whether it serves; where both ends of the range are refused, also without a doubt."""
+    figures = figures_of(options)
+    return _serves(figures, tokens) and not (knob.both_ends and figures.doubtful)
 
 
 def _serves(figures: EngineFigures, tokens: int) -> bool:

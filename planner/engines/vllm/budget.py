@@ -53,6 +53,11 @@ class Budget:
     def spent(self) -> int:
         return sum(part.bytes for part in self.components.values())
 
+    @property
+    def least_spent(self) -> int:
+        """With every component at the low end of its range."""
+        return sum(part.low_bytes for part in self.components.values())
+
 
 def stage_budget(
     model: Model,

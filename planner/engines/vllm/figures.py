@@ -128,13 +128,14 @@ def vllm_figures(
         deployment.pipeline_parallel_size,
         moe=model.has_experts,
     )
+    least, usual = before.low_bytes + stage.least_spent, before.bytes + stage.spent
     refused = (
         before_start(gpu, budget, before, settings)
-        or (cache_beyond_memory(gpu, before, stage.spent, left[binding]) if fixed else None)
+        or (cache_beyond_memory(gpu, least, left[binding]) if fixed else None)
         or pool.refused
         or in_warm_up(
             gpu,
-            stage.spent + left[binding] if fixed else budget,
+            stage.least_spent + left[binding] if fixed else budget,
             before,
             _outside(stage).get("cuda_graphs"),
             model,
@@ -168,7 +169,11 @@ def vllm_figures(
             scaling=() if longer is None else scaling_flags(longer, config, options.version),
         ),
         refused=refused,
-        doubtful=refused == pool.refused and (refused is None) != (otherwise.refused is None),
+        doubtful=refused == pool.refused
+        and (
+            (refused is None) != (otherwise.refused is None)
+            or (fixed and usual + left[binding] > gpu.memory_bytes)
+        ),
         log_lines=log_lines(stage.components, left[binding], kept, settings),
         notes=notes_on(longer, model, workload, options.max_model_len)
         + vllm_notes.general(model, gpu, options, settings, refused, checkpoint.note)

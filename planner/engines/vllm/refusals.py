@@ -24,17 +24,17 @@ def before_start(gpu: Gpu, budget: int, before: Estimate, settings: Settings) ->
     )
 
 
-def cache_beyond_memory(gpu: Gpu, before: Estimate, spent: int, cache: int) -> str | None:
-    """A cache of kv_cache_memory_bytes must fit beside what the rank spends otherwise.
+def cache_beyond_memory(gpu: Gpu, spent: int, cache: int) -> str | None:
+    """A cache of kv_cache_memory_bytes must fit beside what is spent otherwise, at the least.
 
     vLLM then neither measures nor compares: it allocates the pool, and takes what a full batch
     works in again when one comes (gpu_worker.determine_available_memory of 0.22.0 and 0.33.0).
     """
-    room = gpu.memory_bytes - before.low_bytes - spent
+    room = gpu.memory_bytes - spent
     if cache <= room:
         return None
     return (
-        f"CUDA out of memory: kv_cache_memory_bytes asks for {cache / GIB:.2f} GiB, and about "
+        f"CUDA out of memory: kv_cache_memory_bytes asks for {cache / GIB:.2f} GiB, and at most "
         f"{max(0, room) / GIB:.2f} GiB are left beside weights, activation and CUDA graphs, which "
         "vLLM does not check. Lower kv_cache_memory_bytes."
     )
