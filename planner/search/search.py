@@ -97,6 +97,7 @@ def search_part(
                     space,
                     group.within(deployment),
                     rules,
+                    config,
                 )
                 for group in chosen.groups(deployment)
             ]
