@@ -153,8 +153,8 @@ def test_gpt_oss_runs_out_of_memory_in_sampler_warm_up(
 
 @pytest.mark.parametrize(("cache_gib", "refused"), [(4, False), (57, False), (66, True)])
 def test_a_cache_given_in_bytes_respects_no_budget(cache_gib: int, refused: bool) -> None:
-    """gpt-oss-20b at 0.95 fails beside a budget of 75.23 GiB, which a cache of 4 GiB does not fill:
-    a cache of 57 and the log's 13.67 GiB of weights fit 79.19, one of 66 does not with them alone."""
+    """gpt-oss-20b at 0.95 fails beside a budget of 75.23 GiB, which a cache of 4 GiB does not fill.
+    One of 57 and the log's 13.67 GiB of weights fit 79.19, one of 66 does not with them alone."""
     found = figures(
         "openai/gpt-oss-20b", gpu_memory_utilization=0.95,
         kv_cache_memory_bytes=cache_gib * GIB, **LLM_D,
