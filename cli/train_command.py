@@ -154,7 +154,9 @@ def run(arguments: Namespace) -> str:
     from presets.speed import speed_of
 
     model = parse(read_model(arguments.model), arguments.model)
-    plan = plan_training(model, chosen_gpu(arguments), chosen_recipe(arguments, usual(model)))
+    gpu = chosen_gpu(arguments)
+    own = usual(model).replace(gpus_per_node=gpu.gpus_of_machine)
+    plan = plan_training(model, gpu, chosen_recipe(arguments, own))
     found = limits(plan)
     untimed = ""
     try:
