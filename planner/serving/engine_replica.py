@@ -94,7 +94,7 @@ def figures_for(
 ) -> EngineFigures:
     """What `plan --engine` says of the deployment, whose remedies leave room for requests of
     `longest` tokens. Raises PlanRefused as that does."""
-    check_runs(engine, model, gpu, deployment)
+    check_runs(engine, model, gpu, deployment, getattr(options, "version", None))
     figures = ENGINES[engine].figures
     more = {} if draft is None else {"draft": draft}
     return with_remedies(

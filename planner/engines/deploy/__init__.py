@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from planner.deployment import Deployment
 from planner.engines.deploy import startup
-from planner.engines.deploy.cards import minor
+from planner.engines.deploy.cards import ORIN_NEEDS, is_orin
 from planner.engines.deploy.compose import compose
 from planner.engines.deploy.kserve import inference_service, llm_inference_service
 from planner.engines.deploy.kubernetes import kubernetes
@@ -16,6 +16,7 @@ from planner.engines.deploy.multi_node import leader_worker_set, ray_cluster, sl
 from planner.engines.deploy.ray_serve import ray_serve
 from planner.engines.deploy.service import Service, service_of
 from planner.engines.engine import CONFIG_NAME, EngineFigures
+from planner.engines.platforms import minor
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
 from planner.units import format_bytes
@@ -86,6 +87,8 @@ def _with_remarks(text: str, service: Service, name: str) -> str:
     others = [folder for folder in service.folders if not STAND_IN.fullmatch(folder)]
     if others:
         remarks.append(f"# {' and '.join(others)} must be there on every node.")
+    if is_orin(service.gpu):
+        remarks.append(f"# {ORIN_NEEDS}")
     if service.files and name in WHERE:
         belong = "belongs" if len(service.files) == 1 else "belong"
         remarks.append(f"# {' and '.join(service.files)} {belong} into {WHERE[name]}.")

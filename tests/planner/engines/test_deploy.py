@@ -462,6 +462,38 @@ def test_a_node_has_as_many_gpus_as_its_machine(gpu: str, nodes: int) -> None:
     assert service.nodes == 1
 
 
+def test_a_jetson_has_the_image_that_nvidia_runs_there() -> None:
+    """vLLM's own from 0.20, under JetPack 7.2; docker run --runtime nvidia (jetson-llm-serve)."""
+    card, llama, deployment = load_gpu("jetson-agx-orin-64gb"), model(LLAMA_8B), Deployment()
+    for version, name in (("0.33.0", "vllm/vllm-openai:v0.33.0"), ("0.19.1", None)):
+        options = VllmOptions(version=version, max_model_len=8192)
+        figures = vllm_figures(llama, card, deployment, options, name=NAME)
+        if name is None:
+            with pytest.raises(PlanRefused, match="nvidia-ai-iot/vllm:latest-jetson-orin"):
+                files(figures, NAME, deployment, card, WEIGHTS)
+            continue
+        text = files(figures, NAME, deployment, card, WEIGHTS)["compose.yaml"]
+        assert text.startswith("# A Jetson Orin needs JetPack 7.2")
+        (service,) = documents(text)[0]["services"].values()
+        assert (service["image"], service["runtime"]) == (name, "nvidia")
+        assert "deploy" not in service
+        assert read_by_compose(text) == ["llama-3-1-8b-instruct"]
+    local = llama_cpp_figures(llama, card, deployment, LlamaCppOptions(), name="m.gguf")
+    with pytest.raises(PlanRefused, match="nvidia-ai-iot/llama_cpp"):
+        files(local, "m.gguf", deployment, card, WEIGHTS)
+    by_sglang = sglang_figures(llama, card, deployment, SglangOptions(), name=NAME)
+    with pytest.raises(PlanRefused, match="jetson-containers"):
+        files(by_sglang, NAME, deployment, card, WEIGHTS)
+
+
+def test_a_v100_has_llama_cpps_image() -> None:
+    """server-cuda is built by CUDA 12.8 (cuda.Dockerfile), with PTX for 7.0 (ggml-cuda's CMake)."""
+    card, llama, deployment = load_gpu("v100-sxm2-32gb"), model(LLAMA_8B), Deployment()
+    figures = llama_cpp_figures(llama, card, deployment, LlamaCppOptions(), name="m.gguf")
+    text = files(figures, "m.gguf", deployment, card, WEIGHTS)["compose.yaml"]
+    assert "ghcr.io/ggml-org/llama.cpp:server-cuda" in text
+
+
 def test_a_repository_needs_no_remark() -> None:
     text = written("vllm", Deployment())["compose.yaml"]
     assert text.startswith("name: ")
