@@ -19,6 +19,7 @@ from planner.guide.speculation import speculation
 from planner.hf_config import parse
 from planner.long_context import LengthCost, RingCost, costs, ring_cost
 from planner.model import Model
+from planner.offer import Offer
 from planner.positions import reach
 from planner.timing.breakdown import Time
 from planner.timing.drafting import drafter_for
@@ -26,7 +27,7 @@ from planner.timing.latency import SERVER, Latency
 from planner.timing.queueing import Queued, queued
 from planner.timing.speculation import ACCEPTANCE
 from planner.units import counted
-from presets.prices import cheapest_price
+from presets.offers import cheapest_offer
 from presets.speed import speed_of
 
 FORMATS = ("text", "json")
@@ -67,7 +68,9 @@ def add_to(parser: ArgumentParser) -> None:
                         "without a model is taken to be one of the model's own shape")  # fmt: skip
     parser.add_argument("--acceptance", type=float, metavar="A",
                         help="of each draft token, 0 to 1; 0.7 is assumed")  # fmt: skip
-    parser.add_argument("--usd-per-gpu-hour", type=float, metavar="USD", help="else a listed price")
+    parser.add_argument(
+        "--usd-per-gpu-hour", type=float, metavar="USD", help="else the cheapest listed, whole lots"
+    )
     parser.add_argument("--watts", type=float, metavar="W", help="measured per GPU, else its limit")
     parser.add_argument("--lengths", type=long_contexts.lengths, default=(), metavar="N,N",
                         help="one sequence alone at each of these, as 8k,32k")  # fmt: skip
@@ -140,30 +143,27 @@ def drafting_data(of: Drafted) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """What it costs at which price, and whose that is."""
+    """What it costs, and at which price."""
 
     cost: Cost
-    usd_per_gpu_hour: float
-    source: str
+    offer: Offer
 
 
 def _price(arguments: Namespace, found: Latency) -> Priced | None:
-    usd, source = arguments.usd_per_gpu_hour, "as given"
-    if usd is None:
-        listed = cheapest_price(found.gpu.id, found.deployment.gpus)
-        if listed is None:
-            return None
-        usd, source = listed.usd_per_gpu_hour, listed.label
+    gpus = found.deployment.gpus
+    offer = cheapest_offer(found.gpu, gpus, arguments.usd_per_gpu_hour)
+    if offer is None:
+        return None
     bill = cost(
-        usd_per_gpu_hour=usd,
-        gpus=found.deployment.gpus,
+        usd_per_hour=offer.usd_per_hour(gpus),
+        gpus=gpus,
         requests_per_s=found.requests_per_s,
         prompt_tokens=found.request.prompt_tokens,
         output_tokens=found.request.output_tokens,
         prefill_share=float(found.load.prefill_share),
         watts_per_gpu=_watts(arguments, found),
     )
-    return Priced(bill, usd, source)
+    return Priced(bill, offer)
 
 
 def _watts(arguments: Namespace, found: Latency) -> float | None:
@@ -219,16 +219,18 @@ def as_data(
         "mbu_decode": found.mbu_decode,
         "ridge_flops_per_byte": found.ridge_flops_per_byte,
         "intensity_decode_flops_per_byte": found.intensity_decode,
-        "cost": None if price is None else _bill(price),
+        "cost": None if price is None else _bill(price, found.deployment.gpus),
         "energy": None if energy is None else asdict(energy),
         "decisions": [asdict(decision) for decision in decisions],
         "speed_source": found.speed.source_for(plan.model),
     }
 
 
-def _bill(price: Priced) -> dict[str, Any]:
+def _bill(price: Priced, gpus: int) -> dict[str, Any]:
+    offer = price.offer
     return asdict(price.cost) | {
-        "usd_per_gpu_hour": price.usd_per_gpu_hour, "price_source": price.source,
+        "usd_per_gpu_hour": offer.usd_per_gpu_hour, "gpus_charged": offer.charged(gpus),
+        "price_source": offer.note,
     }  # fmt: skip
 
 
@@ -269,7 +271,7 @@ def as_text(
             f"${price.cost.usd_per_million_input_tokens:.2f} in and "
             f"${price.cost.usd_per_million_output_tokens:.2f} out per million tokens"
         )
-        lines.append(f"price        ${price.usd_per_gpu_hour:.2f} per GPU-hour, {price.source}")
+        lines.append(f"price        {price.offer.words(found.deployment.gpus)}")
     if energy is not None:
         lines.append(
             f"energy       {energy.output_tokens_per_joule:.2g} tokens per joule at "

@@ -10,9 +10,10 @@ from typing import Any
 from cli.ray_cluster import spread
 from planner.deployment import Deployment
 from planner.model import Model
+from planner.offer import Offer
 from planner.search.candidates import Found
 from planner.search.search import checked, merged, search_part
-from planner.search.space import Offer, Space, Target, deployments
+from planner.search.space import Space, Target, deployments
 from planner.timing import speed
 from planner.timing.speed import Reference
 

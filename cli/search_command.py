@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 FORMATS = ("text", "json", "csv")
 ANY = "any"
 SHOWN = 8
+RATES = (
+    "For requests per second instead of users: serve --find-rate has the rate that a deployment "
+    "holds, serve --find-replicas the replicas that a rate needs."
+)
 
 
 def add_to(parser: ArgumentParser) -> None:
@@ -263,6 +267,7 @@ def as_text(
         ]
     lines += ["", f"{found.points:,} points tried. Times are estimates: {reference().source}."]
     lines += [SERVER, *([report.AT_ONCE] if report.queues(found.target) else [])]
+    lines.append(RATES)
     return "\n".join(lines) + "\n"
 
 

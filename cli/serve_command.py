@@ -125,6 +125,8 @@ def run(arguments: Namespace) -> str:
         raise PlanRefused("--speedup is of a trace: add --trace FILE.csv, or choose a --rate")
     if not 0 < arguments.share <= 1:
         raise PlanRefused(f"--share {arguments.share:g} must be above 0 and at most 1")
+    if (arguments.find_rate or arguments.find_replicas) and arguments.trace:
+        raise PlanRefused("--find-rate and --find-replicas draw requests: leave out --trace")
     question = serve_questions.asked(arguments)
     if arguments.tried and arguments.format == "requests-csv":
         raise PlanRefused("--format requests-csv is of one simulation: leave out --try")
@@ -148,9 +150,11 @@ def run(arguments: Namespace) -> str:
     def traffic(rate: float, seed: int) -> "Iterable[Request]":
         return requests_of(arguments, rate, seed)
 
-    replica = study.replica_for(setup, case_of(arguments, (), model), longest_of(arguments))
-    if (arguments.find_rate or arguments.find_replicas) and arguments.trace:
-        raise PlanRefused("--find-rate and --find-replicas draw requests: leave out --trace")
+    def requests() -> "Iterable[Request]":
+        return traffic(arguments.rate, arguments.seed) if trace is None else trace
+
+    trace = trace_of(arguments, arguments.speedup) if arguments.trace else None
+    replica = study.replica_for(setup, case_of(arguments, (), model), longest_of(requests()))
     if arguments.find_rate:
         found = objective.rate_interval(
             replica, traffic, slo, range(arguments.seed, arguments.seed + arguments.seeds),
@@ -169,13 +173,9 @@ def run(arguments: Namespace) -> str:
         data["replicas_needed"] = replicas
         note += f"Replicas needed at {arguments.rate:g} requests/s: {replicas}.\n"
     served: list[Any] = []
-    if arguments.trace:
-        coming: Iterable[Request] = trace_of(arguments, arguments.speedup)
-    else:
-        coming = traffic(arguments.rate, arguments.seed)
     each = served.append if arguments.format == "requests-csv" else None
     result = simulate(
-        coming, replica, replicas=replicas, router=arguments.router, slo=slo, each=each
+        requests(), replica, replicas=replicas, router=arguments.router, slo=slo, each=each
     )
     if arguments.format == "requests-csv":
         return report.requests_csv(served, slo)

@@ -106,10 +106,11 @@ def options_of(arguments: Namespace) -> "tuple[str, Frozen] | None":
     return arguments.engine, options_for(arguments.engine, asked)
 
 
-def trace_of(arguments: Namespace, speedup: float) -> "Iterator[Request]":
-    """The requests of --trace, arriving `speedup` times as fast."""
+def trace_of(arguments: Namespace, speedup: float) -> "tuple[Request, ...]":
+    """The requests of --trace, arriving `speedup` times as fast. It may be a pipe, which can be
+    read only once."""
     with _open(arguments.trace) as lines:
-        yield from _trace(lines, speedup)
+        return tuple(_trace(lines, speedup))
 
 
 def lengths_of(arguments: Namespace) -> "tuple[Sampler, Sampler]":
@@ -142,15 +143,9 @@ def requests_of(arguments: Namespace, rate: float, seed: int) -> "Iterator[Reque
     )  # fmt: skip
 
 
-def longest_of(arguments: Namespace) -> int:
-    """Tokens of the longest request that will come; 1 of a pipe, which can be read only once."""
-    if not arguments.trace:
-        coming = requests_of(arguments, arguments.rate, arguments.seed)
-    elif Path(arguments.trace).is_file():
-        coming = trace_of(arguments, arguments.speedup)
-    else:
-        return 1
-    return max((request.tokens for request in coming), default=1)
+def longest_of(requests: "Iterable[Request]") -> int:
+    """Tokens of the longest request that will come."""
+    return max((request.tokens for request in requests), default=1)
 
 
 def _open(name: str) -> io.TextIOBase:

@@ -43,7 +43,9 @@ def claims(arguments: Namespace, setup: "Setup") -> str:
     from planner.serving.study import replica_for
 
     case = replace(case_of(arguments, (), setup.model), drafting=None)
-    one = replica_for(setup, case, longest_of(arguments))
+    one = replica_for(
+        setup, case, longest_of(requests_of(arguments, arguments.rate, arguments.seed))
+    )
     outcomes = list(found.tried(one, *lengths_of(arguments)))
     if arguments.format == "json":
         data = [found.as_data(name, outcome) for name, outcome in outcomes]
@@ -63,7 +65,7 @@ def sensitivity(arguments: Namespace, setup: "Setup") -> str:
     from planner.serving.study import replica_for
 
     case = case_of(arguments, (), setup.model)
-    longest = longest_of(arguments)
+    longest = longest_of(requests_of(arguments, arguments.rate, arguments.seed))
 
     def make(deployment: Deployment) -> Replica:
         options = case.options

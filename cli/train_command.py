@@ -150,31 +150,29 @@ def run(arguments: Namespace) -> str:
     from planner.training.plan import plan_training
     from planner.training.recipe import usual
     from planner.training.speed import step_time
-    from presets.prices import cheapest_price
+    from presets.offers import cheapest_offer
     from presets.speed import speed_of
 
-    if arguments.price is not None and not arguments.price > 0:
-        raise PlanRefused("--usd-per-gpu-hour must be above 0 dollars per GPU-hour")
     model = parse(read_model(arguments.model), arguments.model)
-    plan = plan_training(model, chosen_gpu(arguments), chosen_recipe(arguments, usual(model)))
+    gpu = chosen_gpu(arguments)
+    own = usual(model).replace(gpus_per_node=gpu.gpus_of_machine)
+    plan = plan_training(model, gpu, chosen_recipe(arguments, own))
     found = limits(plan)
     untimed = ""
     try:
         time = step_time(plan, speed_of(plan.gpu))
     except SizewellError as error:
         time, untimed = None, str(error)
-    usd, source = arguments.price, "given"
-    if usd is None and (listed := cheapest_price(plan.gpu.id, plan.recipe.gpus)) is not None:
-        usd, source = listed.usd_per_gpu_hour, listed.label
+    price = cheapest_offer(plan.gpu, plan.recipe.gpus, arguments.price)
     if arguments.format == "json":
-        data = as_data(plan, found, time, usd, untimed)
+        data = as_data(plan, found, time, price, untimed)
         return json.dumps(data, indent=1, allow_nan=False) + "\n"
     if arguments.format == "csv":
         return as_csv(plan)
     from ui.train_report import as_markdown, as_text
 
     report = as_markdown if arguments.format == "markdown" else as_text
-    return report(plan, found, time, usd, source, untimed)
+    return report(plan, found, time, price, untimed)
 
 
 def as_csv(plan: Any) -> str:

@@ -37,7 +37,7 @@ def _above_zero(name: str, value: float) -> None:
 
 def cost(
     *,
-    usd_per_gpu_hour: float,
+    usd_per_hour: float,
     gpus: int,
     requests_per_s: float,
     prompt_tokens: int,
@@ -47,16 +47,16 @@ def cost(
 ) -> Cost:
     """The cost of `requests_per_s` requests on `gpus` GPUs.
 
-    prefill_share: the part of the GPUs' time that goes into prompts, or waits for them on GPUs that
-    do nothing else. watts_per_gpu: the board limit, or what was measured under this load. Raises
-    PlanRefused unless price and power are above 0.
+    usd_per_hour: of all GPUs that are paid for (Offer.usd_per_hour). prefill_share: the part of
+    the GPUs' time that goes into prompts, or waits for them on GPUs that do nothing else.
+    watts_per_gpu: the board limit, or what was measured under this load. Raises PlanRefused unless
+    price and power are above 0.
     """
-    _above_zero("usd_per_gpu_hour", usd_per_gpu_hour)
-    per_hour = usd_per_gpu_hour * gpus
-    per_s = per_hour / SECONDS_PER_HOUR
+    _above_zero("usd_per_hour", usd_per_hour)
+    per_s = usd_per_hour / SECONDS_PER_HOUR
     inputs, outputs = requests_per_s * prompt_tokens, requests_per_s * output_tokens
     return Cost(
-        usd_per_hour=per_hour,
+        usd_per_hour=usd_per_hour,
         usd_per_million_tokens=1e6 * per_s / (inputs + outputs),
         usd_per_million_input_tokens=1e6 * per_s * prefill_share / inputs if inputs else 0.0,
         usd_per_million_output_tokens=1e6 * per_s * (1 - prefill_share) / outputs,

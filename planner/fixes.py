@@ -1,7 +1,7 @@
 """When a plan does not fit: changes that each alone make it fit, the least intrusive first.
 
-None defeats the job: fewer sequences at once let the others wait, and a shorter context keeps
-`Workload.least_context`.
+None defeats the job: fewer sequences at once let the others wait, be it one that is served at a
+time, and a shorter context keeps `Workload.least_context`.
 """
 
 from collections.abc import Iterator
@@ -64,7 +64,9 @@ def _candidates(plan: Plan) -> Iterator[Fix]:
     users = plan.max_concurrency
     if users:
         replaced = Workload(**{**work.model_dump(), "concurrency": users})
-        yield Fix(f"serve {format_tokens(users)} at once", deployment, replaced)
+        yield Fix(
+            f"serve {format_tokens(users)} at once, while the others wait", deployment, replaced
+        )
     tokens = plan.max_context_tokens
     if tokens and tokens >= work.least_context:
         cut = Workload(**{**work.model_dump(), "context": tokens})

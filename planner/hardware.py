@@ -89,12 +89,17 @@ class Gpu(Frozen):
     """What `validate` measured on this very card; None for a card known from data alone."""
 
     @property
+    def gpus_of_machine(self) -> int:
+        """The most that one machine has; eight where nothing else is known."""
+        return min(self.machine_gpus or GPUS_PER_MACHINE, GPUS_PER_MACHINE)
+
+    @property
     def joined_gpus(self) -> int:
         """How many of them tensor parallelism may join: those of one machine, or of a rack whose
         machines share their links."""
         if self.link_domain_gpus is not None:
             return self.link_domain_gpus
-        return min(self.machine_gpus or GPUS_PER_MACHINE, GPUS_PER_MACHINE)
+        return self.gpus_of_machine
 
     def check_joins(self, gpus: int) -> None:
         """Raises PlanRefused where so many of them cannot hold one model together."""

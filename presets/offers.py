@@ -5,10 +5,13 @@ from math import inf
 
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
-from planner.search.space import Offer
+from planner.offer import Offer
 from presets.gpus import gpu_ids as all_gpu_ids
 from presets.gpus import load_gpu
 from presets.prices import Price, all_prices, prices_of
+
+GIVEN = "as given"
+"""Whose price one is that the user gave."""
 
 
 def offers(
@@ -29,10 +32,23 @@ def offers(
     for gpu_id in wanted:
         gpu = load_gpu(gpu_id)
         if gpu_id in own:
-            found.append(Offer(gpu=gpu, usd_per_gpu_hour=own[gpu_id], note="price given"))
+            found.append(Offer(gpu=gpu, usd_per_gpu_hour=own[gpu_id], note=GIVEN))
         else:
             found += _listed(gpu, marketplace)
     return tuple(found)
+
+
+def cheapest_offer(gpu: Gpu, gpus: int, own_usd: float | None = None) -> Offer | None:
+    """What so many of them are charged at: own_usd for each, or the list's cheapest whole lots.
+
+    None where nobody's list has the GPU; marketplaces are left out, as in offers(). Raises
+    PlanRefused for a price of its own that is no dollars above 0.
+    """
+    if own_usd is not None:
+        if not 0 < own_usd < inf:
+            raise PlanRefused(f"--usd-per-gpu-hour must be dollars above 0, not {own_usd:g}")
+        return Offer(gpu=gpu, usd_per_gpu_hour=own_usd, note=GIVEN)
+    return min(_listed(gpu, marketplace=False), key=lambda o: o.usd_per_hour(gpus), default=None)
 
 
 def own_price(text: str) -> tuple[str, float]:

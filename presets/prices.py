@@ -62,14 +62,3 @@ def prices_of(gpu_id: str) -> tuple[Price, ...]:
     wanted = gpu_id.lower()
     found = [price for price in all_prices() if price.gpu_id == wanted]
     return tuple(sorted(found, key=lambda price: price.usd_per_gpu_hour))
-
-
-def cheapest_price(gpu_id: str, gpus: int = 1, marketplace: bool = False) -> Price | None:
-    """The cheapest price that `gpus` GPUs can be had at, or None.
-
-    Marketplaces are left out unless asked for, since nobody there promises the machine.
-    """
-    for price in prices_of(gpu_id):
-        if price.min_gpus <= gpus and (marketplace or price.kind == "on-demand"):
-            return price
-    return None

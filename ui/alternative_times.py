@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from planner.cost import cost
 from planner.errors import SizewellError
+from planner.offer import Offer
 from planner.plan import Plan
-from planner.search.space import Offer
 from planner.timing.breakdown import Time
 from planner.timing.queueing import Queued, queued
 from planner.units import counted
@@ -58,7 +58,7 @@ def _dollars(case: Queued, price: Offer | None) -> tuple[str, str]:
         return "no price is listed", ""
     gpus, now = case.plan.deployment.gpus, case.now
     bill = cost(
-        usd_per_gpu_hour=price.usd_per_hour(gpus) / gpus,
+        usd_per_hour=price.usd_per_hour(gpus),
         gpus=gpus,
         requests_per_s=now.requests_per_s,
         prompt_tokens=now.request.prompt_tokens,
@@ -86,7 +86,4 @@ def _whose(plan: Plan) -> str:
     price = cheapest(plan)
     if price is None:
         return ""
-    lots = f" in lots of {price.lot}" if price.lot > 1 else ""
-    return (
-        f" (of {plan.gpu.name} USD {price.usd_per_gpu_hour:,.2f} per GPU-hour{lots}, {price.note})"
-    )
+    return f" (of {plan.gpu.name} {price.words(plan.deployment.gpus)})"

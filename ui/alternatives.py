@@ -6,13 +6,13 @@ from typing import Any
 
 from planner.errors import SizewellError
 from planner.kv_cache import CacheTerm
+from planner.offer import Offer
 from planner.plan import Plan, make_plan
 from planner.positions import reach
-from planner.search.space import Offer
 from planner.units import format_bytes, format_tokens
 from planner.variants import attention_variants
-from presets.gpus import gpu_ids, load_gpu
-from presets.offers import offers
+from presets.gpus import load_gpu
+from presets.offers import cheapest_offer
 from ui.memory_bar import Bar
 from ui.model_source import from_preset
 from ui.tables import html_table
@@ -83,18 +83,15 @@ def gpus(plan: Plan, ids: Sequence[str]) -> list[Alternative]:
 
 def cheapest(plan: Plan | None) -> Offer | None:
     """Of what the plan's GPUs are sold at; None where nobody's list has them."""
-    if plan is None or plan.gpu.id not in gpu_ids():
-        return None
-    gpus = plan.deployment.gpus
-    return min(offers([plan.gpu.id]), key=lambda o: o.usd_per_hour(gpus), default=None)
+    return None if plan is None else cheapest_offer(plan.gpu, plan.deployment.gpus)
 
 
 def prices(found: Sequence[Alternative]) -> str:
     """Whose prices they are; nothing where there are none."""
     return "; ".join(
-        f"{a.name} ${a.price.usd_per_gpu_hour:,.2f} per GPU-hour, {a.price.note}"
+        f"{a.name} {a.price.words(a.plan.deployment.gpus)}"
         for a in found
-        if a.price is not None
+        if a.plan is not None and a.price is not None
     )
 
 

@@ -122,7 +122,7 @@ def _times(plan: Plan, found: Sequence[Alternative], first: str) -> None:
         st.header("Speed and cost (estimate)", anchor=False)
     if rows:
         st.html(rows)
-        st.caption(alternative_times.caption(plan))
+        st.caption(alternative_times.caption(plan).replace("$", r"\$"))
     for sentence in untimed:
         st.caption(as_sentence(sentence))
 

@@ -34,7 +34,10 @@ def show(chosen: Chosen, plan: Plan, figures: EngineFigures) -> None:
     if chosen.deployment.gpus > 1:
         left, right = st.columns((3, 1), vertical_alignment="bottom")
         with right:
-            per_node = count("GPUs of a node", "gpus_per_node", 1, 72, 8, persist_state="session")
+            own = chosen.gpu.gpus_of_machine
+            per_node = count(
+                "GPUs of a node", f"gpus_per_node_of_{own}", 1, 72, own, persist_state="session"
+            )
     try:
         found = files(
             figures, name, chosen.deployment, chosen.gpu, plan.weights_bytes,

@@ -141,4 +141,6 @@ def _tokens(chosen: Chosen, choice: EngineChoice, moved: int) -> str:
     if choice.name != "vllm" or not moved:
         return ""
     again = choice.figures(chosen, kv_cache_memory_bytes=moved)
+    if again.refused is not None:
+        return ""
     return f", {format_tokens(again.kv_cache_tokens)} tokens"

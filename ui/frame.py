@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import inputs, kept, link, phone, style
+from ui import elsewhere, inputs, kept, link, phone, style
 
 HERE = Path(__file__).parent
 PAGES = {
@@ -30,6 +30,7 @@ def draw() -> None:
         st.Page(HERE / "pages" / f"{name}.py", title=title, url_path=name, default=name == "plan")
         for name, title in PAGES.items()
     ]
+    elsewhere.keep(dict(zip(PAGES, pages, strict=True)))
     page = st.navigation(pages, position="top")
     st.html(f"<style>{style.css()}{style.STREAMLIT_CSS}</style>")
     link.read()

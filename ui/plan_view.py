@@ -7,7 +7,7 @@ import streamlit as st
 from planner.fixes import Fix, fixes
 from planner.plan import Plan
 from planner.verdict import cautions, hindrance, remedy, verdict
-from ui import details, downloads, figures, kept, summary, theme
+from ui import details, downloads, elsewhere, figures, kept, summary, theme
 from ui.capacity_map import capacity_map, frontier_rows
 from ui.inputs import Chosen, apply_fix
 from ui.memory_bar import bar_alt, memory_bar, stage_bars
@@ -78,6 +78,8 @@ def _verdict(plan: Plan) -> None:
     with st.container(horizontal=True):
         for number, fix in enumerate(found):
             _fix_button(number, fix)
+    if any(fix.workload.concurrency < plan.workload.concurrency for fix in found):
+        elsewhere.lead("traffic", "Traffic simulates how long the others then wait.")
 
 
 def _fix_button(number: int, fix: Fix) -> None:

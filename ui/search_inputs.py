@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from planner.engines.registry import ENGINES
 from planner.errors import PlanRefused
 from planner.export import first_error
+from planner.offer import Offer
 from planner.search.space import (
     CACHES,
     IDEAL,
@@ -16,7 +17,6 @@ from planner.search.space import (
     USUAL_TPOT_S,
     USUAL_TTFT_P95_S,
     WEIGHTS,
-    Offer,
     Space,
     Target,
 )

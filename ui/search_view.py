@@ -30,7 +30,7 @@ from planner.search.space import Target
 from planner.timing.latency import SERVER
 from planner.units import format_bytes
 from presets.speed import reference, speed_of
-from ui import search_run
+from ui import elsewhere, search_run
 from ui.downloads import file_name
 from ui.inputs import Chosen
 from ui.search_inputs import Asked
@@ -38,6 +38,10 @@ from ui.sentence import as_sentence
 from ui.tables import html_table
 
 SHOWN = 12
+BY_RATE = (
+    "For requests per second instead of users: Traffic finds the rate that a deployment holds, and "
+    "the replicas that a rate needs."
+)
 COLUMNS = ("Deployment", "$ / hour", "TTFT p95", "TPOT", "Users", "Left in budget", "$ / M out")
 NUMERIC = tuple(range(1, len(COLUMNS)))
 
@@ -66,6 +70,7 @@ def show(chosen: Chosen, asked: Asked) -> None:
         + f" {SERVER}"
         + (f" {AT_ONCE}" if queues(target) else "")
     )
+    elsewhere.lead("traffic", BY_RATE)
     if found.winners:
         _winners(found)
         with st.expander("What to choose for it, and the figure that decides"):

@@ -77,7 +77,7 @@ class Pool:
             asked = Drafting.asked(one.options, chosen.model, one.draft, one.acceptance)
             return engine_replica(
                 one.figures(chosen), chosen.model, chosen.gpu, chosen.deployment,
-                speed_of(chosen.gpu), drafting=asked if drafts else None,
+                speed_of(chosen.gpu), config=chosen.config, drafting=asked if drafts else None,
             )  # fmt: skip
         longest = chosen.model.max_position_embeddings or chosen.workload.context
         return replica_of(

@@ -1,5 +1,6 @@
 """A training plan for a terminal and as Markdown."""
 
+from planner.offer import Offer
 from planner.training.capacity import Limits, remedies
 from planner.training.explain import LABELS, derivation, label, verdict
 from planner.training.export import (
@@ -54,7 +55,7 @@ def remedy(plan: TrainingPlan) -> str:
 
 
 def as_text(
-    plan: TrainingPlan, found: Limits, time: StepTime | None, usd: float | None, price: str,
+    plan: TrainingPlan, found: Limits, time: StepTime | None, price: Offer | None,
     untimed: str = "",
 ) -> str:  # fmt: skip
     """Verdict, memory, limits, time and cost (or why there is none), notes."""
@@ -76,7 +77,7 @@ def as_text(
         "\n".join(("One GPU (the fullest)", *memory)),
         "\n".join(f"{name}: {value}" for name, value in moved_rows(plan)),
         "\n".join(f"{name}: {value}" for name, value in limit_rows(plan, found)),
-        wrap(_untimed(untimed)) if time is None else _lines(time_rows(time, usd, price)),
+        wrap(_untimed(untimed)) if time is None else _lines(time_rows(time, price)),
         "\n".join(f"{what}: {theirs} (here {ours})" for what, theirs, ours in published_rows(plan)),
         "\n".join(wrap(f"note: {note}", indent="  ") for note in notes(plan)),
     ]
@@ -92,7 +93,7 @@ def _lines(rows: list[tuple[str, str]]) -> str:
 
 
 def as_markdown(
-    plan: TrainingPlan, found: Limits, time: StepTime | None, usd: float | None, price: str,
+    plan: TrainingPlan, found: Limits, time: StepTime | None, price: Offer | None,
     untimed: str = "",
 ) -> str:  # fmt: skip
     """The whole report; every number comes from the plan object."""
@@ -117,7 +118,7 @@ def as_markdown(
     if moved := moved_rows(plan):
         sections.append("## Beside the GPUs\n\n" + table(("What", "Size"), moved))
     if time is not None:
-        rows = time_rows(time, usd, price)
+        rows = time_rows(time, price)
         sections.append(f"## Time and cost (estimate)\n\n{table(('What', 'Value'), rows)}\n\n"
                         f"Source: {cell(time.source)}")  # fmt: skip
     else:

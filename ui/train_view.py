@@ -7,6 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from planner.errors import SizewellError
+from planner.offer import Offer
 from planner.positions import beyond_stated
 from planner.training.capacity import Limits, limits
 from planner.training.explain import LABELS, derivation, verdict
@@ -23,7 +24,7 @@ from planner.training.notes import notes
 from planner.training.plan import TrainingPlan
 from planner.training.speed import StepTime, step_time
 from planner.units import format_bytes, format_share, format_tokens
-from presets.prices import cheapest_price
+from presets.offers import cheapest_offer
 from presets.speed import speed_of
 from ui.downloads import file_name
 from ui.sentence import as_sentence
@@ -53,18 +54,18 @@ def parts(plan: TrainingPlan) -> list[tuple[str, str, int, bool]]:
 def show(plan: TrainingPlan, top: DeltaGenerator) -> None:
     """Everything about one training plan; the answer goes to `top`, above the inputs."""
     found = limits(plan)
-    time, untimed, usd, price = _time(plan)
+    time, untimed, price = _time(plan)
     with top:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.title(as_sentence(title(plan)).removesuffix("."), anchor=False)
-            _downloads(plan, found, time, untimed, usd, price)
+            _downloads(plan, found, time, untimed, price)
         _verdict(plan)
-        st.html(_key_figures(plan, found, time, usd))
+        st.html(_key_figures(plan, found, time, price))
     left, right = st.columns(2, gap="medium")
     with left:
         _memory(plan)
     with right:
-        _answers(plan, found, time, untimed, usd, price)
+        _answers(plan, found, time, untimed, price)
     with st.expander("How this was worked out", key="open_train_steps", on_change="rerun") as panel:
         if panel.open:
             st.html(_derivation(plan))
@@ -82,21 +83,18 @@ def _verdict(plan: TrainingPlan) -> None:
         st.warning(beyond, icon=":material/straighten:")
 
 
-def _time(plan: TrainingPlan) -> tuple[StepTime | None, str, float | None, str]:
-    """The time, or why there is none; dollars an hour, and whose."""
+def _time(plan: TrainingPlan) -> tuple[StepTime | None, str, Offer | None]:
+    """The time, or why there is none; what the GPUs cost."""
     time, untimed = None, ""
     try:
         time = step_time(plan, speed_of(plan.gpu))
     except SizewellError as error:
         untimed = str(error)
-    listed = cheapest_price(plan.gpu.id, plan.recipe.gpus)
-    if listed is None:
-        return time, untimed, None, ""
-    return time, untimed, listed.usd_per_gpu_hour, listed.label
+    return time, untimed, cheapest_offer(plan.gpu, plan.recipe.gpus)
 
 
 def _key_figures(
-    plan: TrainingPlan, found: Limits, time: StepTime | None, usd: float | None
+    plan: TrainingPlan, found: Limits, time: StepTime | None, price: Offer | None
 ) -> str:
     memory, need = plan.gpu.memory_bytes, plan.total_bytes
     low, high = plan.stage.range_bytes
@@ -113,8 +111,8 @@ def _key_figures(
     ]  # fmt: skip
     if time is not None:
         cost = "no price is known"
-        if usd is not None:
-            cost = f"${time.usd_per_billion_tokens(usd):,.0f} a billion tokens"
+        if price is not None:
+            cost = f"${time.usd_per_billion_tokens(price):,.0f} a billion tokens"
         cards.append(("Tokens per second", f"{time.tokens_per_s:,.0f}",
                       f"MFU {format_share(time.mfu)}; {cost}; an estimate"
                       + ("" if plan.fits else ", if it fitted")))  # fmt: skip
@@ -178,14 +176,13 @@ def bar(plan: TrainingPlan) -> str:
 
 
 def _answers(
-    plan: TrainingPlan, found: Limits, time: StepTime | None, untimed: str, usd: float | None,
-    price: str,
+    plan: TrainingPlan, found: Limits, time: StepTime | None, untimed: str, price: Offer | None,
 ) -> None:  # fmt: skip
     st.header("What else would fit", anchor=False)
     st.html(html_table(("Question", "Answer"), limit_rows(plan, found)))
     if time is not None:
         st.header("Time and cost (estimate)", anchor=False)
-        st.html(html_table(("What", "Value"), time_rows(time, usd, price)))
+        st.html(html_table(("What", "Value"), time_rows(time, price)))
         st.caption(as_sentence(time.source))
     else:
         st.caption(as_sentence(f"No time is given: {untimed}"))
@@ -215,15 +212,14 @@ def _derivation(plan: TrainingPlan) -> str:
 
 
 def _downloads(
-    plan: TrainingPlan, found: Limits, time: StepTime | None, untimed: str, usd: float | None,
-    price: str,
+    plan: TrainingPlan, found: Limits, time: StepTime | None, untimed: str, price: Offer | None,
 ) -> None:  # fmt: skip
     name = file_name(plan.model, plan.recipe.gpus, plan.gpu, "training")
     with st.popover("Download report", icon=":material/download:"):
         for label, extension, build in (
-            ("Markdown", "md", lambda: as_markdown(plan, found, time, usd, price, untimed)),
+            ("Markdown", "md", lambda: as_markdown(plan, found, time, price, untimed)),
             ("JSON", "json", lambda: json.dumps(
-                as_data(plan, found, time, usd, untimed), indent=1, allow_nan=False)),
+                as_data(plan, found, time, price, untimed), indent=1, allow_nan=False)),
         ):  # fmt: skip
             st.download_button(
                 label, data=build, file_name=f"{name}.{extension}",

@@ -23,10 +23,10 @@ BATCH = 2048
 
 
 class LlamaCppRule:
-    """Rule of llama.cpp for one model; config is not needed."""
+    """Rule of llama.cpp for one model. config: the model's own."""
 
     def __init__(self, model: Model, config: Mapping[str, Any] | None = None) -> None:
-        self.model = model
+        self.model, self.config = model, config
 
     def options(
         self, gpu: Gpu, deployment: Deployment, context: int, sequences: int
@@ -58,7 +58,7 @@ class LlamaCppRule:
             chosen = deployment.replace(max_num_batched_tokens=chunk)
             one = Placement(
                 self.model, assignment, chosen,
-                self.options(asked.gpus[0], chosen, asked.context, 1),
+                self.options(asked.gpus[0], chosen, asked.context, 1), self.config,
             )  # fmt: skip
             needed[k] = _needed(one, asked.context, tried)
         room = memory_of(asked.gpus) - (CONTEXT.bytes + LIBRARIES.bytes)

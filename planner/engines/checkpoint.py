@@ -32,12 +32,14 @@ MADE_BY = {
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """name: what to load, or a placeholder in <>. on_load: the engine's name of the format that it
-    makes while loading; dtype: torch's name where it differs from the checkpoint's own."""
+    makes while loading; dtype: torch's name where it differs from the checkpoint's own. quantised:
+    whether its own config.json has a quantization_config."""
 
     name: str
     on_load: str | None = None
     dtype: str | None = None
     note: str | None = None
+    quantised: bool = False
 
 
 def checkpoint_of(
@@ -49,15 +51,17 @@ def checkpoint_of(
     """
     asked = deployment.weights_dtype.lower()
     if asked == "auto":
-        return Checkpoint(name)
-    if not is_gguf(asked):
+        own = model.quantization is not None and not held_in_gguf(model, asked)
+        return Checkpoint(name, quantised=own)
+    plain = is_gguf(asked)
+    if not plain:
         fmt = weight_format(asked)
         plain = fmt in UNQUANTISED.values()
         if plain and model.quantization is None:
-            own = NAME_OF_DTYPE[model.dtype] == fmt.name
-            return Checkpoint(name, dtype=None if own else TORCH_NAMES.get(fmt.name))
+            same = NAME_OF_DTYPE[model.dtype] == fmt.name
+            return Checkpoint(name, dtype=None if same else TORCH_NAMES.get(fmt.name))
         if not plain and fmt.name in _own_formats(model):
-            return Checkpoint(name)
+            return Checkpoint(name, quantised=True)
         if model.quantization is None and asked in on_load:
             return Checkpoint(name, on_load[asked])
     kind = next((text for key, text in MADE_BY.items() if asked.startswith(key)), "")
@@ -66,6 +70,7 @@ def checkpoint_of(
         f"<{name} quantised to {asked}{how}: its id here>",
         note=f"The weights are planned as {asked}, which the engine does not make while loading: "
         f"the command needs the id of a checkpoint that is stored so{how}.",
+        quantised=not plain,
     )
 
 

@@ -1,9 +1,10 @@
 """Where an engine runs: the cards, the formats and the layouts that it is described with.
 
-Sources: vLLM's installation notes (CUDA from compute capability 7.0; ROCm on gfx90a, gfx942, gfx950
-and gfx11 to gfx12; Gaudi, TPU and Intel XPU by plugins), SGLang's (CUDA from 7.5, ROCm on gfx942
-and gfx950, Intel XPU), TensorRT-LLM's support matrix (CUDA from 8.0), llama.cpp's list of backends
-(CUDA, HIP, Metal, SYCL).
+Sources: vLLM's installation notes (CUDA from compute capability 7.5, 7.0 before 0.20, whose wheel
+is the first without kernels for it: 0.19.1 and 0.20.2 were read; ROCm on gfx90a, gfx942, gfx950 and
+gfx11 to gfx12; Gaudi, TPU and Intel XPU by plugins), SGLang's (CUDA from 7.5, ROCm on gfx942 and
+gfx950, Intel XPU), TensorRT-LLM's support matrix (CUDA from 8.0, not a Jetson Orin's 8.7, for which
+only 0.12 has a branch), llama.cpp's list of backends (CUDA, HIP, Metal, SYCL).
 """
 
 from planner.deployment import Deployment
@@ -17,7 +18,10 @@ from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.model import Model
 
-CUDA_SINCE = {"vllm": 7.0, "sglang": 7.5, "tensorrt-llm": 8.0, "llama.cpp": 5.0}
+CUDA_SINCE = {"vllm": 7.5, "sglang": 7.5, "tensorrt-llm": 8.0, "llama.cpp": 5.0}
+CUDA_BEFORE = {"vllm": (20, 7.0)}
+"""Engine -> the minor version from which CUDA_SINCE holds, and what ran before."""
+CUDA_WITHOUT = {"tensorrt-llm": (8.7,)}
 AMD_BUILDS = {
     "vllm": ("gfx90a", "gfx942", "gfx950", "gfx11", "gfx12"),
     "sglang": ("gfx942", "gfx950"),
@@ -31,13 +35,18 @@ OTHER_VENDORS = {
 }
 
 
-def check_runs(engine: str, model: Model, gpu: Gpu, deployment: Deployment) -> None:
-    """Raises PlanRefused where the engine does not run these formats on that card, so laid out."""
+def check_runs(
+    engine: str, model: Model, gpu: Gpu, deployment: Deployment, version: str | None = None
+) -> None:
+    """Raises PlanRefused where the engine does not run these formats on that card, so laid out.
+
+    version: else the newest that is described.
+    """
     weights = assign(model, deployment.weights_dtype).bytes_by_format()
     cache = kv_format(deployment.kv_cache_dtype, model.own_cache).name
     others = [ENGINES[name].label for name in CUDA_SINCE if _runs(name, gpu)]
     elsewhere = f"choose {' or '.join(others)}, or " if others else ""
-    if (why := not_on(engine, gpu)) is not None:
+    if (why := not_on(engine, gpu, version)) is not None:
         raise PlanRefused(f"{why}; {elsewhere}plan it without an engine, by bytes alone")
     why = (
         not_run(engine, model, deployment.weights_dtype, gpu)
@@ -64,10 +73,17 @@ def not_laid_out(engine: str, deployment: Deployment) -> str | None:
     return None
 
 
-def not_on(engine: str, gpu: Gpu) -> str | None:
-    """Why the engine does not run on that GPU, as a sentence; None where it does."""
-    if engine not in CUDA_SINCE or _runs(engine, gpu):
+def not_on(engine: str, gpu: Gpu, version: str | None = None) -> str | None:
+    """Why the engine does not run on that GPU, as a sentence; None where it does. version: else the
+    newest that is described."""
+    if engine not in CUDA_SINCE or _runs(engine, gpu, version):
         return None
+    if engine in CUDA_BEFORE and _runs(engine, gpu, "0.0"):
+        lost = f"0.{CUDA_BEFORE[engine][0]}"
+        return (
+            f"{ENGINES[engine].label} from {lost} on has no kernels for {gpu.name} (compute "
+            f"capability {gpu.compute_capability}), which older versions have"
+        )
     return f"{ENGINES[engine].label} does not run on {gpu.name}"
 
 
@@ -80,11 +96,22 @@ def not_run(engine: str, model: Model, weights_dtype: str, gpu: Gpu) -> str | No
     return unread
 
 
-def _runs(engine: str, gpu: Gpu) -> bool:
+def _runs(engine: str, gpu: Gpu, version: str | None = None) -> bool:
     if gpu.vendor == "NVIDIA":
-        return gpu.cuda_capability is None or gpu.cuda_capability >= CUDA_SINCE[engine]
+        least = CUDA_SINCE[engine]
+        changed, before = CUDA_BEFORE.get(engine, (0, least))
+        if version is not None and minor(version) < changed:
+            least = before
+        has = gpu.cuda_capability
+        return has is None or (has >= least and has not in CUDA_WITHOUT.get(engine, ()))
     if gpu.vendor == "AMD":
         words = gpu.amd_names
         builds = AMD_BUILDS.get(engine, ())
         return any(word.startswith(builds) for word in words)
     return gpu.vendor == "custom" or gpu.vendor in OTHER_VENDORS[engine]
+
+
+def minor(version: str) -> int:
+    """28 of 0.28.0."""
+    parts = version.split(".")
+    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0

@@ -10,6 +10,7 @@ from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures
 from planner.engines.llama_cpp import figures as llama_cpp
 from planner.engines.llama_cpp.options import LlamaCppOptions
+from planner.engines.llama_cpp.windows import as_read
 from planner.engines.sglang import figures as sglang
 from planner.engines.sglang.options import SglangOptions
 from planner.engines.tensorrt_llm import figures as tensorrt_llm
@@ -29,13 +30,15 @@ from planner.workload import Workload
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """label: how people write it. versions: those that are described, newest first."""
+    """label: how people write it. versions: those that are described, newest first. as_read: the
+    model as it runs it, where that is not as published."""
 
     name: str
     label: str
     options: type[Frozen]
     figures: Callable[..., EngineFigures]
     versions: tuple[str, ...]
+    as_read: Callable[[Model, Mapping[str, Any] | None], Model] = lambda model, _: model
 
 
 def _on_each(own: Callable[..., EngineFigures]) -> Callable[..., EngineFigures]:
@@ -78,7 +81,7 @@ ENGINES: Mapping[str, Engine] = {
         ),
         Engine(
             llama_cpp.NAME, "llama.cpp", LlamaCppOptions, _on_each(llama_cpp.llama_cpp_figures),
-            ("2026",),
+            ("2026",), as_read,
         ),
         Engine(
             transformers_engine.NAME, "transformers", TransformersOptions,

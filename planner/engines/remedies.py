@@ -10,12 +10,13 @@ again with that flag alone changed.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from planner.engines.engine import EngineFigures
 from planner.errors import PlanRefused
 from planner.frozen import Frozen
-from planner.units import ceil_div
+from planner.units import MIB, ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Knob:
 
     setting: the name under which EngineFigures.settings has its value in force; without one the
     field's. default: where the engine has no value in force. of_length: it bounds how long a
-    sequence may be.
+    sequence may be. both_ends: the last value may ask for too little.
     """
 
     flag: str
@@ -34,16 +35,21 @@ class Knob:
     setting: str = ""
     default: float = 0
     of_length: bool = False
+    both_ends: bool = False
 
 
 SCANNED = 40
-"""Steps up to which every value is tried: a share too large is refused like one too small."""
+"""Values that are tried in turn, all where there are no more: a share too large is refused like one
+too small."""
 
 KNOBS: dict[str, tuple[Knob, ...]] = {
     "vllm": (
         Knob("--max-model-len", "max_model_len", 16, 16, of_length=True),
         Knob("--max-num-seqs", "max_num_seqs", 8, 8),
         Knob("--gpu-memory-utilization", "gpu_memory_utilization", 0.99, 0.01),
+        Knob(
+            "--kv-cache-memory-bytes", "kv_cache_memory_bytes", 64 * MIB, 64 * MIB, both_ends=True
+        ),
     ),
     "sglang": (
         Knob("--mem-fraction-static", "mem_fraction_static", 0.95, 0.01),
@@ -82,7 +88,7 @@ def with_remedies(
         if knob.of_length:
             steps = ceil_div(least_tokens, int(knob.step))
             knob = replace(knob, last=max(knob.last, steps * knob.step))
-        value = mildest(knob, options, found, lambda o: _serves(figures_of(o), least_tokens))
+        value = mildest(knob, options, found, partial(_lifts, knob, figures_of, least_tokens))
         if value is not None:
             shown = f"{value:.2f}".rstrip("0") if isinstance(value, float) else str(value)
             remedies.append(f"{knob.flag} {shown}")
@@ -97,6 +103,14 @@ def changed(options: Frozen, knob: Knob, value: float) -> Any:
     Raises ValueError for a value that the engine does not take.
     """
     return type(options)(**{**options.model_dump(), knob.field: value})
+
+
+def _lifts(
+    knob: Knob, figures_of: Callable[[Any], EngineFigures], tokens: int, options: Any
+) -> bool:
+    """Whether it serves; where both ends of the range are refused, also without a doubt."""
+    figures = figures_of(options)
+    return _serves(figures, tokens) and not (knob.both_ends and figures.doubtful)
 
 
 def _serves(figures: EngineFigures, tokens: int) -> bool:
@@ -129,11 +143,13 @@ def mildest(
         except (PlanRefused, ValueError):
             return False
 
-    if steps <= SCANNED:
-        return next((value(step) for step in range(1, steps + 1) if works(step)), None)
-    if not works(steps):
+    tried = [steps]
+    if steps <= SCANNED or knob.both_ends:
+        tried = sorted({ceil_div(steps * i, SCANNED) for i in range(1, SCANNED + 1)})
+    high = next((step for step in tried if works(step)), None)
+    if high is None:
         return None
-    low, high = 0, steps
+    low = max((step for step in tried if step < high), default=0)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if works(middle) else (middle, high)

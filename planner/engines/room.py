@@ -72,7 +72,7 @@ def with_room(
 
     Raises PlanRefused where the engine does not run this plan, whatever its size.
     """
-    check_runs(name, model, gpu, deployment)
+    check_runs(name, model, gpu, deployment, getattr(options, "version", None))
     cut = not isinstance(options, LlamaCppOptions)  # of which a slot runs no longer request at all
     found = with_remedies(
         name, options, lambda changed: figures_of(changed, deployment),

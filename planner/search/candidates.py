@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from planner.cost import Cost, cost
 from planner.deployment import Deployment
-from planner.search.space import SERVING, SPEED_ASSUMED, Offer, Target
+from planner.offer import Offer
+from planner.search.space import SERVING, SPEED_ASSUMED, Target
 from planner.timing.speed import Basis
 
 Reason = Literal["memory", "ttft", "tpot"]
@@ -199,7 +200,7 @@ def pareto(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
 def candidate_cost(candidate: Candidate, target: Target) -> Cost:
     """What a winner costs per hour and per token at the target's load, at the board's limit."""
     return cost(
-        usd_per_gpu_hour=candidate.usd_per_hour / candidate.gpus,
+        usd_per_hour=candidate.usd_per_hour,
         gpus=candidate.gpus,
         requests_per_s=candidate.requests_per_s or 0.0,
         prompt_tokens=target.request.prompt_tokens,

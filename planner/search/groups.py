@@ -14,9 +14,9 @@ from planner.formats.format_support import missing
 from planner.formats.quantization import assign
 from planner.hardware import Gpu
 from planner.model import Model
+from planner.offer import Offer
 from planner.parallelism import joined_gpus
 from planner.run_dtype import plain_dtype
-from planner.search.space import Offer
 from planner.timing.speed import Speed
 from planner.timing.speed_grid import GpuGrid
 

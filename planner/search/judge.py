@@ -1,7 +1,8 @@
 """One deployment on one group of offers: its candidates, each with its best chunk size.
 
-Times are computed once for all engines; memory is each engine's own. An offer keeps the chunk
-size that serves most users, then the fastest; without any, the one nearest to the target.
+Times are computed once for all engines that read the model alike; memory is each engine's own. An
+offer keeps the chunk size that serves most users, then the fastest; without any, the one nearest to
+the target.
 """
 
 from collections.abc import Mapping
@@ -13,12 +14,13 @@ from planner.admission.admission import Admission, Asked, Rule
 from planner.admission.rules import label_of
 from planner.deployment import Deployment
 from planner.engines.platforms import not_laid_out
+from planner.engines.registry import ENGINES
 from planner.errors import PlanRefused
 from planner.model import Model
 from planner.search.candidates import REASONS, Candidate, Refusal
 from planner.search.groups import Group
 from planner.search.space import IDEAL, Space, Target
-from planner.search.sweep import Ints, Swept, compile_deployment, sweep
+from planner.search.sweep import Compiled, Ints, Swept, compile_deployment, sweep
 
 
 class Try:
@@ -27,11 +29,11 @@ class Try:
 
     def __init__(
         self, model: Model, deployment: Deployment, target: Target, users: Ints, space: Space,
-        group: Group, rules: Mapping[str, Rule],
+        group: Group, rules: Mapping[str, Rule], config: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.model, self.deployment, self.target = model, deployment, target
         self.users, self.chunk_tokens, self.apart = users, space.chunk_tokens, space.apart
-        self.group, self.rules = group, rules
+        self.group, self.rules, self.config = group, rules, config
         self.sequences: Ints = -(-users // deployment.data_parallel_size)
         self.refusals: list[Refusal] = []
         self.points = 0
@@ -49,11 +51,22 @@ class Try:
         least = 1 if self.apart else self.sequences[0]
         if not any((found.admitted >= least).any() for found in admissions.values()):
             return [c for name, found in admissions.items() for c in self._too_large(name, found)]
-        compiled = compile_deployment(
-            self.model, self.deployment, self.target, self.users, self.chunk_tokens
+        times: dict[int, Swept] = {}
+        judged = []
+        for name, found in admissions.items():
+            model = self._read_by(name)
+            if id(model) not in times:
+                times[id(model)] = sweep(self._compiled(model), self.group.grid)
+            judged += self._judged(name, found, times[id(model)])
+        return judged
+
+    def _read_by(self, engine: str) -> Model:
+        return self.model if engine == IDEAL else ENGINES[engine].as_read(self.model, self.config)
+
+    def _compiled(self, model: Model) -> Compiled:
+        return compile_deployment(
+            model, self.deployment, self.target, self.users, self.chunk_tokens
         )
-        swept = sweep(compiled, self.group.grid)
-        return [c for name, found in admissions.items() for c in self._judged(name, found, swept)]
 
     def _admission(self, engine: str, rule: Rule) -> Admission | None:
         gpus = self.group.gpus(engine)

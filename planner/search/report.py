@@ -47,7 +47,8 @@ def name(candidate: Candidate, *, with_formats: bool = True, with_batch: bool = 
     gpu = candidate.offer.gpu
     parts = [f"{candidate.gpus} × {gpu.name}"]
     if gpu.machine_gpus is not None and candidate.gpus > gpu.joined_gpus:
-        parts.append(f"{ceil_div(candidate.gpus, gpu.joined_gpus)} machines over a network")
+        joined = "machines" if gpu.link_domain_gpus is None else "racks"
+        parts.append(f"{ceil_div(candidate.gpus, gpu.joined_gpus)} {joined} over a network")
     if candidate.prompts is not None:
         prompts, count = candidate.prompts, candidate.prompt_replicas
         parts.append(
@@ -157,7 +158,7 @@ def prices(candidates: Iterable[Candidate]) -> tuple[str, ...]:
             c.offer.gpu.id,
             c.offer.lot,
             c.offer.usd_per_gpu_hour,
-        ): f"{c.offer.gpu.name}: ${c.offer.usd_per_gpu_hour:.2f} per GPU-hour, {c.offer.note}"
+        ): f"{c.offer.gpu.name}: {c.offer.words()}"
         for c in candidates
     }
     return tuple(found.values())

@@ -19,13 +19,14 @@ from planner.engines.extended import extended
 from planner.errors import PlanRefused, SizewellError
 from planner.hardware import Gpu
 from planner.model import Model
+from planner.offer import Offer
 from planner.positions import reachable
 from planner.run_dtype import as_run
 from planner.search.apart import apart
 from planner.search.candidates import Candidate, Found, Refusal, distance, order, pareto
 from planner.search.groups import Formats
 from planner.search.judge import Try
-from planner.search.space import Offer, Space, Target, deployments
+from planner.search.space import Space, Target, deployments
 from planner.search.sweep import Ints
 from planner.timing.speed import Speed
 
@@ -96,6 +97,7 @@ def search_part(
                     space,
                     group.within(deployment),
                     rules,
+                    config,
                 )
                 for group in chosen.groups(deployment)
             ]

@@ -6,11 +6,10 @@ from pydantic import Field
 
 from planner.deployment import Deployment
 from planner.frozen import Frozen
-from planner.hardware import GPUS_PER_MACHINE, Gpu
+from planner.hardware import GPUS_PER_MACHINE
 from planner.model import Model
 from planner.parallelism import cache_copies
 from planner.timing.latency import Request
-from planner.units import round_up
 
 OWN = ("auto",)
 """The format that the model is published in."""
@@ -65,19 +64,6 @@ class Space(Frozen):
     """Sizes of a prefill ring (context_parallel_size); only plain bytes are described with one."""
     apart: bool = False
     """Whether prompts and answers are also given GPUs of their own."""
-
-
-class Offer(Frozen):
-    """A GPU and what an hour of one costs, sold in lots of so many; note says whose price."""
-
-    gpu: Gpu
-    usd_per_gpu_hour: float = Field(gt=0)
-    lot: int = Field(default=1, ge=1)
-    note: str = ""
-
-    def usd_per_hour(self, gpus: int) -> float:
-        """What `gpus` of them cost, whole lots."""
-        return self.usd_per_gpu_hour * round_up(gpus, self.lot)
 
 
 def deployments(model: Model, space: Space) -> Iterator[Deployment]:

@@ -94,7 +94,7 @@ def figures_for(
 ) -> EngineFigures:
     """What `plan --engine` says of the deployment, whose remedies leave room for requests of
     `longest` tokens. Raises PlanRefused as that does."""
-    check_runs(engine, model, gpu, deployment)
+    check_runs(engine, model, gpu, deployment, getattr(options, "version", None))
     figures = ENGINES[engine].figures
     more = {} if draft is None else {"draft": draft}
     return with_remedies(
@@ -111,10 +111,12 @@ def engine_replica(
     deployment: Deployment,
     speed: Speed,
     *,
+    config: Mapping[str, Any] | None = None,
     prefix_caching: bool = True,
     drafting: Drafting | None = None,
 ) -> Replica:
-    """The replica of an engine's answer. Raises PlanRefused where it would not start."""
+    """The replica of an engine's answer. config: the model's own. Raises PlanRefused where it would
+    not start."""
     label = f"{ENGINES[figures.name].label} {figures.version}"
     if figures.name not in FLAGS:
         raise PlanRefused(
@@ -131,9 +133,9 @@ def engine_replica(
         and settings.get("enable_block_reuse", True)
         and not settings.get("disable_radix_cache", False)
     )
+    sized = deployment.replace(block_size=figures.block_size, max_num_batched_tokens=batched)
     one = replica_of(
-        model, gpu, deployment.replace(block_size=figures.block_size,
-                                       max_num_batched_tokens=batched), speed,
+        ENGINES[figures.name].as_read(model, config), gpu, sized, speed,
         max_num_seqs=min(int(settings["max_num_seqs"]), batched),
         max_model_len=int(settings["max_model_len"]), kv_cache_bytes=figures.kv_cache.bytes,
         prefix_caching=bool(prefix_caching and reused), drafting=drafting,

@@ -77,8 +77,8 @@ def replica_for(setup: Setup, case: Case, longest: int = 1) -> Replica:
             *case.options, model, gpu, case.deployment, setup.config, case.draft, longest=longest
         )
         one = engine_replica(
-            figures, model, gpu, case.deployment, speed, prefix_caching=case.prefix_caching,
-            drafting=case.drafting,
+            figures, model, gpu, case.deployment, speed, config=setup.config,
+            prefix_caching=case.prefix_caching, drafting=case.drafting,
         )  # fmt: skip
     return one.changed(reserve=case.reserve, batching=case.batching)
 

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from planner.estimate import Estimate
+from planner.offer import Offer
 from planner.parameters import count as parameter_count
 from planner.positions import beyond_stated
 from planner.training.capacity import MOST_GPUS, Limits, split
@@ -70,7 +71,7 @@ def limit_rows(plan: TrainingPlan, found: Limits) -> list[tuple[str, str]]:
     return [*rows, (f"Fewest GPUs with {SHARDING_NAMES[recipe.sharding]}", count)]
 
 
-def time_rows(time: StepTime, usd_per_gpu_hour: float | None, price: str) -> list[tuple[str, str]]:
+def time_rows(time: StepTime, price: Offer | None) -> list[tuple[str, str]]:
     """Time, utilisation and cost, each with its range; without parts that take none."""
     rows = [
         (
@@ -117,11 +118,11 @@ def time_rows(time: StepTime, usd_per_gpu_hour: float | None, price: str) -> lis
         )
         for t in time.transfers
     ]
-    if usd_per_gpu_hour is not None:
-        usd = time.usd_per_billion_tokens(usd_per_gpu_hour)
+    if price is not None:
+        usd = time.usd_per_billion_tokens(price)
         low, high = usd * time.low_s / time.total_s, usd * time.high_s / time.total_s
         rows.append(("Cost of a billion tokens", f"${usd:,.0f} (${low:,.0f} to ${high:,.0f})"))
-        rows.append(("Price", f"${usd_per_gpu_hour:.2f} per GPU-hour; {price}"))
+        rows.append(("Price", price.words(time.gpus)))
     return rows
 
 
@@ -144,7 +145,7 @@ def as_data(
     plan: TrainingPlan,
     found: Limits,
     time: StepTime | None,
-    usd_per_gpu_hour: float | None = None,
+    price: Offer | None = None,
     untimed: str = "",
 ) -> dict[str, Any]:
     """Everything a training plan says, ready for JSON. untimed: why there is no time."""
@@ -183,7 +184,7 @@ def as_data(
             "sharding": found.sharding,
             "fewest_gpus": None if found.fewest is None else found.fewest.gpus,
         },
-        "time": None if time is None else _time(time, usd_per_gpu_hour),
+        "time": None if time is None else _time(time, price),
         "untimed": untimed or None,
         "published": [
             asdict(p) for p in published(plan.model, plan.recipe, parameter_count(plan.model).total)
@@ -193,13 +194,14 @@ def as_data(
     }
 
 
-def _time(time: StepTime, usd_per_gpu_hour: float | None) -> dict[str, Any]:
+def _time(time: StepTime, price: Offer | None) -> dict[str, Any]:
     found = {
         **asdict(time), "total_s": time.total_s, "tokens_per_s": time.tokens_per_s,
         "mfu": time.mfu, "hfu": time.hfu,
     }  # fmt: skip
-    if usd_per_gpu_hour is not None:
-        found["usd_per_billion_tokens"] = time.usd_per_billion_tokens(usd_per_gpu_hour)
+    if price is not None:
+        found["usd_per_billion_tokens"] = time.usd_per_billion_tokens(price)
+        found["price"] = price.words(time.gpus)
     return found
 
 

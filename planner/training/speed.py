@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
+from planner.offer import Offer
 from planner.timing.roofline import peaks_of, roofs_of
 from planner.timing.speed import Speed
 from planner.training.compute import micro_batch
@@ -68,9 +69,9 @@ class StepTime:
     def hfu(self) -> float:
         return self.hardware_flops / (self.total_s * self.gpus * self.peak_flops_per_s)
 
-    def usd_per_billion_tokens(self, usd_per_gpu_hour: float) -> float:
+    def usd_per_billion_tokens(self, price: Offer) -> float:
         hours = 1e9 / self.tokens_per_s / SECONDS_PER_HOUR
-        return usd_per_gpu_hour * self.gpus * hours
+        return price.usd_per_hour(self.gpus) * hours
 
 
 def step_time(plan: TrainingPlan, speed: Speed) -> StepTime:

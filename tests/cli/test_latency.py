@@ -6,7 +6,8 @@ import re
 import pytest
 
 from cli import main
-from presets.prices import cheapest_price
+from presets.gpus import load_gpu
+from presets.offers import cheapest_offer
 
 BASE = ["latency", "--model", "llama-3.3-70b-instruct", "--gpu", "h100-sxm5-80gb", "-tp", "4",
         "--weights-dtype", "fp8", "--concurrency", "16"]  # fmt: skip
@@ -53,16 +54,33 @@ def test_json_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_bill_names_its_price(capsys: pytest.CaptureFixture[str]) -> None:
     """Four cards at the cheapest price on the list, or at the one given."""
-    listed = cheapest_price("h100-sxm5-80gb", 4)
+    listed = cheapest_offer(load_gpu("h100-sxm5-80gb"), 4)
     assert listed is not None
-    price = f"${listed.usd_per_gpu_hour:.2f} per GPU-hour, {listed.provider}, {listed.date}"
+    price = f"${listed.usd_per_gpu_hour:.2f} per GPU-hour, {listed.note}"
     out = run(capsys)
     assert price in out
     assert f"${4 * listed.usd_per_gpu_hour:.2f} an hour" in out
     assert "$2.50 per GPU-hour, as given" in run(capsys, "--usd-per-gpu-hour", "2.5")
     bill = json.loads(run(capsys, "--format", "json"))["cost"]
     assert bill["usd_per_gpu_hour"] == listed.usd_per_gpu_hour
-    assert bill["price_source"] == f"{listed.provider}, {listed.date}"
+    assert bill["price_source"] == listed.note
+
+
+def test_a_gpu_sold_by_eights_costs_eight_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lambda's A100 of 40 GB: 8 x $1.99 an hour in `latency`, in `search` and in `train`."""
+    model = ["--model", "qwen3-0.6b", "--gpu", "a100-sxm4-40gb", "--format", "json"]
+    assert main(["latency", *model]) == 0
+    bill = json.loads(capsys.readouterr().out)["cost"]
+    assert bill["usd_per_hour"] == pytest.approx(8 * 1.99)
+    assert bill["gpus_charged"] == 8
+    assert main(["search", *model, "--max-gpus", "1"]) == 0
+    found = json.loads(capsys.readouterr().out)["winners"][0]
+    assert (found["gpus"], found["usd_per_hour"]) == (1, pytest.approx(8 * 1.99))
+    assert main(["train", *model]) == 0
+    time = json.loads(capsys.readouterr().out)["time"]
+    hours = 1e9 / time["tokens_per_s"] / 3600
+    assert time["usd_per_billion_tokens"] == pytest.approx(8 * 1.99 * hours)
+    assert "8 paid for, 1 used" in time["price"]
 
 
 def test_a_ring_says_what_it_sends(capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,7 +173,7 @@ def test_users_beyond_memory_wait(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("flags", "word"),
     [
-        (("--usd-per-gpu-hour", "-1"), "usd_per_gpu_hour must be above 0"),
+        (("--usd-per-gpu-hour", "-1"), "--usd-per-gpu-hour must be dollars above 0"),
         (("--usd-per-gpu-hour", "nan"), "'nan' is no number"),
         (("--watts", "0"), "watts must be above 0"),
         (("--acceptance", "2"), "acceptance"),

@@ -144,7 +144,7 @@ def test_gpus_without_a_price_are_named_until_one_is_given(
     free = ("--ttft", "none", "--tpot", "none")
     given = run(capsys, *free, "--gpu", "l4", "--usd-per-gpu-hour", "l4=0.02")
     assert "want of a price" not in given
-    assert "L4: $0.02 per GPU-hour, price given" in given
+    assert "L4: $0.02 per GPU-hour, as given" in given
 
 
 def test_only_gpus_without_a_price_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,11 @@
 
 import csv
 import json
+import os
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -249,3 +252,26 @@ def test_a_trace_is_not_cut_by_a_remedy(
     for more in (["--trace", str(trace)], ["--prompt-tokens", str(tokens), "--claims"]):
         assert main([*words, *more]) == 2
         assert ("--max-model-len 28864 works" in capsys.readouterr().err) is offered
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes")
+def test_a_pipe_is_planned_for_as_a_file_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It can be read only once: for the longest request, and for what is served."""
+    text = "TIMESTAMP,ContextTokens,GeneratedTokens\n0,30000,10\n1,200,20\n"
+    file, pipe = tmp_path / "trace.csv", tmp_path / "pipe"
+    file.write_text(text)
+    os.mkfifo(pipe)
+    for gpu, status in (("l4", 2), ("l40s", 0)):
+        found = []
+        for trace in (file, pipe):
+            writer = Thread(target=pipe.write_text, args=(text,))
+            if trace is pipe:
+                writer.start()
+            words = ["serve", "--model", "llama-3.1-8b", "--gpu", gpu, "--trace", str(trace)]
+            assert main(words) == status
+            found.append(capsys.readouterr())
+            if trace is pipe:
+                writer.join()
+        assert found[0] == found[1]

@@ -12,7 +12,7 @@ def test_a_bill_by_hand() -> None:
     $10 an hour is 1/360 of a dollar a second, for 16,000 + 2,000 tokens.
     """
     found = cost(
-        usd_per_gpu_hour=2.5, gpus=4, requests_per_s=2, prompt_tokens=8000, output_tokens=1000,
+        usd_per_hour=10, gpus=4, requests_per_s=2, prompt_tokens=8000, output_tokens=1000,
         prefill_share=0.4, watts_per_gpu=700,
     )  # fmt: skip
     assert found.usd_per_hour == 10
@@ -24,7 +24,7 @@ def test_a_bill_by_hand() -> None:
 
 def test_input_and_output_add_up_to_the_bill() -> None:
     found = cost(
-        usd_per_gpu_hour=3.1, gpus=8, requests_per_s=0.7, prompt_tokens=900, output_tokens=333,
+        usd_per_hour=24.8, gpus=8, requests_per_s=0.7, prompt_tokens=900, output_tokens=333,
         prefill_share=0.27,
     )  # fmt: skip
     hour = 3600 * 0.7 / 1e6

@@ -100,7 +100,7 @@ def test_names() -> None:
     [
         ("0.33.0", "l40s", None),
         ("0.8.5", "l40s", "bfloat16"),
-        ("0.33.0", "v100-sxm2-32gb", "half"),
+        ("0.19.1", "v100-sxm2-32gb", "half"),
     ],
 )
 def test_bf16_is_a_flag_where_vllm_takes_float16(

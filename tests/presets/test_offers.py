@@ -8,7 +8,7 @@ import pytest
 from planner.errors import PlanRefused
 from planner.timing.roofline import Work, roofs_of
 from presets.gpus import all_gpus, load_gpu
-from presets.offers import offers, unpriced
+from presets.offers import cheapest_offer, offers, unpriced
 from presets.prices import prices_of
 from presets.speed import reference, speed_of
 
@@ -38,11 +38,30 @@ def test_an_offer_of_one_gpu_is_a_machine_with_one() -> None:
     assert {p.machine_gpus for p in prices_of("rtx-a6000") if p.offer == "4x A6000"} == {4}
 
 
+def test_one_of_a_lot_is_charged_as_the_lot() -> None:
+    """Lambda sells the A100 of 40 GB by eights at $1.99: $15.92 an hour for 1 as for 8, $31.84
+    for 9. A GPU on nobody's list has no price, and one that the user gives has no lots."""
+    card = load_gpu("a100-sxm4-40gb")
+    for used, charged, usd in ((1, 8, 15.92), (8, 8, 15.92), (9, 16, 31.84)):
+        found = cheapest_offer(card, used)
+        assert found is not None
+        assert found.note.startswith("Lambda")
+        assert (found.charged(used), found.usd_per_hour(used)) == (charged, pytest.approx(usd))
+        paid = f"sold 8 at a time ({charged} paid for, {used} used)"
+        assert (paid in found.words(used)) == (charged > used)
+    assert cheapest_offer(load_gpu("gaudi-2"), 8) is None
+    mine = cheapest_offer(card, 1, own_usd=2.5)
+    assert mine is not None
+    assert mine.usd_per_hour(1) == 2.5
+    with pytest.raises(PlanRefused, match="above 0, not -1"):
+        cheapest_offer(card, 1, own_usd=-1)
+
+
 def test_own_prices_replace_listed_ones_and_add_cards() -> None:
     own = {"H200-SXM-141GB": 1.25, "l4": 0.5}
     found = {o.gpu.id: o for o in offers(own_usd=own)}
     assert found["h200-sxm-141gb"].usd_per_gpu_hour == 1.25
-    assert found["l4"].note == "price given"
+    assert found["l4"].note == "as given"
     assert unpriced(["l4", "t4"], offers(["l4", "t4"], own_usd=own)) == ("t4",)
 
 

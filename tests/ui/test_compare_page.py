@@ -208,4 +208,7 @@ def test_kept_plans_of_one_model_have_names_of_their_own() -> None:
 def test_a_price_by_the_lot_says_its_lot() -> None:
     """Lambda sells these by eights (presets/prices.json)."""
     found = page(by="Weights", gpu="a100-sxm4-40gb", model="llama-3.1-8b", context="4096")
-    assert any("per GPU-hour in lots of 8, Lambda" in caption.value for caption in found.caption)
+    assert any(
+        "sold 8 at a time (8 paid for, 1 used), Lambda" in caption.value
+        for caption in found.caption
+    )

@@ -125,7 +125,7 @@ def test_the_answer_is_kept_until_something_else_is_asked(monkeypatch: pytest.Mo
 
 def test_prices_have_dates_and_gpus_without_one_are_named() -> None:
     app = page(model="llama-3.1-8b", s_gpus="1", users="4", context="3072", s_prices="l4=0.01")
-    assert "L4: $0.01 per GPU-hour, price given" in html(app)
+    assert "L4: $0.01 per GPU-hour, as given" in html(app)
     told = "\n".join(element.value for element in app.markdown)
     assert "want of a price" in told
     assert " l4," not in told

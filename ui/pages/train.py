@@ -3,7 +3,6 @@
 import streamlit as st
 
 from planner.errors import SizewellError
-from planner.hardware import GPUS_PER_MACHINE
 from planner.training.plan import plan_training
 from planner.training.recipe import usual
 from ui import inputs, refusal, train_inputs, train_view
@@ -13,7 +12,7 @@ try:
     chosen = inputs.chosen()
     with st.container(border=True):
         recipe = train_inputs.draw(
-            int(st.session_state["gpus"]), GPUS_PER_MACHINE, usual(chosen.model)
+            int(st.session_state["gpus"]), chosen.gpu.gpus_of_machine, usual(chosen.model)
         )
     plan = plan_training(chosen.model, chosen.gpu, recipe)
 except SizewellError as error:

@@ -8,14 +8,15 @@ from collections.abc import Callable
 
 from planner.deployment import Deployment
 from planner.engines.deploy import startup
-from planner.engines.deploy.cards import minor
+from planner.engines.deploy.cards import ORIN_NEEDS, is_orin
 from planner.engines.deploy.compose import compose
 from planner.engines.deploy.kserve import inference_service, llm_inference_service
 from planner.engines.deploy.kubernetes import kubernetes
 from planner.engines.deploy.multi_node import leader_worker_set, ray_cluster, slurm
 from planner.engines.deploy.ray_serve import ray_serve
-from planner.engines.deploy.service import GPUS_PER_NODE, Service, service_of
+from planner.engines.deploy.service import Service, service_of
 from planner.engines.engine import CONFIG_NAME, EngineFigures
+from planner.engines.platforms import minor
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
 from planner.units import format_bytes
@@ -25,8 +26,15 @@ STAND_IN = re.compile(r"/path/to/(?:model|draft)|<[^<>\n]*: its id here>")
 NATIVE_NODES = 15
 """vLLM's minor version from which --nnodes joins nodes without Ray."""
 PODS = ("kubernetes.yaml", "kserve.yaml", "llm-d.yaml", "leader-worker-set.yaml")
-WHERE = {"compose.yaml": "./models", **dict.fromkeys(PODS, "the claim 'models'")}
+WHERE = {
+    "compose.yaml": "./models", "slurm.sh": "./models",
+    **dict.fromkeys(PODS, "the claim 'models'"),
+}  # fmt: skip
 """Where a file keeps the models that are read and not downloaded."""
+COMPUTE_DOMAIN = (
+    "NVLink between nodes needs a ComputeDomain of NVIDIA's DRA driver, which the pods then claim."
+)
+"""docs.nvidia.com/datacenter/cloud-native/gpu-operator/latest/dra-cds.html"""
 
 
 def files(
@@ -36,12 +44,13 @@ def files(
     gpu: Gpu,
     weights_bytes: int,
     *,
-    gpus_per_node: int = GPUS_PER_NODE,
+    gpus_per_node: int | None = None,
     replicas: int = 1,
 ) -> dict[str, str]:
     """Every file that suits the engine and the number of nodes, by its name.
 
-    weights_bytes: of the whole model, which every node reads. Raises PlanRefused where no file can
+    weights_bytes: of the whole model, which every node reads. gpus_per_node: else as many as a
+    machine has of `gpu`. Raises PlanRefused where no file can
     be written at all.
     """
     service = service_of(
@@ -78,8 +87,13 @@ def _with_remarks(text: str, service: Service, name: str) -> str:
     others = [folder for folder in service.folders if not STAND_IN.fullmatch(folder)]
     if others:
         remarks.append(f"# {' and '.join(others)} must be there on every node.")
-    if service.reads_files and name in WHERE:
-        remarks.append(f"# {service.file} belongs into {WHERE[name]}.")
+    if is_orin(service.gpu):
+        remarks.append(f"# {ORIN_NEEDS}")
+    if service.files and name in WHERE:
+        belong = "belongs" if len(service.files) == 1 else "belong"
+        remarks.append(f"# {' and '.join(service.files)} {belong} into {WHERE[name]}.")
+    if service.nodes > 1 and service.gpu.link_domain_gpus is not None and name in PODS:
+        remarks.append(f"# {COMPUTE_DOMAIN}")
     if name in PODS:
         remarks.append(f"# {startup.remark(service.weights_bytes)}")
         if service.downloads and name != "llm-d.yaml":

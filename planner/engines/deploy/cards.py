@@ -9,12 +9,24 @@ Kubernetes knows cards by their device plugin's name: NVIDIA's has one for each 
 from typing import Any
 
 from planner.engines.engine import EngineFigures
+from planner.engines.platforms import minor
 from planner.engines.registry import ENGINES
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
 
 ROCM_SINCE = 14
 """vLLM's first minor version with an image for AMD, vllm/vllm-openai-rocm:v0.14.0."""
+ORIN, ORIN_SINCE = 8.7, 20
+"""A Jetson Orin's compute capability, and the minor version of vLLM from which NVIDIA runs vLLM's
+own image there, under JetPack 7.2 or newer (NVIDIA/skills, jetson-llm-serve). Its kernels for 8.7
+are in the arm64 wheels that were read, 0.20.2 to 0.33.0."""
+ORIN_NEEDS = "A Jetson Orin needs JetPack 7.2 or newer for this image."
+ORIN_IMAGES = {
+    "vllm": "NVIDIA's ghcr.io/nvidia-ai-iot/vllm:latest-jetson-orin has a version of its own",
+    "sglang": "build one with jetson-containers, as SGLang's documentation has it",
+    "llama.cpp": "NVIDIA's ghcr.io/nvidia-ai-iot/llama_cpp:latest-jetson-orin has a llama-server",
+}
+"""What there is instead for a Jetson Orin (docs.sglang.io, hardware-platforms/nvidia_jetson)."""
 
 
 def image(figures: EngineFigures, gpu: Gpu) -> str:
@@ -30,6 +42,12 @@ def image(figures: EngineFigures, gpu: Gpu) -> str:
     if figures.name == "vllm" and minor(version) >= ROCM_SINCE:
         images["AMD", "vllm"] = f"vllm/vllm-openai-rocm:v{version}"
     found = images.get((gpu.vendor, figures.name))
+    if is_orin(gpu) and not (figures.name == "vllm" and minor(version) >= ORIN_SINCE):
+        instead = ORIN_IMAGES.get(figures.name)
+        raise PlanRefused(
+            f"no image of {ENGINES[figures.name].label} {version} is published for {gpu.name}"
+            + ("" if instead is None else f": {instead}")
+        )
     if found is None and gpu.vendor == "custom":
         raise PlanRefused(
             "of a custom GPU only the memory is known, not whose drivers its image needs: choose "
@@ -43,10 +61,9 @@ def image(figures: EngineFigures, gpu: Gpu) -> str:
     return found
 
 
-def minor(version: str) -> int:
-    """28 of 0.28.0."""
-    parts = version.split(".")
-    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
+def is_orin(gpu: Gpu) -> bool:
+    """Whether it is a Jetson Orin, whose containers see the GPU by NVIDIA's runtime."""
+    return gpu.vendor == "NVIDIA" and gpu.cuda_capability == ORIN
 
 
 def _three(version: str) -> str:
@@ -70,6 +87,8 @@ def compose_access(gpu: Gpu, gpus: int) -> dict[str, Any]:
             "group_add": ["video"],
             "security_opt": ["seccomp:unconfined"],
         }
+    if is_orin(gpu):
+        return {"runtime": "nvidia"}
     which: dict[str, Any] = {"count": gpus}
     if gpu.stands_alone:
         which = {"device_ids": ["${MIG_UUID:?of the slice, as nvidia-smi -L lists it}"]}

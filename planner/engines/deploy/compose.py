@@ -3,7 +3,7 @@
 from typing import Any
 
 from planner.engines.deploy.cards import compose_access
-from planner.engines.deploy.service import CONFIG_PATH, MODELS, Service
+from planner.engines.deploy.service import CONFIG_PATH, MODELS, Service, target
 from planner.engines.deploy.startup import longest_start_s
 from planner.engines.yaml_text import yaml_text
 from planner.errors import PlanRefused
@@ -23,10 +23,13 @@ def compose(service: Service) -> str:
 
 def compose_data(service: Service) -> dict[str, Any]:
     """The file as data (Compose specification)."""
-    mounts = ["hf-cache:/root/.cache/huggingface"]
-    if service.reads_files:
+    mounts: list[Any] = ["hf-cache:/root/.cache/huggingface"]
+    if service.files:
         mounts.append(f".{MODELS}:{MODELS}:ro")
-    mounts += [f"{folder}:{folder}:ro" for folder in service.folders]
+    mounts += [
+        {"type": "bind", "source": _text(f), "target": _text(target(f)), "read_only": True}
+        for f in service.folders
+    ]
     reads = [{"source": CONFIG, "target": CONFIG_PATH}] if service.config else []
     health = f"curl -fs http://localhost:{service.port}/health || exit 1"
     return {
@@ -35,7 +38,7 @@ def compose_data(service: Service) -> dict[str, Any]:
             service.name: {
                 "image": service.image,
                 "entrypoint": [service.args[0]],
-                "command": list(service.args[1:]),
+                "command": [_text(word) for word in service.args[1:]],
                 "ports": [f"{service.port}:{service.port}"],
                 "environment": {"HF_TOKEN": "${HF_TOKEN:-}"},
                 "volumes": mounts,
@@ -55,3 +58,8 @@ def compose_data(service: Service) -> dict[str, Any]:
         "volumes": {"hf-cache": {}},
         **({"configs": {CONFIG: {"content": service.config}}} if reads else {}),
     }
+
+
+def _text(word: str) -> str:
+    """As Compose reads it, which takes $NAME for a variable."""
+    return word.replace("$", "$$")

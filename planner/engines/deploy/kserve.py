@@ -44,7 +44,7 @@ def llm_inference_service_data(service: Service, deployment: Deployment) -> dict
     """The model, its parallelism and a pod; flags that are neither go to the container."""
     if service.engine != "vllm":
         raise PlanRefused("LLMInferenceService runs vLLM: choose it or use InferenceService")
-    if service.folders:
+    if service.folders or service.files:
         raise PlanRefused("LLMInferenceService reads a repository: give the model's Hub id")
     if service.nodes > 1 and deployment.data_parallel_size == 1:
         raise PlanRefused(

@@ -9,7 +9,14 @@ is evicted, while memory that nobody writes is not taken: the pod's own limit, i
 from typing import Any
 
 from planner.engines.deploy.cards import resource
-from planner.engines.deploy.service import CONFIG_PATH, MODELS, SECRET, SECRET_KEY, Service
+from planner.engines.deploy.service import (
+    CONFIG_PATH,
+    MODELS,
+    SECRET,
+    SECRET_KEY,
+    Service,
+    target,
+)
 from planner.engines.deploy.startup import longest_start_s
 from planner.engines.engine import CONFIG_NAME
 from planner.engines.yaml_text import yaml_text
@@ -111,13 +118,15 @@ def pod(service: Service, args: tuple[str, ...] | None = None, *, serves: bool =
         folder = CONFIG_PATH.removesuffix(f"/{CONFIG_NAME}")
         container["volumeMounts"].append({"name": "config", "mountPath": folder})
         volumes.append({"name": "config", "configMap": {"name": f"{service.name}-config"}})
-    if service.reads_files:
+    if service.files:
         claim = {"claimName": "models", "readOnly": True}
         container["volumeMounts"].append({"name": "models", "mountPath": MODELS})
         volumes.append({"name": "models", "persistentVolumeClaim": claim})
     for number, folder in enumerate(service.folders):
         name = f"model-{number}"
-        container["volumeMounts"].append({"name": name, "mountPath": folder, "readOnly": True})
+        container["volumeMounts"].append(
+            {"name": name, "mountPath": target(folder), "readOnly": True}
+        )
         kind = "File" if folder.endswith(".gguf") else "Directory"
         volumes.append({"name": name, "hostPath": {"path": folder, "type": kind}})
     return {"containers": [container], "volumes": volumes}

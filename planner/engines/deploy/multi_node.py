@@ -9,7 +9,7 @@ LeaderWorkerSet gives every pod its group's size, its own index and the leader's
 from typing import Any
 
 from planner.engines.deploy.kubernetes import front, pod
-from planner.engines.deploy.service import Service
+from planner.engines.deploy.service import MODELS, Service, target
 from planner.engines.yaml_text import yaml_text
 from planner.errors import PlanRefused
 
@@ -73,14 +73,19 @@ def slurm(service: Service) -> str:
     """A Slurm job of TensorRT-LLM over several nodes, for a cluster with the Pyxis plugin."""
     if service.engine != "tensorrt-llm" or service.nodes < 2:
         raise PlanRefused("A Slurm job is for TensorRT-LLM on several nodes")
-    mounts = '--container-mounts="$PWD:/config" ' if service.config else ""
+    mounts = ["$PWD:/config"] if service.config else []
+    mounts += [f"$PWD{MODELS}:{MODELS}"] if service.files else []
+    mounts += [f"{folder}:{folder}" for folder in service.folders]
+    if any(mark in folder for folder in service.folders for mark in ':,"$`\\'):
+        raise PlanRefused("Pyxis has no way to write such a path: rename the folder of the model")
+    mounted = f'--container-mounts="{",".join(mounts)}" ' if mounts else ""
     return (
         "#!/bin/sh\n"
         f"#SBATCH --job-name={service.name}\n"
         f"#SBATCH --nodes={service.nodes}\n"
         f"#SBATCH --ntasks-per-node={service.gpus}\n"
         f"#SBATCH --gres=gpu:{service.gpus}\n"
-        f"exec srun --mpi=pmix --container-image={service.image.replace('/', '#', 1)} {mounts}"
+        f"exec srun --mpi=pmix --container-image={service.image.replace('/', '#', 1)} {mounted}"
         f"trtllm-llmapi-launch {service.shell}\n"
     )
 
@@ -89,6 +94,8 @@ def ray_cluster(service: Service) -> str:
     """A shell script that every node runs: with no argument on the head, with its address else."""
     if service.engine != "vllm" or service.nodes < 2:
         raise PlanRefused("A Ray cluster is for vLLM on several nodes")
+    if service.files or any(target(folder) != folder for folder in service.folders):
+        raise PlanRefused("The script runs in no container: give models by whole paths")
     return (
         "#!/bin/sh\n"
         f"# {service.nodes} nodes of {service.gpus} GPUs. On the first: sh ray-cluster.sh\n"

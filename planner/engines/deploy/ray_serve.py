@@ -33,6 +33,8 @@ def ray_serve_data(service: Service, gpu_id: str) -> dict[str, Any]:
     """The application as data; flags of the command become engine_kwargs."""
     if service.engine != "vllm":
         raise PlanRefused("Ray Serve LLM runs vLLM: choose that engine")
+    if service.files:
+        raise PlanRefused("Ray Serve mounts nothing: give models by whole paths of the nodes")
     config: dict[str, Any] = {
         "model_loading_config": {"model_id": service.name, "model_source": service.model},
     }

@@ -12,11 +12,13 @@ from planner.errors import PlanRefused
 from planner.hardware import Gpu
 from planner.units import ceil_div
 
-GPUS_PER_NODE = 8
 PORTS = {"vllm": 8000, "sglang": 30000, "tensorrt-llm": 8000, "llama.cpp": 8080}
 CONFIG_PATH = f"/config/{CONFIG_NAME}"
 MODELS = "/models"
-"""Folder of GGUF files in llama.cpp's container: ./models, or the claim 'models'."""
+"""Folder in the container of models that are named by a path from here, and of llama.cpp's GGUF
+files: ./models, or the claim 'models'."""
+FROM_HERE = re.compile(r"^(?:~?/|\.{1,2}/)+")
+"""What leads from here to a path."""
 SECRET, SECRET_KEY = "hf-token", "token"
 """Name and key of the Kubernetes secret with the Hub's token."""
 
@@ -27,7 +29,8 @@ class Service:
 
     gpus, of the kind `gpu`, are those of one node; nodes above 1 need a cluster. weights_bytes: of
     the whole model. config: text of a file that args name by CONFIG_PATH. version: the engine's.
-    folders: paths of models in args, to be mounted as they are.
+    folders: whole paths of models, to be mounted where args have them. files: models in MODELS, by
+    their paths there.
     """
 
     name: str
@@ -44,21 +47,12 @@ class Service:
     config: str = ""
     version: str = ""
     folders: tuple[str, ...] = ()
-
-    @property
-    def reads_files(self) -> bool:
-        """Whether the model is a file that must be mounted, and no repository."""
-        return self.engine == "llama.cpp"
-
-    @property
-    def file(self) -> str:
-        """The model's own name in MODELS, where it is read from there."""
-        return self.args[2].removeprefix(f"{MODELS}/") if self.reads_files else ""
+    files: tuple[str, ...] = ()
 
     @property
     def downloads(self) -> bool:
         """Whether the model comes from the Hub."""
-        return not self.reads_files and self.model not in self.folders
+        return self.engine != "llama.cpp" and not _is_path(self.model)
 
     @property
     def shell(self) -> str:
@@ -72,10 +66,10 @@ def service_of(
     gpu: Gpu,
     weights_bytes: int,
     *,
-    gpus_per_node: int = GPUS_PER_NODE,
+    gpus_per_node: int | None = None,
     replicas: int = 1,
 ) -> Service:
-    """The service of a planned engine.
+    """The service of a planned engine. gpus_per_node: else as many as a machine has of `gpu`.
 
     Raises PlanRefused for libraries that serve nothing, for plans that the engine would refuse,
     for cards of which no image is known, and for GPUs that fill no whole node.
@@ -84,6 +78,7 @@ def service_of(
         raise PlanRefused(f"{figures.name} is a library and no server: choose another engine")
     if figures.refused is not None:
         raise PlanRefused(f"{figures.name} would not start: {figures.refused}")
+    gpus_per_node = gpus_per_node or gpu.gpus_of_machine
     nodes = ceil_div(deployment.gpus, gpus_per_node)
     if deployment.gpus % nodes:
         raise PlanRefused(
@@ -97,26 +92,57 @@ def service_of(
     port = PORTS[figures.name]
     words = [CONFIG_PATH if word == CONFIG_NAME else word for word in shlex.split(figures.command)]
     if figures.name == "llama.cpp":
-        file = words[2].rpartition("/")[2]
-        words = ["/app/llama-server", "-m", f"{MODELS}/{file}", *words[3:]]
+        words = ["/app/llama-server", "-m", f"./{words[2].rpartition('/')[2]}", *words[3:]]
+    words, folders, found = _in_container(words)
     args = (*words, "--host", "0.0.0.0", "--port", str(port))
     return Service(
         dns_name(model), model, figures.name, cards.image(figures, gpu), args, port,
         deployment.gpus // nodes, nodes, gpu, weights_bytes, replicas, figures.config_file,
-        figures.version, _folders(words),
+        figures.version, folders, found,
     )  # fmt: skip
 
 
-def _folders(words: list[str]) -> tuple[str, ...]:
-    """Paths among the words of a command, and in the JSON of one, that are a model's."""
-    if words[0].startswith("/"):
-        return ()
-    found = [word for word in words if word.startswith("/") and word != CONFIG_PATH]
-    for word in words:
+def _in_container(words: list[str]) -> tuple[list[str], tuple[str, ...], tuple[str, ...]]:
+    """The command with the paths that its models have in the container; whole paths among them,
+    and those in MODELS.
+
+    A path from here means nothing there.
+    """
+    folders: dict[str, None] = {}
+    files: dict[str, None] = {}
+
+    def there(path: str) -> str:
+        if path.startswith("/"):
+            folders[path] = None
+            return target(path)
+        name = FROM_HERE.sub("", path)
+        files[name] = None
+        return f"{MODELS}/{name}"
+
+    moved = [words[0]]
+    for word in words[1:]:
         if word.startswith("{"):
-            model = json.loads(word).get("model")
-            found += [model] if isinstance(model, str) and model.startswith("/") else []
-    return tuple(dict.fromkeys(found))
+            found = json.loads(word)
+            if isinstance(found.get("model"), str) and _is_path(found["model"]):
+                word = json.dumps({**found, "model": there(found["model"])})
+        elif word != CONFIG_PATH and _is_path(word):
+            word = there(word)
+        moved.append(word)
+    return moved, tuple(folders), tuple(files)
+
+
+def target(folder: str) -> str:
+    """Where a whole path is mounted: the same, but for ':', which Kubernetes refuses."""
+    return folder.replace(":", "-")
+
+
+def _is_path(word: str) -> bool:
+    """A file or folder, and no repository of the Hub: those have one slash and no dot before it."""
+    if word.startswith(("-", "<")) or "://" in word:
+        return False
+    return (
+        word.startswith(("/", "./", "../", "~/")) or word.endswith(".gguf") or word.count("/") > 1
+    )
 
 
 def dns_name(model: str) -> str:

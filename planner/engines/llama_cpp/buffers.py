@@ -36,7 +36,8 @@ class Layer:
 
 
 def layers_of(model: Model, assignment: Assignment) -> tuple[Layer, ...]:
-    """Every block in order."""
+    """Every block in order, with its weights by `assignment`."""
+    groups = {index: group for group in model.groups for index in group.layers}
     found: dict[int, Layer] = {}
     for part in assignment.layers:
         total = experts = largest = 0
@@ -47,7 +48,7 @@ def layers_of(model: Model, assignment: Assignment) -> tuple[Layer, ...]:
                 experts += size
                 largest = max(largest, size)
         for index in part.layers:
-            found[index] = Layer(total, experts, largest, part.group)
+            found[index] = Layer(total, experts, largest, groups[index])
     return tuple(found[index] for index in sorted(found))
 
 

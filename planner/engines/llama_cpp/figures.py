@@ -22,7 +22,6 @@ from planner.engines.llama_cpp.fit import fitted, is_fitted
 from planner.engines.llama_cpp.log import log_lines
 from planner.engines.llama_cpp.options import LlamaCppOptions
 from planner.engines.llama_cpp.placement import Placement, weights_of
-from planner.engines.llama_cpp.windows import has_windows
 from planner.errors import PlanRefused
 from planner.estimate import total
 from planner.formats.quantization import assign
@@ -171,7 +170,7 @@ def _notes(
             f"The CPU computes {where}{chosen}: host memory holds {host} with their cache and the "
             "input table."
         )
-    if has_windows(placement.model) and not placement.windowed:
+    if placement.drops_windows:
         found.append("llama.cpp uses no windows of this model: all of its layers keep every token.")
     if options.ctx_size is None and longest and ctx_size < longest:
         found.append(f"--fit shortens the context from {longest:,} to {ctx_size:,} tokens.")

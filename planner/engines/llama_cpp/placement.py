@@ -18,7 +18,7 @@ from planner.engines.llama_cpp.buffers import (
     state_bytes,
 )
 from planner.engines.llama_cpp.options import LlamaCppOptions, cache_types
-from planner.engines.llama_cpp.windows import keeps_windows
+from planner.engines.llama_cpp.windows import as_read, has_windows
 from planner.errors import PlanRefused
 from planner.estimate import Estimate
 from planner.formats.gguf_assignment import held_in_gguf
@@ -44,14 +44,15 @@ class Placement:
         options: LlamaCppOptions,
         config: Mapping[str, Any] | None = None,
     ) -> None:
+        published, model = model, as_read(model, config)
         self.model, self.options = model, options
+        self.drops_windows = has_windows(published) and not has_windows(model)
         self.factors = rope_factor_bytes(model, config)
         self.mixed = deployment.weights_dtype.lower() in BASE
         self.layers = layers_of(model, assignment)
         self.front, self.back = ends_of(model, assignment)
         self.keys, self.values = cache_types(deployment, options)
         self.num_gpus = deployment.gpus
-        self.windowed = keeps_windows(model)
         self.where = devices(len(self.layers), options.n_gpu_layers, deployment.gpus)
         self.spilled = frozenset(i for i in range(len(self.layers)) if on_cpu_experts(i, options))
 
@@ -97,7 +98,7 @@ class Placement:
                 continue
             for mixer in layer.group.mixers:
                 tensors = mixer.cache()
-                window = tensors[0].window if tensors and self.windowed else None
+                window = tensors[0].window if tensors else None
                 each = cell_bytes(mixer, self.keys, self.values, self.options)
                 total += each * cells(ctx_size, window, self.options)
             total += self.options.slots * state_bytes(layer.group)

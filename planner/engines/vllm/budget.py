@@ -6,6 +6,7 @@ from typing import Any
 
 from planner.activations import activation_terms
 from planner.deployment import Deployment
+from planner.engines.checkpoint import checkpoint_of
 from planner.engines.drafter import HEADS
 from planner.engines.engine import within
 from planner.engines.loaded_weights import (
@@ -19,6 +20,7 @@ from planner.engines.stages import draft_weights
 from planner.engines.vision_tower import WITH_TOWER, Tower, tower_of
 from planner.engines.vllm import overheads
 from planner.engines.vllm.activation import Batch, activation
+from planner.engines.vllm.command import QUANTISED_ON_LOAD
 from planner.engines.vllm.ends import ends_of
 from planner.engines.vllm.options import Settings, VllmOptions
 from planner.engines.vllm.runner import second_runner, wrapper_of
@@ -50,6 +52,11 @@ class Budget:
     @property
     def spent(self) -> int:
         return sum(part.bytes for part in self.components.values())
+
+    @property
+    def least_spent(self) -> int:
+        """With every component at the low end of its range."""
+        return sum(part.low_bytes for part in self.components.values())
 
 
 def stage_budget(
@@ -83,9 +90,10 @@ def stage_budget(
     )  # fmt: skip
     eager = options.enforce_eager or deployment.enforce_eager
     speculative = options.speculative_config
+    checkpoint = checkpoint_of(model.source, model, deployment, QUANTISED_ON_LOAD)
     second = second_runner(
         model, settings.rules, None if speculative is None else speculative.method,
-        pools=not generates, quantised=assignment.method is not None,
+        pools=not generates, quantised=checkpoint.quantised,
         wrapper=wrapper_of(config), stages=len(spans), amd=gpu.vendor == "AMD",
     )  # fmt: skip
     batch = Batch(

@@ -33,7 +33,7 @@ from planner.engines.vllm.compressed import is_compressed
 from planner.engines.vllm.log import log_lines
 from planner.engines.vllm.options import Settings, VllmOptions, resolve
 from planner.engines.vllm.pool import Pool, align, make_pool
-from planner.engines.vllm.refusals import before_start, in_warm_up
+from planner.engines.vllm.refusals import before_start, cache_beyond_memory, in_warm_up
 from planner.engines.vllm.requests import most_running, requests_in
 from planner.engines.vllm.runner import wrapper_of
 from planner.engines.vllm.specs import layer_specs
@@ -119,19 +119,23 @@ def vllm_figures(
         retained_tokens=settings.retained_tokens,
     )
     pool = pool_of(left)
-    binding = left.index(min(left))
+    fixed = options.kv_cache_memory_bytes is not None
+    spent = [stage.spent for stage in stages]
+    binding = spent.index(max(spent)) if fixed else left.index(min(left))
     stage = stages[binding]
     before = overheads.before(
         overheads.communicating(model, deployment),
         deployment.pipeline_parallel_size,
         moe=model.has_experts,
     )
+    least, usual = before.low_bytes + stage.least_spent, before.bytes + stage.spent
     refused = (
         before_start(gpu, budget, before, settings)
+        or (cache_beyond_memory(gpu, least, left[binding]) if fixed else None)
         or pool.refused
         or in_warm_up(
             gpu,
-            budget,
+            stage.least_spent + left[binding] if fixed else budget,
             before,
             _outside(stage).get("cuda_graphs"),
             model,
@@ -141,7 +145,7 @@ def vllm_figures(
             tensor_parallel_size=deployment.tensor_parallel_size,
         )
     )
-    cache = _left(left[binding], stage, fixed=options.kv_cache_memory_bytes is not None)
+    cache = _left(left[binding], stage, fixed=fixed)
     other_end = cache.low_bytes if refused is None else cache.high_bytes
     otherwise = pool_of([size + other_end - cache.bytes for size in left])
     kept = pool if refused is None else Pool()
@@ -165,7 +169,11 @@ def vllm_figures(
             scaling=() if longer is None else scaling_flags(longer, config, options.version),
         ),
         refused=refused,
-        doubtful=refused == pool.refused and (refused is None) != (otherwise.refused is None),
+        doubtful=refused == pool.refused
+        and (
+            (refused is None) != (otherwise.refused is None)
+            or (fixed and usual + left[binding] > gpu.memory_bytes)
+        ),
         log_lines=log_lines(stage.components, left[binding], kept, settings),
         notes=notes_on(longer, model, workload, options.max_model_len)
         + vllm_notes.general(model, gpu, options, settings, refused, checkpoint.note)

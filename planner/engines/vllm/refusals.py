@@ -24,9 +24,25 @@ def before_start(gpu: Gpu, budget: int, before: Estimate, settings: Settings) ->
     )
 
 
+def cache_beyond_memory(gpu: Gpu, spent: int, cache: int) -> str | None:
+    """A cache of kv_cache_memory_bytes must fit beside what is spent otherwise, at the least.
+
+    vLLM then neither measures nor compares: it allocates the pool, and takes what a full batch
+    works in again when one comes (gpu_worker.determine_available_memory of 0.22.0 and 0.33.0).
+    """
+    room = gpu.memory_bytes - spent
+    if cache <= room:
+        return None
+    return (
+        f"CUDA out of memory: kv_cache_memory_bytes asks for {cache / GIB:.2f} GiB, and at most "
+        f"{max(0, room) / GIB:.2f} GiB are left beside weights, activation and CUDA graphs, which "
+        "vLLM does not check. Lower kv_cache_memory_bytes."
+    )
+
+
 def in_warm_up(
     gpu: Gpu,
-    budget: int,
+    held: int,
     before: Estimate,
     graphs: Estimate | None,
     model: Model,
@@ -36,8 +52,9 @@ def in_warm_up(
     ranks: int,
     tensor_parallel_size: int,
 ) -> str | None:
-    """graphs: those captured outside the budget, which must fit beside it; logs before 0.17 do not
-    tell by how much.
+    """held: the engine's budget, or what it spends with a cache of kv_cache_memory_bytes, which
+    respects no budget. graphs: those captured outside of that, which must fit beside it; logs
+    before 0.17 do not tell by how much.
 
     The first runner then warms the sampler up with max_num_seqs rows, for which one fp32 copy of
     the logits must still fit: gpt-oss-20b at utilisation 0.95 on one and on two H100s (0.19.0)
@@ -48,13 +65,13 @@ def in_warm_up(
     if graphs is None or not settings.rules.since(17):
         return None
     known = ranks == 1 or linked(gpu, ranks)
-    used = (before.bytes if known else before.low_bytes) + budget + graphs.bytes
+    used = (before.bytes if known else before.low_bytes) + held + graphs.bytes
     if settings.rules.graphs_in_budget:
         if used <= gpu.memory_bytes:
             return None
         return (
             f"CUDA out of memory when capturing CUDA graphs: about {graphs.bytes / GIB:.2f} GiB of "
-            f"them lie outside the budget of {budget / GIB:.2f} GiB, which vLLM "
+            f"them lie outside the budget of {held / GIB:.2f} GiB, which vLLM "
             f"{settings.rules.name} does not see. Lower gpu_memory_utilization."
         )
     if packed:

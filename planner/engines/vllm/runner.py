@@ -29,6 +29,9 @@ FIRST_ON_AMD = {
 }  # fmt: skip
 """model_type -> the minor versions, from and before, that keep it on the first runner on AMD's
 cards where they would have it on the second."""
+STAGES_ON_AMD_SINCE = 31
+"""From here on that default yields to a pipeline, as the first runner no longer schedules ahead
+with one (_get_v1_model_runner_unsupported_features of 0.31.0; 0.30.0 has no such line)."""
 
 
 def wrapper_of(config: Mapping[str, Any] | None) -> str | None:
@@ -48,7 +51,8 @@ def second_runner(
     amd: bool = False,
 ) -> bool:
     """method: of speculative decoding. wrapper: model_type of the whole file, where the decoder is
-    a part of it. stages: of a pipeline. amd: on AMD's cards."""
+    a part of it. quantised: its config.json has a quantization_config (is_quantized). stages: of a
+    pipeline. amd: on AMD's cards."""
     if method is not None and not rules.since(DRAFTING_SINCE.get(method, 0)):
         return False
     if method == "eagle3" and stages > 1 and not rules.since(STAGES_WITH_EAGLE3_SINCE):
@@ -56,7 +60,8 @@ def second_runner(
     name = wrapper or model.model_type
     if amd and name in FIRST_ON_AMD:
         since, until = FIRST_ON_AMD[name]
-        if rules.since(since) and not rules.since(until):
+        staged = stages > 1 and rules.since(STAGES_ON_AMD_SINCE)
+        if rules.since(since) and not rules.since(until) and not staged:
             return False
     if rules.since(ALL_SINCE):
         return True

@@ -110,6 +110,10 @@ def test_engines_run_where_they_have_builds() -> None:
     )
     assert not_on("vllm", load_gpu("mi300x")) is None
     assert not_on("sglang", load_gpu("v100-sxm2-16gb")) is not None
+    assert not_on("tensorrt-llm", load_gpu("jetson-agx-orin-64gb")) is not None
+    for version, runs in (("0.19.1", True), ("0.20.2", False), (None, False)):  # sm_70 in the wheel
+        assert (not_on("vllm", load_gpu("v100-sxm2-16gb"), version) is None) is runs
+        assert not_on("vllm", load_gpu("t4"), version) is None
     assert not_on("vllm", load_gpu("apple-m2-ultra")) is not None
     assert not_on("llama.cpp", load_gpu("apple-m2-ultra")) is None
     assert not_on(IDEAL, load_gpu("tpu-v5e")) is None

@@ -363,9 +363,8 @@ def test_a_folder_is_mounted_and_a_placeholder_is_named() -> None:
             "# /data/mine must be there on every node.\n"
         )
     service = documents(compose)[0]["services"]["mine"]
-    assert {"/data/mine:/data/mine:ro", "/path/to/draft:/path/to/draft:ro"} < set(
-        service["volumes"]
-    )
+    assert service["volumes"][1:] == [bound("/data/mine"), bound("/path/to/draft")]
+    assert read_by_compose(compose) == ["mine"]
     pod = documents(kubernetes)[0]["spec"]["template"]["spec"]
     mounted = {m["mountPath"]: m["name"] for m in pod["containers"][0]["volumeMounts"]}
     paths = {v["name"]: v["hostPath"]["path"] for v in pod["volumes"] if "hostPath" in v}
@@ -374,6 +373,125 @@ def test_a_folder_is_mounted_and_a_placeholder_is_named() -> None:
         "/path/to/draft": "/path/to/draft",
     }
     assert "llm-d.yaml" not in found
+
+
+def bound(source: str, target: str = "") -> dict[str, Any]:
+    """The long form of Compose's volumes, which splits nothing at ':'."""
+    return {"type": "bind", "source": source, "target": target or source, "read_only": True}
+
+
+def of_paths(name: str, draft: str, **sizes: int) -> dict[str, str]:
+    options = VllmOptions(
+        max_model_len=8192,
+        speculative_config=SpeculativeConfig(
+            method="draft_model", model=draft, num_speculative_tokens=3
+        ),
+    )
+    llama, deployment = model(LLAMA_8B), Deployment(**sizes)
+    figures = vllm_figures(llama, H100, deployment, options, draft=llama, name=name)
+    return files(figures, name, deployment, H100, WEIGHTS)
+
+
+def test_paths_from_here_are_read_in_the_folder_of_models() -> None:
+    """They mean nothing in a container, whose own folder is the image's; a Hub id has one slash."""
+    found = of_paths("./mine", "../drafts/small", pipeline_parallel_size=1)
+    said = "# mine and drafts/small belong into "
+    for name, where in (("compose.yaml", "./models"), ("kubernetes.yaml", "the claim 'models'")):
+        assert found[name].startswith(f"{said}{where}.")
+        assert "hf-cache is its own" not in found[name]
+    (service,) = documents(found["compose.yaml"])[0]["services"].values()
+    command = service["command"]
+    assert command[:2] == ["serve", "/models/mine"]
+    assert '"model": "/models/drafts/small"' in command[command.index("--speculative-config") + 1]
+    assert service["volumes"][1:] == ["./models:/models:ro"]
+    mounts = {m["mountPath"] for m in container_of(found["kubernetes.yaml"])["volumeMounts"]}
+    assert "/models" in mounts
+    assert not {"llm-d.yaml", "ray-serve.yaml"} & set(found)
+    of_hub = of_paths("a/b", "c/d")["compose.yaml"]
+    assert "/models" not in of_hub
+    assert documents(of_hub)[0]["services"]["b"]["volumes"] == ["hf-cache:/root/.cache/huggingface"]
+
+
+def container_of(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = documents(text)[0]["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def test_a_colon_and_a_dollar_in_a_path_are_no_syntax() -> None:
+    """Compose's short form splits at ':' and takes $NAME for a variable; a mountPath "must not
+    contain ':'" (Kubernetes' API)."""
+    found = of_paths("/data/q:4/$best", "c/d")
+    (service,) = documents(found["compose.yaml"])[0]["services"].values()
+    assert service["command"][:2] == ["serve", "/data/q-4/$$best"]
+    assert service["volumes"][1:] == [bound("/data/q:4/$$best", "/data/q-4/$$best")]
+    assert read_by_compose(found["compose.yaml"]) == ["best"]
+    container = container_of(found["kubernetes.yaml"])
+    assert container["args"][:2] == ["serve", "/data/q-4/$best"]
+    assert "/data/q-4/$best" in {m["mountPath"] for m in container["volumeMounts"]}
+    (volume,) = (v for v in volumes_of(found["kubernetes.yaml"]) if "hostPath" in v)
+    assert volume["hostPath"]["path"] == "/data/q:4/$best"
+
+
+def test_a_slurm_job_mounts_a_folder() -> None:
+    """Pyxis: --container-mounts=SRC:DST,..."""
+    deployment = Deployment(tensor_parallel_size=16)
+    llama, trt = model(LLAMA_8B), TensorrtLlmOptions(free_gpu_memory_fraction=0.45)
+    figures = tensorrt_llm_figures(llama, H100, deployment, trt, name="/data/mine")
+    job = files(figures, "/data/mine", deployment, H100, WEIGHTS)["slurm.sh"]
+    assert '--container-mounts="/data/mine:/data/mine" ' in job
+
+
+@pytest.mark.parametrize(
+    ("gpu", "nodes"), [("h100-sxm5-80gb", 1), ("gb200-186gb", 2), ("gb300-288gb", 2)]
+)
+def test_a_node_has_as_many_gpus_as_its_machine(gpu: str, nodes: int) -> None:
+    """NVIDIA's trays of GB200 and GB300 have four each, joined by NVLink over nodes."""
+    card, deployment = load_gpu(gpu), Deployment(tensor_parallel_size=8)
+    options = VllmOptions(max_model_len=8192)
+    figures = vllm_figures(model(LLAMA_8B), card, deployment, options, name=NAME)
+    found = files(figures, NAME, deployment, card, WEIGHTS)
+    assert ("compose.yaml" in found) is (nodes == 1)
+    assert ("leader-worker-set.yaml" in found) is (nodes == 2)
+    if nodes == 2:
+        text = found["leader-worker-set.yaml"]
+        group = documents(text)[0]["spec"]["leaderWorkerTemplate"]
+        head = group["leaderTemplate"]["spec"]["containers"][0]
+        assert head["resources"]["limits"] == {"nvidia.com/gpu": "4"}
+        assert "needs a ComputeDomain" in text
+    service = service_of(figures, NAME, deployment, card, WEIGHTS, gpus_per_node=8)
+    assert service.nodes == 1
+
+
+def test_a_jetson_has_the_image_that_nvidia_runs_there() -> None:
+    """vLLM's own from 0.20, under JetPack 7.2; docker run --runtime nvidia (jetson-llm-serve)."""
+    card, llama, deployment = load_gpu("jetson-agx-orin-64gb"), model(LLAMA_8B), Deployment()
+    for version, name in (("0.33.0", "vllm/vllm-openai:v0.33.0"), ("0.19.1", None)):
+        options = VllmOptions(version=version, max_model_len=8192)
+        figures = vllm_figures(llama, card, deployment, options, name=NAME)
+        if name is None:
+            with pytest.raises(PlanRefused, match="nvidia-ai-iot/vllm:latest-jetson-orin"):
+                files(figures, NAME, deployment, card, WEIGHTS)
+            continue
+        text = files(figures, NAME, deployment, card, WEIGHTS)["compose.yaml"]
+        assert text.startswith("# A Jetson Orin needs JetPack 7.2")
+        (service,) = documents(text)[0]["services"].values()
+        assert (service["image"], service["runtime"]) == (name, "nvidia")
+        assert "deploy" not in service
+        assert read_by_compose(text) == ["llama-3-1-8b-instruct"]
+    local = llama_cpp_figures(llama, card, deployment, LlamaCppOptions(), name="m.gguf")
+    with pytest.raises(PlanRefused, match="nvidia-ai-iot/llama_cpp"):
+        files(local, "m.gguf", deployment, card, WEIGHTS)
+    by_sglang = sglang_figures(llama, card, deployment, SglangOptions(), name=NAME)
+    with pytest.raises(PlanRefused, match="jetson-containers"):
+        files(by_sglang, NAME, deployment, card, WEIGHTS)
+
+
+def test_a_v100_has_llama_cpps_image() -> None:
+    """server-cuda is built by CUDA 12.8 (cuda.Dockerfile), with PTX for 7.0 (ggml-cuda's CMake)."""
+    card, llama, deployment = load_gpu("v100-sxm2-32gb"), model(LLAMA_8B), Deployment()
+    figures = llama_cpp_figures(llama, card, deployment, LlamaCppOptions(), name="m.gguf")
+    text = files(figures, "m.gguf", deployment, card, WEIGHTS)["compose.yaml"]
+    assert "ghcr.io/ggml-org/llama.cpp:server-cuda" in text
 
 
 def test_a_repository_needs_no_remark() -> None:

@@ -1,6 +1,7 @@
 """Offers and a target that the tests of the search share."""
 
-from planner.search.space import CACHES, WEIGHTS, Offer, Target
+from planner.offer import Offer
+from planner.search.space import CACHES, WEIGHTS, Target
 from planner.timing.latency import Request
 from presets.gpus import load_gpu
 

@@ -1,8 +1,11 @@
 """An engine's own rules in a search: what it admits, and its figures asked alone."""
 
+from typing import Any
+
 import pytest
 
 from planner.errors import PlanRefused
+from planner.hf_config import parse
 from planner.search.engine import engine_figures
 from planner.search.report import (
     why,
@@ -39,6 +42,28 @@ def test_an_engine_admits_less_than_plain_bytes_and_says_so() -> None:
     for candidate in lost:
         assert candidate.admitted < 90
         assert f"it runs {candidate.admitted:,} of 90 sequences at once" in why(candidate, free)
+
+
+def test_times_are_without_windows_where_an_engine_has_none() -> None:
+    """llama.cpp reads Phi-3's file without its window of 2,047 tokens: its times are those of a
+    configuration that has none, vLLM's those of the published one."""
+    published = load_model_config("phi-3-mini-4k-instruct")
+    target = TARGET.model_copy(
+        update={"request": Request(prompt_tokens=3500, output_tokens=500), "concurrency": 8,
+                "ttft_p95_s": None, "tpot_s": None}
+    )  # fmt: skip
+
+    def times(config: dict[str, Any], engine: str) -> tuple[float, float]:
+        space = Space(max_gpus=1, engines=("vllm", "llama.cpp"), chunk_tokens=(2048,))
+        found = search(parse(config), OFFERS[:1], speed_of, target, space, config=config)
+        (one,) = (c for c in found.winners if c.engine == engine)
+        assert one.ttft_s
+        assert one.tpot_s
+        return one.ttft_s, one.tpot_s
+
+    whole = {**published, "sliding_window": None}
+    assert times(published, "llama.cpp") == times(whole, "llama.cpp") == times(whole, "vllm")
+    assert times(published, "vllm")[1] < times(published, "llama.cpp")[1]
 
 
 def test_the_engines_figures_of_a_winner_agree() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from planner.errors import PlanRefused
+from planner.offer import Offer
 from planner.plan import make_plan
 from planner.search.candidates import Candidate, Found
 from planner.search.data import as_data
@@ -20,7 +21,6 @@ from planner.search.report import (
 from planner.search.search import search
 from planner.search.space import (
     SERVING,
-    Offer,
     Space,
     Target,
 )

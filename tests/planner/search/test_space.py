@@ -5,13 +5,13 @@ import pytest
 from planner.errors import PlanRefused
 from planner.hardware import custom_gpu
 from planner.hf_config import parse
+from planner.offer import Offer
 from planner.search.report import (
     name,
 )
 from planner.search.search import search
 from planner.search.space import (
     IDEAL,
-    Offer,
     Space,
     Target,
     deployments,

@@ -147,6 +147,21 @@ def test_pool_and_limits_are_the_engines_answer(
     assert one.requests_at_once(8192) == pytest.approx(asked.requests, abs=0.01 * asked.requests)
 
 
+def test_steps_read_every_token_where_the_engine_has_no_windows() -> None:
+    """Phi-3's window of 2,047 is none in llama.cpp: a step at 4,000 tokens reads all of them."""
+    deployment = Deployment()
+
+    def step_s(engine: str) -> float:
+        phi = model("phi-3-mini-4k-instruct")
+        figures = figures_for(engine, options_for(engine, {}), phi, GPU, deployment)
+        one = engine_replica(figures, phi, GPU, deployment, speed_of(GPU))
+        return one.clock.decode_s(1, 4000)
+
+    assert GPU.memory_bandwidth_bytes_per_s
+    read = 32 * 2 * 32 * 96 * 2 * (4000 - 2047) / GPU.memory_bandwidth_bytes_per_s
+    assert step_s("llama.cpp") - step_s("vllm") > 0.9 * read
+
+
 def test_an_engine_that_would_not_start_simulates_nothing() -> None:
     gpu = load_gpu("rtx-4090")
     figures = figures_for("vllm", options_for("vllm", {}), model(), gpu, Deployment())

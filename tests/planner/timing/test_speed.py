@@ -4,10 +4,11 @@ import pytest
 
 from planner.deployment import Deployment
 from planner.hf_config import parse
+from planner.offer import Offer
 from planner.search.data import row
 from planner.search.report import name, tpot
 from planner.search.search import search
-from planner.search.space import Offer, Space, Target
+from planner.search.space import Space, Target
 from planner.timing.latency import Request, latency
 from presets.gpus import all_gpus, load_gpu
 from presets.models import load_model_config

@@ -7,6 +7,7 @@ import pytest
 from planner.calibration import Calibration, KernelPoint, MemoryCalibration, Roofs
 from planner.hardware import gpu_calibrated
 from planner.hf_config import parse
+from planner.offer import Offer
 from planner.training.compute import ATTENTION_BACKWARD
 from planner.training.explain import derivation
 from planner.training.plan import TrainingPlan, plan_training
@@ -95,9 +96,10 @@ def test_flops_of_a_step_are_six_per_parameter_and_token_and_attention() -> None
     assert time.model_flops == pytest.approx(2 * 3 * 4096 * per_token, rel=1e-6)
     assert time.tokens == 2 * 3 * 4096
     assert time.tokens_per_s == pytest.approx(2 * 3 * 4096 / time.total_s)
-    assert time.usd_per_billion_tokens(3.6) == pytest.approx(
-        3.6 * 2 * 1e9 / (2 * 3 * 4096) * time.total_s / 3600
-    )
+    hours = 1e9 / (2 * 3 * 4096) * time.total_s / 3600
+    for lot, charged in ((1, 2), (8, 8)):
+        offer = Offer(gpu=plan.gpu, usd_per_gpu_hour=3.6, lot=lot)
+        assert time.usd_per_billion_tokens(offer) == pytest.approx(3.6 * charged * hours)
 
 
 def test_a_pipeline_idles_with_what_its_links_take() -> None:

@@ -154,6 +154,19 @@ def test_exaone4_has_windows_at_64_layers_alone() -> None:
     assert placed({**config, "num_hidden_layers": 32}, **ONE).cache(0, 32768) == 4096 * 32 * 32768
 
 
+def test_a_window_is_the_one_that_the_file_names() -> None:
+    """conversion/mimo.py writes MiMo-V2's sliding_window of 128, of which transformers' class makes
+    129 (sliding_window_size + 1): 4 slots of 128 and a micro-batch of 512 are 1,024 cells for 39
+    layers of 8 heads of 192 + 128; 9 layers of 4 keep everything."""
+    config = load_model_config("mimo-v2-flash")
+    found = model(config)
+    one = Placement(
+        found, assign(found, "bf16"), Deployment(weights_dtype="bf16"), LlamaCppOptions(), config
+    )
+    each = 2 * (192 + 128)
+    assert one.cache(0, 32768) == each * (9 * 4 * 32768 + 39 * 8 * 1024)
+
+
 def test_windows_that_are_not_used_are_said_and_unknown_ones_refused() -> None:
     phi = model(load_model_config("phi-3-mini-4k-instruct"))
     found = llama_cpp_figures(phi, H100, Deployment(), LlamaCppOptions())

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures
 from planner.engines.loaded_weights import allocated, loaded_weights
+from planner.engines.remedies import with_remedies
 from planner.engines.vision_tower import tower_of
 from planner.engines.vllm.ends import ends_of
 from planner.engines.vllm.figures import vllm_figures
@@ -148,6 +149,34 @@ def test_gpt_oss_runs_out_of_memory_in_sampler_warm_up(
     )
     assert (found.refused is not None) is refused
     assert not refused or "warming up sampler" in str(found.refused)
+
+
+@pytest.mark.parametrize(("cache_gib", "refused"), [(4, False), (57, False), (66, True)])
+def test_a_cache_given_in_bytes_respects_no_budget(cache_gib: int, refused: bool) -> None:
+    """gpt-oss-20b at 0.95 fails beside a budget of 75.23 GiB, which a cache of 4 GiB does not fill.
+    One of 57 and the log's 13.67 GiB of weights fit 79.19, one of 66 does not with them alone."""
+    found = figures(
+        "openai/gpt-oss-20b", gpu_memory_utilization=0.95,
+        kv_cache_memory_bytes=cache_gib * GIB, **LLM_D,
+    )  # fmt: skip
+    assert (found.refused is not None) is refused
+    assert found.kv_cache.bytes == cache_gib * GIB
+
+
+def test_a_cache_beyond_the_card_is_refused_with_one_that_fits() -> None:
+    """vLLM 0.33.0 says that it "does not respect the gpu_memory_utilization config"."""
+
+    def of(options: VllmOptions) -> EngineFigures:
+        return figures("llama-3.1-8b", **options.model_dump(exclude_none=True))
+
+    asked = VllmOptions(version="0.33.0", kv_cache_memory_bytes=200 * GIB, max_model_len=8192)
+    found = with_remedies("vllm", asked, of)
+    assert "asks for 200.00 GiB" in str(found.refused)
+    (remedy,) = found.remedies
+    flag, size = remedy.split()
+    assert flag == "--kv-cache-memory-bytes"
+    most = H100.memory_bytes - sum(part.bytes for part in found.components.values())
+    assert most - GIB < int(size) < most
 
 
 def test_a_budget_beyond_what_is_free_is_refused() -> None:

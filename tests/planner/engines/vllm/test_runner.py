@@ -2,10 +2,13 @@
 
 import pytest
 
+from planner.deployment import Deployment
+from planner.engines.vllm.figures import vllm_figures
 from planner.engines.vllm.in_flight import overlap_of
 from planner.engines.vllm.options import VllmOptions, resolve
 from planner.engines.vllm.runner import second_runner
 from planner.engines.vllm.versions import rules_of
+from planner.estimate import Estimate
 from planner.hf_config import parse
 from presets.gpus import load_gpu
 from presets.models import load_model_config
@@ -98,13 +101,56 @@ def test_amds_cards_keep_some_on_the_first(
     assert found == [nvidia, amd]
 
 
+@pytest.mark.parametrize(
+    ("version", "stages", "expected"),
+    [("0.30.0", 2, False), ("0.31.0", 1, False), ("0.31.0", 2, True)],
+)
+def test_a_pipeline_leaves_amds_default_from_0_31(
+    version: str, stages: int, expected: bool
+) -> None:
+    """0.31.0 keeps to ROCM_DEFAULT_MRV1_ARCHITECTURES only where the first runner can serve the
+    configuration, and there it cannot schedule a pipeline ahead; 0.30.0 does not ask."""
+    experts = parse(load_model_config("qwen3-30b-a3b"))
+    rules = rules_of(version)
+    found = second_runner(experts, rules, wrapper="deepseek_v4", stages=stages, amd=True)
+    assert found is expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "like"), [("int4", {"quant_method": "awq", "bits": 4, "group_size": 128}),
+                        ("fp8", None), ("nf4", None)],
+)  # fmt: skip
+@pytest.mark.parametrize("version", ["0.22.1", "0.23.0"])
+def test_weights_that_only_a_checkpoint_has_start_as_that_checkpoint_does(
+    asked: str, like: dict[str, object] | None, version: str
+) -> None:
+    """is_quantized of 0.22.1 and 0.23.0 is hf_config.quantization_config, which an AWQ checkpoint
+    has and a 16-bit one that --quantization fp8 or bitsandbytes rewrites while loading has not."""
+    config = dict(load_model_config("qwen3-8b"))
+    card, options = load_gpu("h100-sxm5-80gb"), VllmOptions(version=version)
+
+    def activation(found: dict[str, object], weights: str) -> Estimate:
+        deployment = Deployment(weights_dtype=weights)
+        figures = vllm_figures(parse(found), card, deployment, options, config=found)
+        return figures.components["activation"]
+
+    own = config if like is None else {**config, "quantization_config": like}
+    assert activation(config, asked) == activation(own, "auto")
+    first = activation({**config, "quantization_config": {"quant_method": "fp8"}}, "auto")
+    assert (activation(config, asked) == first) is (like is not None)
+
+
 def test_batches_in_flight_know_the_whole_file_and_the_card() -> None:
-    """A decoder within deepseek_vl_v2 is none of the classes that 0.26 names."""
+    """A decoder within deepseek_vl_v2 is none of the classes that 0.26 names. On AMD's cards 0.31.0
+    keeps DeepSeek-V4 on the first runner, which schedules one stage ahead, and moves a pipeline to
+    the second, which schedules any ahead (max_concurrent_batches)."""
     lite = parse(load_model_config("deepseek-v2-lite"))
     rules = rules_of("0.26.0")
     assert overlap_of(lite, rules, None, pools=False) == "all"
     assert overlap_of(lite, rules, None, pools=False, wrapper="deepseek_vl_v2") == "first"
     card = load_gpu("mi300x-192gb")
     config = load_model_config("deepseek-v4-flash")
-    of_amd = resolve(parse(config), card, VllmOptions(version="0.31.0"), wrapper="deepseek_v4")
-    assert of_amd.overlap == "first"
+    for version, expected in (("0.30.0", "first"), ("0.31.0", "all")):
+        options = VllmOptions(version=version)
+        of_amd = resolve(parse(config), card, options, wrapper="deepseek_v4")
+        assert of_amd.overlap == expected
