@@ -1,9 +1,9 @@
 """Where an engine runs: the cards, the formats and the layouts that it is described with.
 
-Sources: vLLM's installation notes (CUDA from compute capability 7.0; ROCm on gfx90a, gfx942, gfx950
-and gfx11 to gfx12; Gaudi, TPU and Intel XPU by plugins), SGLang's (CUDA from 7.5, ROCm on gfx942
-and gfx950, Intel XPU), TensorRT-LLM's support matrix (CUDA from 8.0), llama.cpp's list of backends
-(CUDA, HIP, Metal, SYCL).
+Sources: vLLM's installation notes (CUDA from compute capability 7.0, which planner.engines.vllm's
+checks date; ROCm on the builds below; Gaudi, TPU, Intel XPU, Apple and Neuron by plugins), SGLang's
+(CUDA from 7.5, ROCm on gfx942 and gfx950, Intel XPU), TensorRT-LLM's support matrix (CUDA from
+8.0), llama.cpp's list of backends (CUDA, HIP, Metal, SYCL).
 """
 
 from planner.deployment import Deployment
@@ -19,16 +19,21 @@ from planner.model import Model
 
 CUDA_SINCE = {"vllm": 7.0, "sglang": 7.5, "tensorrt-llm": 8.0, "llama.cpp": 5.0}
 AMD_BUILDS = {
-    "vllm": ("gfx90a", "gfx942", "gfx950", "gfx11", "gfx12"),
+    "vllm": (
+        "gfx90a", "gfx942", "gfx950", "gfx1100", "gfx1101", "gfx1150", "gfx1151", "gfx1200",
+        "gfx1201",
+    ),
     "sglang": ("gfx942", "gfx950"),
     "llama.cpp": ("gfx",),
-}
+}  # fmt: skip
 OTHER_VENDORS = {
     "vllm": ("Intel", "Google"),
     "sglang": (),
     "tensorrt-llm": (),
     "llama.cpp": ("Apple", "Intel"),
 }
+PLUGINS = {("vllm", "AWS"): "AWS's Neuron plugin", ("vllm", "Apple"): "the vllm-metal plugin"}
+"""Builds that exist and that this does not describe."""
 
 
 def check_runs(engine: str, model: Model, gpu: Gpu, deployment: Deployment) -> None:
@@ -68,7 +73,15 @@ def not_on(engine: str, gpu: Gpu) -> str | None:
     """Why the engine does not run on that GPU, as a sentence; None where it does."""
     if engine not in CUDA_SINCE or _runs(engine, gpu):
         return None
-    return f"{ENGINES[engine].label} does not run on {gpu.name}"
+    label = ENGINES[engine].label
+    if (plugin := PLUGINS.get((engine, gpu.vendor))) is not None:
+        return f"{label} runs on {gpu.name} by {plugin}, with which it is not described here"
+    lacks = (
+        ""
+        if gpu.cuda_capability is None
+        else (f" (compute capability {gpu.compute_capability}, {CUDA_SINCE[engine]} needed)")
+    )
+    return f"{label} does not run on {gpu.name}{lacks}"
 
 
 def not_run(engine: str, model: Model, weights_dtype: str, gpu: Gpu) -> str | None:

@@ -37,6 +37,9 @@ FLAGS_SINCE = {
 """Flag -> the first minor version that has it."""
 STATE_DTYPES_SINCE = {"float16": 13, "bfloat16": 22}
 """Value of --mamba-cache-dtype and --mamba-ssm-cache-dtype -> the minor version that has it."""
+VOLTA_LOST = 20
+"""Its wheels are built with CUDA 13 (vllm-project/router#154), which has no code for cards before
+compute capability 7.5 (vllm#39878 shows a V100 without kernels); the notes of 0.21 ask for 7.5."""
 OFFLOAD_LOST = 25
 """The V2 runner, then for some models, did not offload weights (vllm#51396; 0.28.0 does)."""
 DRAFTING_SINCE = {"suffix": 12, "dflash": 20}
@@ -65,6 +68,7 @@ def check_values(
     model: Model, gpu: Gpu, deployment: Deployment, options: VllmOptions, settings: Settings
 ) -> None:
     """Raises PlanRefused with a sentence for the first value that vLLM would not take."""
+    _card(gpu, settings.rules)
     _flags(deployment, options, settings.rules)
     _method(model, deployment, settings.rules)
     check_compressed(model, gpu, deployment, settings.rules, options.block_size)
@@ -83,6 +87,15 @@ def check_values(
         raise PlanRefused(
             f"{gpu.name} has no bfloat16 (compute capability {gpu.compute_capability}, 8.0 needed) "
             f"and vLLM does not run {model.model_type} in float16: choose a newer GPU"
+        )
+
+
+def _card(gpu: Gpu, rules: Rules) -> None:
+    if rules.since(VOLTA_LOST) and (gpu.cuda_capability or 9.0) < 7.5:
+        raise PlanRefused(
+            f"vLLM {rules.name} has no kernels for {gpu.name} (compute capability "
+            f"{gpu.compute_capability}, 7.5 needed since 0.{VOLTA_LOST}): choose a version before "
+            "that, or llama.cpp"
         )
 
 
