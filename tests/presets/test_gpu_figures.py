@@ -81,6 +81,7 @@ def test_bandwidth_is_bus_width_times_data_rate(gpu_id: str, bits: int, bits_per
     [
         # NVIDIA's and Leadtek's data sheets: TFLOPS of the tensor cores in FP16
         ("v100s-pcie-32gb", 130e12),
+        ("quadro-rtx-5000", 89.2e12),
         ("quadro-rtx-8000", 130.5e12),
         ("quadro-rtx-6000", 130.5e12),
         ("titan-rtx", 130.5e12),
