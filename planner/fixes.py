@@ -60,7 +60,8 @@ def _candidates(plan: Plan) -> Iterator[Fix]:
         )
     spread = fewest_gpus(model, gpu, deployment, work)
     if spread is not None and spread.gpus > deployment.gpus:
-        yield Fix(f"use {spread.gpus} GPUs ({layout(spread)})", spread, work)
+        apart = ", each in a machine of its own" if gpu.joined_gpus == 1 else ""
+        yield Fix(f"use {spread.gpus} GPUs ({layout(spread)}){apart}", spread, work)
     users = plan.max_concurrency
     if users:
         replaced = Workload(**{**work.model_dump(), "concurrency": users})

@@ -2,9 +2,9 @@
 
 gpus.json holds `{"sources": {key: text}, "reported": {name: id}, "gpus": {id: {field: value, ...,
 "sources": {field: key}}}}`. An id is the slug of the name without GeForce, Tesla, Instinct, NVIDIA
-or AMD. reported: names by which drivers call a card that say something else or less than its id
-does (device names of vllm-project/vllm's fused_moe/configs: NVIDIA_H100_80GB_HBM3, NVIDIA_H200; of
-GH200 the source of its link).
+or AMD. reported: names by which drivers and shops call a card that say something else or less than
+its id does (device names of vllm-project/vllm's fused_moe/configs: NVIDIA_H100_80GB_HBM3,
+NVIDIA_H200; of GH200 the source of its link; of the others lists of devices in public logs).
 """
 
 import json
@@ -17,7 +17,11 @@ from planner.hardware import Gpu
 from presets.slices import slice_ids, slice_of
 from presets.suggestion import unknown_id
 
-BRANDS = ("geforce", "tesla", "instinct", "nvidia", "amd", "generation", "edition")
+BRANDS = (
+    "geforce", "tesla", "instinct", "nvidia", "amd", "intel", "generation", "edition", "gpu",
+    "graphics",
+)  # fmt: skip
+FAMILIES = ("apple", "arc", "gtx", "radeon", "rtx", "rx")
 OTHERWISE = (
     "`list gpus` on the command line has them all, and 'custom' with --gpu-memory-bytes plans the "
     "memory of any other card"
@@ -29,8 +33,9 @@ _FILE = Path(__file__).with_name("gpus.json")
 def load_gpu(gpu_id: str) -> Gpu:
     """The accelerator or slice of that id, any case, or the only one that the words name.
 
-    'b200' is the one card with that word, 'rtx4090' one without its hyphen, 'rtx-3090-24gb' one
-    with the size it is sold by; 'h100' is several.
+    'rtx4090' is the whole name of one without its hyphen, '4090' without its family, 'rtx 3060'
+    without its size, 'rtx-3090-24gb' with the size it is sold by; 'b200' is the one card with that
+    word; 'h100' is several.
     Raises PlanRefused naming the closest ids.
     """
     if (found := slice_of(load_gpu, gpu_id.lower())) is not None:
@@ -80,8 +85,7 @@ def _id(name: str) -> str:
     if reported is not None or name.lower() in ids:
         return reported or name.lower()
     words, joined = set(slug.split("-")), slug.replace("-", "")
-    spelt = {i: i.replace("-", "") for i in ids}
-    alike = [i for i in ids if joined in (spelt[i], spelt[i] + _sold(i))] or (
+    alike = [i for i in ids if joined in _whole_names(i)] or (
         [i for i in ids if words <= {*i.split("-"), _sold(i)}]
         if any(map(_says_which, words))
         else []
@@ -89,6 +93,21 @@ def _id(name: str) -> str:
     if len(alike) != 1:
         raise unknown_id("GPU", name, (*ids, *slice_ids()), OTHERWISE, spelt=slug)
     return alike[0]
+
+
+@cache
+def _whole_names(gpu_id: str) -> frozenset[str]:
+    """The id without hyphens: with and without its size, with and without its family."""
+    words = gpu_id.split("-")
+    sized = words[-1].endswith("gb")
+    bare = words[:-1] if sized else words
+    names = set()
+    while bare:
+        names |= {"".join(bare), "".join(bare) + (words[-1] if sized else _sold(gpu_id))}
+        if bare[0] not in FAMILIES:
+            break
+        bare = bare[1:]
+    return frozenset(names)
 
 
 def _sold(gpu_id: str) -> str:
@@ -103,7 +122,7 @@ def _says_which(word: str) -> bool:
 
 def _slug(name: str) -> str:
     """A product's name as an id spells it: 'NVIDIA GeForce RTX 4090' is 'rtx-4090'."""
-    words = re.findall(r"[a-z0-9]+", name.lower())
+    words = re.findall(r"[a-z0-9]+", re.sub(r"\((r|tm)\)", "", name.lower()))
     return "-".join(word for word in words if word not in BRANDS)
 
 

@@ -7,6 +7,7 @@ import streamlit as st
 from planner.plan import Plan
 from ui import alternative_times, alternatives, figures, kept, options, summary, theme
 from ui.alternatives import Alternative
+from ui.bound import from_link, to_link
 from ui.memory_bar import bar_alt, memory_bar
 from ui.sentence import as_sentence
 from ui.tables import legend
@@ -46,7 +47,7 @@ def show(plan: Plan) -> None:
         _answers(found, "Weights")
         _times(plan, found, "Weights")
     elif question == "GPUs":
-        names = _pick("GPUs", "cards", options.gpu_options()[:-1], GPUS)
+        names = _cards()
         found = alternatives.gpus(plan, names)
         _answers(found, "GPU")
         if listed := alternatives.prices(found):
@@ -69,6 +70,16 @@ def _pick(label: str, key: str, known: tuple[str, ...], default: tuple[str, ...]
         max_selections=MOST,
         bind="query-params",
     )
+
+
+def _cards() -> list[str]:
+    known = options.gpu_options()[:-1]
+    from_link("cards", known, list(GPUS))
+    names = st.multiselect(
+        "GPUs", known, format_func=options.gpu_label, key="cards", max_selections=MOST
+    )
+    to_link("cards", list(GPUS))
+    return names
 
 
 def _attention(plan: Plan) -> None:

@@ -16,7 +16,7 @@ from planner.units import counted, format_bytes
 from planner.workload import MAX_SEQUENCES, Workload
 from presets.gpus import load_gpu
 from ui import model_input, options
-from ui.bound import BOUND
+from ui.bound import BOUND, from_link, to_link
 from ui.model_source import ModelChoice
 from ui.opened_record import record_for
 from ui.saved import (
@@ -104,14 +104,16 @@ def _set(values: dict[str, Any]) -> None:
 
 def _gpu() -> dict[str, Any]:
     known = options.gpu_options()
+    from_link("gpu", known, DEFAULTS["gpu"])
     gpu = st.selectbox(
         "GPU",
         known,
-        index=known.index(DEFAULTS["gpu"]),
+        format_func=options.gpu_label,
         key="gpu",
-        help="Type to search; the last entry is for a card that is not listed.",
-        **BOUND,
+        help="Type to search: rtx 4090, m3 max 128, p40. Type custom for a card that is not "
+        "listed.",
     )
+    to_link("gpu", DEFAULTS["gpu"])
     gpus = _count("Number of GPUs", "gpus", "Tensor parallel, unless split below.", 65536)
     memory = None
     if gpu == options.CUSTOM_GPU:

@@ -1,12 +1,13 @@
 """What can be chosen: ids as the command line and links spell them, common ones first."""
 
+import re
 from functools import cache
 
 from planner.formats.dtypes import KV_FORMATS
 from planner.formats.dtypes import kv_format as kv_format_of
 from planner.formats.gguf_mixes import BASE
 from planner.formats.weight_formats import GGUF, NAMED
-from presets.gpus import gpu_ids
+from presets.gpus import gpu_ids, load_gpu
 from presets.models import ModelName, all_names
 from presets.slices import slice_ids
 
@@ -26,6 +27,18 @@ def model_names() -> dict[str, ModelName]:
 def gpu_options() -> tuple[str, ...]:
     """Every accelerator's id, slices of them, and one for a card that is not listed."""
     return (*gpu_ids(), *slice_ids(), CUSTOM_GPU)
+
+
+@cache
+def gpu_label(gpu_id: str) -> str:
+    """'NVIDIA GeForce RTX 4090 24 GB · rtx-4090': what people type, then what commands take."""
+    if gpu_id == CUSTOM_GPU:
+        return "Another card, by its memory · custom"
+    gpu = load_gpu(gpu_id)
+    name, size = gpu.name.replace("-", " "), f"{gpu.memory_marketed_gb or 0:g}"
+    maker = "" if name.startswith(gpu.vendor) else f"{gpu.vendor} "
+    sold = "" if re.search(rf"\b{size} ?gb", name.lower()) else f" {size} GB"
+    return f"{maker}{name}{sold} · {gpu_id}"
 
 
 @cache

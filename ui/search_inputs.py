@@ -25,8 +25,9 @@ from planner.units import counted
 from planner.workload import MAX_TOKENS
 from presets.gpus import gpu_ids
 from presets.offers import offers, own_price, unpriced
-from ui.bound import BOUND, by_id
+from ui.bound import BOUND, by_id, from_link, to_link
 from ui.inputs import Chosen
+from ui.options import gpu_label
 from ui.whole import token_count
 
 GPU_COUNTS = (1, 2, 4, 8, 16, 32)
@@ -97,9 +98,15 @@ def choose(chosen: Chosen) -> Asked:
             **BOUND,
         )
     with third[2]:
+        from_link("s_only", gpu_ids(), [])
         only = st.multiselect(
-            "Only these GPUs", gpu_ids(), key="s_only", placeholder="all with a price", **BOUND
+            "Only these GPUs",
+            gpu_ids(),
+            format_func=gpu_label,
+            key="s_only",
+            placeholder="all with a price",
         )
+        to_link("s_only", [])
         market = st.toggle("Marketplace prices too", key="s_market", **BOUND)
     if context < 2:
         raise PlanRefused("a context of 1 token has no room for a prompt and an answer")

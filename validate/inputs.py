@@ -1,15 +1,17 @@
 """What checks are handed: the card as a plan sees it, and models by their names."""
 
+from contextlib import suppress
 from typing import Any
 
 from planner.calibration import Calibration, MemoryCalibration
 from planner.deployment import Deployment
+from planner.errors import PlanRefused
 from planner.hardware import Gpu, custom_gpu, gpu_calibrated
 from planner.hf_config import parse
 from planner.model import Model
 from planner.units import GIB
 from planner.workload import Workload
-from presets.gpus import all_gpus
+from presets.gpus import all_gpus, load_gpu
 from presets.models import load_model_config
 
 REHEARSAL_CONFIG = {
@@ -28,13 +30,19 @@ def known_gpu(name: str, memory_bytes: int) -> Gpu | None:
 
     "NVIDIA H100 80GB HBM3" is the SXM5 card, which only its memory tells from the PCIe one.
     """
+
+    def fits(gpu: Gpu) -> bool:
+        return abs(gpu.memory_bytes - memory_bytes) <= SAME_CARD * memory_bytes
+
+    with suppress(PlanRefused):
+        if fits(named := load_gpu(name)):
+            return named
     words = [w for w in name.upper().replace("-", " ").split() if w not in ("NVIDIA", "GEFORCE")]
     fitting = [
         gpu
         for gpu in all_gpus()
-        if words and words[0] in gpu.name.upper().replace("-", " ").split()
-        and abs(gpu.memory_bytes - memory_bytes) <= SAME_CARD * memory_bytes
-    ]  # fmt: skip
+        if words and words[0] in gpu.name.upper().replace("-", " ").split() and fits(gpu)
+    ]
     matches = {
         gpu.id: sum(w in f"{gpu.name} {gpu.memory_type}".upper() for w in words) for gpu in fitting
     }

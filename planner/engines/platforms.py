@@ -1,10 +1,10 @@
 """Where an engine runs: the cards, the formats and the layouts that it is described with.
 
 Sources: vLLM's installation notes (CUDA from compute capability 7.5, 7.0 before 0.20, whose wheel
-is the first without kernels for it: 0.19.1 and 0.20.2 were read; ROCm on gfx90a, gfx942, gfx950 and
-gfx11 to gfx12; Gaudi, TPU and Intel XPU by plugins), SGLang's (CUDA from 7.5, ROCm on gfx942 and
-gfx950, Intel XPU), TensorRT-LLM's support matrix (CUDA from 8.0, not a Jetson Orin's 8.7, for which
-only 0.12 has a branch), llama.cpp's list of backends (CUDA, HIP, Metal, SYCL).
+is the first without kernels for it: 0.19.1 and 0.20.2 were read; ROCm on the builds below; Gaudi,
+TPU, Intel XPU, Apple and Neuron by plugins), SGLang's (CUDA from 7.5, ROCm on gfx942 and gfx950,
+Intel XPU), TensorRT-LLM's support matrix (CUDA from 8.0, not a Jetson Orin's 8.7, for which only
+0.12 has a branch), llama.cpp's list of backends (CUDA, HIP, Metal, SYCL).
 """
 
 from planner.deployment import Deployment
@@ -23,16 +23,21 @@ CUDA_BEFORE = {"vllm": (20, 7.0)}
 """Engine -> the minor version from which CUDA_SINCE holds, and what ran before."""
 CUDA_WITHOUT = {"tensorrt-llm": (8.7,)}
 AMD_BUILDS = {
-    "vllm": ("gfx90a", "gfx942", "gfx950", "gfx11", "gfx12"),
+    "vllm": (
+        "gfx90a", "gfx942", "gfx950", "gfx1100", "gfx1101", "gfx1150", "gfx1151", "gfx1200",
+        "gfx1201",
+    ),
     "sglang": ("gfx942", "gfx950"),
     "llama.cpp": ("gfx",),
-}
+}  # fmt: skip
 OTHER_VENDORS = {
     "vllm": ("Intel", "Google"),
     "sglang": (),
     "tensorrt-llm": (),
     "llama.cpp": ("Apple", "Intel"),
 }
+PLUGINS = {("vllm", "AWS"): "AWS's Neuron plugin", ("vllm", "Apple"): "the vllm-metal plugin"}
+"""Builds that exist and that this does not describe."""
 
 
 def check_runs(
@@ -78,13 +83,19 @@ def not_on(engine: str, gpu: Gpu, version: str | None = None) -> str | None:
     newest that is described."""
     if engine not in CUDA_SINCE or _runs(engine, gpu, version):
         return None
+    label, has = ENGINES[engine].label, gpu.compute_capability
     if engine in CUDA_BEFORE and _runs(engine, gpu, "0.0"):
-        lost = f"0.{CUDA_BEFORE[engine][0]}"
         return (
-            f"{ENGINES[engine].label} from {lost} on has no kernels for {gpu.name} (compute "
-            f"capability {gpu.compute_capability}), which older versions have"
+            f"{label} from 0.{CUDA_BEFORE[engine][0]} on has no kernels for {gpu.name} (compute "
+            f"capability {has}, {CUDA_SINCE[engine]} needed), which older versions have"
         )
-    return f"{ENGINES[engine].label} does not run on {gpu.name}"
+    if (plugin := PLUGINS.get((engine, gpu.vendor))) is not None:
+        return f"{label} runs on {gpu.name} by {plugin}, with which it is not described here"
+    least = _least(engine, version)
+    lacks = ""
+    if gpu.cuda_capability is not None and gpu.cuda_capability < least:
+        lacks = f" (compute capability {has}, {least} needed)"
+    return f"{label} does not run on {gpu.name}{lacks}"
 
 
 def not_run(engine: str, model: Model, weights_dtype: str, gpu: Gpu) -> str | None:
@@ -98,17 +109,20 @@ def not_run(engine: str, model: Model, weights_dtype: str, gpu: Gpu) -> str | No
 
 def _runs(engine: str, gpu: Gpu, version: str | None = None) -> bool:
     if gpu.vendor == "NVIDIA":
-        least = CUDA_SINCE[engine]
-        changed, before = CUDA_BEFORE.get(engine, (0, least))
-        if version is not None and minor(version) < changed:
-            least = before
         has = gpu.cuda_capability
-        return has is None or (has >= least and has not in CUDA_WITHOUT.get(engine, ()))
+        lacks = CUDA_WITHOUT.get(engine, ())
+        return has is None or (has >= _least(engine, version) and has not in lacks)
     if gpu.vendor == "AMD":
         words = gpu.amd_names
         builds = AMD_BUILDS.get(engine, ())
         return any(word.startswith(builds) for word in words)
     return gpu.vendor == "custom" or gpu.vendor in OTHER_VENDORS[engine]
+
+
+def _least(engine: str, version: str | None) -> float:
+    """The compute capability that it needs."""
+    changed, before = CUDA_BEFORE.get(engine, (0, 0.0))
+    return before if version is not None and minor(version) < changed else CUDA_SINCE[engine]
 
 
 def minor(version: str) -> int:

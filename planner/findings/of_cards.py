@@ -84,7 +84,7 @@ def of_hardware(plan: Plan) -> Iterator[Finding]:
             "warning",
             "bf16_not_supported",
             f"bf16 needs compute capability 8.0, and {gpu.name} has {gpu.compute_capability}: run "
-            "the model as float16 (--dtype half in vLLM), which takes the same memory.",
+            "the model as float16, which takes the same memory.",
         )
     if gpu.calibration is not None:
         label, own = gpu.calibration.label, gpu.calibration

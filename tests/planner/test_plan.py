@@ -420,3 +420,13 @@ def test_a_tower_takes_memory_of_the_first_stage() -> None:
     # 27,432,406,640 with the tower and its projector, 27,009,346,304 without.
     assert first.weights["towers"] == 2 * (27_432_406_640 - 27_009_346_304)
     assert "towers" not in last.weights
+
+
+def test_a_laptop_takes_no_second_gpu() -> None:
+    """Llama 3.1 8B in bf16 is 14.96 GiB, a 3080 Laptop 15.62: one layer stack over two machines."""
+    short = plan(gpu=load_gpu("rtx-3080-laptop-16gb"))
+    assert not short.fits
+    assert any(
+        fix.sentence == "use 2 GPUs (2 pipeline stages), each in a machine of its own"
+        for fix in fixes(short)
+    )

@@ -100,13 +100,14 @@ def test_names() -> None:
     [
         ("0.33.0", "l40s", None),
         ("0.8.5", "l40s", "bfloat16"),
+        ("0.33.0", "t4", "half"),
         ("0.19.1", "v100-sxm2-32gb", "half"),
     ],
 )
 def test_bf16_is_a_flag_where_vllm_takes_float16(
     version: str, gpu: str, flag: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Asked for bf16; a V100 has none, and 0.8.5 ran float32 checkpoints in float16."""
+    """Asked for bf16; a T4 or V100 has none, and 0.8.5 ran float32 checkpoints in float16."""
     main(["plan", "--model", "olmo-2-1124-7b", "--gpu", gpu, "--engine", "vllm", "--engine-version",
           version, "--weights-dtype", "bf16", "--format", "json"])  # fmt: skip
     command = shlex.split(json.loads(capsys.readouterr().out)["engine"]["command"])

@@ -112,7 +112,11 @@ def test_an_unknown_id_is_refused_with_the_three_closest() -> None:
         ("NVIDIA GeForce RTX 4090", "rtx-4090"),
         ("7900 XTX", "radeon-rx-7900-xtx"),
         ("A100 SXM4 40GB", "a100-sxm4-40gb"),
+        ("3090", "rtx-3090"),
         ("rtx-3090-24gb", "rtx-3090"),
+        ("rtx 3060", "rtx-3060-12gb"),
+        ("m4 max 128gb", "apple-m4-max-40-core-gpu"),
+        ("DGX Spark", "gb10"),
         ("NVIDIA H100 80GB HBM3", "h100-sxm5-80gb"),
         ("NVIDIA H200", "h200-sxm-141gb"),
         ("NVIDIA GH200 480GB", "gh200-96gb"),
@@ -126,10 +130,71 @@ def test_words_that_only_one_card_has_name_it(name: str, gpu_id: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("driver", "gpu_id"),
+    [
+        ("Tesla M40 24GB", "m40-24gb"),
+        ("Tesla P100-PCIE-16GB", "p100-pcie-16gb"),
+        ("Tesla P40", "p40"),
+        ("Tesla V100S-PCIE-32GB", "v100s-pcie-32gb"),
+        ("Quadro RTX 6000", "quadro-rtx-6000"),
+        ("NVIDIA TITAN RTX", "titan-rtx"),
+        ("NVIDIA GeForce GTX 1080 Ti", "gtx-1080-ti"),
+        ("NVIDIA GeForce RTX 3060", "rtx-3060-12gb"),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", "rtx-4090-laptop"),
+        ("NVIDIA GeForce RTX 4090 D", "rtx-4090-d"),
+        ("NVIDIA RTX A2000 12GB", "rtx-a2000-12gb"),
+        ("NVIDIA RTX 4000 SFF Ada Generation", "rtx-4000-sff-ada"),
+        ("NVIDIA RTX 4000 Ada Generation", "rtx-4000-ada"),
+        ("NVIDIA RTX PRO 5000 Blackwell", "rtx-pro-5000-blackwell"),
+        ("NVIDIA RTX PRO 5000 72GB Blackwell", "rtx-pro-5000-72gb-blackwell"),
+        (
+            "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition",
+            "rtx-pro-6000-blackwell-max-q-workstation",
+        ),
+        ("NVIDIA A16", "a16"),
+        ("NVIDIA A800 80GB PCIe", "a800-pcie-80gb"),
+        ("NVIDIA A800 40GB Active", "a800-pcie-40gb"),
+        ("NVIDIA A100 80GB PCIe", "a100-pcie-80gb"),
+        ("NVIDIA H100 PCIe", "h100-pcie-80gb"),
+        ("NVIDIA B300 SXM6 AC", "b300-sxm-288gb"),
+        ("NVIDIA Thor", "jetson-agx-thor-128gb"),
+        ("AMD Instinct MI100", "mi100"),
+        ("AMD Instinct MI300X OAM", "mi300x"),
+        ("AMD Radeon RX 7900 XT", "radeon-rx-7900-xt"),
+        ("AMD Radeon RX 9070 XT", "radeon-rx-9070-xt"),
+        ("AMD Radeon PRO W7800", "radeon-pro-w7800"),
+        ("AMD Radeon PRO W7800 48GB", "radeon-pro-w7800-48gb"),
+        ("AMD Radeon AI PRO R9700", "radeon-ai-pro-r9700"),
+        ("AMD Radeon 8060S Graphics", "radeon-8060s-128gb"),
+        ("Intel(R) Arc(TM) A770 Graphics", "arc-a770-16gb"),
+        ("Intel(R) Arc(TM) Pro B60 Graphics", "arc-pro-b60"),
+    ],
+)
+def test_names_as_drivers_print_them(driver: str, gpu_id: str) -> None:
+    """As nvidia-smi, rocm-smi and llama.cpp's device lists print them in public logs."""
+    assert load_gpu(driver).id == gpu_id
+
+
+@pytest.mark.parametrize(
     "name",
-    ["h100", "H200", "a100-80gb", "3090", "rtx-3080", "rtx-4090-48gb", "141gb", "geforce", "", "-"],
+    [
+        "h100",
+        "H200",
+        "a100-80gb",
+        "2060",
+        "rtx-3080",
+        "rtx 6000",
+        "w7800",
+        "Apple M2 Ultra",
+        "rtx-4090-48gb",
+        "141gb",
+        "geforce",
+        "",
+        "-",
+    ],
 )
 def test_words_of_several_cards_name_none(name: str) -> None:
+    """3090 and 3090 Ti differ in name; the two cards called RTX 3080 do not."""
     with pytest.raises(PlanRefused, match="not among the GPU presets"):
         load_gpu(name)
 

@@ -13,7 +13,7 @@ from planner.hf_config import parse
 from planner.plan import make_plan
 from planner.training.plan import plan_training
 from planner.training.recipe import Recipe
-from planner.units import GIB
+from planner.units import GIB, MIB
 from planner.workload import Workload
 from presets.gpus import all_slices, gpu_ids, load_gpu
 from presets.models import load_model_config
@@ -29,30 +29,36 @@ from presets.slices import slice_ids
         ("h200-sxm-141gb-mig-1g.18gb", 16 * GIB, 16, 600_000_000_000),
         # "39.25 GiB total capacity": torch on an A100 80GB PCIe MIG 3g.40gb
         ("a100-pcie-80gb-mig-3g.40gb", 39.25 * GIB, 42, 968_000_000_000),
+        # 20,992 MiB and 44.25 GiB: CUDA on B200 slices; an eighth and a quarter of its bandwidth
+        ("b200-sxm-180gb-mig-1g.23gb", 20_992 * MIB, 18, 959_000_000_000),
+        ("b200-sxm-180gb-mig-2g.45gb", 44.25 * GIB, 36, 1_918_000_000_000),
+        # half of the card: 188 processors and 1.79 TB/s
+        ("rtx-pro-6000-blackwell-server-mig-2g.48gb", 47.38 * GIB, 94, 896_000_000_000),
     ],
 )
 def test_slices_are_what_programs_read(
     slice_id: str, memory_bytes: int, processors: int, bytes_per_s: int
 ) -> None:
     found = load_gpu(slice_id)
-    assert found.memory_bytes == memory_bytes
+    assert found.memory_bytes == int(memory_bytes)
     assert found.sm_count == processors
     assert found.memory_bandwidth_bytes_per_s == pytest.approx(bytes_per_s, rel=0.01)
 
 
 def test_slices_of_a_card_fit_into_it() -> None:
-    """At most 7 compute slices and 8 memory slices (4 and 4 of an A30), as their names say."""
+    """At most 7 compute slices and 8 memory slices (4 and 4 of an A30 and an RTX PRO 6000), as
+    their names say; nvidia-smi lists 32 of a GB200's 152 processors for 1g.47gb, the most."""
     for found in all_slices():
         card_id, _, profile = found.id.partition("-mig-")
         card = load_gpu(card_id)
         wide = int(profile[0])
-        most = 4 if card_id == "a30" else 7
+        most = 4 if card_id == "a30" or card_id.startswith("rtx-pro-6000") else 7
         assert found.memory_bytes < card.memory_bytes * 0.55
         assert found.memory_bytes <= float(profile.split(".")[1][:-2]) * GIB
         assert found.sm_count is not None
         assert card.sm_count is not None
         assert found.sm_count <= card.sm_count
-        assert found.sm_count / card.sm_count == pytest.approx(wide / most, rel=0.4)
+        assert found.sm_count / card.sm_count == pytest.approx(wide / most, rel=0.48)
         assert found.compute_capability == card.compute_capability
         assert found.nvlink_bytes_per_s is None
     assert not set(slice_ids()) & set(gpu_ids())

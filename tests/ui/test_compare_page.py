@@ -212,3 +212,13 @@ def test_a_price_by_the_lot_says_its_lot() -> None:
         "sold 8 at a time (8 paid for, 1 used), Lambda" in caption.value
         for caption in found.caption
     )
+
+
+def test_cards_stand_in_the_link_by_their_ids() -> None:
+    app = page(by="GPUs")
+    app.multiselect(key="cards").set_value(["rtx-4090", "p40"]).run()
+    assert app.query_params["cards"] == ["rtx-4090", "p40"]
+    app.multiselect(key="cards").set_value([]).run()
+    assert app.query_params["cards"] == ""
+    assert page(by="GPUs", cards="").multiselect(key="cards").value == []
+    assert page(by="GPUs", cards="p40").multiselect(key="cards").value == ["p40"]

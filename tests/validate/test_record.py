@@ -335,6 +335,9 @@ def _deployment_and_work() -> tuple[Any, Any]:
         ("NVIDIA A100 80GB PCIe", 84_986_691_584, "a100-pcie-80gb"),
         ("NVIDIA GeForce RTX 4060 Ti", 16_718_495_744, "rtx-4060-ti-16gb"),
         ("Tesla T4", 15_633_680_957, "t4"),
+        ("NVIDIA GeForce RTX 4090 D", 25_250_000_000, "rtx-4090-d"),
+        ("NVIDIA RTX 4000 Ada Generation", 20_980_000_000, "rtx-4000-ada"),
+        ("AMD Instinct MI300X", 205_822_885_888, "mi300x"),
     ],
 )
 def test_a_card_is_found_by_the_name_it_gives_itself(

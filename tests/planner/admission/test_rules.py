@@ -119,6 +119,37 @@ def test_engines_run_where_they_have_builds() -> None:
     assert not_on(IDEAL, load_gpu("tpu-v5e")) is None
 
 
+@pytest.mark.parametrize(
+    ("gpu", "engines"),
+    [
+        ("m40-24gb", ["llama.cpp"]),
+        ("p40", ["llama.cpp"]),
+        ("v100s-pcie-32gb", ["vllm", "llama.cpp"]),  # vLLM before 0.20
+        ("titan-rtx", ["vllm", "sglang", "llama.cpp"]),
+        ("rtx-3060-laptop", ["vllm", "sglang", "tensorrt-llm", "llama.cpp"]),
+        ("jetson-agx-thor-128gb", ["vllm", "sglang", "tensorrt-llm", "llama.cpp"]),
+        ("mi50-32gb", ["llama.cpp"]),  # gfx906
+        ("mi100", ["llama.cpp"]),  # gfx908
+        ("mi300a", ["vllm", "sglang", "llama.cpp"]),
+        ("radeon-rx-6800", ["llama.cpp"]),  # gfx1030
+        ("radeon-rx-7600-xt", ["llama.cpp"]),  # gfx1102
+        ("radeon-rx-7800-xt", ["vllm", "llama.cpp"]),  # gfx1101
+        ("radeon-ai-pro-r9700", ["vllm", "llama.cpp"]),  # gfx1201
+        ("radeon-8060s-128gb", ["vllm", "llama.cpp"]),  # gfx1151
+        ("arc-b580", ["vllm", "llama.cpp"]),
+        ("apple-m4-16gb", ["llama.cpp"]),
+        ("tpu-v7x", ["vllm"]),
+        ("trainium2", []),
+    ],
+)
+def test_which_engines_a_card_has(gpu: str, engines: list[str]) -> None:
+    """vLLM's installation notes of 0.14 and 0.26, SGLang's, TensorRT-LLM's matrix, llama.cpp's
+    build notes."""
+    found = load_gpu(gpu)
+    known = ("vllm", "sglang", "tensorrt-llm", "llama.cpp")
+    assert [e for e in known if not_on(e, found) is None] == engines
+
+
 def test_whole_heads_leave_tensorrt_llm_a_smaller_share() -> None:
     """8 KV heads: 16 ranks keep one each at the price of half, 4 ranks two at their price."""
     model, gpu = parse(load_model_config("llama-3.1-8b")), load_gpu("h100-sxm5-80gb")
