@@ -20,11 +20,15 @@ def by_id(key: str, options: Collection[str]) -> None:
         st.session_state[key] = asked
 
 
-def from_link(key: str, options: Collection[str], default: str | list[str]) -> None:
-    """Call before an unbound box of ids, or of several: the link's, or else the default."""
+def from_link(
+    key: str, options: Collection[str], default: str | list[str], most: int | None = None
+) -> None:
+    """Call before an unbound box of ids, or of several, `most` at most: the link's, or else the
+    default.
+    """
     if key in st.session_state:
         return
-    asked = [name for name in st.query_params.get_all(key) if name in options]
+    asked = [name for name in st.query_params.get_all(key) if name in options][:most]
     if isinstance(default, list):
         st.session_state[key] = asked if key in st.query_params else list(default)
     else:

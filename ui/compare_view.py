@@ -1,6 +1,6 @@
 """The Compare page: one question, a bar per answer, a table, and lines where length matters."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -47,7 +47,7 @@ def show(plan: Plan) -> None:
         _answers(found, "Weights")
         _times(plan, found, "Weights")
     elif question == "GPUs":
-        names = _cards()
+        names = _pick("GPUs", "cards", options.gpu_options()[:-1], GPUS, options.gpu_label)
         found = alternatives.gpus(plan, names)
         _answers(found, "GPU")
         if listed := alternatives.prices(found):
@@ -55,30 +55,24 @@ def show(plan: Plan) -> None:
             st.caption(f"Prices are dated list prices on demand, by whole lots: {dollars}.")
         _times(plan, found, "GPU")
     else:
-        names = _pick("Models", "models", tuple(options.model_names()), MODELS)
+        names = _pick("Models", "models", tuple(options.model_names()), MODELS, options.model_label)
         found = alternatives.models(plan, names)
         _answers(found, "Model")
         _times(plan, found, "Model")
 
 
-def _pick(label: str, key: str, known: tuple[str, ...], default: tuple[str, ...]) -> list[str]:
-    return st.multiselect(
-        label,
-        known,
-        default=[name for name in default if name in known],
-        key=key,
-        max_selections=MOST,
-        bind="query-params",
-    )
-
-
-def _cards() -> list[str]:
-    known = options.gpu_options()[:-1]
-    from_link("cards", known, list(GPUS))
-    names = st.multiselect(
-        "GPUs", known, format_func=options.gpu_label, key="cards", max_selections=MOST
-    )
-    to_link("cards", list(GPUS))
+def _pick(
+    label: str,
+    key: str,
+    known: tuple[str, ...],
+    default: tuple[str, ...],
+    named: Callable[[str], str] = str,
+) -> list[str]:
+    """Some of `known`, shown by other names."""
+    usual = [name for name in default if name in known]
+    from_link(key, known, usual, MOST)
+    names = st.multiselect(label, known, format_func=named, key=key, max_selections=MOST)
+    to_link(key, usual)
     return names
 
 

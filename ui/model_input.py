@@ -9,7 +9,7 @@ from planner.errors import PlanRefused, SizewellError
 from planner.model import NO_MIXER, Model, kind_name
 from planner.parameters import count
 from ui import options
-from ui.bound import BOUND
+from ui.bound import BOUND, from_link, to_link
 from ui.hub import fetch_from_hub
 from ui.model_files import HELP, MAX_HEADER_MIB, configuration_of, name_of, newest
 from ui.model_source import (
@@ -38,14 +38,16 @@ def choose() -> tuple[SizewellError | None, ModelChoice | None]:
             choice = _from_hub()
         else:
             names = tuple(options.model_names())
+            from_link("model", names, DEFAULTS["model"])
             model_id = st.selectbox(
                 "Model",
                 names,
-                index=names.index(DEFAULTS["model"]),
+                format_func=options.model_label,
                 key="model",
-                help="Type to search. A configuration that is not listed can be pasted.",
-                **BOUND,
+                help="Type to search: llama 3.1 8b, r1. A configuration that is not listed can be "
+                "pasted.",
             )
+            to_link("model", DEFAULTS["model"])
             choice = from_preset(model_id)
         st.caption(_facts(choice.model))
     except NothingYet as hint:

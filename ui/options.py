@@ -24,6 +24,13 @@ def model_names() -> dict[str, ModelName]:
 
 
 @cache
+def model_label(model_id: str) -> str:
+    """'Llama 3.1 8B · llama-3.1-8b': what people type, then what commands take."""
+    words = re.sub(r"[-_]+", " ", model_names()[model_id].hub_id.rpartition("/")[2])
+    return f"{words} · {model_id}"
+
+
+@cache
 def gpu_options() -> tuple[str, ...]:
     """Every accelerator's id, slices of them, and one for a card that is not listed."""
     return (*gpu_ids(), *slice_ids(), CUSTOM_GPU)

@@ -222,3 +222,18 @@ def test_cards_stand_in_the_link_by_their_ids() -> None:
     assert app.query_params["cards"] == ""
     assert page(by="GPUs", cards="").multiselect(key="cards").value == []
     assert page(by="GPUs", cards="p40").multiselect(key="cards").value == ["p40"]
+
+
+def test_a_link_with_more_than_can_be_compared_has_its_first() -> None:
+    many = ["t4", "l4", "a10", "a30", "a40", "l40", "l40s", "p40", "a2", "a16", "h200-nvl-141gb"]
+    shown = page(by="GPUs", cards=many).multiselect(key="cards").value
+    assert 2 <= len(shown) < len(many)
+    assert shown == many[: len(shown)]
+
+
+def test_models_are_found_by_what_people_type() -> None:
+    app = page(by="Models", models="llama-3.1-8b")
+    box = app.multiselect(key="models")
+    assert box.value == ["llama-3.1-8b"]
+    assert "Llama 3.1 8B · llama-3.1-8b" in box.options
+    assert "DeepSeek R1 · deepseek-r1" in box.options
