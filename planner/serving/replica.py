@@ -1,7 +1,7 @@
 """What one replica is to its scheduler: a pool of blocks, the limits of a batch, a clock.
 
 replica = replica_of(model, gpu, deployment, speed)
-replica.num_blocks, replica.requests_at_once(8192)
+replica.num_blocks, replica.fits(prompt_tokens=8192, output_tokens=1024)
 """
 
 from dataclasses import dataclass, replace
@@ -95,10 +95,6 @@ class Replica:
         tokens = prompt_tokens + output_tokens
         most = self.most_blocks(tokens + self.draft_tokens)
         return tokens <= self.max_model_len and most <= self.num_blocks
-
-    def requests_at_once(self, tokens: int) -> int:
-        """Requests of `tokens` each that hold their whole length: capacity in closed form."""
-        return min(self.max_num_seqs, self.num_blocks // max(1, self.most_blocks(tokens + 1)))
 
     def changed(self, **changes: object) -> "Replica":
         """This replica with some fields changed."""

@@ -11,9 +11,9 @@ from planner.serving.beams import beam_search
 from planner.serving.chats import FirstFit, contiguous, paged
 from planner.serving.metrics import Slo
 from planner.serving.objective import interval, rate_interval, replicas_for
-from planner.serving.requests import always, geometric, synthetic
+from planner.serving.requests import always, synthetic
 from planner.serving.sensitivity import as_text, sensitivity
-from tests.planner.serving.worlds import Plain, replica
+from tests.planner.serving.worlds import Plain, geometric, replica
 
 
 def traffic(rate, seed):  # type: ignore[no-untyped-def]
