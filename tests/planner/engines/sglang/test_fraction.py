@@ -33,6 +33,7 @@ TOWER = {"vision_config": {"num_hidden_layers": 24, "hidden_size": 1024}}
         ("0.4.5", H100, 8, 0.81),
         ("0.4.5", RTX_4090, 4, 0.85),
         ("0.4.7", B200, 8, 0.79),
+        ("0.4.7", H200, 1, 0.872),  # 18 GiB stay free, which is more than the table's 7.9 %
         ("0.4.8", H100, 1, 0.874),
         ("0.5.2", H100, 8, 0.831),
         ("0.5.2", H200, 8, 0.886),
@@ -95,3 +96,13 @@ def test_before_0_5_14_the_pool_is_sized_without_what_drafts() -> None:
     assert new.kv_cache_tokens < plain.kv_cache_tokens
     assert new.mtp_bytes > GIB
     assert "drafting" not in new.outside_budget
+
+
+@pytest.mark.parametrize(
+    ("batch", "more"), [(256, 3 * 256 * 8), (512, 3 * 512 * 8 + 1.5 * 512 * 8)]
+)
+def test_attention_in_parallel_on_data_keeps_room_for_its_graphs(batch: int, more: float) -> None:
+    """server_args: 512 + 1.5 a token of a chunk + 128 a GPU + 2 a row; 3 a row and replica more,
+    and 1.5 beyond 300 rows."""
+    reserved = reserved_mib(H200, 8192, batch, 8, data_parallel_size=8)
+    assert reserved == 512 + 1.5 * 8192 + 8 * 128 + 2 * batch + more
