@@ -27,6 +27,7 @@ BYTES_ALONE = "bytes alone"
 """Whose memory it is where no engine was asked: all that weights and buffers leave."""
 DEFAULT_SEQUENCES = 256
 MAX_BLOCKS = 2**40
+"""block_size of models with states alone: a block for each request, whatever its length."""
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ def test_llama_on_24_gb_prints_what_it_printed() -> None:
 
 
 def test_running_requests_by_pool() -> None:
+    """tokens / length x 512, from 2,048 to 4,096, and at most half the tokens (model_runner)."""
     assert max_running_requests(38141, 131072) == 2048
     assert max_running_requests(1256440, 131072) == 4096
     assert max_running_requests(100, 131072) == 50
