@@ -96,13 +96,3 @@ def test_before_0_5_14_the_pool_is_sized_without_what_drafts() -> None:
     assert new.kv_cache_tokens < plain.kv_cache_tokens
     assert new.mtp_bytes > GIB
     assert "drafting" not in new.outside_budget
-
-
-@pytest.mark.parametrize(
-    ("batch", "more"), [(256, 3 * 256 * 8), (512, 3 * 512 * 8 + 1.5 * 512 * 8)]
-)
-def test_attention_in_parallel_on_data_keeps_room_for_its_graphs(batch: int, more: float) -> None:
-    """server_args: 512 + 1.5 a token of a chunk + 128 a GPU + 2 a row; 3 a row and replica more,
-    and 1.5 beyond 300 rows."""
-    reserved = reserved_mib(H200, 8192, batch, 8, data_parallel_size=8)
-    assert reserved == 512 + 1.5 * 8192 + 8 * 128 + 2 * batch + more
