@@ -35,7 +35,7 @@ class Layer:
     group: LayerGroup
 
 
-def layers_of(assignment: Assignment) -> tuple[Layer, ...]:
+def layers_of(model: Model, assignment: Assignment) -> tuple[Layer, ...]:
     """Every block in order."""
     found: dict[int, Layer] = {}
     for part in assignment.layers:

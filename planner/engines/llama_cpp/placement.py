@@ -47,7 +47,7 @@ class Placement:
         self.model, self.options = model, options
         self.factors = rope_factor_bytes(model, config)
         self.mixed = deployment.weights_dtype.lower() in BASE
-        self.layers = layers_of(assignment)
+        self.layers = layers_of(model, assignment)
         self.front, self.back = ends_of(model, assignment)
         self.keys, self.values = cache_types(deployment, options)
         self.num_gpus = deployment.gpus

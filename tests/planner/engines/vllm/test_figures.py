@@ -151,14 +151,6 @@ def test_gpt_oss_runs_out_of_memory_in_sampler_warm_up(
     assert not refused or "warming up sampler" in str(found.refused)
 
 
-def test_what_was_free_is_less_than_what_was_asked_for() -> None:
-    """1,024 rows of 201,088 logits in fp32 are the 785.5 MiB that the log asked for."""
-    found = figures("openai/gpt-oss-20b", gpu_memory_utilization=0.95, **LLM_D)
-    asked, free = re.findall(r"([\d.]+) MiB", str(found.refused))
-    assert asked == "785.50"
-    assert 0 < float(free) < 785.5
-
-
 def test_a_budget_beyond_what_is_free_is_refused() -> None:
     found = figures("llama-3.1-8b", gpu_memory_utilization=1.0)
     assert str(found.refused).startswith("Free memory on device")
@@ -459,6 +451,14 @@ def test_bad_engine_flags_get_one_sentence(arguments: tuple[str, ...], said: str
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_what_was_free_is_less_than_what_was_asked_for() -> None:
+    """1,024 rows of 201,088 logits in fp32 are the 785.5 MiB that the log asked for."""
+    found = figures("openai/gpt-oss-20b", gpu_memory_utilization=0.95, **LLM_D)
+    asked, free = re.findall(r"([\d.]+) MiB", str(found.refused))
+    assert asked == "785.50"
+    assert 0 < float(free) < 785.5
 
 
 def test_weights_in_cpu_memory() -> None:
