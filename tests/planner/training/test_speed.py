@@ -177,12 +177,11 @@ def test_a_quantised_file_is_trained_in_the_recipe_s_precision() -> None:
 
 
 def test_rates_of_a_step_by_hand() -> None:
-    """80,000 tokens in 8 s on 8 GPUs at $3.60: 27.78 hours for 1e9, so $800; FLOPs are of all."""
+    """80,000 tokens in 8 s: half of data_s is hidden. FLOPs are of all eight GPUs."""
     time = replace(
         timed(), compute_s=6.0, tensor_s=0.5, ring_s=0.0, stage_s=0.5, data_s=1.0, bubble_s=0.5,
         optimizer_s=0.0, transfers=(), tokens=80_000, gpus=8, model_flops=3.2e16,
         hardware_flops=4e16, peak_flops_per_s=1e15,
     )  # fmt: skip
     assert time.tokens_per_s == pytest.approx(10_000)
-    assert time.usd_per_billion_tokens(3.60) == pytest.approx(800)
     assert (time.mfu, time.hfu) == pytest.approx((0.5, 0.625))
