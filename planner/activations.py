@@ -34,6 +34,8 @@ LOGIT_SOURCE = (
 )
 MOE_TOKENS = 32768
 MLA_WORKSPACE_TOKENS = 65536
+"""Most tokens of a chunk that vLLM routes at a time (VLLM_FUSED_MOE_CHUNK_SIZE of envs), and most
+whose latents it expands at a time (chunked_prefill_workspace_size of v1/attention/backends/mla)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,10 @@ class Roofs(Frozen):
     fp32_flops_per_s: PositiveFloat | None = None
 
     def flops_per_s(self, numbers: str) -> float:
-        """The arithmetic roof of a format; narrow ones without one of their own run in 16 bits."""
+        """The arithmetic roof of a format; narrow ones without one of their own run in 16 bits.
+
+        Raises PlanRefused where none is known, and for fp32 where its own is not.
+        """
         own: float | None = getattr(self, f"{numbers}_flops_per_s", None)
         if numbers == "fp32" and own is None:
             raise PlanRefused(

@@ -7,8 +7,9 @@ from planner.units import MIB, ceil_div
 CONTEXT = Estimate(
     621 * MIB,
     274 * MIB,
-    666 * MIB,
-    "CUDA context: 621 MiB measured on an H200 (driver 580); 274 to 636 MiB reported elsewhere",
+    636 * MIB,
+    "CUDA context: 621 MiB measured on an H200 (driver 580); 274 MiB with kernels loaded lazily "
+    "and 636 with all at once reported elsewhere (pytorch PR 86509)",
 )
 LIBRARIES = Estimate(
     98 * MIB,

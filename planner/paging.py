@@ -13,12 +13,11 @@ from planner.kv_cache import CacheTerm
 
 @dataclass(frozen=True, slots=True)
 class Waste:
-    """Cache bytes of a set of sequences under both schemes, and what blocks can share."""
+    """Cache bytes of a set of sequences: written, in whole blocks, and reserved at full length."""
 
     used_bytes: int
     paged_bytes: int
     contiguous_bytes: int
-    shared_saving_bytes: int
 
     @property
     def rounding_bytes(self) -> int:
@@ -37,16 +36,12 @@ def waste(
     *,
     max_model_len: int,
     block_size: int,
-    shared_prefix_tokens: int = 0,
 ) -> Waste:
-    """Waste for sequences of these lengths, of which a common prefix is stored once when paged."""
+    """Waste for sequences of these lengths, each stored by itself."""
     return Waste(
         used_bytes=sum(term.bytes(n) for term in terms for n in lengths),
         paged_bytes=sum(term.paged_bytes(n, block_size) for term in terms for n in lengths),
         contiguous_bytes=len(lengths) * sum(term.bytes(max_model_len) for term in terms),
-        shared_saving_bytes=prefix_saving_bytes(
-            terms, lengths, shared_prefix_tokens, block_size=block_size
-        ),
     )
 
 

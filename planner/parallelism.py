@@ -14,6 +14,7 @@ from planner.tensors import StateTensor, Weight
 from planner.units import ceil_div, round_up
 
 VOCAB_PADDING = 64
+"""Rows of embedding and head come in multiples of this (vLLM's DEFAULT_VOCAB_PADDING_SIZE)."""
 
 
 def stage_sizes(num_hidden_layers: int, pipeline_parallel_size: int) -> list[int]:
@@ -105,8 +106,8 @@ def by_layers(deployment: Deployment, stages: int) -> Deployment:
 
 
 def cache_copies(model: Model, tensor_parallel_size: int) -> int:
-    """How often tensor parallelism stores the same cache entry: once more than each KV head has,
-    and on every rank of latent attention. 1 where some layer has windows or states, which decode
+    """How many ranks of tensor parallelism store the same cache entry: ranks / KV heads where ranks
+    are more, and all of them for latents. 1 where some layer has windows or states, which decode
     context parallelism does not split.
     """
     found = tensor_parallel_size

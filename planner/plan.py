@@ -188,7 +188,6 @@ class Plan:
             [self.workload.context] * self.sequences_per_replica,
             max_model_len=longest,
             block_size=self.deployment.block_size,
-            shared_prefix_tokens=self.workload.shared_prefix_tokens,
         )
 
     @cached_property

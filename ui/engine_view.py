@@ -43,7 +43,7 @@ def show(chosen: Chosen, plan: Plan, choice: EngineChoice) -> None:
         st.html(budget_table(figures))
     with right:
         st.header("Ideal and engine", anchor=False)
-        st.html(_gap_table(gap(plan, figures), plan, figures))
+        st.html(_gap_table(gap(plan, figures), figures))
         _notes(figures)
         _printed(figures, label)
     drafting_view.show(plan, figures, choice)
@@ -115,7 +115,7 @@ def _key_figures(plan: Plan, figures: EngineFigures) -> str:
     return f'<dl class="sz-kpis">{cells}</dl>'
 
 
-def _gap_table(found: Gap, plan: Plan, figures: EngineFigures) -> str:
+def _gap_table(found: Gap, figures: EngineFigures) -> str:
     rows = [("What the card leaves for cache", format_bytes(found.ideal_bytes))]
     rows += [(name, format_bytes(-size)) for name, size in found.reasons]
     last = "What the engine gives the cache" if figures.refused is None else LEFT_BY_A_REFUSAL

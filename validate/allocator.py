@@ -12,14 +12,16 @@ of it becomes a free block if it has at least 512 B (small) or more than 1 MiB (
 
 from dataclasses import dataclass
 
+from planner.engines.loaded_weights import (
+    MIN_BLOCK_BYTES,
+    MIN_OWN_SEGMENT_BYTES,
+    SEGMENT_ROUNDING_BYTES,
+    SMALL_BYTES,
+)
 from planner.units import MIB, round_up
 
-MIN_BLOCK_BYTES = 512
-SMALL_BYTES = MIB
 SMALL_SEGMENT_BYTES = 2 * MIB
 LARGE_SEGMENT_BYTES = 20 * MIB
-MIN_OWN_SEGMENT_BYTES = 10 * MIB
-SEGMENT_ROUNDING_BYTES = 2 * MIB
 
 
 def block_bytes(size: int) -> int:

@@ -14,7 +14,6 @@ class GpuFacts:
 
     index: int
     name: str
-    uuid: str
     memory_bytes: int
     memory_used_bytes: int
     driver: str
@@ -71,7 +70,6 @@ def _gpu(nvml: Any, index: int, driver: str) -> GpuFacts:
     return GpuFacts(
         index=index,
         name=_text(nvml.nvmlDeviceGetName(handle)),
-        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
         memory_bytes=int(memory.total),
         memory_used_bytes=int(memory.used),
         driver=driver,

@@ -121,12 +121,12 @@ def _decode(
     options: dict[str, Any] = {"window_size": (window - 1 if window else -1, 0)}
     out = tensor_of(paged_decode_attention(*arguments, **options))
     exact, _ = paged_decode_reference(*arguments, **options)
-    plain = _plain_decode(bench, arguments, options)
+    plain = _plain_decode(arguments, options)
     case = _case(f"paged/{label}", title, FACTOR * relative_error(plain, exact), HOW)
     return measured(case, [relative_error(out, exact)])
 
 
-def _plain_decode(bench: Bench, arguments: Any, options: Any) -> torch.Tensor:
+def _plain_decode(arguments: Any, options: Any) -> torch.Tensor:
     """The same by naive attention in 16 bits, one sequence at a time."""
     q, keys, values, table, lengths = arguments
     found = []

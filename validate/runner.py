@@ -65,9 +65,7 @@ class Run:
         started, clock = datetime.now(UTC), perf_counter()
         with nullcontext() if gpu is None else only_run_on(f"gpu-{job.index}"):
             if gpu is not None:
-                self.card = {
-                    k: v for k, v in asdict(gpu).items() if k not in ("uuid", "process_ids")
-                }
+                self.card = {k: v for k, v in asdict(gpu).items() if k != "process_ids"}
                 self.card["other_processes"] = len(gpu.process_ids)
                 self.software["driver"] = gpu.driver
             self.emit({

@@ -23,7 +23,7 @@ def operand(weights, dtype: gl.constexpr, LAYOUT: gl.constexpr):
     """Weights as the left operand of the second product, without leaving their thread.
 
     fp8 wants four neighbouring keys in one thread where the scores have two and two: the keys are
-    renamed within each 16, and the transposed values come in that order (see `transpose_values`).
+    renamed within each 16, and the transposed values come in that order (see `values.Transposer`).
     """
     M: gl.constexpr = weights.shape[0]
     N: gl.constexpr = weights.shape[1]

@@ -41,10 +41,11 @@ class EngineFigures:
     it is refused, or be refused where it starts; remedies: single changes that lift a refusal, or
     that make room where the workload does not fit; remedies_hold: sequences of the workload that
     each of a refusal's then holds; serving: where those are too few, single changes that hold all.
-    host_bytes: cache in CPU memory, all ranks together. drafts: a model or layers draft, with
-    weights and a cache; mtp_bytes: of `weights`, the drafting layers. config_file: text of the
-    CONFIG_NAME that the command reads, where it reads one. on_cpu: what of the model computes
-    there, in words.
+    host_bytes: cache and weights in CPU memory, all ranks together. outside_budget: what a GPU
+    holds besides. replicas: servers to start, of which all figures are one's. drafts: a model or
+    layers draft, with weights and a cache; mtp_bytes: of `weights`, the drafting layers.
+    config_file: text of the CONFIG_NAME that the command reads, where it reads one. on_cpu: what of
+    the model computes there, in words.
     """
 
     name: str

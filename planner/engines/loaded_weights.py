@@ -19,10 +19,11 @@ from planner.parallelism import VOCAB_PADDING, Shard, layers_in, shard
 from planner.tensors import Weight
 from planner.units import MIB, round_up
 
-SMALLEST = 512
-SPLIT = MIB
-LARGE = 10 * MIB
-SEGMENT = 2 * MIB
+MIN_BLOCK_BYTES = 512
+SMALL_BYTES = MIB
+MIN_OWN_SEGMENT_BYTES = 10 * MIB
+SEGMENT_ROUNDING_BYTES = 2 * MIB
+"""PyTorch's caching allocator (c10/cuda/CUDACachingAllocator, torch 2.x, default settings)."""
 
 FUSED = {
     "q_proj": "qkv_proj",
@@ -47,14 +48,14 @@ gpt-oss-120b 64.59 (64.38, 0.11 and 0.14.1)."""
 def allocated(size: int) -> int:
     """Bytes that PyTorch's allocator counts for a tensor of `size`.
 
-    Requests above 10 MiB get a segment of whole 2 MiB, whose rest is split off only when it is
+    Requests of 10 MiB or more get a segment of whole 2 MiB, whose rest is split off only when it is
     larger than 1 MiB; smaller ones are cut from shared segments in steps of 512 B.
     """
-    size = round_up(size, SMALLEST)
-    if size < LARGE:
+    size = round_up(size, MIN_BLOCK_BYTES)
+    if size < MIN_OWN_SEGMENT_BYTES:
         return size
-    segment = round_up(size, SEGMENT)
-    return segment if segment - size <= SPLIT else size
+    segment = round_up(size, SEGMENT_ROUNDING_BYTES)
+    return segment if segment - size <= SMALL_BYTES else size
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,9 +157,12 @@ def integer(
 
     group_size None: one group over all inputs. Zero points take `bits` each and are not kept when
     symmetric. group_index (activation order): inputs carry their group and their rank, int32 each.
+    Raises PlanRefused for other widths.
     """
     if bits not in (2, 3, 4, 5, 6, 8):
-        raise PlanRefused(f"{bits}-bit integers are not a weight format; choose 2, 3, 4 or 8 bits")
+        raise PlanRefused(
+            f"{bits}-bit integers are not a weight format; choose 2, 3, 4, 5, 6 or 8 bits"
+        )
     group = WHOLE if group_size is None else group_size
     block, block_bytes = (32 // bits, 4) if 32 % bits == 0 else (32, 4 * bits)
     name = f"int{bits}_g{group_size}" if group_size else f"int{bits}_channel"

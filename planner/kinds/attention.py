@@ -17,7 +17,8 @@ class Attention(Frozen):
     window counts the tokens a layer keeps; window_type says whether it slides or jumps in chunks.
     shares_cache: the layer reads keys and values that another layer computed and stored.
     projections: whether the layer has the usual four; without them, `extras` says what it has
-    (Zamba's layers share one block's, JetMoE's are experts).
+    (Zamba's layers share one block's, JetMoE's are experts). values_from_keys: values are what
+    k_proj gives, and are cached as well. output_gate: q_proj gives a gate for the output too.
     """
 
     type: Literal["attention"] = "attention"

@@ -1,7 +1,7 @@
 """What one replica is to its scheduler: a pool of blocks, the limits of a batch, a clock.
 
 replica = replica_of(model, gpu, deployment, speed)
-replica.num_blocks, replica.requests_at_once(8192)
+replica.num_blocks, replica.fits(prompt_tokens=8192, output_tokens=1024)
 """
 
 from dataclasses import dataclass, replace
@@ -27,6 +27,7 @@ BYTES_ALONE = "bytes alone"
 """Whose memory it is where no engine was asked: all that weights and buffers leave."""
 DEFAULT_SEQUENCES = 256
 MAX_BLOCKS = 2**40
+"""block_size of models with states alone: a block for each request, whatever its length."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,6 @@ class Replica:
         tokens = prompt_tokens + output_tokens
         most = self.most_blocks(tokens + self.draft_tokens)
         return tokens <= self.max_model_len and most <= self.num_blocks
-
-    def requests_at_once(self, tokens: int) -> int:
-        """Requests of `tokens` each that hold their whole length: capacity in closed form."""
-        return min(self.max_num_seqs, self.num_blocks // max(1, self.most_blocks(tokens + 1)))
 
     def changed(self, **changes: object) -> "Replica":
         """This replica with some fields changed."""

@@ -41,13 +41,6 @@ def always(tokens: int) -> Sampler:
     return lambda _: tokens
 
 
-def geometric(mean: float) -> Sampler:
-    """Lengths of at least 1 whose end is as likely after every token."""
-    if mean < 1:
-        raise PlanRefused(f"mean length {mean:g} must be at least 1 token")
-    return lambda rng: 1 + int(rng.expovariate(1.0) * max(mean - 0.5, 1e-9)) if mean > 1 else 1
-
-
 def quantiles(points: Sequence[tuple[float, float]]) -> Sampler:
     """Lengths from (share, tokens) points of a distribution, straight lines between them."""
     shares = [share for share, _ in points]

@@ -26,8 +26,8 @@ CALIBRATED = (0.92, 1.10)
 
 Basis = Literal["calibrated", "published", "borrowed", "unmeasured"]
 """Where a card's efficiency is from: its own run of `validate` (the reference card's is in
-speed.json), publications on it, the reference
-card of the same vendor, or the reference card although the vendor is another."""
+speed.json), publications on it, the reference card of the same vendor, or the reference card
+although the vendor is another."""
 HOPPER = 9.0
 """CUDA compute capability from which on the kernels of the reference card exist."""
 UNMEASURED = "efficiency not measured on this card"

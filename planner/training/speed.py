@@ -6,6 +6,7 @@ MFU counts the model's own FLOPs only (Chowdhery et al. 2022, PaLM), HFU the rec
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from planner.cost import SECONDS_PER_HOUR
 from planner.errors import PlanRefused
 from planner.hardware import Gpu
 from planner.offer import Offer
@@ -17,7 +18,6 @@ from planner.training.plan import TrainingPlan
 from planner.training.schedule import bubble
 from planner.training.traffic import traffic
 
-SECONDS_PER_HOUR = 3600
 FRAMEWORK = (0.95, 1.2, 1.8)
 FRAMEWORK_SOURCE = (
     "training takes 0.95 to 1.8 times the kernels' own time: torchtitan reports 56 to 58 % MFU on "

@@ -87,3 +87,16 @@ def test_ring_passes_every_other_block_once() -> None:
     found = ring(bytes_per_token_per_layer=4096, tokens=131072, context_parallel_size=8)
     assert found.block_tokens == 16384
     assert found.bytes_per_layer == 7 * 16384 * 4096
+
+
+def test_a_ring_is_paced_by_its_longest_block() -> None:
+    """Ten tokens on four ranks: 3, 3, 3 and 1."""
+    found = ring(bytes_per_token_per_layer=100, tokens=10, context_parallel_size=4)
+    assert (found.block_tokens, found.bytes_per_step, found.steps) == (3, 300, 3)
+
+
+def test_the_fullest_rank_holds_what_does_not_divide() -> None:
+    """Ten rows or columns on four ranks: 3, 3, 3 and 1."""
+    four = Deployment(tensor_parallel_size=4)
+    assert shard(Weight("up_proj", (10, 6), split="column"), four).shape == (3, 6)
+    assert shard(Weight("down_proj", (6, 10), split="row"), four).shape == (6, 3)

@@ -1,28 +1,19 @@
 """The button in Chromium: a recorded run played back through real processes, with a reload."""
 
 import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.ui.served import CHROMIUM, ROOT, served
 from validate.record import read
 from validate.verdict import sentence
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-ROOT = Path(__file__).resolve().parents[2]
 H200 = ROOT / "validate" / "records" / "h200-full.json"
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 if CHROMIUM is None:
     pytest.skip("no Chromium on this machine", allow_module_level=True)
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -31,33 +22,10 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     tmp_path = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port",
-        str(port), "--server.headless", "true", "--server.address", "127.0.0.1",
-    ]  # fmt: skip
     told = {"SIZEWELL_REPLAY": str(H200), "SIZEWELL_STATE": str(tmp_path / "state")}
     told["SIZEWELL_REPLAY_SECONDS"] = "8"
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=tmp_path, stdout=log, stderr=log, env={**os.environ, **told}
-        )
-        url = f"http://127.0.0.1:{port}"
-        try:
-            for _ in range(300):
-                try:
-                    urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
-                    break
-                except OSError:
-                    time.sleep(0.1)
-            else:
-                pytest.fail((tmp_path / "log").read_text())
-            yield url
-        finally:
-            process.terminate()
-            process.wait(10)
+    with served(tmp_path, {**os.environ, **told}) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from validate.verdict import difference, rows, sentence, value
 
 ROOT = Path(__file__).resolve().parents[2]
 H200 = ROOT / "validate" / "records" / "h200-full.json"
-GPU = GpuFacts(0, "NVIDIA H200", "GPU-0", 2**37, 0, "580.1", False, (), None, None, None, None)
+GPU = GpuFacts(0, "NVIDIA H200", 2**37, 0, "580.1", False, (), None, None, None, None)
 
 
 @pytest.fixture(autouse=True)

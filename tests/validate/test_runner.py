@@ -95,7 +95,7 @@ def test_cancelling_keeps_what_was_found_and_ends_the_process_group(tmp_path: Pa
 
 
 def gpu(**values: Any) -> GpuFacts:
-    facts = GpuFacts(0, "NVIDIA H200", "GPU-0", 2**37, 0, "580", False, (), None, None, None, None)
+    facts = GpuFacts(0, "NVIDIA H200", 2**37, 0, "580", False, (), None, None, None, None)
     return replace(facts, **values)
 
 

@@ -7,13 +7,11 @@ are kept as differences, so that a plan with other lengths or users still follow
 from dataclasses import dataclass
 from datetime import date
 
-from planner.calibration import Calibration, MemoryCalibration
 from planner.engines.engine import EngineFigures
 from planner.engines.logs.compare import compare
 from planner.engines.logs.reading import LogReading
 from planner.engines.registry import ENGINES
 from planner.errors import PlanRefused
-from planner.hardware import Gpu
 
 SPENT = ("weights", "consumed", "activation", "non_torch", "states", "cuda_graphs")
 
@@ -62,21 +60,3 @@ def calibrate(reading: LogReading, figures: EngineFigures, on: date) -> EngineCa
         raise PlanRefused("this log prints no size that the plan could be calibrated by")
     label = f"calibrated by a start-up log of {ENGINES[figures.name].label}, {on.isoformat()}"
     return EngineCalibration(figures.name, label, tuple(parts))
-
-
-def card_of(reading: LogReading, gpu: Gpu, on: date) -> Calibration | None:
-    """The card as the log prints it: its total memory, and what was in use before loading.
-
-    None where the log does not print the total, which only vLLM's does.
-    """
-    total, free = reading.bytes_of("total"), reading.bytes_of("free")
-    if total is None:
-        return None
-    label = f"read from a start-up log ({gpu.name}), {on.isoformat()}"
-    context = None if free is None else max(0, total - free)
-    return Calibration(
-        gpu_name=gpu.name,
-        date=on.isoformat(),
-        memory_bytes=total,
-        memory=MemoryCalibration(label=label, context_bytes=context),
-    )

@@ -180,9 +180,9 @@ def _kv_cache(
     size = max(0, rank.left - pool.states_bytes)
     parts = [*rank.components.values(), before]
     found = left_of(size, parts, "free memory x fraction less its components")
-    if options.mem_fraction_static is not None or version_of(options.version) < GRAPHS_SINCE:
-        return found
-    lower = found.low_bytes - int(prefill_graphs_mib(model) * MIB)
+    lower = found.low_bytes
+    if options.mem_fraction_static is None and version_of(options.version) >= GRAPHS_SINCE:
+        lower -= int(prefill_graphs_mib(model) * MIB)
     return Estimate(found.bytes, max(0, lower), found.high_bytes, found.source)
 
 

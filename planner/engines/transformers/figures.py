@@ -119,7 +119,7 @@ def transformers_figures(
         notes=notes_on(longer, model, workload)
         + _loaded(model, deployment, checkpoint)
         + _held(batch, context, held, tokens, refused)
-        + _notes(model, caches, options, left_of(room, components.values(), "").low_bytes),
+        + _notes(caches, options, left_of(room, components.values(), "").low_bytes),
         host_bytes=caches.offloaded(batch, context),
     )  # fmt: skip
 
@@ -196,9 +196,7 @@ def _held(
     )
 
 
-def _notes(
-    model: Model, caches: Caches, options: TransformersOptions, room: int
-) -> tuple[str, ...]:
+def _notes(caches: Caches, options: TransformersOptions, room: int) -> tuple[str, ...]:
     found = ["Sequences of a batch are padded to the longest; there is no pool to share."]
     if room <= 0:
         found.append("Weights alone may not fit.")

@@ -24,7 +24,7 @@ on H100, 0.11 to 0.16; of 14 (13.8 to 14.2): Llama-3.1-8B (TP 1, 4, PP 2), Qwen2
 
 from dataclasses import dataclass
 
-from planner.activations import ActivationTerms
+from planner.activations import MLA_WORKSPACE_TOKENS, MOE_TOKENS, ActivationTerms
 from planner.deployment import Deployment
 from planner.engines.engine import within
 from planner.engines.vision_tower import GATED, Tower
@@ -56,8 +56,6 @@ LEAST_WIDTH = 0.6
 TEXT_RANGE = (0.94, 1.08)
 """Text models from 0.10 were 3.2 % below to 3.9 % above their logs (-0.4 to 0.2 % where it sorts);
 those that hold pictures 6 % above to 7 % below."""
-MOE_TOKENS = 32768
-MLA_TOKENS = 65536
 IMAGE_PATCHES = 65536
 """Largest image of models with dynamic resolution: 16,384 tokens of four patches."""
 LAYERS = "the widest layer over max_num_batched_tokens"
@@ -209,7 +207,7 @@ def _expert_workspace(
 def _latent_tokens(batch: Batch) -> int:
     """Tokens whose latents MLA expands at a time: min(max(8 L, 4 S x block), 65536)."""
     wanted = max(8 * batch.max_model_len, 4 * batch.max_num_seqs * batch.block_size)
-    return min(wanted, MLA_TOKENS)
+    return min(wanted, MLA_WORKSPACE_TOKENS)
 
 
 def _images(tower: Tower | None, hidden: int) -> int:

@@ -16,7 +16,7 @@ from planner.engines.loaded_weights import (
     marlin_padding,
     offloaded_bytes,
 )
-from planner.engines.stages import draft_weights
+from planner.engines.stages import SOURCE, draft_weights
 from planner.engines.vision_tower import WITH_TOWER, Tower, tower_of
 from planner.engines.vllm import overheads
 from planner.engines.vllm.activation import Batch, activation
@@ -34,7 +34,6 @@ from planner.units import GIB
 
 SHARED_SINCE = 9
 IN_CPU_MEMORY = ", less those that --cpu-offload-gb keeps in CPU memory"
-WEIGHTS = "checkpoint tensors of the rank in the blocks of PyTorch's allocator, and rotary tables"
 
 STORED = frozenset({"bf16", "fp16", "fp32", "fp8", "fp8_block", "int8"})
 STORED_ERROR, OTHER_ERROR = 0.004, 0.01
@@ -203,16 +202,16 @@ def _weights(
     high = 1 + error + wider
     if on_cpu:
         size = loaded.total - on_cpu + (2 * tower.parameters // tp if tower else 0)
-        return within(size, 0.98 * size, (high + 0.01) * size, WEIGHTS + IN_CPU_MEMORY)
+        return within(size, 0.98 * size, (high + 0.01) * size, SOURCE + IN_CPU_MEMORY)
     if tower is None:
         size = loaded.total
-        return within(size, (1 - error) * size, high * size, WEIGHTS)
+        return within(size, (1 - error) * size, high * size, SOURCE)
     whole = 2 * tower.parameters
     share = whole // tp
     size = loaded.total + share
     return within(
         size, (1 - error) * loaded.total + 0.9 * share, high * loaded.total + whole,
-        WEIGHTS + WITH_TOWER,
+        SOURCE + WITH_TOWER,
     )  # fmt: skip
 
 

@@ -141,7 +141,7 @@ def vllm_figures(
             model,
             settings,
             packed=has_packed_experts(assignment),
-            ranks=ranks * deployment.pipeline_parallel_size,
+            ranks=deployment.gpus,
             tensor_parallel_size=deployment.tensor_parallel_size,
         )
     )

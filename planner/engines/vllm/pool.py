@@ -45,7 +45,6 @@ class Pool:
     blocks_per_request: int = 0
     groups: tuple[Group, ...] = ()
     bytes_per_block: int = 0
-    stage_layers: tuple[int, ...] = ()
     padding: tuple[tuple[int, float], ...] = ()
     refused: str | None = None
     estimated_max_model_len: int | None = None
@@ -196,6 +195,5 @@ def _report(
         blocks_per_request=per_request,
         groups=workers[0],
         bytes_per_block=cost,
-        stage_layers=tuple(sum(len(g.layers) for g in groups) for groups in workers),
         padding=grouping.padding,
     )

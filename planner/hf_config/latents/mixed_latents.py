@@ -8,10 +8,9 @@ from typing import Any
 from planner.hf_config.families import family
 from planner.hf_config.latents.mla import indexer, latent_attention
 from planner.hf_config.layers.assembly import Layer, assemble, group_layers
-from planner.hf_config.layers.experts import Experts, moe, sparse_layers
+from planner.hf_config.layers.experts import Experts, dense_mlp, moe, sparse_layers
 from planner.hf_config.reader import Fields, short
 from planner.kinds.attention import LatentAttention
-from planner.kinds.mlp import Mlp
 from planner.model import Model
 from planner.tensors import linear, norm
 
@@ -46,10 +45,7 @@ def dots3_note(fields: Fields) -> Model:
     fields.fill(shared_experts_intermediate_size=1536)
     has_experts = sparse_layers(fields, count, traits)
     experts = moe(fields, traits)
-    mlp = None
-    if not all(has_experts):
-        mlp = Mlp(intermediate_size=fields.integer("intermediate_size"))
-    fields.ignore("intermediate_size")
+    mlp = dense_mlp(fields, has_experts)
     norms = norm("layernorm", hidden_size) * 2
 
     def layer(index: int) -> Layer:

@@ -10,12 +10,11 @@ from planner.hf_config.families import family
 from planner.hf_config.latents.compressed import hyper_connection
 from planner.hf_config.latents.mla_rows import TRAITS
 from planner.hf_config.layers.assembly import Layer, assemble, divided, group_layers
-from planner.hf_config.layers.experts import moe, sparse_layers
+from planner.hf_config.layers.experts import dense_mlp, moe, sparse_layers
 from planner.hf_config.layers.mtp import prediction_layers
 from planner.hf_config.reader import Fields, short
 from planner.kinds.attention import LatentAttention
 from planner.kinds.indexer import Indexer
-from planner.kinds.mlp import Mlp
 from planner.model import Model
 from planner.tensors import Weight, linear, norm
 
@@ -49,9 +48,7 @@ def latent(fields: Fields) -> Model:
     biased = traits.mlp_bias or (traits.experts is not None and bool(traits.experts.mlp_bias))
     bias = biased and fields.flag("mlp_bias", default=False)
     fields.expect("mlp_bias", bias)
-    dense = None
-    if not all(has_experts):
-        dense = Mlp(intermediate_size=fields.integer("intermediate_size"), bias=bias)
+    dense = dense_mlp(fields, has_experts, bias=bias)
     norms = norm("layernorm", hidden_size) * 2
     head: tuple[Weight, ...] = ()
     if traits.streams:
@@ -68,7 +65,7 @@ def latent(fields: Fields) -> Model:
         behind = linear("norm_gate.fc1", rank, hidden_size)
         behind += linear("norm_gate.fc2", hidden_size, rank)
         norms += behind
-    fields.ignore("intermediate_size", "num_key_value_heads", "head_dim", "qk_head_dim")
+    fields.ignore("num_key_value_heads", "head_dim", "qk_head_dim")
     sparse_norms = norms + norm("post_mlp_layernorm", hidden_size) * traits.sparse_norms + behind
 
     def layer(index: int) -> Layer:

@@ -41,6 +41,18 @@ def indexed(heads: int) -> dict[str, int]:
     return {"index_n_heads": heads, "index_head_dim": 128, "index_topk": 2048}
 
 
+def hy_v4(q_lora_rank: int, heads: int) -> Latent:
+    """The text model and the one in the VL model, which differ in these two."""
+    chooses = {"index_topk_freq": 4, "index_skip_topk_offset": 2}
+    return Latent(
+        experts=Experts(where="but_one", listed=True, shared=True),
+        indexer=True,
+        streams=True,
+        defaults={"n_shared_experts": 1, "q_lora_rank": q_lora_rank, **indexed(heads), **chooses},
+        expects={**chooses, "index_topk_pattern": None},
+    )
+
+
 DEEPSEEK_V3 = Latent(
     experts=Experts(where="first", shared=True),
     defaults={"first_k_dense_replace": 3, "q_lora_rank": 1536, "n_shared_experts": 1},
@@ -85,32 +97,8 @@ TRAITS = {
         sparse_norms=1,
         defaults={"first_k_dense_replace": 1, "q_lora_rank": 1536, "n_shared_experts": 1},
     ),
-    "hy_v4": Latent(
-        experts=Experts(where="but_one", listed=True, shared=True),
-        indexer=True,
-        streams=True,
-        defaults={
-            "n_shared_experts": 1,
-            "q_lora_rank": 1536,
-            **indexed(16),
-            "index_topk_freq": 4,
-            "index_skip_topk_offset": 2,
-        },
-        expects={"index_topk_freq": 4, "index_skip_topk_offset": 2, "index_topk_pattern": None},
-    ),
-    "hy_v4_vl_text": Latent(
-        experts=Experts(where="but_one", listed=True, shared=True),
-        indexer=True,
-        streams=True,
-        defaults={
-            "n_shared_experts": 1,
-            "q_lora_rank": 2048,
-            **indexed(32),
-            "index_topk_freq": 4,
-            "index_skip_topk_offset": 2,
-        },
-        expects={"index_topk_freq": 4, "index_skip_topk_offset": 2, "index_topk_pattern": None},
-    ),
+    "hy_v4": hy_v4(q_lora_rank=1536, heads=16),
+    "hy_v4_vl_text": hy_v4(q_lora_rank=2048, heads=32),
     "sarvam_mla": Latent(
         experts=Experts(where="first", shared=True, least_shared=1),
         defaults={"first_k_dense_replace": 1},

@@ -6,12 +6,11 @@ Source: the reference implementation in Hugging Face transformers 5.24.
 from planner.hf_config.families import family
 from planner.hf_config.latents.mla import indexers, latent_attention
 from planner.hf_config.layers.assembly import Layer, assemble, group_layers
-from planner.hf_config.layers.experts import Experts, moe, sparse_layers
+from planner.hf_config.layers.experts import Experts, dense_mlp, moe, sparse_layers
 from planner.hf_config.layers.windows import rope_layers
 from planner.hf_config.reader import Fields
 from planner.kinds.attention import LatentAttention
 from planner.kinds.indexer import Indexer
-from planner.kinds.mlp import Mlp
 from planner.model import Model
 from planner.tensors import Weight, linear, norm
 
@@ -22,7 +21,7 @@ def mistral_large4(fields: Fields) -> Model:
     hidden_size = fields.integer("hidden_size")
     count = fields.integer("num_hidden_layers")
     fields.fill(n_shared_experts=1, first_k_dense_replace=1)
-    fields.ignore("num_key_value_heads", "head_dim", "qk_head_dim", "intermediate_size")
+    fields.ignore("num_key_value_heads", "head_dim", "qk_head_dim")
     fields.expect("q_lora_rank", None)
     fields.expect("partial_rotary_factor", 1.0)
     rope = fields.child("rope_parameters")
@@ -38,9 +37,7 @@ def mistral_large4(fields: Fields) -> Model:
     traits = Experts(where="first", listed=True, shared=True)
     has_experts = sparse_layers(fields, count, traits)
     experts = moe(fields, traits)
-    mlp = None
-    if not all(has_experts):
-        mlp = Mlp(intermediate_size=fields.integer("intermediate_size"))
+    mlp = dense_mlp(fields, has_experts)
     norms = norm("layernorm", hidden_size) * 2
 
     def layer(index: int) -> Layer:

@@ -1,7 +1,7 @@
 """Mixtures of experts: how many, how large, shared ones, and which layers have them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from planner.hf_config.reader import Fields, short
 from planner.kinds.mlp import Mlp, MoE
@@ -101,6 +101,15 @@ def shared_mlp(intermediate_size: int, gated: bool = True, bias: bool = False) -
     if not intermediate_size:
         return None
     return Mlp(intermediate_size=intermediate_size, gated=gated, bias=bias)
+
+
+def dense_mlp(fields: Fields, has_experts: list[bool], **traits: Any) -> Mlp | None:
+    """What layers without experts have instead; None where there are none, and its width is moot.
+    traits: fields of Mlp beside the width."""
+    if all(has_experts):
+        fields.ignore("intermediate_size")
+        return None
+    return Mlp(intermediate_size=fields.integer("intermediate_size"), **traits)
 
 
 def agreed(fields: Fields, *names: str, default: int | None = None, least: int = 1) -> int:

@@ -5,7 +5,7 @@ Source: the reference implementation of each type in Hugging Face transformers 5
 
 from planner.hf_config.families import family
 from planner.hf_config.layers.assembly import Layer, assemble, group_layers, heads
-from planner.hf_config.layers.experts import Experts, moe, sparse_layers
+from planner.hf_config.layers.experts import Experts, dense_mlp, moe, sparse_layers
 from planner.hf_config.layers.mtp import prediction_layers
 from planner.hf_config.reader import Fields, short
 from planner.kinds.attention import Attention
@@ -53,10 +53,7 @@ def delta(fields: Fields) -> Model:
         )
         has_experts = sparse_layers(fields, count, traits)
         experts = moe(fields, traits)
-    mlp = None
-    if not all(has_experts):
-        mlp = Mlp(intermediate_size=fields.integer("intermediate_size"))
-    fields.ignore("intermediate_size")
+    mlp = dense_mlp(fields, has_experts)
     norms = norm("layernorm", hidden_size) * 2
 
     def layer(index: int) -> Layer:

@@ -5,12 +5,11 @@ Source: the reference implementation in Hugging Face transformers 5.24.
 
 from planner.hf_config.families import family
 from planner.hf_config.layers.assembly import Layer, assemble, group_layers
-from planner.hf_config.layers.experts import Experts, moe, sparse_layers
+from planner.hf_config.layers.experts import Experts, dense_mlp, moe, sparse_layers
 from planner.hf_config.layers.mtp import prediction_layers
 from planner.hf_config.reader import Fields, short
 from planner.kinds.attention import Attention
 from planner.kinds.convolution import ResidualConvolutions
-from planner.kinds.mlp import Mlp
 from planner.model import Model
 from planner.tensors import Weight, linear, norm
 
@@ -46,10 +45,7 @@ def inkling(fields: Fields) -> Model:
     has_experts = sparse_layers(fields, count, traits)
     routes = linear("shared_router", shared, hidden_size, role="router")
     experts = moe(fields, traits).model_copy(update={"extras": (*routes, *SCALE)})
-    mlp = None
-    if not all(has_experts):
-        mlp = Mlp(intermediate_size=fields.integer("intermediate_size"), extras=SCALE)
-    fields.ignore("intermediate_size")
+    mlp = dense_mlp(fields, has_experts, extras=SCALE)
     norms = norm("layernorm", hidden_size) * 2
 
     def layer(index: int) -> Layer:

@@ -11,13 +11,12 @@ import pytest
 from planner.deployment import Deployment
 from planner.engines.engine import EngineFigures
 from planner.engines.logs import compare, explanation, largest, read_log
-from planner.engines.logs.calibrate import calibrate, card_of
+from planner.engines.logs.calibrate import calibrate
 from planner.engines.sglang.figures import sglang_figures
 from planner.engines.sglang.options import SglangOptions
 from planner.engines.vllm.figures import vllm_figures
 from planner.engines.vllm.options import VllmOptions
 from planner.errors import PlanRefused
-from planner.hardware import gpu_calibrated
 from planner.units import GIB, MIB
 from presets.gpus import load_gpu
 from tests.planner.models import LLAMA_8B, model
@@ -155,15 +154,6 @@ def test_a_calibration_repeats_the_log() -> None:
     assert found.label == "calibrated by a start-up log of vLLM, 2026-11-23"
     longer = llama(max_num_seqs=256)
     assert found.kv_cache_bytes(longer) == longer.kv_cache.bytes - found.total_bytes
-
-
-def test_the_card_is_taken_from_the_log() -> None:
-    found = card_of(read_log(LLAMA_LOG), H100, TODAY)
-    assert found is not None
-    assert found.memory_bytes == round(79.19 * GIB)
-    assert found.memory.context_bytes == round(79.19 * GIB) - round(78.68 * GIB)
-    assert gpu_calibrated(H100, found).memory_bytes == round(79.19 * GIB)
-    assert card_of(read_log("Load weight begin. avail mem=78.43 GB"), H100, TODAY) is None
 
 
 def test_sglang_prints_gb_and_means_gib() -> None:

@@ -11,9 +11,9 @@ from planner.serving.beams import beam_search
 from planner.serving.chats import FirstFit, contiguous, paged
 from planner.serving.metrics import Slo
 from planner.serving.objective import interval, rate_interval, replicas_for
-from planner.serving.requests import always, geometric, synthetic
+from planner.serving.requests import always, synthetic
 from planner.serving.sensitivity import as_text, sensitivity
-from tests.planner.serving.worlds import Plain, replica
+from tests.planner.serving.worlds import Plain, geometric, replica
 
 
 def traffic(rate, seed):  # type: ignore[no-untyped-def]
@@ -94,7 +94,17 @@ def test_equal_chats_through_equal_rooms() -> None:
     assert (found.at_once, found.rounds, found.scattered) == (4, 24, 0)
     blocks = paged(work, 64, 16)
     assert (blocks.at_once, blocks.rounds) == (4, 24)
-    assert blocks.stored == pytest.approx(found.stored)
+    # Each chat has 8 tokens and 4.5 more in the mean of its eight steps, of 16.
+    for one in (found, blocks):
+        assert (one.stored, one.reserved) == (4 * 12.5 / 64, 4 * 3.5 / 64)
+
+
+def test_holes_that_a_chat_does_not_fit_into_by_hand() -> None:
+    """The first and third of 30 end after a step, the second after three: for two of five steps 70
+    of 100 tokens are free, and none in one piece for the 60 of the fourth."""
+    found = contiguous([(8, 1), (8, 3), (8, 1), (8, 2)], 100, [30, 30, 30, 60])
+    assert found.rounds == 5
+    assert found.scattered == pytest.approx(70 * 2 / 5 / 100)
 
 
 def test_every_claim_comes_out() -> None:

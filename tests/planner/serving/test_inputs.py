@@ -7,11 +7,12 @@ import pytest
 
 from planner.errors import PlanRefused
 from planner.serving.histogram import Histogram
-from planner.serving.requests import always, geometric, quantiles, synthetic
+from planner.serving.requests import always, quantiles, synthetic
 from planner.serving.timeline import BINS, Timeline
 from planner.serving.trace import read_trace
 from presets.traffic import sampler
 from presets.workloads import load_trace_summary
+from tests.planner.serving.worlds import geometric
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 HEAD = "TIMESTAMP,ContextTokens,GeneratedTokens\n"

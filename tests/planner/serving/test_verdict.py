@@ -6,9 +6,9 @@ from itertools import product
 import pytest
 
 from planner.serving.metrics import Slo
-from planner.serving.requests import Request, geometric, synthetic
+from planner.serving.requests import Request, synthetic
 from planner.serving.simulator import ROUTERS, Router, holds, simulate
-from tests.planner.serving.worlds import replica
+from tests.planner.serving.worlds import geometric, replica
 
 
 @pytest.mark.parametrize(("router", "replicas"), tuple(product(ROUTERS, (1, 3))))

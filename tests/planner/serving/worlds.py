@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from planner.serving.clock import Chunk
 from planner.serving.replica import Replica
-from planner.serving.requests import Request
+from planner.serving.requests import Request, Sampler
 from planner.serving.scheduler import Engine
 
 
@@ -54,3 +54,8 @@ def traffic(count: int, seed: int, rate: float = 5.0, shared: int = 0) -> list[R
             Request(now, prompt, rng.randint(1, 200), shared_tokens=min(shared, prompt - 1))
         )
     return found
+
+
+def geometric(mean: float) -> Sampler:
+    """Lengths of at least 1 whose end is about as likely after every token."""
+    return lambda rng: 1 + int(rng.expovariate(1.0) * (mean - 0.5))

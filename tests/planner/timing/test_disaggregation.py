@@ -32,6 +32,13 @@ def test_the_cache_of_a_prompt_is_what_is_sent() -> None:
     assert found.transfer_s == pytest.approx(8192 * 131_072 / 45e9, rel=0.01)
 
 
+def test_ranks_send_their_shares_at_once() -> None:
+    pair = Deployment(tensor_parallel_size=2)
+    found = disaggregate(MODEL, GPU, Deployment(), pair, speed_of(GPU), REQUEST, 4)
+    assert found.transfer_bytes == 8192 * 131_072
+    assert found.transfer_s == pytest.approx(8192 * 131_072 / 2 / 45e9, rel=0.01)
+
+
 @pytest.mark.parametrize("users", [1, 16, 64, 200])
 def test_prefill_keeps_up_and_no_replica_is_spare(users: int) -> None:
     found = apart(users)

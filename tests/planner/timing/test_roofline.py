@@ -199,3 +199,9 @@ def test_layers_that_read_anothers_latents_store_none() -> None:
     decodes = [w for w in costs.work if w.kernel == "sparse_decode"]
     assert sum(w.launches for w in decodes) == 6
     assert {w.kv_bytes for w in decodes} == {4 * 16 * 96 * 2}
+
+
+def test_positions_turn_queries_and_keys_by_hand() -> None:
+    """Each of 32 + 8 heads of 128 is read and written in 16 bits, for four new tokens."""
+    (work,) = named(step_costs(model(LLAMA_8B), ONE, "decode", 1, [8192] * 4), "rope")
+    assert (work.launches, work.activation_bytes) == (32, 2 * 4 * 40 * 128 * 2)

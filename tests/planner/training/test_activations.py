@@ -214,3 +214,22 @@ def test_lowest_sharding_and_fewest_gpus() -> None:
     assert found.sharding == "zero1"
     assert found.fewest is not None
     assert found.fewest.gpus == 2
+
+
+def test_a_feed_forward_backward_by_hand() -> None:
+    """Per token: gradients of gate and up; the residual's, which sequence parallelism splits; and
+    the largest matrix's."""
+    matrix = 2 * 14336 * 4096
+    for split, own, residual in ((1, 2, 1), (8, 2 / 8, 1 / 8)):
+        moments = planned(tensor_parallel_size=split).stage.parts[0].moments
+        expected = 4096 * 2 * (own * 14336 + residual * 4096) + matrix / split
+        assert moments.feed_forward == expected
+    whole = planned(tensor_parallel_size=8, sequence_parallel=False).stage.parts[0].moments
+    assert whole.feed_forward == 4096 * 2 * (2 / 8 * 14336 + 4096) + matrix / 8
+
+
+def test_a_moe_backward_by_hand() -> None:
+    """Mixtral, per token: two experts' gradients of gate, up and output; and a matrix's."""
+    plan = planned(load_model_config("mixtral-8x7b-v0.1"), sequence_length=1024)
+    per_token = 2 * (2 * 2 * 14336 + 2 * 4096 + 4096)
+    assert plan.stage.parts[0].moments.feed_forward == 1024 * per_token + 2 * 14336 * 4096

@@ -83,7 +83,9 @@ def test_sequences_beyond_the_stated_positions_are_said_to_be() -> None:
     assert "beyond" not in " ".join(notes(small(lora=Lora(), sequence_length=131_072)))
     with pytest.raises(PlanRefused, match=r"2,048 positions.* Choose sequence_length 2,048"):
         small("opt-1.3b", sequence_length=4096)
-    assert longest_sequence(small("opt-1.3b", lora=Lora(), sequence_length=1024)) == 2048
+    for split in ({}, {"tensor_parallel_size": 4, "context_parallel_size": 2}):
+        plan = small("opt-1.3b", lora=Lora(), sequence_length=1024, **split)
+        assert longest_sequence(plan) == 2048
     plan = small(lora=Lora(), recomputation="full", tensor_parallel_size=8)
     (longest,) = (v for k, v in limit_rows(plan, limits(plan)) if k.startswith("Longest"))
     assert longest.endswith("tokens, beyond the stated positions")

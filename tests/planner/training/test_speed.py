@@ -1,5 +1,6 @@
 """Time and FLOPs of a step against hand counts, torch's own FLOP counter and published runs."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -202,3 +203,14 @@ def test_a_quantised_file_is_trained_in_the_recipe_s_precision() -> None:
         for plan in (planned(c, data_parallel_size=8) for c in (config, plain))
     ]
     assert times[0] == times[1]
+
+
+def test_rates_of_a_step_by_hand() -> None:
+    """80,000 tokens in 8 s: half of data_s is hidden. FLOPs are of all eight GPUs."""
+    time = replace(
+        timed(), compute_s=6.0, tensor_s=0.5, ring_s=0.0, stage_s=0.5, data_s=1.0, bubble_s=0.5,
+        optimizer_s=0.0, transfers=(), tokens=80_000, gpus=8, model_flops=3.2e16,
+        hardware_flops=4e16, peak_flops_per_s=1e15,
+    )  # fmt: skip
+    assert time.tokens_per_s == pytest.approx(10_000)
+    assert (time.mfu, time.hfu) == pytest.approx((0.5, 0.625))

@@ -73,16 +73,21 @@ def test_deepspeed_s_estimators(
 
 
 @pytest.mark.parametrize(
-    ("sharding", "offload", "gpu", "host"),
+    ("sharding", "offload", "gpus", "gpu", "host"),
     [
-        ("zero2", "none", 34_128_610_304, 385_452_539_904),
-        ("zero2", "cpu", 16_060_522_496, 385_452_539_904),
-        ("zero3", "none", 20_169_434_112, 25_216_155_648),
-        ("zero3", "cpu", 4_108_911_616, 192_726_269_952),
+        ("zero2", "none", 8, 34_128_610_304, 385_452_539_904),
+        ("zero2", "none", 16, 2 * P + 18 * P // 16, P * 4 * 8 * 3 // 2),
+        ("zero2", "cpu", 8, 16_060_522_496, 385_452_539_904),
+        ("zero3", "none", 8, 20_169_434_112, 25_216_155_648),
+        ("zero3", "none", 16, 4 * 525_336_576 + 18 * P // 16, 525_336_576 * 4 * 8 * 3 // 2),
+        ("zero3", "cpu", 8, 4_108_911_616, 192_726_269_952),
     ],
 )
-def test_deepspeed_s_formulas_restated(sharding: str, offload: str, gpu: int, host: int) -> None:
-    recipe = Recipe(sharding=sharding, offload_optimizer=offload, data_parallel_size=8)
+def test_deepspeed_s_formulas_restated(
+    sharding: str, offload: str, gpus: int, gpu: int, host: int
+) -> None:
+    """Of machines of eight GPUs, each of which keeps its own copy; 1.5 is their buffer factor."""
+    recipe = Recipe(sharding=sharding, offload_optimizer=offload, data_parallel_size=gpus)
     (found,) = published(MODEL, recipe, P)
     assert (found.states_bytes, found.host_bytes) == (gpu, host)
 

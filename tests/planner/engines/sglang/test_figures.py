@@ -102,6 +102,7 @@ def test_llama_on_24_gb_prints_what_it_printed() -> None:
 
 
 def test_running_requests_by_pool() -> None:
+    """tokens / length x 512, from 2,048 to 4,096, and at most half the tokens (model_runner)."""
     assert max_running_requests(38141, 131072) == 2048
     assert max_running_requests(1256440, 131072) == 4096
     assert max_running_requests(100, 131072) == 50
@@ -284,3 +285,22 @@ def test_every_logged_pool_has_the_cell_of_its_model() -> None:
         assert keys == pytest.approx(reported["sglang_k_gb"], abs=0.011)
         seen += 1
     assert seen == 3
+
+
+@pytest.mark.parametrize(("name", "mib"), [("llama-3.1-8b", 400), ("deepseek-v2-lite", 1536)])
+def test_prefill_graphs_may_lower_a_fraction_that_nobody_gave(name: str, mib: int) -> None:
+    """server_args keeps 8 MiB for each of some 50 sizes, 1.5 GiB for latents."""
+    found = parse(load_model_config(name))
+    own = sglang_figures(found, H100, Deployment(), SglangOptions())
+    fraction = own.settings["mem_fraction_static"]
+    given = sglang_figures(found, H100, Deployment(), SglangOptions(mem_fraction_static=fraction))
+    assert own.kv_cache.bytes == given.kv_cache.bytes
+    assert given.kv_cache.low_bytes - own.kv_cache.low_bytes == mib * MIB
+
+
+def test_a_refused_plan_has_no_cache_below_nothing() -> None:
+    """70 B of parameters in 16 bits are more than one H100 has."""
+    found = parse(load_model_config("llama-3.1-70b"))
+    for options in (SglangOptions(), SglangOptions(mem_fraction_static=0.9)):
+        cache = sglang_figures(found, H100, Deployment(), options).kv_cache
+        assert (cache.low_bytes, cache.bytes) == (0, 0)

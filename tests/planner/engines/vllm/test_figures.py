@@ -4,6 +4,7 @@ Records are quoted with the version and card of the log; GiB as printed, two dec
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -301,6 +302,18 @@ def test_profiles_of_the_second_runner_hold_the_embedding_only_while_they_compil
     assert first.low_bytes < eager.bytes < 0.4 * GIB
 
 
+def test_adapters_of_a_rank_by_hand() -> None:
+    """Inputs and outputs of a layer of Llama-3.1-8B: q and o 8,192 each, k and v 5,120 each, three
+    of 18,432; both ends are 128,256 + 4,096. Rank 16 in 16 bits, two adapters at once.
+    """
+    model = parse(load_model_config("llama-3.1-8b"))
+    layer, ends = 2 * 8192 + 2 * 5120 + 3 * 18432, 2 * (128256 + 4096)
+    assert lora_slots(model, 16, 2, 16, 1) == 2 * 16 * 2 * (16 * layer + ends)
+    # Four ranks: columns split the outputs, rows the inputs.
+    layer, ends = 2 * 5120 + 2 * (4096 + 256) + 3 * (4096 + 3584), 2 * (128256 // 4 + 4096)
+    assert lora_slots(model, 32, 2, 16, 4) == 2 * 16 * 2 * (32 * layer + ends)
+
+
 def test_a_machine_that_shares_its_memory_takes_the_batch_of_small_cards() -> None:
     """All GB10 logs of 0.13 to 0.27: max_num_batched_tokens=2048, 256 sequences."""
     for version in ("0.13.0", "0.27.1", "0.33.0"):
@@ -482,6 +495,14 @@ def test_bad_engine_flags_get_one_sentence(arguments: tuple[str, ...], said: str
     assert done.stderr.count("\n") == 1
 
 
+def test_what_was_free_is_less_than_what_was_asked_for() -> None:
+    """1,024 rows of 201,088 logits in fp32 are the 785.5 MiB that the log asked for."""
+    found = figures("openai/gpt-oss-20b", gpu_memory_utilization=0.95, **LLM_D)
+    asked, free = re.findall(r"([\d.]+) MiB", str(found.refused))
+    assert asked == "785.50"
+    assert 0 < float(free) < 785.5
+
+
 def test_weights_in_cpu_memory() -> None:
     """vllm#6496: Meta-Llama-3-70B with --cpu-offload-gb 70, "weights took 61.2922 GB".
 
@@ -504,6 +525,9 @@ def test_versions_that_lost_the_offloading_are_refused() -> None:
     with pytest.raises(PlanRefused, match="may keep every weight on the GPU"):
         figures("llama-3.1-8b", version="0.27.1", cpu_offload_gb=4.0)
     assert figures("llama-3.1-8b", version="0.28.0", cpu_offload_gb=4.0).host_bytes > 4 * GIB
+    # Each stage's rank has as much there, to the end of a layer of 0.41 GiB.
+    stages = figures("llama-3.1-8b", version="0.28.0", cpu_offload_gb=4.0, pipeline_parallel_size=2)
+    assert 2 * 4 < stages.host_bytes / GIB < 2 * 4.41
 
 
 @pytest.mark.parametrize(

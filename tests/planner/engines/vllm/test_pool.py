@@ -340,3 +340,14 @@ def test_the_estimated_length_is_the_longest_that_starts(gib: int, length: int) 
         assert longest is not None
         assert pool(longest + 1).refused
         assert longest == 0 or pool(longest).refused is None
+
+
+def test_blocks_of_small_heads_are_longer_until_pages_are_alike() -> None:
+    """512 B and 256 B a token: 16 tokens of one are 32 of the other, and 16 is what is printed."""
+    specs = [LayerSpec("full", 16, 512, (2, 64)), LayerSpec("sliding", 16, 256, (1, 64), 128)]
+    rules = rules_of("0.33.0")
+    pool = make_pool(
+        align(specs, rules), [GIB], rules, max_model_len=4096, max_num_batched_tokens=2048
+    )
+    assert sorted(group.spec.block_size for group in pool.groups) == [16, 32]
+    assert pool.block_size == 16
