@@ -52,7 +52,8 @@ def show(chosen: Chosen) -> None:
         _course(found)
         traffic_files.downloads(chosen, found, work, one)
     _limits(chosen, pool, one, work)
-    _claims(pool.replica(chosen, drafts=False) if one.drafting else one, work)
+    if work.trace is None:
+        _claims(pool.replica(chosen, drafts=False) if one.drafting else one, work)
 
 
 def _replica_note(chosen: Chosen, one: Replica) -> str:
@@ -153,7 +154,10 @@ def _course(found: Result) -> None:
 def _limits(chosen: Chosen, pool: Pool, one: Replica, work: Work) -> None:
     st.header("What it can promise", anchor=False)
     if work.trace is not None:
-        st.caption("Rates are searched with drawn requests: choose one of the other workloads.")
+        st.caption(
+            "Rates are searched, and claims tried, with drawn requests: choose one of the other "
+            "workloads."
+        )
         return
     with st.container(horizontal=True):
         rate = st.button(
