@@ -148,6 +148,10 @@ def values_of_saved(text: str | bytes) -> dict[str, Any]:
     data = read_document(text)
     if "model_type" in data and "schema_version" not in data:
         raise ConfigRefused("this is a model's config.json: give it under 'Model from' instead")
+    if "cases" in data:
+        raise ConfigRefused("this is a record of a validation: open it on the Validate page")
+    if data.get("kind") == "training":
+        raise ConfigRefused("this is a report of training, which the Train page's link opens again")
     found = values_of(deployment_from(data), workload_from(data))
     return {**found, **_model_values(data), **gpu_values(data.get("gpu"))}
 

@@ -36,6 +36,11 @@ def config_of(headers: Sequence[GgufHeader]) -> dict[str, Any]:
     metadata = headers[0].metadata
     tensors = _tensors(headers)
     name = metadata.get("general.architecture")
+    if name is None:
+        raise ConfigRefused(
+            "general.architecture is missing, so this is no model: open the first part of the file",
+            field="general.architecture",
+        )
     found = ARCHITECTURES.get(name) if isinstance(name, str) else None
     if found is None:
         raise ConfigRefused(

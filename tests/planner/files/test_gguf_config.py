@@ -393,6 +393,7 @@ def test_mixtral_is_a_llama_with_experts() -> None:
     ("change", "message"),
     [
         ({"general.architecture": "rwkv9"}, "general.architecture: 'rwkv9'"),
+        ({"general.architecture": None}, "general.architecture is missing"),
         ({"general.architecture": 5}, "general.architecture: '5'"),
         ({"llama.ssm.state_size": 16}, "llama.ssm.state_size is not understood"),
         ({"llama.nextn_predict_layers": 1}, "llama.nextn_predict_layers is not understood"),
