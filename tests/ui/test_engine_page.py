@@ -387,11 +387,3 @@ def test_a_drafter_has_its_gain_by_users() -> None:
     assert "yields 1.88 tokens" in said
     assert "Times as fast" in said
     assert "is an assumption" not in said
-
-
-def test_an_engines_id_in_the_link_becomes_what_a_reload_finds() -> None:
-    """Streamlit drops what is no label from the link: the page after a reload was another engine's."""
-    app = page(engine="sglang")
-    assert app.query_params["engine"] in ("SGLang", ["SGLang"])
-    assert app.selectbox(key="engine").value == "sglang"
-    assert "SGLang" in text(app)
