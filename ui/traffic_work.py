@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import streamlit as st
 
@@ -32,11 +32,13 @@ FIXED, UPLOADED = "Fixed lengths", "A trace of my own (CSV)"
 
 @dataclass(frozen=True)
 class Work:
-    """What the page simulates. lengths: of drawn requests; trace: an uploaded file's text."""
+    """What the page simulates. prompt, output: lengths of drawn requests, which `drawn` names;
+    trace: an uploaded file's text."""
 
     note: str
-    prompt: Sampler
-    output: Sampler
+    drawn: tuple[str, int, int]
+    prompt: Sampler = field(compare=False)
+    output: Sampler = field(compare=False)
     trace: str | None
     rate: float
     count: int
@@ -136,7 +138,8 @@ def choose() -> Work:
     with c:
         seed = whole.count("Seed", "seed", 0, 10**6, 0, **BOUND)
     note, trace = "", None
-    prompt, output = always(1000), always(200)
+    tokens = (1000, 200)
+    prompt, output = map(always, tokens)
     if name in known:
         summary = known[name]
         prompt, output = sampler(summary.context_tokens), sampler(summary.generated_tokens)
@@ -144,9 +147,11 @@ def choose() -> Work:
     elif name == FIXED:
         left, right = st.columns(2)
         with left:
-            prompt = always(whole.token_count("Prompt tokens", "p", 1, MOST_TOKENS, 1000, **BOUND))
+            sent = whole.token_count("Prompt tokens", "p", 1, MOST_TOKENS, tokens[0], **BOUND)
         with right:
-            output = always(whole.token_count("Answer tokens", "o", 1, MOST_TOKENS, 200, **BOUND))
+            got = whole.token_count("Answer tokens", "o", 1, MOST_TOKENS, tokens[1], **BOUND)
+        tokens = (sent, got)
+        prompt, output = map(always, tokens)
     else:
         file = st.file_uploader(
             f"TIMESTAMP, ContextTokens, GeneratedTokens (up to {MAX_UPLOAD_MIB} MiB)",
@@ -158,6 +163,6 @@ def choose() -> Work:
         trace = text_of(file)
         note = f"Requests and their times from {file.name}; the rate is the trace's own."
     return Work(
-        note, prompt, output, trace, float(rate), count, float(cv), shared, seed,
+        note, (name, *tokens), prompt, output, trace, float(rate), count, float(cv), shared, seed,
         replicas, router, Slo(float(ttft), float(tpot) / 1e3, float(share) / 100),
     )  # fmt: skip

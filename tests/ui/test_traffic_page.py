@@ -181,3 +181,18 @@ def test_requests_too_long_for_the_model_have_no_figures() -> None:
     assert "131,072 tokens" in app.error[0].value
     assert "TTFT p95" not in html(app)
     assert not app.get("plotly_chart")
+
+
+def test_an_answer_stays_until_an_input_changes() -> None:
+    """Another button and a page of the same inputs leave it; other inputs are another question."""
+    app = page(requests="Fixed lengths")
+    app.button(key="find_rate").click().run()
+    app.button(key="claim_4").click().run()
+    said = "".join(m.value for m in app.markdown)
+    assert "95 % interval" in said
+    assert "1,000 chats against" in said
+    app.run()
+    assert "95 % interval" in "".join(m.value for m in app.markdown)
+    app.text_input(key="p").set_value("2000").run()
+    assert "95 % interval" not in "".join(m.value for m in app.markdown)
+    assert not app.exception
