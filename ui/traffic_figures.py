@@ -35,7 +35,8 @@ def over_time(
     layout = {
         "height": 300, "font": {"color": ink}, "margin": MARGIN, "showlegend": True,
         "legend": {"orientation": "h", "y": -0.28, "font": {"color": ink}},
-        "xaxis": axis | {"title": {"text": "Seconds", "font": {"color": ink}}},
+        "xaxis": axis | {"title": {"text": "Seconds", "font": {"color": ink}},
+                         "separatethousands": True},
         "yaxis": axis | {"title": {"text": title, "font": {"color": ink}}, "rangemode": "tozero",
                          "tickformat": form, "ticksuffix": sign},
     }  # fmt: skip

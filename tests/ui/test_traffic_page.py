@@ -10,6 +10,7 @@ from planner.engines.registry import options_of
 from planner.units import format_bytes
 from ui import inputs
 from ui.engine_inputs import EngineChoice
+from ui.options import CUSTOM_GPU
 from ui.traffic_figures import over_time
 from ui.traffic_work import Pool
 
@@ -93,6 +94,13 @@ def test_a_trace_that_is_not_chosen_yet_is_no_mistake() -> None:
     app = page(requests=UPLOADED)
     assert "Choose a trace" in app.info[0].value
     assert not app.error
+
+
+def test_a_card_without_its_memory_is_no_mistake_yet() -> None:
+    app = page(gpu=CUSTOM_GPU)
+    assert "Give the memory of your GPU" in app.info[0].value
+    assert not app.error
+    assert "no memory bandwidth is known" in page(gpu=CUSTOM_GPU, memory="81090").error[0].value
 
 
 def test_a_trace_tries_no_claims_on_other_lengths() -> None:
