@@ -139,3 +139,12 @@ def test_adapters_of_experts_can_be_left_out() -> None:
     assert not plan.fits
     assert "no adapters beside routed experts" in remedies(plan)
     assert small("qwen3-30b-a3b", lora=Lora(rank=64), recomputation="full").fits
+
+
+def test_a_quantised_checkpoint_is_said_to_be_dequantised() -> None:
+    """gpt-oss-20b's experts are in 4.25 bits: 20.9 B parameters in 16 bits are 39 GiB."""
+    plan = small("gpt-oss-20b", lora=Lora(), recomputation="full")
+    (frozen,) = (s for _, label, s, _ in memory_rows(plan) if label == "Frozen parameters")
+    assert frozen == pytest.approx(2 * 20.91e9, rel=0.01)
+    assert any("quantised (mxfp4): it is taken to be dequantised" in note for note in notes(plan))
+    assert not any("dequantised" in note for note in notes(small(lora=Lora())))
