@@ -124,7 +124,7 @@ def verdict(found: Result) -> str:
         return f"Nothing is served: {refusals(found)}."
     recorder, slo = found.recorder, found.recorder.slo
     said = (
-        f"{'Holds' if found.holds else 'Does not hold'}: {format_share(found.attained, 1)} of "
+        f"{'Holds' if found.holds else 'Does not hold'}: {_attained(found.attained, slo.share)} of "
         f"requests see their first token within {slo.ttft_s:g} s and then a token every "
         f"{slo.tpot_s * 1e3:g} ms (asked: {100 * slo.share:g} %)."
     )
@@ -135,6 +135,15 @@ def verdict(found: Result) -> str:
         for kept in (recorder.within_ttft, recorder.within_tpot)
     )
     return f"{said} TTFT alone is kept by {first}, TPOT alone by {after}."
+
+
+def _attained(share: float, asked: float) -> str:
+    """With as many places as tell it from what was asked, and from all."""
+    for places in range(1, 7):
+        said = float(f"{100 * share:.{places}f}")
+        if (said >= 100 * asked) == (share >= asked) and (said < 100 or share == 1):
+            break
+    return format_share(share, places)
 
 
 def refusals(found: Result) -> str:
