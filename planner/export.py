@@ -194,9 +194,11 @@ def workload_from(data: Mapping[str, Any]) -> Workload:
 
 
 def _part(data: Mapping[str, Any], name: str) -> dict[str, Any]:
-    if data.get("schema_version") != SCHEMA_VERSION:
+    if "schema_version" not in data:
+        raise PlanRefused("schema_version is missing, so this is no saved plan")
+    if data["schema_version"] != SCHEMA_VERSION:
         raise PlanRefused(
-            f"schema_version: this file has {data.get('schema_version')!r}, and only "
+            f"schema_version: this file has {data['schema_version']!r}, and only "
             f"{SCHEMA_VERSION} can be opened"
         )
     part = data.get(name)

@@ -4,7 +4,7 @@ A widget bound to the link puts there what it shows. One that shows ids under lo
 bound: `from_link` before it and `to_link` after it keep its ids there.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import streamlit as st
@@ -13,11 +13,13 @@ BOUND: dict[str, Any] = {"bind": "query-params"}
 KEPT: dict[str, Any] = {**BOUND, "persist_state": "session"}
 
 
-def by_id(key: str, options: Collection[str]) -> None:
-    """Call before a box that shows options under other names: a link may have the option itself."""
+def by_id(key: str, labels: Mapping[str, str]) -> None:
+    """Call before a box that shows options under labels, which is what Streamlit reads and writes
+    in the link: one that has the option itself gets its label, and the page begins again."""
     asked = st.query_params.get(key)
-    if key not in st.session_state and asked in options:
-        st.session_state[key] = asked
+    if key not in st.session_state and asked is not None and labels.get(asked, asked) != asked:
+        st.query_params[key] = labels[asked]
+        st.rerun()
 
 
 def from_link(

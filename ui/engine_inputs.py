@@ -53,7 +53,7 @@ class EngineChoice:
 def choose(chosen: Chosen) -> EngineChoice:
     """Draw the inputs. Raises SizewellError for values that the engine refuses as flags."""
     left, right, rest = st.columns((2, 2, 3), vertical_alignment="bottom")
-    by_id("engine", ENGINES)
+    by_id("engine", {name: one.label for name, one in ENGINES.items()})
     name = left.selectbox(
         "Engine", list(ENGINES), format_func=lambda n: ENGINES[n].label, key="engine", **KEPT
     )

@@ -5,7 +5,7 @@ import streamlit as st
 from planner.errors import SizewellError
 from ui import validation_runs
 from ui.sentence import as_sentence
-from validate.record import Record, from_text
+from validate.record import Record, from_bytes
 
 UPLOAD, KEPT, COMPLAINT = "record_file", "opened_record", "record_complaint"
 
@@ -42,6 +42,6 @@ def _open() -> None:
         st.session_state[KEPT] = None
         return
     try:
-        st.session_state[KEPT] = from_text(file.getvalue().decode("utf-8", "replace"))
+        st.session_state[KEPT] = from_bytes(file.getvalue())
     except SizewellError as error:
         st.session_state[COMPLAINT] = as_sentence(f"{file.name} was not opened: {error}")

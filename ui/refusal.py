@@ -8,10 +8,10 @@ from ui.model_source import NothingYet
 from ui.sentence import as_sentence
 
 
-def show(error: SizewellError) -> None:
-    """The sentence, and that nothing was lost."""
+def show(error: SizewellError, *, serving: bool = True) -> None:
+    """The sentence, and that nothing was lost. serving: whether the sidebar's split is refused."""
     chosen = st.session_state.get(inputs.OUTCOME)
-    if isinstance(chosen, inputs.Chosen) and gpu_counts.show(chosen, error):
+    if serving and isinstance(chosen, inputs.Chosen) and gpu_counts.show(chosen, error):
         return
     if isinstance(error, NothingYet):
         st.info(as_sentence(str(error)), icon=":material/edit:")

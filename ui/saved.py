@@ -14,7 +14,7 @@ from planner.hf_config.document import read_document
 from planner.units import MIB, parse_tokens
 from planner.workload import Workload
 from presets.gpus import load_gpu
-from ui.model_source import PASTED, preset_of
+from ui.model_source import PASTED, NothingYet, preset_of
 from ui.opened_record import record_for
 from ui.options import CUSTOM_GPU, gpu_options, kv_options, weight_options
 from validate.calibration import calibrated_gpu
@@ -102,7 +102,7 @@ def gpu_of(values: Mapping[str, Any]) -> Gpu:
     memory_bytes = None if values["memory"] is None else values["memory"] * MIB
     if values["gpu"] == CUSTOM_GPU:
         if memory_bytes is None:
-            raise PlanRefused("Give the memory of your GPU in MiB, as its driver prints it.")
+            raise NothingYet("Give the memory of your GPU in MiB, as its driver prints it.")
         return custom_gpu(memory_bytes)
     gpu = load_gpu(values["gpu"])
     record = record_for(gpu.id) if values.get("calibrated") else None
@@ -148,6 +148,10 @@ def values_of_saved(text: str | bytes) -> dict[str, Any]:
     data = read_document(text)
     if "model_type" in data and "schema_version" not in data:
         raise ConfigRefused("this is a model's config.json: give it under 'Model from' instead")
+    if "cases" in data:
+        raise ConfigRefused("this is a record of a validation: open it on the Validate page")
+    if data.get("kind") == "training":
+        raise ConfigRefused("this is a report of training, which the Train page's link opens again")
     found = values_of(deployment_from(data), workload_from(data))
     return {**found, **_model_values(data), **gpu_values(data.get("gpu"))}
 

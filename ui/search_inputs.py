@@ -74,7 +74,7 @@ def choose(chosen: Chosen) -> Asked:
             **BOUND,
         )
     with third[0]:
-        by_id("s_engine", SERVING)
+        by_id("s_engine", {name: ENGINES[name].label for name in SERVING})
         engine = st.selectbox(
             "Engine",
             (ANY, IDEAL, *SERVING),

@@ -33,6 +33,7 @@ from presets.speed import reference, speed_of
 from ui import elsewhere, search_run
 from ui.downloads import file_name
 from ui.inputs import Chosen
+from ui.model_source import name_in_command
 from ui.search_inputs import Asked
 from ui.sentence import as_sentence
 from ui.tables import html_table
@@ -95,7 +96,8 @@ def show(chosen: Chosen, asked: Asked) -> None:
 
 def _start(chosen: Chosen, best: Candidate, target: Target) -> None:
     """The command of the cheapest one's engine."""
-    for what, command in commands(best, target, chosen.model, config=chosen.config):
+    name = name_in_command(chosen.model.source)
+    for what, command in commands(best, target, chosen.model, config=chosen.config, name=name):
         st.caption(f"Start it with {label_of(best.engine)}" + (f" for {what}" if what else ""))
         st.code(command, language="bash", wrap_lines=True)
 

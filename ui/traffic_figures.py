@@ -30,12 +30,13 @@ def over_time(
         for i, (name, values) in enumerate(lines)
     ]  # fmt: skip
     most = max((max(values, default=0.0) for _, values in lines), default=0.0)
-    form = "~s" if not percent else ".0f" if most > 0.1 else ".1f"
+    form = "~s" if not percent else ".0f" if most > 0.1 else "~r"
     axis: dict[str, Any] = {"tickfont": {"color": ink}, "fixedrange": True, "zeroline": False}
     layout = {
         "height": 300, "font": {"color": ink}, "margin": MARGIN, "showlegend": True,
         "legend": {"orientation": "h", "y": -0.28, "font": {"color": ink}},
-        "xaxis": axis | {"title": {"text": "Seconds", "font": {"color": ink}}},
+        "xaxis": axis | {"title": {"text": "Seconds", "font": {"color": ink}},
+                         "separatethousands": True},
         "yaxis": axis | {"title": {"text": title, "font": {"color": ink}}, "rangemode": "tozero",
                          "tickformat": form, "ticksuffix": sign},
     }  # fmt: skip

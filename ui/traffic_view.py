@@ -1,6 +1,6 @@
 """The Traffic page: a simulation's answer, its course, what moves it, and the claims tried."""
 
-from collections.abc import Callable
+from functools import partial
 from html import escape
 from math import ceil
 
@@ -11,11 +11,12 @@ from planner.serving import objective, report
 from planner.serving.claims import CLAIMS
 from planner.serving.experiments import Outcome
 from planner.serving.replica import Replica
-from planner.serving.sensitivity import sensitivity
+from planner.serving.sensitivity import Moved, sensitivity
 from planner.serving.simulator import Result, simulate
 from planner.units import counted, format_share
 from presets.speed import speed_of
 from ui import figures, refusal, theme, traffic_figures, traffic_files, traffic_work
+from ui.answered import answered
 from ui.inputs import Chosen
 from ui.sentence import as_sentence
 from ui.tables import html_table
@@ -52,7 +53,9 @@ def show(chosen: Chosen) -> None:
         _course(found)
         traffic_files.downloads(chosen, found, work, one)
     _limits(chosen, pool, one, work)
-    _claims(pool.replica(chosen, drafts=False) if one.drafting else one, work)
+    if work.trace is None:
+        alone = pool.replica(chosen, drafts=False) if one.drafting else one
+        _claims(chosen, pool, alone, work)
 
 
 def _replica_note(chosen: Chosen, one: Replica) -> str:
@@ -153,42 +156,43 @@ def _course(found: Result) -> None:
 def _limits(chosen: Chosen, pool: Pool, one: Replica, work: Work) -> None:
     st.header("What it can promise", anchor=False)
     if work.trace is not None:
-        st.caption("Rates are searched with drawn requests: choose one of the other workloads.")
+        st.caption(
+            "Rates are searched, and claims tried, with drawn requests: choose one of the other "
+            "workloads."
+        )
         return
+    asked = (chosen, pool, work)
     with st.container(horizontal=True):
         rate = st.button(
             "Highest rate and fewest replicas", key="find_rate", icon=":material/speed:"
         )
         moves = st.button("What moves it", key="find_moves", icon=":material/tune:")
-    if rate:
-        _try(lambda: _rate(one, work))
-    if moves:
-        _try(lambda: _moves(chosen, pool, work))
+    if found := answered("rate", asked, lambda: _rate(one, work), pressed=rate):
+        _show_rate(*found, work)
+    if rows := answered("moves", asked, lambda: _moves(chosen, pool, work), pressed=moves):
+        _show_moves(rows, work)
 
 
-def _try(act: Callable[[], None]) -> None:
-    try:
-        with st.spinner("Simulating"):
-            act()
-    except SizewellError as error:
-        refusal.show(error)
-
-
-def _rate(one: Replica, work: Work) -> None:
+def _rate(one: Replica, work: Work) -> tuple[objective.Interval, int, int]:
+    """The highest rate, the replicas for the asked one, and the requests of that run."""
     found = objective.rate_interval(
         one, work.traffic(count=SEARCHED), work.slo, range(work.seed, work.seed + 3),
         replicas=work.replicas, router=work.router,
     )  # fmt: skip
-    st.markdown(
-        f"**{found.mean:,.2f} requests per second** hold the SLO on "
-        f"{counted(work.replicas, 'replica')} (95 % interval {found.low:,.2f} to "
-        f"{found.high:,.2f}, {found.samples} seeds of {SEARCHED} requests)."
-    )
     # As many requests for each replica: a queue that grows needs time to be seen.
     expected = work.rate * work.replicas / found.mean if found.mean else 1
     count = SEARCHED * min(MOST_SHARED, max(1, ceil(expected)))
     needed, _ = objective.replicas_for(
         one, work.traffic(count=count), work.rate, work.slo, seed=work.seed, router=work.router
+    )
+    return found, needed, count
+
+
+def _show_rate(found: objective.Interval, needed: int, count: int, work: Work) -> None:
+    st.markdown(
+        f"**{found.mean:,.2f} requests per second** hold the SLO on "
+        f"{counted(work.replicas, 'replica')} (95 % interval {found.low:,.2f} to "
+        f"{found.high:,.2f}, {found.samples} seeds of {SEARCHED} requests)."
     )
     st.markdown(
         f"**{counted(needed, 'replica')}** needed for {work.rate:g} requests per second, in a run "
@@ -196,13 +200,16 @@ def _rate(one: Replica, work: Work) -> None:
     )
 
 
-def _moves(chosen: Chosen, pool: Pool, work: Work) -> None:
-    found = list(
+def _moves(chosen: Chosen, pool: Pool, work: Work) -> list[Moved]:
+    return list(
         sensitivity(
             lambda d: pool.moved(chosen, d), chosen.deployment,
             lambda shared: work.traffic(shared, COMPARED), work.slo, work.rate,
         )
     )  # fmt: skip
+
+
+def _show_moves(found: list[Moved], work: Work) -> None:
     rows = [
         (m.change, m.value, f"{m.rate:,.2f}" if m.rate else m.refused,
          f"{m.replicas:,}" if m.replicas else "", *m.times)
@@ -218,14 +225,17 @@ def _moves(chosen: Chosen, pool: Pool, work: Work) -> None:
     )
 
 
-def _claims(one: Replica, work: Work) -> None:
+def _claims(chosen: Chosen, pool: Pool, one: Replica, work: Work) -> None:
     st.header("Claims, tried on this replica", anchor=False)
     with st.container(horizontal=True):
-        pressed = [
-            run for i, (name, run) in enumerate(CLAIMS.items()) if st.button(name, key=f"claim_{i}")
-        ]
-    for run in pressed:
-        _try(lambda run=run: _outcome(run(one, work.prompt, work.output)))  # type: ignore[misc]
+        pressed = {name: st.button(name, key=f"claim_{i}") for i, name in enumerate(CLAIMS)}
+    for name, run in CLAIMS.items():
+        found = answered(
+            name, (chosen, pool, work), partial(run, one, work.prompt, work.output),
+            pressed=pressed[name],
+        )  # fmt: skip
+        if found:
+            _outcome(found)
 
 
 def _outcome(outcome: Outcome) -> None:

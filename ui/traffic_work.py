@@ -2,12 +2,11 @@
 
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import streamlit as st
 
 from planner.deployment import Deployment
-from planner.errors import PlanRefused
 from planner.serving.drafted_steps import Drafting
 from planner.serving.engine_replica import engine_replica, moved
 from planner.serving.metrics import Slo
@@ -23,19 +22,23 @@ from ui import engine_inputs, whole
 from ui.bound import BOUND
 from ui.engine_inputs import EngineChoice
 from ui.inputs import Chosen
+from ui.model_source import NothingYet
 from ui.uploads import MAX_UPLOAD_MIB, text_of
 
 USUAL = Slo()
+MOST_TOKENS = 2**20
 FIXED, UPLOADED = "Fixed lengths", "A trace of my own (CSV)"
 
 
 @dataclass(frozen=True)
 class Work:
-    """What the page simulates. lengths: of drawn requests; trace: an uploaded file's text."""
+    """What the page simulates. prompt, output: lengths of drawn requests, which `drawn` names;
+    trace: an uploaded file's text."""
 
     note: str
-    prompt: Sampler
-    output: Sampler
+    drawn: tuple[str, int, int]
+    prompt: Sampler = field(compare=False)
+    output: Sampler = field(compare=False)
     trace: str | None
     rate: float
     count: int
@@ -105,7 +108,7 @@ def choose_pool(chosen: Chosen) -> Pool:
 
 
 def choose() -> Work:
-    """Draw the inputs. Raises PlanRefused while an upload is missing or unreadable."""
+    """Draw the inputs. Raises NothingYet without the trace, PlanRefused if it is unreadable."""
     known = {summary.name: summary for summary in all_trace_summaries()}
     a, b, c, d = st.columns((3, 2, 2, 2))
     name = a.selectbox("Requests", [*known, FIXED, UPLOADED], key="requests", **BOUND)
@@ -123,7 +126,7 @@ def choose() -> Work:
         "Kept for (% of requests)", 1.0, 100.0, 100 * USUAL.share, key="share", **BOUND
     )
     with d:
-        shared = whole.token_count("Shared prefix (tokens)", "common", 0, 2**20, 0, **BOUND)
+        shared = whole.token_count("Shared prefix (tokens)", "common", 0, MOST_TOKENS, 0, **BOUND)
     more = st.expander("Number of requests, bursts, seed", key="open_draws")
     a, b, c = more.columns(3)
     with a:
@@ -135,7 +138,8 @@ def choose() -> Work:
     with c:
         seed = whole.count("Seed", "seed", 0, 10**6, 0, **BOUND)
     note, trace = "", None
-    prompt, output = always(1000), always(200)
+    tokens = (1000, 200)
+    prompt, output = map(always, tokens)
     if name in known:
         summary = known[name]
         prompt, output = sampler(summary.context_tokens), sampler(summary.generated_tokens)
@@ -143,9 +147,11 @@ def choose() -> Work:
     elif name == FIXED:
         left, right = st.columns(2)
         with left:
-            prompt = always(whole.token_count("Prompt tokens", "p", 1, 10**6, 1000, **BOUND))
+            sent = whole.token_count("Prompt tokens", "p", 1, MOST_TOKENS, tokens[0], **BOUND)
         with right:
-            output = always(whole.token_count("Answer tokens", "o", 1, 10**6, 200, **BOUND))
+            got = whole.token_count("Answer tokens", "o", 1, MOST_TOKENS, tokens[1], **BOUND)
+        tokens = (sent, got)
+        prompt, output = map(always, tokens)
     else:
         file = st.file_uploader(
             f"TIMESTAMP, ContextTokens, GeneratedTokens (up to {MAX_UPLOAD_MIB} MiB)",
@@ -153,10 +159,10 @@ def choose() -> Work:
             max_upload_size=MAX_UPLOAD_MIB,
         )
         if file is None:
-            raise PlanRefused("choose a trace: a CSV of TIMESTAMP, ContextTokens, GeneratedTokens")
+            raise NothingYet("Choose a trace: a CSV of TIMESTAMP, ContextTokens, GeneratedTokens.")
         trace = text_of(file)
         note = f"Requests and their times from {file.name}; the rate is the trace's own."
     return Work(
-        note, prompt, output, trace, float(rate), count, float(cv), shared, seed,
+        note, (name, *tokens), prompt, output, trace, float(rate), count, float(cv), shared, seed,
         replicas, router, Slo(float(ttft), float(tpot) / 1e3, float(share) / 100),
     )  # fmt: skip

@@ -23,7 +23,7 @@ from planner.training.export import (
 from planner.training.notes import notes
 from planner.training.plan import TrainingPlan
 from planner.training.speed import StepTime, step_time
-from planner.units import format_bytes, format_share, format_tokens
+from planner.units import counted, format_bytes, format_share, format_tokens
 from presets.offers import cheapest_offer
 from presets.speed import speed_of
 from ui.downloads import file_name
@@ -104,7 +104,7 @@ def _key_figures(
          f"{format_bytes(low)} to {format_bytes(high)}"),
         ("Left" if plan.fits else "Short", format_bytes(abs(plan.headroom_bytes)), "on that GPU"),
         ("Largest micro-batch", f"{found.micro_batch_size:,}" if found.micro_batch_size
-         else "none fits", f"of {format_tokens(plan.recipe.sequence_length)} tokens"),
+         else "none fits", f"of {counted(plan.recipe.sequence_length, 'token')}"),
         ("Longest sequence", format_tokens(found.sequence_length) if found.sequence_length
          else "none fits", f"at micro-batch {plan.recipe.micro_batch_size:,}"
          + past_positions(plan, found)),

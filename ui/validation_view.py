@@ -38,7 +38,7 @@ HEADS = {
 
 def show(model: str = DEFAULT_MODEL) -> None:
     """The whole page. model: the preset whose plan the dry run makes real."""
-    st.title("Were the predictions right on this GPU?")
+    st.title("Were the predictions right on this GPU?", anchor=False)
     here = machine()
     replay = validation_runs.replayed()
     if replay is not None:
@@ -119,10 +119,13 @@ def _without_gpu() -> None:
 
 @st.fragment(run_every=0.5)
 def _follow() -> None:
-    """Progress of every run that is on; the page is drawn again once the last has ended."""
+    """Progress of every run that is on; the page is drawn again once the last has ended, with its
+    result for all who watched: a page that was loaded anew began no run."""
     busy = validation_runs.running()
     if not busy:
         st.rerun()
+    shown = st.session_state.setdefault(SHOWN, [])
+    shown.extend(str(run.folder) for run in busy if str(run.folder) not in shown)
     for run in busy:
         _progress(run)
 
@@ -155,7 +158,7 @@ def _results() -> None:
         elif run.verdict and not run.cases:
             st.info(run.verdict)
     found = validation_runs.records([Path(f) for f in st.session_state.get(SHOWN, [])])
-    st.header("What was measured")
+    st.header("What was measured", anchor=False)
     left, right = st.columns((2, 1), vertical_alignment="bottom")
     with right, st.popover("Open a record from elsewhere", width="stretch"):
         opened_record.uploader()
@@ -207,7 +210,7 @@ def record_view(record: Record) -> None:
 
 def _charts(record: Record) -> None:
     _scatters(record.cases)
-    st.header("Roofline of this card")
+    st.header("Roofline of this card", anchor=False)
     st.plotly_chart(
         validation_figures.roofline(record, dark=theme.dark()),
         config=figures.CONFIG, key="roofline",
@@ -223,7 +226,7 @@ def _scatters(cases: Sequence[Case], name: str = "") -> None:
         with column:
             if not validation_figures.comparable(cases, unit):
                 continue
-            st.header(f"Predicted and measured {what}")
+            st.header(f"Predicted and measured {what}", anchor=False)
             st.plotly_chart(
                 validation_figures.scatter(cases, unit, dark=theme.dark()),
                 config=figures.CONFIG, key=f"scatter_{unit}{name}",

@@ -151,22 +151,34 @@ def write(record: Record, path: Path) -> None:
 def read(path: Path) -> Record:
     """The record of a file. Raises RecordRefused in one sentence."""
     try:
-        return from_text(path.read_text(encoding="utf-8"))
+        return from_bytes(path.read_bytes())
     except RecordRefused as error:
         why = str(error)
-    except UnicodeDecodeError:
-        why = "this is not text, so it is no record"
     except OSError as error:
         why = f"it cannot be read: {(error.strerror or 'no reason given').lower()}"
     raise RecordRefused(f"{path}: {why}")
+
+
+def from_bytes(data: bytes) -> Record:
+    """A record from a file's content. Raises RecordRefused in one sentence."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise RecordRefused("this is not text, so it is no record") from None
+    if not text.strip():
+        raise RecordRefused("this is empty, so it is no record")
+    return from_text(text)
 
 
 def from_text(text: str) -> Record:
     """A record from JSON. Raises RecordRefused naming what is missing or unknown."""
     try:
         data = json.loads(text)
-    except ValueError as error:
-        raise RecordRefused(f"this is no JSON ({error}), so it is no record") from None
+    except json.JSONDecodeError as error:
+        at = f"line {error.lineno}, column {error.colno}"
+        raise RecordRefused(f"this is no JSON from {at} on, so it is no record") from None
+    except ValueError:
+        raise RecordRefused("this holds a number too long to be one") from None
     except RecursionError:
         raise RecordRefused("this is nested too deeply to be a record") from None
     if not isinstance(data, dict) or "schema_version" not in data or "cases" not in data:

@@ -57,6 +57,11 @@ def config_of(headers: Sequence[GgufHeader]) -> dict[str, Any]:
             field="general.type",
         )
     name = metadata.get("general.architecture")
+    if name is None:
+        raise ConfigRefused(
+            "general.architecture is missing, so this is no model: open the first part of the file",
+            field="general.architecture",
+        )
     found = ARCHITECTURES.get(name) if isinstance(name, str) else None
     if found is None:
         raise ConfigRefused(

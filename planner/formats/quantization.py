@@ -8,8 +8,9 @@ take that format, and embeddings, head, routers, norms and biases keep the model
 under GGUF types, which store embeddings and head in blocks too and everything else in fp32.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from math import prod
 
 from planner.errors import ConfigRefused
 from planner.formats.ggml_types import BY_NAME
@@ -62,13 +63,21 @@ class Assignment:
 
     def bytes_by_format(self) -> dict[str, int]:
         """Bytes of the decoder (without MTP layers) by name of format, largest first."""
+        return self._by_format(lambda weight, fmt: fmt.bytes(weight.shape))
+
+    @property
+    def commonest(self) -> str:
+        """The format that most of the decoder's parameters are stored in, whatever their bytes."""
+        return next(iter(self._by_format(lambda weight, _: prod(weight.shape))))
+
+    def _by_format(self, size: Callable[[Weight, WeightFormat], int]) -> dict[str, int]:
         found: dict[str, int] = {}
         for count, stored in [(len(p.layers), p.weights) for p in self.layers] + [
             (1, self.outside)
         ]:
             for weight, fmt in stored:
-                size = count * weight.copies * fmt.bytes(weight.shape)
-                found[fmt.name] = found.get(fmt.name, 0) + size
+                more = count * weight.copies * size(weight, fmt)
+                found[fmt.name] = found.get(fmt.name, 0) + more
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 

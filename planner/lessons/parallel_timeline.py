@@ -18,7 +18,7 @@ from planner.model import LayerGroup, Model
 from planner.parallelism import stage_sizes
 from planner.timing.collectives import all_reduce_s, all_to_all_s, link_between, send_s
 from planner.timing.roofline import roofs_of
-from planner.units import ceil_div, format_bytes
+from planner.units import ceil_div, counted, format_bytes
 
 ELEMENT_BYTES = 2
 Doing = Literal["compute", "send", "wait", "products", "exponentials"]
@@ -134,11 +134,11 @@ def tensor_parallel(one: Layer, ranks: int, gpu: Gpu) -> Timeline:
         ("compute", "feed-forward", clock.compute_s(one.mlp_flops / ranks)),
         ("send", "all-reduce", reduce_s),
     ]
-    kept = max(1, one.heads.num_kv_heads // ranks)
+    kept = counted(max(1, one.heads.num_kv_heads // ranks), "KV head")
     return Timeline(
         ranks,
         _together(ranks, parts),
-        tuple(f"1/{ranks} of every matrix, {kept} KV heads of every token" for _ in range(ranks)),
+        tuple(f"1/{ranks} of every matrix, {kept} of every token" for _ in range(ranks)),
         f"2 × all-reduce of {format_bytes(one.hidden_bytes)} in every layer",
     )
 

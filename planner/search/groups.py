@@ -107,7 +107,7 @@ class Formats:
                 self.model,
                 tuple(offer for offer, _ in pairs),
                 self._grid(pairs),
-                weights[0],
+                assign(self.model, asked).commonest,
                 cache,
                 tuple(found for _, found in pairs),
                 self._rows([offer.gpu for offer, _ in pairs], asked, weights, cache),

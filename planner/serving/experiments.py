@@ -7,16 +7,25 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from planner.errors import PlanRefused
 from planner.serving import beams, chats
 from planner.serving.replica import Replica, Reserve
 from planner.serving.requests import Request, Sampler
 from planner.serving.simulator import Result, simulate
 from planner.units import format_share
 
-LONGEST = 2048
+RESERVED = 2048
 """Tokens that contiguous engines reserved in the paper behind the claim (Kwon et al. 2023)."""
 
 CLAIMED_OVER_HF = 24
+
+WHOLE = (
+    f"A reservation has the {RESERVED:,} tokens of the paper, or the next power of two that holds "
+    "the longest request."
+)
+
+LARGE_BLOCK = 128
+"""Tokens of the larger blocks of the 1,000 chats."""
 
 RESERVATIONS = 40
 """Whole-length reservations in the memory of the paging experiments, where it is not smaller."""
@@ -34,13 +43,31 @@ class Outcome:
     why: str
 
 
-def _requests(prompt: Sampler, output: Sampler, count: int, longest: int) -> list[Request]:
+def _longest(replica: Replica) -> int:
+    """Tokens of the longest request that also fits as one contiguous reservation."""
+    blocks = replica.num_blocks - replica.fixed_blocks
+    room = blocks * replica.block_size - replica.lookahead
+    return min(replica.max_model_len, room // LARGE_BLOCK * LARGE_BLOCK)
+
+
+def _requests(replica: Replica, prompt: Sampler, output: Sampler, count: int) -> list[Request]:
+    """Requests of these lengths that all wait from the start, without those too long to serve."""
     rng = random.Random(1)
-    found = []
-    for _ in range(count):
-        tokens = min(prompt(rng), longest - 2)
-        found.append(Request(0.0, tokens, max(1, min(output(rng), longest - tokens))))
+    longest = _longest(replica)
+    drawn = [Request(0.0, prompt(rng), output(rng)) for _ in range(count)]
+    found = [one for one in drawn if one.tokens <= longest]
+    if not found:
+        raise PlanRefused(
+            f"every request is longer than the {max(0, longest):,} tokens that this replica takes: "
+            "choose shorter prompts and answers"
+        )
     return found
+
+
+def _reservation(replica: Replica, requests: list[Request]) -> int:
+    """Tokens of a whole-length reservation: a power of two with room for the longest request."""
+    longest = max(one.tokens for one in requests)
+    return min(max(RESERVED, 1 << (longest - 1).bit_length()), _longest(replica))
 
 
 def _saturated(replica: Replica, requests: Iterable[Request]) -> Result:
@@ -49,11 +76,12 @@ def _saturated(replica: Replica, requests: Iterable[Request]) -> Result:
 
 def paged_memory(replica: Replica, prompt: Sampler, output: Sampler) -> Outcome:
     """Blocks on demand against contiguous room: waste, requests at once, throughput."""
-    base = replica.changed(max_model_len=LONGEST, prefix_caching=False)
-    base = base.changed(num_blocks=min(base.num_blocks, RESERVATIONS * base.blocks(LONGEST)))
-    work = _requests(prompt, output, 800, LONGEST)
+    work = _requests(replica, prompt, output, 800)
+    room = _reservation(replica, work)
+    base = replica.changed(max_model_len=room, prefix_caching=False)
+    base = base.changed(num_blocks=min(base.num_blocks, RESERVATIONS * base.blocks(room)))
     kinds: dict[Reserve, str] = {
-        "longest": f"contiguous, {LONGEST:,} tokens each",
+        "longest": f"contiguous, {room:,} tokens each",
         "power_of_two": "contiguous, next power of two",
         "exact": "contiguous, exact length known",
         "paged": f"blocks of {replica.block_size} on demand",
@@ -76,18 +104,18 @@ def paged_memory(replica: Replica, prompt: Sampler, output: Sampler) -> Outcome:
         "Kwon et al. 2023, and articles after it",
         ("Memory", "Requests at once", "Slots without a token", "Requests/s", "Preemptions"),
         rows,
-        f"{more:.1f} times as many requests at once as whole-length reservations, "
+        f"{more:.1f} times as many requests at once as reservations of {room:,} tokens, "
         f"{faster:.1f} times the throughput; {format_share(found['paged'].fragmentation, 1)} of "
         f"slots unused against {format_share(found['longest'].fragmentation)}.",
         "The gain is the reserved length over the mean length in use; the paged batch is limited "
-        f"by {limit} here, in memory for {RESERVATIONS} reservations at most. Throughput grows "
-        "less than the batch once prompts fill the arithmetic.",
+        f"by {limit} here, in memory for {RESERVATIONS} reservations at most. {WHOLE} Throughput "
+        "grows less than the batch once prompts fill the arithmetic.",
     )
 
 
 def continuous_batching(replica: Replica, prompt: Sampler, output: Sampler) -> Outcome:
     """New requests as places come free, against whole batches."""
-    work = _requests(prompt, output, 1200, replica.max_model_len)
+    work = _requests(replica, prompt, output, 1200)
     rows, rates = [], {}
     for size in (8, 32, 128):
         for batching in ("static", "continuous"):
@@ -113,16 +141,17 @@ def continuous_batching(replica: Replica, prompt: Sampler, output: Sampler) -> O
 
 def both_against_neither(replica: Replica, prompt: Sampler, output: Sampler) -> Outcome:
     """Blocks and continuous batches against whole-length reservations in static batches."""
-    base = replica.changed(max_model_len=LONGEST, prefix_caching=False)
-    work = _requests(prompt, output, 600, LONGEST)
+    work = _requests(replica, prompt, output, 600)
+    room = _reservation(replica, work)
+    base = replica.changed(max_model_len=room, prefix_caching=False)
     sizes = tuple(min(n, base.max_num_seqs) for n in (1, 4, 8, 16, 32))
     tries = {
-        f"static, batches of {size}, {LONGEST:,} tokens each": base.changed(
+        f"static, batches of {size}, {room:,} tokens each": base.changed(
             reserve="longest", batching="static", max_num_seqs=size
         )
         for size in dict.fromkeys(sizes)
     }
-    tries[f"continuous, {LONGEST:,} tokens each"] = base.changed(reserve="longest")
+    tries[f"continuous, {room:,} tokens each"] = base.changed(reserve="longest")
     tries["continuous, blocks on demand"] = base
     found = {name: _saturated(one, work) for name, one in tries.items()}
     best = found["continuous, blocks on demand"].requests_per_s
@@ -187,16 +216,18 @@ def agent_prefixes(replica: Replica, sessions: int = 60, turns: int = 10) -> Out
 
 def thousand_chats(replica: Replica, prompt: Sampler, output: Sampler) -> Outcome:
     """1,000 chats of varying length through the replica's memory."""
-    work = [(r.prompt_tokens, r.output_tokens) for r in _requests(prompt, output, 1000, LONGEST)]
-    memory = min(replica.num_blocks * replica.block_size, RESERVATIONS * LONGEST)
+    drawn = _requests(replica, prompt, output, 1000)
+    room = _reservation(replica, drawn)
+    work = [(one.prompt_tokens, one.output_tokens) for one in drawn]
+    memory = min(replica.num_blocks * replica.block_size, RESERVATIONS * room)
     tries: dict[str, Callable[[], chats.Fragments]] = {
         f"blocks of {size}": lambda size=size: chats.paged(work, memory, size)  # type: ignore[misc]
-        for size in (16, 128)
+        for size in (16, LARGE_BLOCK)
     }
     exact = [prompt + output for prompt, output in work]
     tries["contiguous, exact length"] = lambda: chats.contiguous(work, memory, exact)
-    tries[f"contiguous, {LONGEST:,} tokens"] = lambda: chats.contiguous(
-        work, memory, [LONGEST] * len(work)
+    tries[f"contiguous, {room:,} tokens"] = lambda: chats.contiguous(
+        work, memory, [room] * len(work)
     )
     found = {name: run() for name, run in tries.items()}
     rows = tuple(
@@ -205,14 +236,14 @@ def thousand_chats(replica: Replica, prompt: Sampler, output: Sampler) -> Outcom
          f"{f.rounds:,}")
         for name, f in found.items()
     )  # fmt: skip
-    small, large = found["blocks of 16"], found[f"contiguous, {LONGEST:,} tokens"]
+    small, large = found["blocks of 16"], found[f"contiguous, {room:,} tokens"]
     return Outcome(
         "Paging eliminates fragmentation (exercise: 1,000 chats against contiguous allocation)",
         "an exercise in an article on paging",
         ("Memory", "Chats at once", "Stored", "Reserved, empty", "Free, scattered", "Rounds"),
         rows,
         f"{format_share(small.reserved, 1)} of the memory is lost inside blocks of 16, "
-        f"{format_share(large.reserved)} in whole-length reservations; "
+        f"{format_share(large.reserved, 1)} in reservations of {room:,} tokens; "
         f"{small.at_once / large.at_once:.1f} times the chats at once.",
         "Inside a block on average half of it is empty, so small is not nothing; free memory is "
         "never scattered with blocks, and is with contiguous room of varying length.",

@@ -82,7 +82,8 @@ class Tally:
 class Recorder:
     """The Sink that keeps counts, percentiles and the timeline of one simulation.
 
-    wait_s and work_s: integrals of the queue and of running requests over time. too_long_count:
+    within_ttft, within_tpot: that kept one of the two limits, whatever the other. wait_s and
+    work_s: integrals of the queue and of running requests over time. too_long_count:
     of those refused, the ones beyond max_model_len; the others need more than the pool has.
     """
 
@@ -100,6 +101,8 @@ class Recorder:
     refused_count: int = 0
     too_long_count: int = 0
     within_slo: int = 0
+    within_ttft: int = 0
+    within_tpot: int = 0
     preemptions: int = 0
     prompt_tokens: int = 0
     found_tokens: int = 0
@@ -170,6 +173,8 @@ class Recorder:
         self.finished_count += 1
         self.output_tokens += output
         self.within_slo += self.slo.kept(ttft, tpot)
+        self.within_ttft += ttft <= self.slo.ttft_s
+        self.within_tpot += tpot <= self.slo.tpot_s
         self.last_s = max(self.last_s, now)
         self.timeline.note("finished", now)
         self.timeline.note("output_tokens", now, output)

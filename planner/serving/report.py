@@ -61,6 +61,8 @@ def as_data(found: Result) -> dict[str, Any]:
             "refused_too_long": recorder.too_long_count,
             "refused_by_pool": found.refused - recorder.too_long_count,
             "within_slo": recorder.within_slo,
+            "within_ttft": recorder.within_ttft,
+            "within_tpot": recorder.within_tpot,
         },
         "slo": {
             "ttft_s": recorder.slo.ttft_s,
@@ -117,15 +119,31 @@ def pool(one: Replica) -> str:
 
 
 def verdict(found: Result) -> str:
-    """The answer in a sentence."""
+    """The answer in a sentence; where it does not hold, in another which limit is missed."""
     if not found.finished:
         return f"Nothing is served: {refusals(found)}."
-    slo = found.recorder.slo
-    return (
-        f"{'Holds' if found.holds else 'Does not hold'}: {format_share(found.attained, 1)} of "
+    recorder, slo = found.recorder, found.recorder.slo
+    said = (
+        f"{'Holds' if found.holds else 'Does not hold'}: {_attained(found.attained, slo.share)} of "
         f"requests see their first token within {slo.ttft_s:g} s and then a token every "
         f"{slo.tpot_s * 1e3:g} ms (asked: {100 * slo.share:g} %)."
     )
+    if found.holds:
+        return said
+    first, after = (
+        format_share(kept / recorder.arrived_count, 1)
+        for kept in (recorder.within_ttft, recorder.within_tpot)
+    )
+    return f"{said} TTFT alone is kept by {first}, TPOT alone by {after}."
+
+
+def _attained(share: float, asked: float) -> str:
+    """With as many places as tell it from what was asked, and from all."""
+    for places in range(1, 7):
+        said = float(f"{100 * share:.{places}f}")
+        if (said >= 100 * asked) == (share >= asked) and (said < 100 or share == 1):
+            break
+    return format_share(share, places)
 
 
 def refusals(found: Result) -> str:

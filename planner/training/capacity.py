@@ -60,7 +60,7 @@ def remedies(plan: TrainingPlan) -> tuple[str, ...]:
     """Single changes after which it fits, in words; empty when it fits, or when none helps."""
     if plan.fits:
         return ()
-    lora, recipe = Lora(), plan.recipe
+    recipe = plan.recipe
     sharding = cheapest_sharding(plan)
     tries: tuple[tuple[str, dict[str, object]], ...] = (
         ("recompute every layer", {"recomputation": "full"}),
@@ -69,21 +69,14 @@ def remedies(plan: TrainingPlan) -> tuple[str, ...]:
         ("everything on the host (FSDP2)", EVERYTHING)
         if recipe.sharding == "fsdp2"
         else ("optimizer on the host (ZeRO-3)", {"sharding": "zero3", "offload_optimizer": "cpu"}),
-        ("LoRA", {"lora": lora}),
-        ("QLoRA", {"lora": lora.model_copy(update={"base": "nf4"})}),
+        *_adapters(plan.model, recipe.lora),
     )
-    if any(isinstance(group.mlp, MoE) for group in plan.model.groups):
-        experts = {"base": "nf4", "quantize_moe_experts": True}
-        tries += (("QLoRA with experts in 4 bits", {"lora": lora.model_copy(update=experts)}),)
     found = []
     if sharding is not None:
         found.append(f"{SHARDING_NAMES[sharding]} sharding")
         tries = tuple(each for each in tries if "sharding" not in each[1])
     for words, changes in tries:
         if all(getattr(recipe, name) == value for name, value in changes.items()):
-            continue
-        asked = changes.get("lora")
-        if isinstance(asked, Lora) and recipe.lora is not None and _stored(asked, recipe.lora):
             continue
         changed = _try(plan.model, plan.gpu, recipe, **changes)
         if changed is not None and changed.fits:
@@ -103,9 +96,24 @@ def remedies(plan: TrainingPlan) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _stored(asked: Lora, already: Lora) -> bool:
-    """Whether as much is in 4 bits already."""
-    return already.base == "nf4" and already.quantize_moe_experts >= asked.quantize_moe_experts
+def _adapters(model: Model, own: Lora | None) -> Iterator[tuple[str, dict[str, object]]]:
+    """Adapters that take less, in words: the usual ones, or what there are with one change."""
+    usual = Lora()
+    before = own or usual
+
+    def changed(**values: object) -> dict[str, object]:
+        return {"lora": before.model_copy(update=values)}
+
+    if own is None:
+        yield "LoRA", changed()
+    if before.rank > usual.rank:
+        yield f"adapters of rank {usual.rank}", changed(rank=usual.rank)
+    if before.targets == "experts":
+        yield "no adapters beside routed experts", changed(targets=usual.targets)
+    if before.base != "nf4":
+        yield "QLoRA", changed(base="nf4")
+    if any(isinstance(group.mlp, MoE) for group in model.groups):
+        yield "QLoRA with experts in 4 bits", changed(base="nf4", quantize_moe_experts=True)
 
 
 def split(recipe: Recipe) -> str:

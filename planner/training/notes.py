@@ -19,6 +19,10 @@ def notes(plan: TrainingPlan) -> tuple[str, ...]:
     found = ["Attention, feed-forward and norms keep what fused kernels keep (one kernel for "
              "activation and gate)." if plan.recipe.fused_kernels else
              "Activation and gate are separate operations, each keeping its input."]  # fmt: skip
+    if plan.model.quantization:
+        method = plan.model.quantization.get("quant_method", "its own format")
+        found.append(f"The checkpoint is quantised ({method}): it is taken to be dequantised "
+                     "before training.")  # fmt: skip
     if plan.recipe.attention != "flash":
         found.append(STORED_SCORES[plan.recipe.attention])
     if any(isinstance(part.group.mlp, MoE) for part in plan.stage.parts):

@@ -271,3 +271,20 @@ def test_links_of_other_pages_are_complained_about_only_if_wrong(
     else:
         page.wait_for_timeout(500)
         assert boxes.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("link", "label"),
+    [("engine?engine=sglang", "engine=SGLang"), ("search?s_engine=sglang", "s_engine=SGLang")],
+)
+def test_an_engines_id_in_the_link_outlives_a_reload(
+    context: Any, server: str, link: str, label: str
+) -> None:
+    """Streamlit reads labels only and drops the rest: a reload showed another engine."""
+    page = context.new_page()
+    page.goto(f"{server}/{link}")
+    page.wait_for_url(f"**{label}*", timeout=30_000)
+    for _ in range(2):
+        box = page.locator("[data-testid=stMain] input[aria-label=Engine]")
+        playwright.expect(box).to_have_value("SGLang")
+        page.reload()

@@ -318,3 +318,21 @@ def test_positions_are_stretched_as_chosen_or_as_the_configuration_says() -> Non
     told = page("Positions", model="opt-6.7b")
     assert "learned a table of 2,048 positions" in told.info[0].value
     assert "This model is one." in text(page("Positions", model="bloom-560m"))
+
+
+def test_reserved_bytes_end_at_the_windows_of_a_model() -> None:
+    """gpt-oss-20b: 12 layers of 2 KiB a token keep all, 12 no more than 128. One sequence of 8,192:
+    24 KiB x (8,192 + 128) = 195 MiB, as the topic of the cache has it, and not 384."""
+    said = text(page("Paging", model="gpt-oss-20b", crowd="1"))
+    assert ">195.00 MiB</td>" in said
+    assert "Layers with a window keep no more" in said
+    assert "window" not in text(page("Paging", crowd="1")).partition("<style>")[0]
+
+
+def test_large_factors_are_written_out() -> None:
+    """Without a cache 2,048 tokens take as many passes over 32,768 and more."""
+    said = text(page("KV cache", gpu="rtx-3060-12gb", before="32,768", answer="2,048"))
+    row = said[said.index("32,768 + 2,048</th>") :].partition("</tr>")[0]
+    factor = row.rpartition(" ×")[0].rpartition(">")[2]
+    assert 100 < float(factor) < 2048
+    assert "." not in factor

@@ -342,7 +342,7 @@ def test_the_hub_is_asked_only_on_the_button(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_card_that_is_not_listed_needs_its_memory() -> None:
     app = page(gpu="custom")
     no_trace(app)
-    assert "MiB" in app.error[0].value
+    assert "MiB" in app.info[0].value
     app.number_input(key="memory").set_value(48 * 1024).run()
     no_trace(app)
     assert "48.00 GiB" in text(app)

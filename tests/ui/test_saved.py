@@ -175,7 +175,9 @@ def test_a_preset_with_changed_fields_is_no_preset_any_more() -> None:
 BROKEN = (
     ("", "not valid JSON"),
     ("[1, 2]", "no JSON object"),
-    ("{}", "schema_version"),
+    ("{}", "schema_version is missing"),
+    ('{"schema_version": 1, "cases": []}', "open it on the Validate page"),
+    ('{"schema_version": 1, "kind": "training"}', "the Train page's link"),
     ('{"schema_version": 99}', "schema_version"),
     ('{"schema_version": 1}', "deployment"),
     ('{"model_type": "llama"}', "Model from"),

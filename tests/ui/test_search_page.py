@@ -1,5 +1,6 @@
 """The Find hardware page without a browser: an answer at once, limits that bite, refusals."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,24 @@ def test_the_engine_is_a_choice_and_its_command_is_shown() -> None:
     assert not app.exception
     assert not app.code
     assert "SGLang" not in app.success[0].value
+
+
+def test_a_pasted_configuration_has_its_own_format_and_a_place_for_its_name() -> None:
+    """q, k, v, o, gate and up of 32 layers are 5.1 billion parameters in 4 bits, 2.6 GB; down,
+    embedding and head 2.9 billion in 16, 5.9 GB: most parameters are in 4, most bytes in 16."""
+    config = load_model_config("llama-3.1-8b")
+    config["quantization_config"] = {
+        "quant_method": "compressed-tensors", "format": "pack-quantized",
+        "ignore": ["lm_head", "re:.*down_proj"],
+        "config_groups": {"group_0": {"targets": ["Linear"], "weights": {
+            "num_bits": 4, "type": "int", "symmetric": True, "strategy": "group",
+            "group_size": 128}}},
+    }  # fmt: skip
+    app = AppTest.from_string(SCRIPT, default_timeout=120)
+    for key, value in {"from": "config.json", "s_gpus": "2", "users": "2"}.items():
+        app.query_params[key] = value
+    app.session_state["config"] = json.dumps(config)
+    app.run()
+    assert not app.exception
+    assert "weights int4_g128 (own)" in app.success[0].value.replace("\\", "")
+    assert app.code[0].value.startswith("vllm serve /path/to/model ")

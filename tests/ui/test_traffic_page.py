@@ -10,6 +10,8 @@ from planner.engines.registry import options_of
 from planner.units import format_bytes
 from ui import inputs
 from ui.engine_inputs import EngineChoice
+from ui.options import CUSTOM_GPU
+from ui.traffic_figures import over_time
 from ui.traffic_work import Pool
 
 PAGE = str(Path(__file__).resolve().parents[2] / "ui" / "pages" / "traffic.py")
@@ -83,7 +85,52 @@ def test_every_claim_is_tried(number: int, word: str) -> None:
 
 def test_refused_inputs_are_a_sentence() -> None:
     assert "attention heads" in page(gpus="3").error[0].value
-    assert "choose a trace" in page(requests="A trace of my own (CSV)").error[0].value.lower()
+
+
+UPLOADED = "A trace of my own (CSV)"
+
+
+def test_a_trace_that_is_not_chosen_yet_is_no_mistake() -> None:
+    app = page(requests=UPLOADED)
+    assert "Choose a trace" in app.info[0].value
+    assert not app.error
+
+
+def test_a_card_without_its_memory_is_no_mistake_yet() -> None:
+    app = page(gpu=CUSTOM_GPU)
+    assert "Give the memory of your GPU" in app.info[0].value
+    assert not app.error
+    assert "no memory bandwidth is known" in page(gpu=CUSTOM_GPU, memory="81090").error[0].value
+
+
+def test_a_trace_tries_no_claims_on_other_lengths() -> None:
+    """Claims draw requests; those of the page's defaults would be nobody's."""
+    assert page().button(key="claim_0")
+    app = page(requests=UPLOADED)
+    rows = "".join(f"{n},100,10\n" for n in range(20))
+    csv = f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}"
+    app.file_uploader(key="trace_file").set_value(("t.csv", csv.encode(), "text/csv")).run()
+    assert "Holds" in app.success[0].value
+    assert not [button for button in app.button if str(button.key).startswith("claim_")]
+    assert "claims tried, with drawn requests" in "".join(c.value for c in app.caption)
+
+
+def test_a_million_tokens_can_be_asked_for() -> None:
+    """1M is 1,048,576 everywhere else too."""
+    app = page(requests="Fixed lengths", p="1M", o="1M")
+    assert "Nothing is served: 300 of 300 requests refused, longer" in app.error[0].value
+
+
+def test_ticks_of_small_shares_differ() -> None:
+    """Shares of 0.1 % in steps of 0.02: one place after the point would print 0.1 three times."""
+    rows = [{"start_s": float(n)} for n in range(3)]
+    figure = over_time(rows, [("Empty", [0.0, 0.0006, 0.0012])], "Share", percent=True)
+    form = figure.layout.yaxis.tickformat
+    assert form.startswith("~")
+    assert (
+        over_time(rows, [("Empty", [0, 0.5, 1])], "Share", percent=True).layout.yaxis.tickformat
+        == ".0f"
+    )
 
 
 def test_what_moves_the_rate() -> None:
@@ -142,3 +189,18 @@ def test_requests_too_long_for_the_model_have_no_figures() -> None:
     assert "131,072 tokens" in app.error[0].value
     assert "TTFT p95" not in html(app)
     assert not app.get("plotly_chart")
+
+
+def test_an_answer_stays_until_an_input_changes() -> None:
+    """Another button and a page of the same inputs leave it; other inputs are another question."""
+    app = page(requests="Fixed lengths")
+    app.button(key="find_rate").click().run()
+    app.button(key="claim_4").click().run()
+    said = "".join(m.value for m in app.markdown)
+    assert "95 % interval" in said
+    assert "1,000 chats against" in said
+    app.run()
+    assert "95 % interval" in "".join(m.value for m in app.markdown)
+    app.text_input(key="p").set_value("2000").run()
+    assert "95 % interval" not in "".join(m.value for m in app.markdown)
+    assert not app.exception

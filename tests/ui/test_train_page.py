@@ -163,3 +163,11 @@ def test_the_command_line_starts_from_the_same_recipe() -> None:
     assert not drawn.exception
     assert drawn.session_state["recipe"] == USUAL
     assert train_command.chosen_recipe(flags) == USUAL
+
+
+def test_a_split_that_training_refuses_has_no_buttons_for_serving() -> None:
+    """The sidebar's split into 3 is another input, which is refused on pages that serve."""
+    app = page(gpus="3", t_tp="3")
+    assert "would; to use as many GPUs" in app.error[0].value
+    assert not [button for button in app.button if str(button.key).startswith("gpus_")]
+    assert page(gpus="3").success

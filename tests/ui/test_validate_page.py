@@ -151,6 +151,7 @@ def test_a_played_back_run_goes_through_a_real_process(monkeypatch: pytest.Monke
     again = page()  # another session, as after a reload
     assert "Playing back the run on" in str([p.proto.text for p in again.get("progress")])
     assert "Cancel" in [b.label for b in again.button]
+    assert again.session_state[validation_view.SHOWN] == [str(folder)]
     os.kill(pid_of(folder), signal.SIGCONT)
     run = wait(folder)
     assert len(run.cases) == len(read(H200).cases)

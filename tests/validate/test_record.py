@@ -28,6 +28,7 @@ from validate.record import (
     Record,
     RecordRefused,
     as_json,
+    from_bytes,
     from_text,
     measured,
     read,
@@ -112,6 +113,14 @@ def test_other_files_are_refused_in_a_sentence(change: dict[str, Any], message: 
 def test_no_json_is_refused() -> None:
     with pytest.raises(RecordRefused, match="no JSON"):
         from_text("{")
+    with pytest.raises(RecordRefused, match="no JSON from line 2, column 3 on"):
+        from_bytes(b'{"cases": [1,\n  }')
+    with pytest.raises(RecordRefused, match="this is empty, so it is no record"):
+        from_bytes(b" \n")
+    with pytest.raises(RecordRefused, match="this is not text"):
+        from_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecordRefused, match="number too long"):
+        from_bytes(b"9" * 5000)
     with pytest.raises(RecordRefused, match="nested too deeply"):
         from_text("[" * 100_000)
 

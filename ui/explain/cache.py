@@ -121,14 +121,14 @@ def _seconds(plan: Plan) -> None:
     )  # fmt: skip
     rows = [
         [name, format_seconds(each.without_cache_s), format_seconds(each.with_cache_s),
-         f"{each.ratio:.2g} ×"]
+         f"{each.ratio:,.{1 if each.ratio < 10 else 0}f} ×"]
         for name, each in zip(names, found, strict=True)
     ]  # fmt: skip
     table = html_table(
         ("Before + answer", "Without", "With", "Faster"), rows, numeric=range(1, 4), strong=(0,)
     )
     alt = "Bars of the estimated time with and without a cache: " + ", ".join(
-        f"{name} tokens {each.ratio:.2g} times as fast"
+        f"{name} tokens {parts.times(each.ratio)} as fast"
         for name, each in zip(names, found, strict=True)
     )
     parts.figure(chart, "explain_cached_time", f"{alt}.", table)

@@ -73,7 +73,7 @@ def _by_tokens(plan: Plan, now: Latency, acceptance: float, k: int) -> None:
     parts.formula(
         f"Tokens a step: 1 + {powers}{' + ...' if k > 3 else ''} = {tokens:.2f} for k = {k}",
         f"EAGLE-like, one user: ({parts.seconds(check)} to check + {parts.seconds(found.draft_s)} "
-        f"to draft) / {tokens:.2f} = {parts.seconds(found.tpot_s)} a token, without "
+        f"to draft) / {tokens:.2f} = {parts.seconds(found.tpot_s)} a token, and without a draft "
         f"{parts.seconds(now.tpot.seconds)}: {found.speedup:.2f} times as fast",
     )
     x = list(range(MOST_TOKENS + 1))

@@ -105,8 +105,13 @@ def _waste(plan: Plan) -> None:
     found = fragmentation(
         empty_blocks(blocks_for(lengths, size)), lengths, longest=longest, block_size=size
     )
-    each = sum(t.bytes_per_entry // t.stride for t in plan.footprint.terms)
     ways = {"whole lengths": found.contiguous, "blocks": found.paged}
+    terms = plan.footprint.terms
+    sizes = {
+        "whole lengths": users * sum(term.bytes(longest) for term in terms),
+        "blocks": sum(term.paged_bytes(n, size) for term in terms for n in lengths),
+        "written": sum(term.bytes(n) for term in terms for n in lengths),
+    }
     parts.formula(
         f"Written: {found.used:,} tokens, {found.used / users:,.0f} in the mean",
         f"Whole lengths: {users} × {longest:,} = {found.contiguous:,}, "
@@ -127,16 +132,21 @@ def _waste(plan: Plan) -> None:
         [
             name,
             format_tokens(held),
-            format_bytes(held * each),
+            format_bytes(sizes[name]),
             format_share(1 - found.used / held, 1),
         ]
         for name, held in ways.items()
     ]
-    rows.append(["written", format_tokens(found.used), format_bytes(found.used * each), ""])
+    rows.append(["written", format_tokens(found.used), format_bytes(sizes["written"]), ""])
     table = html_table(("Reserved by", "Tokens", "In this model", "Empty"), rows, numeric=(1, 2, 3))
     alt = (
         f"Bars of places reserved for {users} sequences: by whole lengths {found.contiguous:,}, by "
         f"blocks {found.paged:,}, of which {found.used:,} are written."
     )
     parts.figure(chart, "explain_waste", alt, table)
-    parts.note("Lengths are drawn once and stay the same: most are short, few are long.")
+    parts.note(
+        "Lengths are drawn once and stay the same: most are short, few are long. Layers with a "
+        "window keep no more than that in this model, however long a sequence is."
+        if any(term.window for term in terms)
+        else "Lengths are drawn once and stay the same: most are short, few are long."
+    )

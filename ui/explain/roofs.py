@@ -39,7 +39,7 @@ def show(plan: Plan, heads: Heads) -> None:
         "Decode step": _decode(plan, n),
     }
     parts.formula(
-        f"Ridge of {plan.gpu.name}: {peak / 1e12:,.0f} TFLOP/s / {bandwidth / 1e12:.2f} TB/s = "
+        f"Ridge of {plan.gpu.name}: {peak / 1e12:,.3g} TFLOP/s / {bandwidth / 1e12:.3g} TB/s = "
         f"{ridge:,.0f} FLOPs per byte",
         *(
             f"{name}: {value:,.0f} FLOPs per byte → at most "

@@ -17,6 +17,6 @@ try:
     plan = plan_training(chosen.model, chosen.gpu, recipe)
 except SizewellError as error:
     with answer:
-        refusal.show(error)
+        refusal.show(error, serving=False)
 else:
     train_view.show(plan, answer)

@@ -18,6 +18,7 @@ from tests.planner.files.written import gguf
     ("change", "message"),
     [
         ({"general.architecture": "rwkv9"}, "general.architecture: 'rwkv9'"),
+        ({"general.architecture": None}, "general.architecture is missing"),
         (
             {"general.type": "adapter"},
             "general.type: this is 'adapter' and no model: give",

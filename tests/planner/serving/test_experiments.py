@@ -169,3 +169,35 @@ def test_fewer_tokens_a_step_make_prompts_wait_for_more_steps() -> None:
     assert steps["512"] == pytest.approx(0.04, rel=0.02)
     assert steps["2,048"] == pytest.approx(0.01, rel=0.02)
     assert "Tokens a step 512" in as_text(rows, 1.0)
+
+
+def test_long_requests_are_not_cut_to_the_papers_reservation() -> None:
+    """Requests of 3,000 + 1,000 tokens in 40,960: ten of 4,096 at once, whole lengths reserved.
+    Their prompts take two steps of a second, their answers 999 more: ten in about 1,000 s."""
+    one = replica(clock=Plain(1.0), num_blocks=2560, max_num_seqs=100, max_model_len=8192,
+                  max_num_batched_tokens=15_100)  # fmt: skip
+    found = experiments.paged_memory(one, always(3000), always(1000))
+    rows = {row[0]: row for row in found.rows}
+    whole = rows["contiguous, 4,096 tokens each"]
+    assert float(whole[1]) == pytest.approx(10, abs=0.1)
+    assert float(whole[3]) == pytest.approx(0.01, abs=0.001)
+    chats = {
+        row[0]: row for row in experiments.thousand_chats(one, always(3000), always(1000)).rows
+    }
+    assert float(chats["contiguous, 4,096 tokens"][1]) == pytest.approx(10, abs=0.1)
+
+
+def test_short_requests_have_the_papers_reservation() -> None:
+    one = replica(num_blocks=2560, max_model_len=8192, max_num_batched_tokens=512)
+    labels = [row[0] for row in experiments.paged_memory(one, always(90), always(10)).rows]
+    assert labels[0] == "contiguous, 2,048 tokens each"
+
+
+@pytest.mark.parametrize("name", ["Paged against contiguous", "Continuous against static",
+                                  "Both against neither", "1,000 chats"])  # fmt: skip
+def test_requests_that_a_replica_never_takes_are_one_sentence(name: str) -> None:
+    """The pool's 3,200 tokens hold 3,200 in blocks of 128, less than one request."""
+    one = replica(num_blocks=200, max_model_len=8192)
+    with pytest.raises(PlanRefused, match="longer than the 3,200 tokens"):
+        claims.CLAIMS[name](one, always(3200), always(1))
+    assert claims.CLAIMS[name](one, always(3000), always(200)).rows

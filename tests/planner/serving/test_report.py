@@ -5,7 +5,7 @@ import pytest
 from planner.errors import PlanRefused
 from planner.serving.metrics import Slo
 from planner.serving.objective import highest_rate, replicas_for
-from planner.serving.report import as_data, as_text
+from planner.serving.report import as_data, as_text, verdict
 from planner.serving.requests import Request
 from planner.serving.simulator import simulate
 from tests.planner.serving.worlds import replica
@@ -76,3 +76,35 @@ def test_no_rate_or_replicas_are_searched_for_where_too_many_are_refused() -> No
     with pytest.raises(PlanRefused, match=words):
         replicas_for(replica(), traffic, 1.0, Slo(10.0, 1.0, 0.95))
     assert replicas_for(replica(), traffic, 1.0, Slo(10.0, 1.0, 0.9))[0] == 1
+
+
+def test_the_limit_that_is_missed_is_named() -> None:
+    """A step of 0.01 s and 10 us a prompt token. Both prompts of 1,000 come at once, 512 tokens a
+    step: the first's first token comes after 30 ms, the second's after 60; a next one within 20."""
+    work = [Request(0.0, 1000, 2), Request(0.0, 1000, 2)]
+    found = simulate(work, replica(), slo=Slo(0.04, 0.05, 0.95))
+    served = as_data(found)["requests"]
+    assert (served["within_slo"], served["within_ttft"], served["within_tpot"]) == (1, 1, 2)
+    assert (
+        as_text(found)
+        .splitlines()[0]
+        .endswith("(asked: 95 %). TTFT alone is kept by 50.0 %, TPOT alone by 100.0 %.")
+    )
+    assert "TTFT alone" not in as_text(simulate(work, replica(), slo=Slo(9.0, 1.0, 0.95)))
+
+
+@pytest.mark.parametrize(
+    ("lost", "asked", "said"),
+    [
+        (1, 1.0, "Does not hold: 99.98 % of requests"),
+        (1, 0.95, "Holds: 99.98 % of requests"),
+        (201, 0.95, "Does not hold: 94.97 % of requests"),
+        (200, 0.95, "Holds: 95.0 % of requests"),
+        (0, 1.0, "Holds: 100.0 % of requests"),
+    ],
+)
+def test_a_share_is_not_rounded_to_the_other_side(lost: int, asked: float, said: str) -> None:
+    """4,000 requests a second apart, of which `lost` are too long; 1/4,000 is 0.025 %."""
+    work = [Request(float(n), 3000 if n < lost else 10, 1) for n in range(4000)]
+    found = simulate(work, replica(), slo=Slo(share=asked))
+    assert verdict(found).startswith(said)

@@ -114,3 +114,39 @@ def test_fsdp2_is_offered_its_own_offloading() -> None:
     assert adapters(
         sharding="fsdp2", lora=None, offload_optimizer="cpu", offload_parameters="cpu"
     ).fits
+
+
+def test_adapters_are_offered_with_one_change_and_not_as_what_they_are() -> None:
+    """A rank of 4,096 beside every linear layer is 10.7 B parameters of 16 bytes; of 16, 42 M."""
+    wide = small(lora=Lora(rank=4096), recomputation="full")
+    offered = remedies(wide)
+    assert "adapters of rank 16" in offered
+    assert "LoRA" not in offered
+    assert small(lora=Lora(), recomputation="full").fits
+    assert "LoRA" in remedies(small(recomputation="full"))
+
+
+def test_four_bits_alone_are_offered_with_the_rank_that_there_is() -> None:
+    """Rank 1,024 is 2.7 B parameters, 43 GB with their states. With 16 GB of weights, and four
+    times 6.3 GB of logits and 1.1 GB of activations, it is above 85; 4 bits save 10."""
+    asked = {"recomputation": "full", "micro_batch_size": 4}
+    plan = small(lora=Lora(rank=1024), **asked)
+    assert not plan.fits
+    assert small(lora=Lora(rank=1024, base="nf4"), **asked).fits
+    assert "QLoRA" in remedies(plan)
+
+
+def test_adapters_of_experts_can_be_left_out() -> None:
+    plan = small("qwen3-30b-a3b", lora=Lora(rank=64, targets="experts"), recomputation="full")
+    assert not plan.fits
+    assert "no adapters beside routed experts" in remedies(plan)
+    assert small("qwen3-30b-a3b", lora=Lora(rank=64), recomputation="full").fits
+
+
+def test_a_quantised_checkpoint_is_said_to_be_dequantised() -> None:
+    """gpt-oss-20b's experts are in 4.25 bits: 20.9 B parameters in 16 bits are 39 GiB."""
+    plan = small("gpt-oss-20b", lora=Lora(), recomputation="full")
+    (frozen,) = (s for _, label, s, _ in memory_rows(plan) if label == "Frozen parameters")
+    assert frozen == pytest.approx(2 * 20.91e9, rel=0.01)
+    assert any("quantised (mxfp4): it is taken to be dequantised" in note for note in notes(plan))
+    assert not any("dequantised" in note for note in notes(small(lora=Lora())))
