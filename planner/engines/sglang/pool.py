@@ -42,7 +42,9 @@ class Cell:
     window: int = 0
 
     def bytes(self, ratio: float) -> int:
-        """Bytes for each token of the full pool where windowed layers have one of their own."""
+        """Bytes for each token of the full pool; windowed layers alone save nothing."""
+        if not self.full or not self.sliding:
+            return self.full + self.sliding
         return int(self.full + ratio * self.sliding)
 
 

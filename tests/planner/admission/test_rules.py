@@ -124,7 +124,7 @@ def test_engines_run_where_they_have_builds() -> None:
     [
         ("m40-24gb", ["llama.cpp"]),
         ("p40", ["llama.cpp"]),
-        ("v100s-pcie-32gb", ["vllm", "llama.cpp"]),  # vLLM before 0.20
+        ("v100s-pcie-32gb", ["llama.cpp"]),  # vLLM before 0.20 too
         ("titan-rtx", ["vllm", "sglang", "llama.cpp"]),
         ("rtx-3060-laptop", ["vllm", "sglang", "tensorrt-llm", "llama.cpp"]),
         ("jetson-agx-thor-128gb", ["vllm", "sglang", "tensorrt-llm", "llama.cpp"]),
